@@ -1,0 +1,238 @@
+"""params.yaml as frozen pydantic models: every knob, its range, and a clear stop at the first unknown key.
+
+Values live in params.yaml alone, so no stage's knob has a default here: DVC sees every change of a knob, and this module decides
+only what is allowed. That is why no stage in dvc.yaml depends on this file.
+"""
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from components.errors import SettingsError
+
+PARAMS_FILE = Path("params.yaml")
+SPLIT_RESOLUTION = 20
+"""Sides are made of twentieths of the dataset, so a share of the split is a multiple of 0.05."""
+
+
+def _twentieth(share: float) -> float:
+    if abs(share * SPLIT_RESOLUTION - round(share * SPLIT_RESOLUTION)) > 1e-9:
+        raise ValueError(f"must be a multiple of {1 / SPLIT_RESOLUTION}")
+    return share
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+SplitShare = Annotated[float, Field(ge=0.05, le=0.4), AfterValidator(_twentieth)]
+Rate = Annotated[float, Field(gt=0, le=1)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+BatchSize = Annotated[int, Field(ge=1, le=4096)]
+Limit = Annotated[int, Field(ge=0)] | None
+Epochs = Annotated[int, Field(ge=1, le=1000)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Backbone(_Section):
+    """A convolutional base without its top. `image_size` in pixels; `weights` is "imagenet" or the path of a no-top file."""
+
+    architecture: Literal["MobileNetV2", "EfficientNetB0", "ResNet50"]
+    alpha: Annotated[float, Field(gt=0, le=2)] = 1.0
+    image_size: Annotated[int, Field(ge=32, le=1024)]
+    weights: Annotated[str, Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _only_mobilenet_has_a_width(self) -> "Backbone":
+        if self.alpha != 1.0 and self.architecture != "MobileNetV2":
+            raise ValueError(f"alpha must be 1.0 for {self.architecture}: only MobileNetV2 has a width multiplier")
+        return self
+
+
+class Validate(_Section):
+    """How many files of each kind may be left out before the stage fails; null is no limit."""
+
+    min_images_per_class: Annotated[int, Field(ge=1)]
+    min_side: Annotated[int, Field(ge=1)]
+    max_unreadable: Limit
+    max_duplicates: Limit
+    max_conflicts: Limit
+    max_missing: Limit
+
+
+class Split(_Section):
+    test: SplitShare
+    validation: SplitShare
+    near_duplicate_bits: Annotated[int, Field(ge=0, le=64)]
+
+
+class Augment(_Section):
+    """`views` of each image of the largest class; angles in degrees, other ranges as shares of the side or of the value."""
+
+    views: Annotated[int, Field(ge=1, le=100)]
+    max_views: Annotated[int, Field(ge=1, le=1000)]
+    rotation: Annotated[float, Field(ge=0, le=180)]
+    flips: bool
+    shift: Annotated[float, Field(ge=0, le=0.5)]
+    shear: Annotated[float, Field(ge=0, le=45)]
+    zoom: Annotated[float, Field(ge=0, lt=1)]
+    brightness: Annotated[float, Field(ge=0, lt=1)]
+    contrast: Annotated[float, Field(ge=0, lt=1)]
+
+    @model_validator(mode="after")
+    def _rarer_classes_get_no_fewer(self) -> "Augment":
+        if self.max_views < self.views:
+            raise ValueError(f"max_views ({self.max_views}) must be at least views ({self.views})")
+        return self
+
+
+class Embed(_Section):
+    batch_size: BatchSize
+
+
+class Train(_Section):
+    """The head: widths of its hidden dense layers, then the optimiser's and early stopping's knobs."""
+
+    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...]
+    dropout: Dropout
+    learning_rate: Rate
+    batch_size: BatchSize
+    epochs: Epochs
+    patience: Annotated[int, Field(ge=1)]
+    class_weights: bool
+
+
+class Finetune(_Section):
+    """`unfreeze_from`: a layer's or block's name, or a layer number; from there up the base is trained."""
+
+    unfreeze_from: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
+    learning_rate: Rate
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+    warmup_epochs: Annotated[float, Field(ge=0)]
+    batch_size: BatchSize
+    epochs: Epochs
+    patience: Annotated[int, Field(ge=1)]
+    class_weights: bool
+
+
+class Evaluate(_Section):
+    """Resamples of the bootstrap, bins of the calibration error, pictures in the gallery of mistakes."""
+
+    bootstrap: Annotated[int, Field(ge=100, le=100_000)]
+    calibration_bins: Annotated[int, Field(ge=2, le=100)]
+    gallery: Annotated[int, Field(ge=1, le=100)]
+
+
+class Export(_Section):
+    calibration_images: Annotated[int, Field(ge=10, le=10_000)]
+    latency_runs: Annotated[int, Field(ge=5, le=10_000)]
+
+
+class Register(_Section):
+    """The gate: what a challenger must pass to become champion."""
+
+    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    promote: Literal["automatic", "manual"]
+    min_balanced_accuracy: Share
+    min_melanoma_sensitivity: Share
+    max_melanoma_sensitivity_loss: Share
+    max_calibration_error: Share
+    min_export_agreement: Share
+
+
+class Settings(_Section):
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    task: Literal["multiclass", "binary"]
+    backbone: str
+    backbones: dict[str, Backbone]
+    validation: Annotated[Validate, Field(alias="validate")]
+    split: Split
+    augment: Augment
+    embed: Embed
+    train: Train
+    finetune: Finetune
+    evaluate: Evaluate
+    export: Export
+    registration: Annotated[Register, Field(alias="register")]
+
+    @model_validator(mode="after")
+    def _backbone_is_described(self) -> "Settings":
+        if self.backbone not in self.backbones:
+            raise ValueError(f"backbone: {self.backbone!r} is not one of backbones: {', '.join(sorted(self.backbones))}")
+        return self
+
+    @property
+    def base(self) -> Backbone:
+        """The backbone in use."""
+        return self.backbones[self.backbone]
+
+    def logged(self, sections: Sequence[str]) -> dict[str, Any]:
+        """What MLflow shows of a run: the knobs of these sections, and what every run stands on."""
+        chosen = {name: getattr(self, name).model_dump() for name in sections}
+        backbone = {"name": self.backbone, **self.base.model_dump()}
+        return {"seed": self.seed, "task": self.task, "backbone": backbone, **chosen}
+
+
+def load(path: Path = PARAMS_FILE) -> Settings:
+    """Read and check params.yaml.
+
+    Raises:
+        SettingsError: the file is missing or no YAML mapping, or a key is unknown, missing or out of range; each fault
+            is named by its key, with what is allowed.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path} not found: run this from the project's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise SettingsError(f"{path} is not valid YAML: {fault}") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path} must be a mapping of sections, found {type(document).__name__}")
+    return parse(document, str(path))
+
+
+def parse(document: dict[str, Any], origin: str = "params") -> Settings:
+    """Check a mapping as `load` does; `origin` names it in messages."""
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as fault:
+        faults = [_describe(error, document) for error in fault.errors()]
+        raise SettingsError("\n".join(f"{origin}: {line}" for line in dict.fromkeys(faults))) from None
+
+
+def _describe(error: Any, document: dict[str, Any]) -> str:
+    where = [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "function-"))]
+    key = ".".join(where)
+    if error["type"] == "extra_forbidden":
+        allowed = _allowed_keys(where[:-1])
+        close = difflib.get_close_matches(where[-1], allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{key}: unknown key; {hint}allowed here: {', '.join(allowed)}"
+    if error["type"] == "missing":
+        return f"{key}: missing key"
+    message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    if error["type"] == "value_error" and isinstance(error["input"], dict):
+        return f"{key}: {message}"
+    return f"{key}: {error['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def _allowed_keys(where: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    if where and where[0] == "backbones":
+        model = Backbone
+    elif where:
+        fields = {field.alias or name: field.annotation for name, field in Settings.model_fields.items()}
+        model = fields[where[0]]  # type: ignore[assignment]
+    return [field.alias or name for name, field in model.model_fields.items()]
+
+
+if __name__ == "__main__":
+    from components.stage import run
+
+    run(lambda: print(f"{PARAMS_FILE}: {len(load().model_dump())} sections, all in order"), "Check params.yaml.")
