@@ -1,0 +1,96 @@
+"""The pictures in reports/, drawn with matplotlib and without a screen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
+
+DPI = 110
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+
+
+def picture_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[str], path: Path) -> None:
+    """A row of pictures per label; the first of each row is the original, the others views of it."""
+    columns = max(len(row) for row in rows)
+    figure, axes = plt.subplots(len(rows), columns, figsize=(1.15 * columns, 1.15 * len(rows)), squeeze=False)
+    for row, label, line in zip(rows, labels, axes, strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        for axis, pixels in zip(line, row, strict=False):
+            axis.imshow(pixels)
+        line[0].text(-0.08, 0.5, label.replace(" ", "\n"), transform=line[0].transAxes, ha="right", va="center", fontsize=8)
+    axes[0][0].set_title("original", fontsize=8)
+    axes[0][1].set_title("views", fontsize=8, loc="left")
+    figure.subplots_adjust(wspace=0.04, hspace=0.04)
+    _save(figure, path)
+
+
+def confusion(counts: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
+    """Counts, and shares of each true class, side by side; rows are the truth."""
+    labels = [name.replace("_", " ") for name in names]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.0, 0.62 * len(labels))
+    figure, axes = plt.subplots(1, 2, figsize=(2 * side + 2, side), sharey=True, layout="constrained")
+    for axis, title, texts in ((axes[0], "images", counts.astype(str)), (axes[1], "share of the true class", np.char.mod("%.2f", shares))):
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axis.set_title(title)
+        axis.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(len(labels)), labels)
+        axis.set_xlabel("predicted")
+        for row, column in np.ndindex(counts.shape):
+            if counts[row, column]:
+                color = "white" if shares[row, column] > 0.55 else "black"
+                axis.text(column, row, texts[row, column], ha="center", va="center", color=color, fontsize=8)
+    axes[0].set_ylabel("true")
+    _save(figure, path)
+
+
+def roc(truth: NDArray[np.integer], probabilities: NDArray[np.floating], names: Sequence[str], path: Path) -> None:
+    """One-vs-rest ROC curve of each class that some and not all images are."""
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    figure, axis = plt.subplots(figsize=(6.4, 5), layout="constrained")
+    for number, name in enumerate(names):
+        if 0 < (truth == number).sum() < len(truth):
+            false_positive, true_positive, _ = roc_curve(truth == number, probabilities[:, number])
+            area = roc_auc_score(truth == number, probabilities[:, number])
+            axis.plot(false_positive, true_positive, label=f"{name.replace('_', ' ')}  {area:.2f}", linewidth=1.4)
+    axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1)
+    axis.set(xlabel="1 - specificity", ylabel="sensitivity", title="one-vs-rest ROC, with its area", aspect="equal")
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    _save(figure, path)
+
+
+def reliability(tables: dict[str, Any], path: Path) -> None:
+    """Accuracy against confidence, a line per table with columns confidence, accuracy, images."""
+    figure, axis = plt.subplots(figsize=(5, 4.6), layout="constrained")
+    axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1, label="perfectly calibrated")
+    for name, table in tables.items():
+        axis.plot(table["confidence"], table["accuracy"], marker="o", markersize=4, linewidth=1.4, label=name)
+    axis.set(xlabel="confidence of the prediction", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="calibration on test", aspect="equal")
+    axis.legend(fontsize=8, frameon=False)
+    _save(figure, path)
+
+
+def gallery(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], mistakes: int, path: Path) -> None:
+    """The most confident mistakes with their captions, six a row; a sentence where there is none."""
+    columns = 6
+    rows = max(1, -(-len(pictures) // columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(2.0 * columns, 2.5 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
+        axis.imshow(picture)
+        axis.set_title(caption, fontsize=7)
+    figure.suptitle(f"the {len(pictures)} most confident of {mistakes} mistakes on test" if pictures else "no mistakes on test", fontsize=10)
+    _save(figure, path)

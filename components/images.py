@@ -1,0 +1,68 @@
+"""The one place where bytes become pixels, for training and serving alike."""
+
+import io
+import warnings
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from components.errors import UnreadableImage
+
+FORMATS = ("JPEG", "PNG")
+SUFFIXES = (".jpg", ".jpeg", ".png")
+MAX_PIXELS = 64_000_000
+"""Larger than any dermoscope's picture, small enough to decode on a clinic's laptop (192 MB as RGB)."""
+
+Pixels = NDArray[np.uint8]
+
+
+def decode(content: bytes) -> Image.Image:
+    """Decode a JPEG or PNG to RGB, upright according to its EXIF orientation.
+
+    The header is checked before any pixel is decoded, so a decompression bomb costs nothing.
+
+    Raises:
+        UnreadableImage: empty, of another format, too large, truncated or corrupt; the message says which.
+    """
+    with open_checked(content) as image:
+        try:
+            image.load()
+            return ImageOps.exif_transpose(image).convert("RGB")
+        except (OSError, SyntaxError, ValueError, EOFError) as fault:
+            raise UnreadableImage(f"truncated or corrupt: {fault}") from None
+
+
+def open_checked(content: bytes) -> Image.Image:
+    """Open an image without decoding it: only its header is read and judged.
+
+    Raises:
+        UnreadableImage: empty, of another format, or larger than MAX_PIXELS.
+    """
+    if not content:
+        raise UnreadableImage("empty file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            image = Image.open(io.BytesIO(content), formats=FORMATS)
+    except Image.DecompressionBombError:
+        raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels") from None
+    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError):
+        raise UnreadableImage("not a JPEG or PNG image") from None
+    if image.width * image.height > MAX_PIXELS:
+        raise UnreadableImage(f"{image.width} x {image.height} px is more than {MAX_PIXELS:,} pixels")
+    return image
+
+
+def fit(image: Image.Image, size: int) -> Pixels:
+    """The whole image squeezed to a square, area-averaged where it shrinks.
+
+    Returns:
+        uint8 array of shape (size, size, 3).
+    """
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def read(content: bytes, size: int) -> Pixels:
+    """Decode and fit: what the model sees of an image, as a uint8 array of shape (size, size, 3)."""
+    return fit(decode(content), size)

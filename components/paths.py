@@ -1,0 +1,26 @@
+"""Where stages meet: the files that one writes and others read."""
+
+from pathlib import Path
+
+DATA = Path("data")
+DATA_POINTER = Path("data.dvc")
+
+CATALOG = Path("build/catalog.parquet")
+QUARANTINE = Path("build/quarantine.csv")
+SPLITS = Path("build/splits.parquet")
+SHARDS = Path("build/shards")
+FEATURES = Path("build/features")
+FROZEN = Path("build/frozen")
+FINETUNED = Path("build/finetuned")
+CANDIDATE = Path("build/candidate")
+EXPORTED = Path("build/export")
+
+REPORTS = Path("reports")
+CURVES = REPORTS / "curves"
+FIGURES = REPORTS / "evaluation"
+EVALUATION = REPORTS / "evaluation.json"
+EXPORT_REPORT = REPORTS / "export.json"
+REGISTRATION = REPORTS / "registration.json"
+
+MODEL = "model.keras"
+"""Name of the saved classifier in build/frozen, build/finetuned and build/candidate."""

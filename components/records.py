@@ -1,0 +1,151 @@
+"""Views as TFRecord shards: lossless pixels, the class, and the path and view number that say where each came from."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from components.classes import CLASSES, targets
+from components.errors import LesionflowError
+from components.files import read_json, write_json
+from components.images import Pixels
+from components.paths import SHARDS
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+FASTEST = 1  # zlib level: eight times faster than the default, files 15 % larger
+PER_SHARD = 512
+"""Views a shard holds on average: some tens of megabytes, so that many can be open and read at once."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One rendering of an image: uint8 pixels of shape (size, size, 3), and whose it is."""
+
+    pixels: Pixels
+    diagnosis: str
+    path: str
+    number: int
+
+
+class Writer:
+    """Writes the views of one side into `folder`, spread over shards at random so that reading mixes them.
+
+    Use it as a context manager: the index that `read` wants is written at the end, and only when nothing failed.
+    """
+
+    def __init__(self, folder: Path, expected: int, image_size: int, seed: int) -> None:
+        self._folder, self._image_size = folder, image_size
+        self._shards = max(1, -(-expected // PER_SHARD))
+        self._random = np.random.default_rng(seed)
+        self._counts = dict.fromkeys(CLASSES, 0)
+
+    def __enter__(self) -> "Writer":
+        import tensorflow as tf
+
+        self._folder.mkdir(parents=True)
+        self._files = ExitStack()
+        names = [self._folder / f"{number:05d}.tfrecord" for number in range(self._shards)]
+        self._writers = [self._files.enter_context(tf.io.TFRecordWriter(str(name))) for name in names]
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._files.close()
+        if kind is None:
+            index = {"views": sum(self._counts.values()), "per_class": self._counts, "image_size": self._image_size}
+            write_json(self._folder / "index.json", index)
+
+    def write(self, view: View) -> None:
+        """Append a view to a shard."""
+        import tensorflow as tf
+
+        def as_bytes(value: bytes) -> Any:
+            return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+        def as_int(value: int) -> Any:
+            return tf.train.Feature(int64_list=tf.train.Int64List(value=[value]))
+
+        feature = {
+            "png": as_bytes(tf.io.encode_png(view.pixels, compression=FASTEST).numpy()),
+            "class": as_int(CLASSES.index(view.diagnosis)),
+            "path": as_bytes(view.path.encode()),
+            "view": as_int(view.number),
+        }
+        example = tf.train.Example(features=tf.train.Features(feature=feature))
+        self._writers[self._random.integers(self._shards)].write(example.SerializeToString())
+        self._counts[view.diagnosis] += 1
+
+
+def counts(side: str, root: Path = SHARDS) -> dict[str, int]:
+    """Views of each class on one side."""
+    per_class: dict[str, int] = _index(side, root)["per_class"]
+    return per_class
+
+
+def image_size(root: Path = SHARDS) -> int:
+    """Pixels a side of the views."""
+    return int(_index("train", root)["image_size"])
+
+
+def _index(side: str, root: Path) -> Any:
+    return read_json(root / side / "index.json")
+
+
+def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None) -> "tf.data.Dataset":
+    """Views of one side as {"pixels": uint8 (size, size, 3), "class": int64, "path": string, "view": int64}.
+
+    In one fixed order without `shuffle_seed`; with it, in an order that differs each time the dataset is gone through.
+
+    Raises:
+        LesionflowError: the shards are not there.
+    """
+    import tensorflow as tf
+
+    size = _index(side, root)["image_size"]
+    names = sorted(str(path) for path in (root / side).glob("*.tfrecord"))
+    if not names:
+        raise LesionflowError(f"{root / side} holds no shards: run `dvc repro`, which makes them")
+    shape = {
+        "png": tf.io.FixedLenFeature([], tf.string),
+        "class": tf.io.FixedLenFeature([], tf.int64),
+        "path": tf.io.FixedLenFeature([], tf.string),
+        "view": tf.io.FixedLenFeature([], tf.int64),
+    }
+
+    def parse(serialized: "tf.Tensor") -> dict[str, "tf.Tensor"]:
+        row = tf.io.parse_single_example(serialized, shape)
+        pixels = tf.ensure_shape(tf.io.decode_png(row.pop("png"), channels=3), (size, size, 3))
+        return {"pixels": pixels, **row}
+
+    files = tf.data.Dataset.from_tensor_slices(names)
+    if shuffle_seed is None:
+        views = files.flat_map(tf.data.TFRecordDataset)
+    else:
+        views = files.shuffle(len(names), seed=shuffle_seed).interleave(tf.data.TFRecordDataset, cycle_length=8)
+        views = views.shuffle(4 * PER_SHARD, seed=shuffle_seed)
+    return views.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def batches(
+    side: str, task: str, batch_size: int, weights: dict[int, float], root: Path = SHARDS, shuffle_seed: int | None = None
+) -> "tf.data.Dataset":
+    """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,)."""
+    import tensorflow as tf
+
+    target_of_class = tf.constant(targets(CLASSES, task))
+    weight_of_target = tf.constant([weights[target] for target in range(len(weights))], tf.float32)
+
+    def pair(batch: dict[str, "tf.Tensor"]) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
+        target = tf.gather(target_of_class, batch["class"])
+        return tf.cast(batch["pixels"], tf.float32), target, tf.gather(weight_of_target, target)
+
+    return read(side, root, shuffle_seed).batch(batch_size).map(pair).prefetch(2)
+
+
+def in_order(side: str, root: Path = SHARDS, batch_size: int = 64) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of one side in its fixed order, as numpy arrays."""
+    yield from read(side, root).batch(batch_size).prefetch(2).as_numpy_iterator()
