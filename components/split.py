@@ -1,0 +1,123 @@
+"""Deal usable images into train, validation and test: stratified by class, no lesion or near-duplicate on two sides.
+
+Reads build/catalog.parquet. Writes build/splits.parquet and reports/split.json, with the hash that identifies the test split.
+"""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn.model_selection import StratifiedGroupKFold
+
+from components import catalog
+from components.classes import CLASSES
+from components.errors import LesionflowError
+from components.files import replacing, write_json
+from components.paths import REPORTS, SPLITS
+from components.settings import SPLIT_RESOLUTION, Settings, load
+from components.stage import run
+
+REPORT = REPORTS / "split.json"
+BLOCK = 256
+
+
+def near_pairs(hashes: list[str], max_bits: int) -> NDArray[np.int64]:
+    """Pairs of images whose perceptual hashes differ by at most `max_bits`.
+
+    Args:
+        hashes: 64 hex digits (256 bits) each.
+        max_bits: largest Hamming distance of a near-duplicate.
+
+    Returns:
+        Index pairs, shape (pairs, 2), first below second.
+    """
+    words = np.array([np.frombuffer(bytes.fromhex(text), dtype=">u8") for text in hashes], dtype=np.uint64).reshape(-1, 4)
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for start in range(0, len(words), BLOCK):
+        block, rest = words[start : start + BLOCK], words[start:]
+        distance = np.bitwise_count(block[:, None, :] ^ rest[None, :, :]).sum(axis=2, dtype=np.int16)
+        first, second = np.nonzero(distance <= max_bits)
+        keep = first < second
+        found.append(np.stack([first[keep], second[keep]], axis=1) + start)
+    return np.concatenate(found)
+
+
+def group(images: pd.DataFrame, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number of each image's group: images that share a lesion or are near-duplicates, however indirectly, share a group."""
+    lesions = pd.factorize(images["lesion_id"])[0]
+    same_lesion = pd.Series(np.arange(len(images))).groupby(lesions).transform("first").to_numpy()
+    first = np.concatenate([np.arange(len(images)), pairs[:, 0]])
+    second = np.concatenate([same_lesion, pairs[:, 1]])
+    links = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(len(images), len(images)))
+    return connected_components(links, directed=False)[1].astype(np.int64)
+
+
+def deal(diagnoses: list[str], groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
+    """Side of each image, by dealing groups into twentieths with scikit-learn's StratifiedGroupKFold.
+
+    Raises:
+        LesionflowError: too few images, or a class with fewer than three groups, so that a side would lack it.
+    """
+    per_class = pd.Series(groups).groupby(pd.Series(diagnoses)).nunique()
+    scarce = per_class[per_class < len(catalog.SIDES)]
+    if len(scarce):
+        raise LesionflowError(
+            f"too few lesions to split: {', '.join(f'{name} has {count}' for name, count in scarce.items())};"
+            " each class needs at least three that are no near-duplicates of each other"
+        )
+    if max(pd.Series(diagnoses).value_counts()) < SPLIT_RESOLUTION:
+        raise LesionflowError(f"too few images to split: the largest class has fewer than {SPLIT_RESOLUTION}")
+    folds = StratifiedGroupKFold(n_splits=SPLIT_RESOLUTION, shuffle=True, random_state=seed)
+    fold_of = np.empty(len(diagnoses), dtype=int)
+    for fold, (_, members) in enumerate(folds.split(np.zeros(len(diagnoses)), diagnoses, groups)):
+        fold_of[members] = fold
+    test_folds, validation_folds = round(test * SPLIT_RESOLUTION), round(validation * SPLIT_RESOLUTION)
+    return np.where(fold_of < test_folds, "test", np.where(fold_of < test_folds + validation_folds, "validation", "train"))
+
+
+def check(splits: pd.DataFrame) -> None:
+    """Stop where the split would measure wrongly.
+
+    Raises:
+        LesionflowError: a group, a lesion or the same pixels stand on two sides, or a side lacks a class.
+    """
+    for key in ("group", "lesion_id", "pixels_sha256"):
+        sides = splits.groupby(key)["side"].nunique()
+        if (sides > 1).any():
+            raise LesionflowError(f"{key} {sides[sides > 1].index[0]} stands on two sides of the split")
+    for name in catalog.SIDES:
+        lacking = set(splits["diagnosis"]) - set(splits.loc[splits["side"] == name, "diagnosis"])
+        if lacking:
+            raise LesionflowError(f"the {name} side has no {', '.join(sorted(lacking))}: try another seed, or bring more lesions")
+
+
+def split(settings: Settings) -> None:
+    """Run the stage."""
+    frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "pixels_sha256", "phash"]]
+    pairs = near_pairs(list(frame["phash"]), settings.split.near_duplicate_bits)
+    frame = frame.drop(columns="phash").assign(group=group(frame, pairs))
+    knobs = settings.split
+    frame["side"] = deal(list(frame["diagnosis"]), frame["group"].to_numpy(), knobs.test, knobs.validation, settings.seed)
+    check(frame)
+    with replacing(SPLITS) as draft:
+        frame.to_parquet(draft, index=False)
+    sides = {name: frame[frame["side"] == name] for name in catalog.SIDES}
+    write_json(
+        REPORT,
+        {
+            "test_split_hash": catalog.split_hash(sides["test"]),
+            "near_duplicate_pairs": len(pairs),
+            "groups": int(frame["group"].nunique()),
+            "images": {name: len(rows) for name, rows in sides.items()},
+            "lesions": {name: int(rows["lesion_id"].nunique()) for name, rows in sides.items()},
+            "images_per_class": {
+                name: {diagnosis: int((rows["diagnosis"] == diagnosis).sum()) for diagnosis in CLASSES} for name, rows in sides.items()
+            },
+        },
+    )
+    print(", ".join(f"{name} {len(rows)} images of {rows['group'].nunique()} groups" for name, rows in sides.items()))
+
+
+if __name__ == "__main__":
+    run(lambda: split(load()), __doc__)
