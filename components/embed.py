@@ -1,0 +1,53 @@
+"""Run the frozen base once over every training view and validation image.
+
+Reads build/shards/ and the backbone's weights. Writes build/features/: for each side the features, float32
+(views, width), as .npy, and whose they are as .parquet; and backbone.json, which says what computed them.
+"""
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from components import model, records
+from components.classes import CLASSES
+from components.errors import LesionflowError
+from components.files import replacing, write_json
+from components.paths import FEATURES
+from components.settings import Settings, load
+from components.stage import run
+
+SIDES = ("train", "validation")
+
+
+def embed(settings: Settings) -> None:
+    """Run the stage.
+
+    Raises:
+        LesionflowError: the weights do not fit the backbone, or give features that are not finite.
+    """
+    model.seed_everything(settings.seed)
+    extractor = model.build_extractor(settings.base)
+    width, pooled_of = extractor.output_shape[-1], model.compiled(extractor)
+    with replacing(FEATURES) as draft:
+        draft.mkdir()
+        for side in SIDES:
+            expected = sum(records.counts(side).values())
+            features = np.lib.format.open_memmap(draft / f"{side}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
+            owners = []
+            with tqdm(total=expected, desc=side, unit="view", mininterval=1) as bar:
+                for batch in records.in_order(side, batch_size=settings.embed.batch_size):
+                    pooled = pooled_of(batch["pixels"])
+                    features[bar.n : bar.n + len(pooled)] = pooled
+                    owners.append(pd.DataFrame({"class": batch["class"], "path": batch["path"].astype(str), "view": batch["view"]}))
+                    bar.update(len(pooled))
+            features.flush()
+            if not np.isfinite(features).all():
+                raise LesionflowError(f"{settings.base.weights} gives features that are not finite: the file is damaged")
+            table = pd.concat(owners, ignore_index=True)
+            table.insert(0, "diagnosis", [CLASSES[number] for number in table.pop("class")])
+            table.to_parquet(draft / f"{side}.parquet", index=False)
+        write_json(draft / "backbone.json", {"weights_sha256": model.weights_identity(settings.base), "width": width})
+
+
+if __name__ == "__main__":
+    run(lambda: embed(load()), __doc__)

@@ -1,0 +1,245 @@
+"""Backbones, heads and unfreezing: how a classifier is put together, saved and read back.
+
+A classifier maps float32 pixels (n, size, size, 3) in 0 to 255 to probabilities: preprocessing, the base, global average
+pooling ("features"), the head ("head", ending in logits), a division by the temperature, softmax or sigmoid.
+"""
+
+import hashlib
+import json
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.classes import output_names
+from components.errors import LesionflowError
+from components.files import existing, replacing, sha256
+from components.settings import Backbone, Train
+
+if TYPE_CHECKING:
+    import keras
+
+IMAGENET = "imagenet"
+IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # what ResNet50's weights were trained with (He et al. 2016, as in Keras)
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, numpy and TensorFlow, and make TensorFlow's kernels deterministic: same inputs, same model."""
+    import keras
+    import tensorflow as tf
+
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def weights_identity(backbone: Backbone) -> str:
+    """Hex sha256 of the backbone's weights file, or "imagenet" where Keras brings them.
+
+    Raises:
+        LesionflowError: the file is not there.
+    """
+    return IMAGENET if backbone.weights == IMAGENET else sha256(_weights_file(backbone))
+
+
+def _weights_file(backbone: Backbone) -> Path:
+    path = Path(backbone.weights)
+    if not path.is_file():
+        raise LesionflowError(
+            f"weights file {path} is not there: `dvc pull` brings the bundled one; for others set the path in"
+            " params.yaml, backbones.<name>.weights"
+        )
+    return path
+
+
+def build_base(backbone: Backbone) -> "keras.Model":
+    """The convolutional base without its top, with its weights, frozen.
+
+    Raises:
+        LesionflowError: the weights are missing, cannot be had without a network, or do not fit the architecture.
+    """
+    import keras
+
+    weights = IMAGENET if backbone.weights == IMAGENET else str(_weights_file(backbone))
+    width = {"alpha": backbone.alpha} if backbone.architecture == "MobileNetV2" else {}
+    shape = (backbone.image_size, backbone.image_size, 3)
+    try:
+        base = getattr(keras.applications, backbone.architecture)(
+            include_top=False, weights=weights, input_shape=shape, name="base", **width
+        )
+    except (OSError, ValueError, KeyError) as fault:
+        if weights == IMAGENET:
+            raise LesionflowError(
+                f"ImageNet weights of {backbone.architecture} cannot be had: {_first_line(fault)}\n"
+                "without a network, put a no-top weights file on disk and its path into params.yaml, backbones.<name>.weights"
+            ) from None
+        raise LesionflowError(
+            f"{weights} holds no weights of {backbone.architecture} (alpha {backbone.alpha}) without its top: {_first_line(fault)}"
+        ) from None
+    base.trainable = False
+    return base
+
+
+def _first_line(fault: Exception) -> str:
+    return (str(fault).strip().splitlines() or [type(fault).__name__])[0]
+
+
+def _preprocess(pixels: Any, architecture: str) -> Any:
+    import keras
+
+    if architecture == "MobileNetV2":
+        return keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(pixels)
+    if architecture == "ResNet50":
+        mean = [-value for value in IMAGENET_MEAN_BGR]
+        return keras.layers.Rescaling(1.0, offset=mean, name="preprocessing")(keras.ops.flip(pixels, axis=-1))
+    return pixels  # EfficientNetB0 in Keras rescales within
+
+
+def build_extractor(backbone: Backbone) -> "keras.Model":
+    """Pixels to pooled features, float32 (n, width of the base's last layer)."""
+    import keras
+
+    pixels = keras.Input((backbone.image_size, backbone.image_size, 3), name="pixels")
+    maps = build_base(backbone)(_preprocess(pixels, backbone.architecture), training=False)
+    return keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="features")(maps))
+
+
+def build_head(width: int, knobs: Train, outputs: int) -> "keras.Sequential":
+    """Dropout and dense layers from features to logits, (n, 9), or (n, 1) for the binary task."""
+    import keras
+
+    layers: list[keras.layers.Layer] = [keras.Input((width,), name="pooled")]
+    for number, units in enumerate(knobs.hidden, start=1):
+        layers += [keras.layers.Dropout(knobs.dropout), keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")]
+    layers += [keras.layers.Dropout(knobs.dropout), keras.layers.Dense(outputs, name="logits")]
+    return keras.Sequential(layers, name="head")
+
+
+def logit_count(task: str) -> int:
+    """Nine logits, or one for the binary task."""
+    return len(output_names(task)) if task == "multiclass" else 1
+
+
+def assemble(extractor: "keras.Model", head: "keras.Model", task: str, temperature: float = 1.0) -> "keras.Model":
+    """The whole classifier; `extractor` and `head` are shared, not copied."""
+    import keras
+
+    scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(head(extractor.output))
+    squash = "softmax" if task == "multiclass" else "sigmoid"
+    return keras.Model(extractor.input, keras.layers.Activation(squash, name="probabilities")(scaled), name="classifier")
+
+
+def logits_of(classifier: "keras.Model") -> "keras.Model":
+    """The same classifier up to its logits, before the temperature; layers are shared."""
+    import keras
+
+    return keras.Model(classifier.input, classifier.get_layer("temperature").input)
+
+
+def compiled(network: "keras.Model") -> Callable[[NDArray[np.generic]], NDArray[np.float32]]:
+    """The network in inference mode as a function of pixels (n, size, size, 3), traced once for every batch size."""
+    import tensorflow as tf
+
+    signature = tf.TensorSpec(network.input_shape, tf.float32)
+    graph = tf.function(lambda pixels: network(pixels, training=False), input_signature=[signature])
+    return lambda pixels: graph(tf.constant(pixels, tf.float32)).numpy()
+
+
+def with_temperature(classifier: "keras.Model", task: str, temperature: float) -> "keras.Model":
+    """The classifier with its logits divided by `temperature` (Guo et al. 2017); layers are shared."""
+    import keras
+
+    extractor = keras.Model(classifier.input, classifier.get_layer("features").output)
+    return assemble(extractor, classifier.get_layer("head"), task, temperature)
+
+
+def probabilities(logits: NDArray[np.floating], task: str, temperature: float = 1.0) -> NDArray[np.float64]:
+    """What the classifier reports for these logits: shape (n, 9), or (n, 2) as benign, malignant."""
+    from scipy.special import expit, softmax
+
+    scaled = logits.astype(np.float64) / temperature
+    if task == "multiclass":
+        return np.asarray(softmax(scaled, axis=1))
+    malignant = expit(scaled[:, 0])
+    return np.stack([1 - malignant, malignant], axis=1)
+
+
+def unfreeze(base: "keras.Model", start: str | int) -> list[str]:
+    """Make the base trainable from a layer on, every batch normalisation left in inference mode.
+
+    Keras lets the outer model's training flag override `base(x, training=False)`, so batch normalisation would run in
+    training mode and ruin pretrained weights; a layer that is not trainable stays in inference mode whatever the flag.
+
+    Args:
+        base: the convolutional base, whose layers are meant.
+        start: a layer's name, a block's name (as "block_13"), or a layer number.
+
+    Returns:
+        Names of the layers now trainable.
+
+    Raises:
+        LesionflowError: there is no such layer or block.
+    """
+    first = _layer_number(base, start)
+    base.trainable = True
+    for number, layer in enumerate(base.layers):
+        layer.trainable = number >= first and type(layer).__name__ != "BatchNormalization"
+    return [layer.name for layer in base.layers if layer.trainable and layer.weights]
+
+
+def _layer_number(base: "keras.Model", start: str | int) -> int:
+    names = [layer.name for layer in base.layers]
+    if isinstance(start, int):
+        if start >= len(names):
+            raise LesionflowError(f"finetune.unfreeze_from: {start} is beyond the base's last layer, {len(names) - 1} ({names[-1]})")
+        return start
+    for number, name in enumerate(names):
+        if name == start or name.startswith(f"{start}_"):
+            return number
+    blocks = dict.fromkeys("_".join(name.split("_")[:2]) if name.startswith(("block_", "conv")) else name.split("_")[0] for name in names)
+    raise LesionflowError(f"finetune.unfreeze_from: the base has no layer or block {start!r}; it has {', '.join(blocks)}")
+
+
+def base_of(classifier: "keras.Model") -> "keras.Model":
+    """The convolutional base within a classifier."""
+    return classifier.get_layer("base")
+
+
+def save(classifier: "keras.Model", path: Path) -> None:
+    """Write a .keras file whose bytes depend on nothing but the model: Keras' own carry the time of day."""
+    with replacing(path) as draft:
+        raw = draft.with_name(f".{path.stem}.raw.keras")
+        try:
+            classifier.save(raw)
+            with zipfile.ZipFile(raw) as source, zipfile.ZipFile(draft, "w") as target:
+                for name in source.namelist():
+                    content = source.read(name)
+                    if name == "metadata.json":
+                        version = json.loads(content)["keras_version"]
+                        content = json.dumps({"keras_version": version, "date_saved": "1980-01-01@00:00:00"}).encode()
+                    target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
+        finally:
+            raw.unlink(missing_ok=True)
+
+
+def read(path: Path) -> "keras.Model":
+    """Read a classifier back.
+
+    Raises:
+        LesionflowError: the file is missing, or no classifier of ours.
+    """
+    import keras
+
+    try:
+        classifier = keras.models.load_model(existing(path), compile=False)
+    except (OSError, ValueError) as fault:
+        raise LesionflowError(f"{path} is no saved classifier: {_first_line(fault)}") from None
+    return classifier
+
+
+def fingerprint(path: Path) -> str:
+    """Hex sha256 of what a saved classifier is; see `save` for why equal models have equal bytes."""
+    return hashlib.sha256(existing(path).read_bytes()).hexdigest()

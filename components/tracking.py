@@ -1,0 +1,216 @@
+"""MLflow: where the store is, one run per training phase, and how a model's run is found again.
+
+A run is found by what it made (`model_sha256`), not by an id in a file: so a stage's outputs stay the same however often
+it runs, and a model whose run is in no store (a new database, a lost connection) gets one when it is registered.
+"""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+import yaml
+
+from components.errors import LesionflowError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+EXPERIMENT = "skin-lesions"
+LOCAL_STORE = Path("mlruns")
+URI = "MLFLOW_TRACKING_URI"
+FLOW_RUN = "LESIONFLOW_FLOW_RUN"
+"""Set by the Prefect flow, so that a stage's MLflow run names the flow run it was part of."""
+
+
+def store_uri() -> str:
+    """MLFLOW_TRACKING_URI, or the project's own database under mlruns/."""
+    return os.environ.get(URI) or f"sqlite:///{(LOCAL_STORE / 'mlflow.db').resolve()}"
+
+
+def connect() -> "MlflowClient":
+    """A client whose store answers.
+
+    Raises:
+        LesionflowError: it does not, or is locked.
+    """
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    import logging
+
+    import mlflow
+
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    LOCAL_STORE.mkdir(exist_ok=True)
+    uri = store_uri()
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    with told(f"MLflow's store {_without_password(uri)} does not answer"):
+        client = mlflow.MlflowClient(uri, uri)
+        client.search_experiments(max_results=1)
+    return client
+
+
+class told:
+    """Turn what MLflow and its database raise into one line that says what to do."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, fault: BaseException | None, _: object) -> None:
+        if fault is None:
+            return
+        from mlflow.exceptions import MlflowException
+        from requests.exceptions import RequestException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        if isinstance(fault, MlflowException | SQLAlchemyError | RequestException):
+            raise LesionflowError(f"{self._what}: {_reason(fault)}\n{_way_out()}") from None
+
+
+def _reason(fault: BaseException) -> str:
+    lines = [line for line in str(fault).splitlines() if line.strip() and not line.startswith("[SQL")]
+    return lines[0][:300] if lines else type(fault).__name__
+
+
+def _way_out() -> str:
+    if os.environ.get(URI):
+        return f"start the server, or unset {URI} to use the project's own store; finished stages are kept, `dvc repro` carries on"
+    return "close what holds mlruns/mlflow.db open (another run, an MLflow server) and run `dvc repro` again; finished stages are kept"
+
+
+def _without_password(uri: str) -> str:
+    head, at, tail = uri.rpartition("@")
+    return f"{head.rpartition(':')[0]}:***@{tail}" if at and head.count(":") > 1 else uri
+
+
+def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
+    """The experiment's id; made on first use, with artifacts under mlruns/artifacts where the store is the project's own."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    location = None if os.environ.get(URI) else (LOCAL_STORE / "artifacts").resolve().as_uri()
+    return str(client.create_experiment(name, artifact_location=location))
+
+
+def provenance() -> dict[str, str]:
+    """Tags that say which code, data and flow run: git commit, whether the tree was dirty, md5 of data/, flow run."""
+    tags = {"git.commit": _git("rev-parse", "HEAD") or "none", "git.dirty": str(bool(_git("status", "--porcelain"))).lower()}
+    tags["data.md5"] = _data_md5(Path("data.dvc")) or "untracked"
+    if os.environ.get(FLOW_RUN):
+        tags["prefect.flow_run"] = os.environ[FLOW_RUN]
+    return tags
+
+
+def _git(*command: str) -> str:
+    done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def _data_md5(pointer: Path) -> str | None:
+    if not pointer.exists():
+        return None
+    outs = (yaml.safe_load(pointer.read_text(encoding="utf-8")) or {}).get("outs") or [{}]
+    return outs[0].get("md5")
+
+
+def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings or figures as dotted keys."""
+    rows: dict[str, Any] = {}
+    for key, value in document.items():
+        rows |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return rows
+
+
+@dataclass
+class PhaseRun:
+    """One MLflow run for one training phase. A store that goes away while a model trains does not cost the model."""
+
+    client: "MlflowClient"
+    run_id: str
+    lost: bool = field(default=False)
+
+    def epoch(self, number: int, figures: Mapping[str, float]) -> None:
+        """Log the curves' points of one epoch."""
+        self._attempt(lambda: log_figures(self.client, self.run_id, figures, number))
+
+    def finish(self, model_sha256: str, figures: Mapping[str, float]) -> None:
+        """Name the model that came out, and end the run."""
+
+        def end() -> None:
+            log_figures(self.client, self.run_id, figures, 0)
+            self.client.set_tag(self.run_id, "model_sha256", model_sha256)
+            self.client.set_terminated(self.run_id, "FINISHED")
+
+        if not self.lost:
+            self._attempt(end)
+
+    def __enter__(self) -> "PhaseRun":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            status = "KILLED" if issubclass(kind, KeyboardInterrupt) else "FAILED"
+            self._attempt(lambda: self.client.set_terminated(self.run_id, status))
+
+    def _attempt(self, call: Any) -> None:
+        if self.lost:
+            return
+        try:
+            with told("MLflow went away while the model trains"):
+                call()
+        except LesionflowError as fault:
+            self.lost = True
+            print(f"warning: {fault}\nwarning: training goes on; its curves are kept and logged when the model is registered", file=sys.stderr)
+
+
+def log_figures(client: "MlflowClient", run_id: str, figures: Mapping[str, float], step: int = 0) -> None:
+    """Log figures of one step into a run."""
+    import time
+
+    from mlflow.entities import Metric
+
+    now = int(time.time() * 1000)
+    client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
+
+
+def start_phase(phase: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> PhaseRun:
+    """Open a run for a training phase, before any work is done, so that a store that is down costs nothing.
+
+    Raises:
+        LesionflowError: the store does not answer.
+    """
+    client = connect()
+    with told("MLflow refused a new run"):
+        run = client.create_run(experiment_id(client), run_name=phase, tags={"phase": phase, **provenance(), **tags})
+        from mlflow.entities import Param
+
+        client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in flat(params).items()])
+    return PhaseRun(client, str(run.info.run_id))
+
+
+def run_of_model(client: "MlflowClient", model_sha256: str) -> str | None:
+    """Id of the newest run that made this model, or None."""
+    found = client.search_runs(
+        [experiment_id(client)], f"tags.model_sha256 = '{model_sha256}'", order_by=["attributes.start_time DESC"], max_results=1
+    )
+    return str(found[0].info.run_id) if found else None
+
+
+def recreate_phase(phase: str, params: Mapping[str, Any], tags: Mapping[str, str], curves: pd.DataFrame, model_sha256: str) -> str:
+    """A run for a model whose own is in no store, with its curves as they were."""
+    run = start_phase(phase, params, {**tags, "recreated": "true"})
+    for row in curves.to_dict("records"):
+        log_figures(run.client, run.run_id, {str(k): v for k, v in row.items() if k != "epoch"}, int(row["epoch"]))
+    run.finish(model_sha256, {})
+    return run.run_id
