@@ -1,0 +1,150 @@
+"""Pick the better of frozen and fine-tuned on validation, calibrate it there, and report on test once.
+
+Reads build/shards/, build/frozen/ and build/finetuned/. Writes build/candidate/ (the calibrated classifier, what it is,
+its test predictions), reports/evaluation.json, and pictures and tables in reports/evaluation/.
+"""
+
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from components import catalog, figures, metrics, model, records
+from components.classes import output_names
+from components.metrics import Estimate
+from components.files import replacing, write_json
+from components.paths import CANDIDATE, EVALUATION, FIGURES, FINETUNED, FROZEN, MODEL
+from components.scores import HEADLINES, Scored, difference
+from components.settings import Settings, load
+from components.stage import run
+
+PHASES = {"frozen": FROZEN, "finetuned": FINETUNED}
+PREDICTIONS = "test_predictions.parquet"
+COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity")
+KEYS = ["path", "pixels_sha256", "diagnosis", "group"]
+
+
+def logits(classifier: Any, side: str) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Images of a side in the shards' order, and the classifier's logits for each."""
+    headless, paths, found = model.compiled(model.logits_of(classifier)), [], []
+    with tqdm(total=sum(records.counts(side).values()), desc=side, unit="image", mininterval=1) as bar:
+        for batch in records.in_order(side):
+            found.append(headless(batch["pixels"]))
+            paths += [path.decode() for path in batch["path"]]
+            bar.update(len(batch["path"]))
+    images = catalog.side(side).set_index("path").loc[paths].reset_index()[KEYS]
+    return images, np.concatenate(found)
+
+
+def score(classifier: Any, side: str, task: str) -> tuple[Scored, NDArray[np.float32]]:
+    """Uncalibrated probabilities of a side, and the logits they come from."""
+    images, found = logits(classifier, side)
+    return Scored(images, model.probabilities(found, task), task), found
+
+
+def pick(on_validation: dict[str, Scored]) -> str:
+    """The phase with the better balanced accuracy on validation; the frozen one, being simpler, when they are equal."""
+    worth = {name: metrics.balanced_accuracy(scored.truth, scored.probabilities) for name, scored in on_validation.items()}
+    return max(worth, key=lambda name: (worth[name], name == "frozen"))
+
+
+def validation_figures(scored: Scored, bins: int) -> dict[str, float]:
+    """What the choice was made on."""
+    everything = np.arange(len(scored.images))
+    names = ("balanced_accuracy", "accuracy", "macro_f1", "calibration_error")
+    return {name: scored.headline(name, everything, bins) for name in names}
+
+
+def evaluate(settings: Settings) -> None:
+    """Run the stage."""
+    knobs, task = settings.evaluate, settings.task
+    model.seed_everything(settings.seed)
+    classifiers = {name: model.read(folder / MODEL) for name, folder in PHASES.items()}
+    validation = {name: score(classifier, "validation", task) for name, classifier in classifiers.items()}
+    picked = pick({name: scored for name, (scored, _) in validation.items()})
+    truth, raw = validation[picked][0].truth, validation[picked][1]
+    temperature = metrics.fit_temperature(truth, partial(model.probabilities, raw, task))
+
+    test = {name: score(classifier, "test", task) for name, classifier in classifiers.items()}
+    before, test_logits = test[picked]
+    after = replace(before, probabilities=model.probabilities(test_logits, task, temperature))
+    samples = metrics.resamples(after.images["group"].to_numpy(), knobs.bootstrap, settings.seed)
+    gain = difference(test["finetuned"][0], test["frozen"][0], "balanced_accuracy", samples, knobs.calibration_bins)
+    names = output_names(task)
+    split_hash = catalog.split_hash(after.images)
+    report = {
+        "picked": picked,
+        "temperature": temperature,
+        "test_split_hash": split_hash,
+        "validation": {name: validation_figures(scored, knobs.calibration_bins) for name, (scored, _) in validation.items()},
+        "test": {
+            "images": len(after.images),
+            "groups": int(after.images["group"].nunique()),
+            **as_dicts(after.estimates(HEADLINES, samples, knobs.calibration_bins)),
+            "calibration_error_before": as_dicts(before.estimates(("calibration_error",), samples, knobs.calibration_bins))["calibration_error"],
+        },
+        "phases_on_test": {name: as_dicts(scored.estimates(COMPARED, samples, knobs.calibration_bins)) for name, (scored, _) in test.items()},
+        "finetuned_less_frozen_on_test": {"balanced_accuracy": gain.as_dict()},
+        "averages": metrics.averages(after.truth, after.probabilities),
+        "per_class": metrics.per_class(after.truth, after.probabilities, names),
+    }
+    candidate = {
+        "phase": picked,
+        "phase_sha256": model.fingerprint(PHASES[picked] / MODEL),
+        "task": task,
+        "outputs": list(names),
+        "temperature": temperature,
+        "image_size": settings.base.image_size,
+        "backbone": settings.base.model_dump(),
+        "test_split_hash": split_hash,
+    }
+    with replacing(CANDIDATE) as draft:
+        draft.mkdir()
+        model.save(model.with_temperature(classifiers[picked], task, temperature), draft / MODEL)
+        after.table().to_parquet(draft / PREDICTIONS, index=False)
+        write_json(draft / "candidate.json", {**candidate, "model_sha256": model.fingerprint(draft / MODEL)})
+    with replacing(FIGURES) as draft:
+        draft.mkdir()
+        draw(after, before, knobs.calibration_bins, knobs.gallery, draft)
+    write_json(EVALUATION, report)
+    value = after.headline("balanced_accuracy", np.arange(len(after.images)), knobs.calibration_bins)
+    print(f"picked {picked} on validation; balanced accuracy on {len(after.images)} test images {value:.3f}")
+
+
+def as_dicts(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+    """Estimates as the reports hold them."""
+    return {name: estimate.as_dict() for name, estimate in estimates.items()}
+
+
+def draw(after: Scored, before: Scored, bins: int, gallery: int, folder: Path) -> None:
+    """Write the pictures and the tables for `dvc plots`."""
+    names = output_names(after.task)
+    predicted = after.probabilities.argmax(axis=1)
+    figures.confusion(metrics.confusion(after.truth, predicted, len(names)), names, folder / "confusion.png")
+    figures.roc(after.truth, after.probabilities, names, folder / "roc.png")
+    curves = {"before": before, "after temperature scaling": after}
+    tables = {name: pd.DataFrame(metrics.reliability(item.truth, item.probabilities, bins)) for name, item in curves.items()}
+    figures.reliability(tables, folder / "reliability.png")
+    named = pd.DataFrame({"actual": np.array(names)[after.truth], "predicted": np.array(names)[predicted]})
+    named.to_csv(folder / "confusion.csv", index=False)
+    pd.concat([table.assign(probabilities=name) for name, table in tables.items()]).to_csv(folder / "reliability.csv", index=False)
+
+    wrong = np.flatnonzero(predicted != after.truth)
+    worst = wrong[np.argsort(-after.probabilities[wrong].max(axis=1), kind="stable")][:gallery]
+    wanted = {after.images["path"][at]: at for at in worst}
+    pixels = {row["path"][k].decode(): row["pixels"][k] for row in records.in_order("test") for k in range(len(row["path"]))
+              if row["path"][k].decode() in wanted}
+    captions = [
+        f"{names[after.truth[at]]}\ncalled {names[predicted[at]]}\n{after.probabilities[at].max():.0%}  {Path(after.images['path'][at]).stem}".replace("_", " ")
+        for at in worst
+    ]
+    figures.gallery([pixels[after.images["path"][at]] for at in worst], captions, len(wrong), folder / "mistakes.png")
+
+
+if __name__ == "__main__":
+    run(lambda: evaluate(load()), __doc__)
