@@ -1,0 +1,139 @@
+"""Make the candidate light enough for a phone: TFLite in float16 and int8, each checked against the Keras model.
+
+Reads build/candidate/ and build/shards/. Writes build/export/ and reports/export.json.
+"""
+
+import os
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from components import model, records
+from components.files import replacing, write_json
+from components.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL
+from components.settings import Settings, load
+from components.stage import run
+
+if TYPE_CHECKING:
+    import keras
+
+WARM_UP = 5
+
+
+def calibration_views(count: int) -> Iterator[list[NDArray[np.float32]]]:
+    """The first training views of the shards, whose order is random, one a time as the converter wants them."""
+    views = records.read("train").take(count).as_numpy_iterator()
+    for view in tqdm(views, total=count, desc="calibrating int8", unit="view", mininterval=1):
+        yield [view["pixels"][None].astype(np.float32)]
+
+
+def convert(classifier: "keras.Model", precision: str, representative: Callable[[], Iterator[list[NDArray[np.float32]]]]) -> bytes:
+    """The classifier as a TFLite model with float32 inputs and outputs.
+
+    Args:
+        classifier: the candidate.
+        precision: "float16", weights only; or "int8", weights and activations.
+        representative: views from which the ranges of int8 activations are read.
+    """
+    import tensorflow as tf
+
+    converter = tf.lite.TFLiteConverter.from_keras_model(classifier)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    else:
+        converter.representative_dataset = representative
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    with warnings.catch_warnings(), _quiet_stdout():
+        warnings.simplefilter("ignore", UserWarning)
+        return bytes(converter.convert())
+
+
+class _quiet_stdout:
+    """The converter prints the model's signature to standard output at file level; nothing a person wants to read."""
+
+    def __enter__(self) -> None:
+        self._kept, self._null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
+        os.dup2(self._null, 1)
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self._kept, 1)
+        os.close(self._kept)
+        os.close(self._null)
+
+
+def interpreter(content: bytes) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    """A function from one image (1, size, size, 3) to its probabilities, on one thread."""
+    import tensorflow as tf
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        engine = tf.lite.Interpreter(model_content=content, num_threads=1)
+    engine.allocate_tensors()
+    source, target = engine.get_input_details()[0]["index"], engine.get_output_details()[0]["index"]
+
+    def infer(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+        engine.set_tensor(source, pixels)
+        engine.invoke()
+        return np.array(engine.get_tensor(target)[0])
+
+    return infer
+
+
+def top(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+    """Predicted output; with one sigmoid, whether it is at least one half."""
+    if probabilities.shape[1] == 1:
+        return (probabilities[:, 0] >= 0.5).astype(np.int64)
+    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+
+
+def latency_ms(infer: Callable[[NDArray[np.float32]], Any], pixels: NDArray[np.float32], runs: int) -> float:
+    """Median milliseconds for one image, after a warm-up."""
+    for _ in range(WARM_UP):
+        infer(pixels)
+    taken = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        infer(pixels)
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken) * 1000)
+
+
+def export(settings: Settings) -> None:
+    """Run the stage."""
+    knobs = settings.export
+    model.seed_everything(settings.seed)
+    classifier = model.read(CANDIDATE / MODEL)
+    reference = model.compiled(classifier)
+    expected = np.concatenate([reference(batch["pixels"]) for batch in records.in_order("test")])
+    report: dict[str, Any] = {"test_images": len(expected)}
+    with replacing(EXPORTED) as draft:
+        draft.mkdir()
+        for precision in ("float16", "int8"):
+            content = convert(classifier, precision, lambda: calibration_views(knobs.calibration_images))
+            (draft / f"model_{precision}.tflite").write_bytes(content)
+            infer = interpreter(content)
+            images = (pixels[None].astype(np.float32) for batch in records.in_order("test") for pixels in batch["pixels"])
+            found = np.stack([infer(pixels) for pixels in tqdm(images, total=len(expected), desc=precision, unit="image", mininterval=1)])
+            first = next(islice(records.in_order("test", batch_size=1), 1))["pixels"].astype(np.float32)
+            report[precision] = {
+                "bytes": len(content),
+                "same_top1": float((top(found) == top(expected)).mean()),
+                "largest_probability_difference": float(np.abs(found - expected).max()),
+                "mean_probability_difference": float(np.abs(found - expected).mean()),
+                "median_latency_ms": latency_ms(infer, first, knobs.latency_runs),
+            }
+    write_json(EXPORT_REPORT, report)
+    for precision in ("float16", "int8"):
+        row = report[precision]
+        print(f"{precision}: {row['bytes'] / 1e6:.2f} MB, same top-1 {row['same_top1']:.3f}, {row['median_latency_ms']:.1f} ms an image on one thread")
+
+
+if __name__ == "__main__":
+    run(lambda: export(load()), __doc__)
