@@ -1,0 +1,93 @@
+"""The gate: what a challenger must pass to become champion, rule by rule."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from components.metrics import Estimate
+from components.settings import Register
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule's verdict; `says` is a sentence for a person."""
+
+    name: str
+    passed: bool
+    says: str
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Challenger less champion on the same test images, with paired bootstrap intervals."""
+
+    champion_version: str
+    balanced_accuracy: Estimate
+    melanoma_sensitivity: Estimate
+
+
+def judge(test: dict[str, Any], export: dict[str, Any], comparison: Comparison | None, knobs: Register) -> list[Rule]:
+    """Apply every rule; all must pass.
+
+    Args:
+        test: the `test` figures of reports/evaluation.json.
+        export: reports/export.json.
+        comparison: against the champion, or None where there is none.
+        knobs: the thresholds of params.yaml.
+    """
+    rules = [
+        _floor("balanced accuracy", test["balanced_accuracy"], knobs.min_balanced_accuracy),
+        _floor("melanoma sensitivity", test["melanoma_sensitivity"], knobs.min_melanoma_sensitivity),
+        _ceiling("calibration error", test["calibration_error"], knobs.max_calibration_error),
+        _agreement(export["float16"]["same_top1"], knobs.min_export_agreement),
+    ]
+    return rules if comparison is None else [*rules, *_against(comparison, knobs)]
+
+
+def _floor(figure: str, estimate: dict[str, float], floor: float) -> Rule:
+    passed = estimate["value"] >= floor
+    return Rule(f"{figure} floor", passed, f"{_with_interval(estimate)}, at least {floor:.3f} wanted")
+
+
+def _ceiling(figure: str, estimate: dict[str, float], ceiling: float) -> Rule:
+    passed = estimate["value"] <= ceiling
+    return Rule(f"{figure} ceiling", passed, f"{_with_interval(estimate)}, at most {ceiling:.3f} allowed")
+
+
+def _agreement(share: float, floor: float) -> Rule:
+    return Rule("export agrees", share >= floor, f"float16 TFLite predicts the same class for {share:.3f} of test images, at least {floor:.3f} wanted")
+
+
+def _against(comparison: Comparison, knobs: Register) -> list[Rule]:
+    gain, melanoma = comparison.balanced_accuracy, comparison.melanoma_sensitivity
+    margin = knobs.max_melanoma_sensitivity_loss
+    champion = f"champion (version {comparison.champion_version})"
+    return [
+        Rule(
+            "not worse than the champion",
+            gain.high >= 0,
+            f"balanced accuracy {_signed(gain.as_dict())} against the {champion}; worse only if the whole interval is below zero",
+        ),
+        Rule(
+            "melanoma sensitivity kept",
+            melanoma.value >= -margin,
+            f"melanoma sensitivity {_signed(melanoma.as_dict())} against the {champion}, a loss of at most {margin:.3f} is allowed",
+        ),
+    ]
+
+
+def _with_interval(estimate: dict[str, float]) -> str:
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def _signed(estimate: dict[str, float]) -> str:
+    return f"{estimate['value']:+.3f} [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
+
+
+def passed(rules: list[Rule]) -> bool:
+    """Whether every rule passed."""
+    return all(rule.passed for rule in rules)
+
+
+def as_rows(rules: list[Rule]) -> list[dict[str, Any]]:
+    """The verdict as reports hold it."""
+    return [asdict(rule) for rule in rules]
