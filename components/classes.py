@@ -15,9 +15,7 @@ CLASSES: tuple[str, ...] = (
     "vascular_lesion",
 )
 
-MALIGNANT: frozenset[str] = frozenset(
-    {"actinic_keratosis", "basal_cell_carcinoma", "melanoma", "squamous_cell_carcinoma"}
-)
+MALIGNANT: frozenset[str] = frozenset({"actinic_keratosis", "basal_cell_carcinoma", "melanoma", "squamous_cell_carcinoma"})
 
 BINARY: tuple[str, ...] = ("benign", "malignant")
 

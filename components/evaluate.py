@@ -16,8 +16,8 @@ from tqdm import tqdm
 
 from components import catalog, figures, metrics, model, records
 from components.classes import output_names
-from components.metrics import Estimate
 from components.files import replacing, write_json
+from components.metrics import Estimate
 from components.paths import CANDIDATE, EVALUATION, FIGURES, FINETUNED, FROZEN, MODEL
 from components.scores import HEADLINES, Scored, difference
 from components.settings import Settings, load
@@ -86,9 +86,13 @@ def evaluate(settings: Settings) -> None:
             "images": len(after.images),
             "groups": int(after.images["group"].nunique()),
             **as_dicts(after.estimates(HEADLINES, samples, knobs.calibration_bins)),
-            "calibration_error_before": as_dicts(before.estimates(("calibration_error",), samples, knobs.calibration_bins))["calibration_error"],
+            "calibration_error_before": as_dicts(before.estimates(("calibration_error",), samples, knobs.calibration_bins))[
+                "calibration_error"
+            ],
         },
-        "phases_on_test": {name: as_dicts(scored.estimates(COMPARED, samples, knobs.calibration_bins)) for name, (scored, _) in test.items()},
+        "phases_on_test": {
+            name: as_dicts(scored.estimates(COMPARED, samples, knobs.calibration_bins)) for name, (scored, _) in test.items()
+        },
         "finetuned_less_frozen_on_test": {"balanced_accuracy": gain.as_dict()},
         "averages": metrics.averages(after.truth, after.probabilities),
         "per_class": metrics.per_class(after.truth, after.probabilities, names),
@@ -134,16 +138,25 @@ def draw(after: Scored, before: Scored, bins: int, gallery: int, folder: Path) -
     named.to_csv(folder / "confusion.csv", index=False)
     pd.concat([table.assign(probabilities=name) for name, table in tables.items()]).to_csv(folder / "reliability.csv", index=False)
 
-    wrong = np.flatnonzero(predicted != after.truth)
-    worst = wrong[np.argsort(-after.probabilities[wrong].max(axis=1), kind="stable")][:gallery]
-    wanted = {after.images["path"][at]: at for at in worst}
-    pixels = {row["path"][k].decode(): row["pixels"][k] for row in records.in_order("test") for k in range(len(row["path"]))
-              if row["path"][k].decode() in wanted}
+    draw_mistakes(after, gallery, folder / "mistakes.png")
+
+
+def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
+    """A gallery of the test images that the model got wrong with most confidence."""
+    names, confidence = output_names(scored.task), scored.probabilities.max(axis=1)
+    predicted = scored.probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != scored.truth)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    paths = scored.images["path"].to_numpy(dtype=str)
+    wanted, pixels = set(paths[worst]), {}
+    for batch in records.in_order("test"):
+        owners = [owner.decode() for owner in batch["path"]]
+        pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in wanted}
     captions = [
-        f"{names[after.truth[at]]}\ncalled {names[predicted[at]]}\n{after.probabilities[at].max():.0%}  {Path(after.images['path'][at]).stem}".replace("_", " ")
+        f"{names[scored.truth[at]]}\ncalled {names[predicted[at]]}\n{confidence[at]:.0%}  {Path(paths[at]).stem}".replace("_", " ")
         for at in worst
     ]
-    figures.gallery([pixels[after.images["path"][at]] for at in worst], captions, len(wrong), folder / "mistakes.png")
+    figures.gallery([pixels[paths[at]] for at in worst], captions, len(wrong), path)
 
 
 if __name__ == "__main__":

@@ -132,7 +132,8 @@ def export(settings: Settings) -> None:
     write_json(EXPORT_REPORT, report)
     for precision in ("float16", "int8"):
         row = report[precision]
-        print(f"{precision}: {row['bytes'] / 1e6:.2f} MB, same top-1 {row['same_top1']:.3f}, {row['median_latency_ms']:.1f} ms an image on one thread")
+        speed = f"{row['median_latency_ms']:.1f} ms an image on one thread"
+        print(f"{precision}: {row['bytes'] / 1e6:.2f} MB, same top-1 {row['same_top1']:.3f}, {speed}")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402 (the backend is chosen first)
+import matplotlib.pyplot as plt
 
 DPI = 110
 
@@ -77,7 +77,9 @@ def reliability(tables: dict[str, Any], path: Path) -> None:
     axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1, label="perfectly calibrated")
     for name, table in tables.items():
         axis.plot(table["confidence"], table["accuracy"], marker="o", markersize=4, linewidth=1.4, label=name)
-    axis.set(xlabel="confidence of the prediction", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="calibration on test", aspect="equal")
+    axis.set(
+        xlabel="confidence of the prediction", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="calibration on test", aspect="equal"
+    )
     axis.legend(fontsize=8, frameon=False)
     _save(figure, path)
 
@@ -92,5 +94,7 @@ def gallery(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], mist
     for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
         axis.imshow(picture)
         axis.set_title(caption, fontsize=7)
-    figure.suptitle(f"the {len(pictures)} most confident of {mistakes} mistakes on test" if pictures else "no mistakes on test", fontsize=10)
+    figure.suptitle(
+        f"the {len(pictures)} most confident of {mistakes} mistakes on test" if pictures else "no mistakes on test", fontsize=10
+    )
     _save(figure, path)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +25,7 @@ def replacing(target: Path) -> Iterator[Path]:
         yield draft
         if target.is_dir():
             _remove(target)
-        os.replace(draft, target)
+        draft.replace(target)
     except BaseException:
         _remove(draft)
         raise

@@ -54,7 +54,11 @@ def _ceiling(figure: str, estimate: dict[str, float], ceiling: float) -> Rule:
 
 
 def _agreement(share: float, floor: float) -> Rule:
-    return Rule("export agrees", share >= floor, f"float16 TFLite predicts the same class for {share:.3f} of test images, at least {floor:.3f} wanted")
+    return Rule(
+        "export agrees",
+        share >= floor,
+        f"float16 TFLite predicts the same class for {share:.3f} of test images, at least {floor:.3f} wanted",
+    )
 
 
 def _against(comparison: Comparison, knobs: Register) -> list[Rule]:

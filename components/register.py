@@ -6,14 +6,13 @@ candidate registered twice makes one version. A champion measured on another tes
 
 import io
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from components import catalog, gate, metrics, registry, sample, tracking
+from components import gate, metrics, registry, sample, tracking
 from components.errors import LesionflowError
 from components.files import existing, read_json, sha256, write_json
 from components.paths import CANDIDATE, CATALOG, CURVES, DATA, EVALUATION, EXPORT_REPORT, EXPORTED, REGISTRATION, REPORTS
@@ -49,7 +48,7 @@ def version_tags(card: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, 
         "task": card["task"],
         "test_split_hash": card["test_split_hash"],
         "catalog.sha256": sha256(existing(CATALOG)),
-        **{name: value for name, value in tracking.provenance().items()},
+        **tracking.provenance(),
         **{f"test.{name}": registry.interval_text(test[name]) for name in HEADLINES},
     }
 

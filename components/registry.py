@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -64,6 +64,14 @@ def alias(client: "MlflowClient", model: str, name: str) -> "ModelVersion | None
         if fault.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
             return None
         raise
+
+
+def find(client: "MlflowClient", model: str, wanted: str) -> "ModelVersion | None":
+    """The version an alias or a version number names, or None."""
+    if not wanted.isdigit():
+        return alias(client, model, wanted)
+    found = client.search_model_versions(f"name = '{model}' and version_number = {wanted}")
+    return found[0] if found else None
 
 
 def version_of_candidate(client: "MlflowClient", model: str, model_sha256: str) -> "ModelVersion | None":
@@ -145,7 +153,9 @@ def record(client: "MlflowClient", model: str, before: str | None, after: str, s
 
 def promotions(client: "MlflowClient", model: str) -> list[Promotion]:
     """The promotion record of a model, oldest first."""
-    runs = client.search_runs([experiment_id(client, PROMOTIONS)], f"tags.model = '{model}'", order_by=["attributes.start_time ASC"], max_results=50_000)
+    runs = client.search_runs(
+        [experiment_id(client, PROMOTIONS)], f"tags.model = '{model}'", order_by=["attributes.start_time ASC"], max_results=50_000
+    )
     return [Promotion(**json.loads(run.data.tags["promotion"])) for run in runs]
 
 

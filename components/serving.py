@@ -22,7 +22,7 @@ class LesionClassifier(PythonModel):
 
     def load_context(self, context: PythonModelContext) -> None:
         """Read the Keras model and what its outputs mean."""
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import json
         from pathlib import Path
 

@@ -200,11 +200,11 @@ def parse(document: dict[str, Any], origin: str = "params") -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as fault:
-        faults = [_describe(error, document) for error in fault.errors()]
+        faults = [_describe(error) for error in fault.errors()]
         raise SettingsError("\n".join(f"{origin}: {line}" for line in dict.fromkeys(faults))) from None
 
 
-def _describe(error: Any, document: dict[str, Any]) -> str:
+def _describe(error: Any) -> str:
     where = [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "function-"))]
     key = ".".join(where)
     if error["type"] == "extra_forbidden":

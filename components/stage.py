@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from components.errors import LesionflowError
 
@@ -22,7 +23,7 @@ def run(main: Callable[[], object], description: str) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Run it from the project's root. All its knobs are in params.yaml.",
     ).parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
         main()
@@ -34,7 +35,7 @@ def run(main: Callable[[], object], description: str) -> None:
     except OSError as fault:
         if fault.errno != errno.ENOSPC:
             raise
-        _stop(f"the disk is full ({fault.filename or os.getcwd()}): free some space and run `dvc repro` again")
+        _stop(f"the disk is full ({fault.filename or Path.cwd()}): free some space and run `dvc repro` again")
 
 
 def _stop(message: str) -> None:

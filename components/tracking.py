@@ -171,7 +171,9 @@ class PhaseRun:
                 call()
         except LesionflowError as fault:
             self.lost = True
-            print(f"warning: {fault}\nwarning: training goes on; its curves are kept and logged when the model is registered", file=sys.stderr)
+            print(
+                f"warning: {fault}\nwarning: training goes on; its curves are kept and logged when the model is registered", file=sys.stderr
+            )
 
 
 def log_figures(client: "MlflowClient", run_id: str, figures: Mapping[str, float], step: int = 0) -> None:

@@ -72,8 +72,8 @@ def list_files(root: Path) -> list[str]:
 def scan(root: Path, files: list[str]) -> pd.DataFrame:
     """Scan files on every core; one row per file, in the order given."""
     with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        rows = pool.map(partial(scan_file, root), files, chunksize=16)
-        rows = list(tqdm(rows, total=len(files), desc="scanning", unit="file", mininterval=1))
+        scanned = pool.map(partial(scan_file, root), files, chunksize=16)
+        rows = list(tqdm(scanned, total=len(files), desc="scanning", unit="file", mininterval=1))
     frame = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
     return frame.astype({"width": "Int64", "height": "Int64"})
 
@@ -225,7 +225,9 @@ def validate(settings: Settings) -> None:
     )
     print(f"{len(frame)} files, {int(frame['usable'].sum())} usable, {len(left_out)} quarantined ({QUARANTINE}), {len(missing)} missing")
     if exceeded or unmet:
-        raise LesionflowError("\n".join([*exceeded, *unmet, f"every file left out is in {QUARANTINE} with its reason; {DATA}/ was not changed"]))
+        raise LesionflowError(
+            "\n".join([*exceeded, *unmet, f"every file left out is in {QUARANTINE} with its reason; {DATA}/ was not changed"])
+        )
 
 
 if __name__ == "__main__":

@@ -7,11 +7,13 @@ import argparse
 import base64
 import json
 import sys
+from typing import Any
 
 from prefect import flow, get_run_logger, runtime, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.states import Completed, State
+from prefect.client.schemas.objects import State
+from prefect.states import Completed
 
 from flows.runner import ROOT, SOURCES, STAGES, Outcome, StageFailed, run_stage
 
@@ -20,7 +22,7 @@ REPORTS = ROOT / "reports"
 
 
 @task(task_run_name="{stage}", cache_policy=NO_CACHE)
-def stage(stage: str) -> State[Outcome]:
+def stage(stage: str) -> State[Any]:
     """Run one DVC stage; its output streams into this task's log, and the state says whether DVC had it cached."""
     logger = get_run_logger()
     outcome = run_stage(stage, logger.info, {FLOW_RUN: str(runtime.flow_run.id or "")})
@@ -67,7 +69,7 @@ def training() -> list[Outcome]:
     """Bring the whole pipeline up to date, stage by stage, and publish what came out."""
     for source in SOURCES:
         stage(source)
-    outcomes = [stage(name) for name in STAGES]
+    outcomes: list[Any] = [stage(name) for name in STAGES]
     publish(outcomes)
     return outcomes
 

@@ -1,0 +1,59 @@
+# The project's commands. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export TF_CPP_MIN_LOG_LEVEL ?= 3
+
+.DEFAULT_GOAL := help
+.PHONY: help setup data run test lint format lock ui starter clean
+
+help:  ## list these commands
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+setup: $(VENV)/.ready  ## make .venv with the exact versions of requirements.lock
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
+		{ echo "error: $$($(PYTHON) --version) is not 3.11, 3.12 or 3.13; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	uv pip sync --python $(BIN)/python --require-hashes requirements.lock
+	uv pip install --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+data: setup  ## bring the dataset and the starter weights that data.dvc and weights.dvc name
+	dvc pull data.dvc weights.dvc
+
+run: setup  ## bring the data, run the whole pipeline, say what came of it
+	@python -m components.settings
+	@test -d data -a -d weights || dvc pull data.dvc weights.dvc
+	dvc repro
+	@lesionflow summary
+
+test: setup  ## run every test, the quick ones first
+	pytest tests/unit tests/flows tests/pipeline
+
+lint: setup  ## ruff and mypy
+	ruff check .
+	ruff format --check .
+	mypy
+
+format: setup  ## let ruff put the code in order
+	ruff check --fix .
+	ruff format .
+
+lock: setup  ## compile requirements.lock anew from pyproject.toml
+	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-annotate --upgrade --quiet --output-file requirements.lock
+
+ui: setup  ## MLflow's page on http://127.0.0.1:5000
+	@echo "MLflow on http://127.0.0.1:5000 (Ctrl-C ends it)"
+	mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}"
+
+starter: setup  ## pretrain the bundled backbone anew on synthetic images
+	python -m components.pretrain weights/starter.weights.h5
+
+clean:  ## remove what stages made; data, weights, mlruns and DVC's cache stay
+	rm -rf build reports/validation reports/evaluation reports/augment reports/curves

@@ -1,0 +1,103 @@
+"""Diagnoses from the registered model, as tables and JSON."""
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from components import images, registry, settings, tracking
+from components.errors import LesionflowError, UnreadableImage
+
+BATCH = 64
+
+
+@dataclass(frozen=True)
+class Diagnoses:
+    """`table` has a row per image read: image, diagnosis, then a probability per output; `unreadable` says why not."""
+
+    model: str
+    version: str
+    table: pd.DataFrame
+    unreadable: dict[Path, str]
+
+
+def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
+    """Diagnose images with a version of the registered model.
+
+    Args:
+        paths: the image files.
+        wanted: an alias, as "champion", or a version number.
+
+    Raises:
+        LesionflowError: there is no such version, or MLflow does not answer.
+    """
+    contents, unreadable = {}, {}
+    for path in paths:
+        try:
+            contents[path] = path.read_bytes()
+            images.decode(contents[path])
+        except UnreadableImage as fault:
+            unreadable[path] = str(fault)
+            del contents[path]
+        except OSError as fault:
+            unreadable[path] = (fault.strerror or str(fault)).lower()
+    model = settings.load().registration.model
+    client = tracking.connect()
+    with tracking.told("MLflow's registry did not answer"):
+        version = registry.find(client, model, wanted)
+    if version is None:
+        raise LesionflowError(
+            f"{model} has no {wanted if not wanted.isdigit() else f'version {wanted}'}: `dvc repro` trains and registers one"
+        )
+    table = _served(version, contents) if contents else pd.DataFrame()
+    return Diagnoses(model, str(version.version), table, unreadable)
+
+
+def _served(version: Any, contents: dict[Path, bytes]) -> pd.DataFrame:
+    import mlflow
+
+    with tracking.told(f"version {version.version} of {version.name} cannot be loaded"):
+        served = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
+    todo = list(contents.values())
+    found = [served.predict(pd.DataFrame({"image": todo[start : start + BATCH]})) for start in range(0, len(todo), BATCH)]
+    table = pd.concat(found, ignore_index=True)
+    table.insert(0, "image", [str(path) for path in contents])
+    return table
+
+
+def as_json(result: Diagnoses) -> str:
+    """A JSON list, an object per image: image, model, version, diagnosis, probabilities."""
+    rows = [
+        {
+            "image": row.pop("image"),
+            "model": result.model,
+            "version": result.version,
+            "diagnosis": row.pop("diagnosis"),
+            "probabilities": row,
+        }
+        for row in result.table.to_dict("records")
+    ]
+    return json.dumps(rows, indent=2)
+
+
+def as_table(result: Diagnoses) -> str:
+    """A table: a row per image, the probabilities in columns; the diagnosis first."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"{result.model} version {result.version}", title_justify="left", show_edge=False)
+    names = [name for name in result.table.columns if name not in ("image", "diagnosis")]
+    for heading in ("image", "diagnosis"):
+        table.add_column(heading, overflow="fold")
+    for name in names:
+        table.add_column(name.replace("_", "\n"), justify="right")
+    for row in result.table.to_dict("records"):
+        best = max(names, key=lambda name: row[name])
+        shares = [f"[bold]{row[name]:.3f}[/bold]" if name == best else f"{row[name]:.3f}" for name in names]
+        table.add_row(str(row["image"]), str(row["diagnosis"]).replace("_", " "), *shares)
+    stream = io.StringIO()
+    Console(file=stream, width=None, force_terminal=False).print(table)
+    return stream.getvalue().rstrip()

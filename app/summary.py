@@ -1,0 +1,31 @@
+"""What the last run of the pipeline came to, for a person."""
+
+from components.files import read_json
+from components.paths import EVALUATION, REGISTRATION
+
+FURTHER = (
+    ("make ui", "runs, models and versions in MLflow, on http://127.0.0.1:5000"),
+    ("xdg-open reports/validation/index.html", "Data Docs: what validation found"),
+    ("dvc plots show --open", "curves, confusion matrix, calibration, mistakes"),
+)
+
+
+def lines() -> list[str]:
+    """The test figures, the version and its place, and three commands to look further."""
+    evaluation, registration = read_json(EVALUATION), read_json(REGISTRATION)
+    test = evaluation["test"]
+    figures = {name: row for name, row in test.items() if isinstance(row, dict)}
+    place = "champion" if registration["champion"] == registration["version"] else "challenger"
+    failed = [rule for rule in registration["gate"] if not rule["passed"]]
+    gate = "passed" if registration["gate_passed"] else "not passed: " + "; ".join(f"{rule['name']}, {rule['says']}" for rule in failed)
+    return [
+        "",
+        f"Test figures of the {evaluation['picked']} model on {test['images']} images of {test['groups']} lesions, with 95 % intervals:",
+        *(f"  {name.replace('_', ' '):<26} {row['value']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]" for name, row in figures.items()),
+        "",
+        f"Registered as {registration['model']} version {registration['version']}: {place}. Gate {gate}.",
+        *([] if place == "champion" else [f"Champion: {registration['champion'] or 'none yet'}."]),
+        "",
+        "Look further:",
+        *(f"  {command:<40} {what}" for command, what in FURTHER),
+    ]
