@@ -148,7 +148,8 @@ def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
     wrong = np.flatnonzero(predicted != scored.truth)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     paths = scored.images["path"].to_numpy(dtype=str)
-    wanted, pixels = set(paths[worst]), {}
+    wanted: set[str] = set(paths[worst])
+    pixels: dict[str, NDArray[np.uint8]] = {}
     for batch in records.in_order("test"):
         owners = [owner.decode() for owner in batch["path"]]
         pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in wanted}

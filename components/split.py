@@ -3,6 +3,9 @@
 Reads build/catalog.parquet. Writes build/splits.parquet and reports/split.json, with the hash that identifies the test split.
 """
 
+from fractions import Fraction
+from itertools import islice
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -54,10 +57,10 @@ def group(images: pd.DataFrame, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
 
 
 def deal(diagnoses: list[str], groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
-    """Side of each image, by dealing groups into twentieths with scikit-learn's StratifiedGroupKFold.
+    """Side of each image: first the test side is dealt, then validation from what is left.
 
     Raises:
-        LesionflowError: too few images, or a class with fewer than three groups, so that a side would lack it.
+        LesionflowError: a class has fewer than three groups, so that a side would lack it.
     """
     per_class = pd.Series(groups).groupby(pd.Series(diagnoses)).nunique()
     scarce = per_class[per_class < len(catalog.SIDES)]
@@ -66,14 +69,29 @@ def deal(diagnoses: list[str], groups: NDArray[np.int64], test: float, validatio
             f"too few lesions to split: {', '.join(f'{name} has {count}' for name, count in scarce.items())};"
             " each class needs at least three that are no near-duplicates of each other"
         )
-    if max(pd.Series(diagnoses).value_counts()) < SPLIT_RESOLUTION:
-        raise LesionflowError(f"too few images to split: the largest class has fewer than {SPLIT_RESOLUTION}")
-    folds = StratifiedGroupKFold(n_splits=SPLIT_RESOLUTION, shuffle=True, random_state=seed)
-    fold_of = np.empty(len(diagnoses), dtype=int)
-    for fold, (_, members) in enumerate(folds.split(np.zeros(len(diagnoses)), diagnoses, groups)):
-        fold_of[members] = fold
-    test_folds, validation_folds = round(test * SPLIT_RESOLUTION), round(validation * SPLIT_RESOLUTION)
-    return np.where(fold_of < test_folds, "test", np.where(fold_of < test_folds + validation_folds, "validation", "train"))
+    labels = np.array(diagnoses)
+    side = np.full(len(labels), "train", dtype="<U10")
+    side[_take(labels, groups, _fraction(test), seed)] = "test"
+    rest = np.flatnonzero(side == "train")
+    side[rest[_take(labels[rest], groups[rest], _fraction(validation / (1 - test)), seed)]] = "validation"
+    return side
+
+
+def _fraction(share: float) -> Fraction:
+    return Fraction(share).limit_denominator(SPLIT_RESOLUTION)
+
+
+def _take(labels: NDArray[np.str_], groups: NDArray[np.int64], share: Fraction, seed: int) -> NDArray[np.int64]:
+    """Images of `share.numerator` of the `share.denominator` folds that scikit-learn's StratifiedGroupKFold makes.
+
+    Raises:
+        LesionflowError: every class has fewer images than there are folds.
+    """
+    largest = int(np.unique(labels, return_counts=True)[1].max())
+    if largest < share.denominator:
+        raise LesionflowError(f"too few images to split: the largest class has {largest}, at least {share.denominator} are needed")
+    folds = StratifiedGroupKFold(n_splits=share.denominator, shuffle=True, random_state=seed).split(labels, labels, groups)
+    return np.concatenate([members for _, members in islice(folds, share.numerator)])
 
 
 def check(splits: pd.DataFrame) -> None:

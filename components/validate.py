@@ -106,7 +106,7 @@ def describe(frame: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame
     stems = pd.Series([Path(path).stem for path in frame["path"]], index=frame.index)
     for column in ("isic_id", "lesion_id", "collection", "license"):
         known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype=str)
-        frame[column] = frame["path"].map(known)
+        frame[column] = frame["path"].map(known).astype("str")
     frame["isic_id"] = frame["isic_id"].fillna(stems)
     frame["lesion_id"] = frame["lesion_id"].fillna(frame["isic_id"])
     homeless = frame["diagnosis"].isna() & (frame["reason"] == "")

@@ -1,0 +1,29 @@
+import pytest
+
+from components.classes import CLASSES, class_of_folder, output_names, targets
+
+
+@pytest.mark.parametrize(
+    ("folder", "expected"),
+    [
+        ("actinic keratosis", "actinic_keratosis"),
+        ("Acitinic-Keratosis", "actinic_keratosis"),
+        ("  VASCULAR  lesion ", "vascular_lesion"),
+        ("nevus", "nevus"),
+        ("naevus", None),
+        ("Train", None),
+        ("", None),
+    ],
+)
+def test_folder_names_match_without_regard_to_case_spaces_hyphens_and_the_known_misspelling(folder, expected):
+    assert class_of_folder(folder) == expected
+
+
+def test_multiclass_targets_follow_the_order_of_the_classes():
+    assert targets(CLASSES, "multiclass") == list(range(9))
+    assert output_names("multiclass") == CLASSES
+
+
+def test_binary_targets_call_four_diagnoses_malignant():
+    malignant = [name for name, target in zip(CLASSES, targets(CLASSES, "binary"), strict=True) if target]
+    assert malignant == ["actinic_keratosis", "basal_cell_carcinoma", "melanoma", "squamous_cell_carcinoma"]

@@ -1,0 +1,57 @@
+import math
+
+import pytest
+
+from components.errors import LesionflowError
+from components.files import existing, read_json, replacing, write_json
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path):
+    target = tmp_path / "deep" / "out.txt"
+    with replacing(target) as draft:
+        draft.write_text("half")
+        assert not target.exists()
+    assert target.read_text() == "half"
+
+
+@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt])
+def test_a_failure_leaves_the_old_file_and_no_draft(tmp_path, fault):
+    target = tmp_path / "out.txt"
+    target.write_text("old")
+    with pytest.raises(fault), replacing(target) as draft:
+        draft.write_text("half")
+        raise fault
+    assert target.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
+
+
+def test_a_folder_is_replaced_whole(tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+    with replacing(target) as draft:
+        draft.mkdir()
+        (draft / "new").touch()
+    assert [path.name for path in target.iterdir()] == ["new"]
+
+
+def test_what_a_killed_process_left_is_swept_away(tmp_path):
+    leftover = tmp_path / ".out.partial"
+    leftover.mkdir()
+    (leftover / "half").touch()
+    with replacing(tmp_path / "out") as draft:
+        draft.mkdir()
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
+    path = tmp_path / "report.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": math.nan})
+    assert read_json(path) == {"a": 1}
+
+
+def test_a_missing_input_names_the_command_that_makes_it(tmp_path):
+    with pytest.raises(LesionflowError, match="run `dvc repro`, which makes it"):
+        existing(tmp_path / "splits.parquet")

@@ -1,0 +1,92 @@
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from components.errors import SettingsError
+from components.settings import load, parse
+from tests.conftest import ROOT
+
+PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+SECTIONS = [name for name, value in PARAMS.items() if isinstance(value, dict) and name != "backbones"]
+
+
+def test_the_repositorys_params_are_in_order():
+    settings = load(ROOT / "params.yaml")
+    assert settings.base.architecture == "MobileNetV2"
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, section):
+    key = next(iter(params[section]))
+    params[section][f"{key}x"] = params[section].pop(key)
+    with pytest.raises(SettingsError) as fault:
+        parse(params)
+    assert f"{section}.{key}x: unknown key" in str(fault.value)
+    assert f"did you mean {key!r}" in str(fault.value)
+    assert f"{section}.{key}: missing key" in str(fault.value)
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "said"),
+    [
+        ("train", "dropout", 1.0, "train.dropout: 1.0 is not allowed"),
+        ("train", "hidden", [0], "train.hidden.0: 0 is not allowed"),
+        ("split", "test", 0.23, "must be a multiple of 0.05"),
+        ("split", "validation", 0.5, "less than or equal to 0.4"),
+        ("augment", "max_views", 1, "must be at least views"),
+        ("register", "promote", "sometimes", "'automatic' or 'manual'"),
+        ("finetune", "learning_rate", "fast", "finetune.learning_rate: 'fast'"),
+    ],
+)
+def test_a_value_out_of_range_stops_with_the_key_the_value_and_the_range(params, section, key, value, said):
+    params[section][key] = value
+    with pytest.raises(SettingsError) as fault:
+        parse(params)
+    assert said in str(fault.value)
+
+
+def test_a_backbone_nobody_described_is_named_with_those_there_are(params):
+    params["backbone"] = "resnet"
+    with pytest.raises(SettingsError, match=r"'resnet' is not one of backbones: imagenet, starter"):
+        parse(params)
+
+
+def test_only_mobilenet_takes_a_width(params):
+    params["backbones"]["starter"] |= {"architecture": "ResNet50", "alpha": 0.35}
+    with pytest.raises(SettingsError, match="alpha must be 1.0 for ResNet50"):
+        parse(params)
+
+
+def test_a_misspelled_backbone_key_says_what_a_backbone_takes(params):
+    params["backbones"]["starter"]["wieghts"] = "x"
+    with pytest.raises(SettingsError, match=r"backbones.starter.wieghts: unknown key; did you mean 'weights'"):
+        parse(params)
+
+
+def test_settings_are_frozen(settings):
+    with pytest.raises(ValueError, match="frozen"):
+        settings.train.dropout = 0.9
+
+
+def test_a_missing_file_and_broken_yaml_say_so(tmp_path):
+    with pytest.raises(SettingsError, match="not found: run this from the project's root"):
+        load(tmp_path / "params.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1,", encoding="utf-8")
+    with pytest.raises(SettingsError, match="is not valid YAML"):
+        load(broken)
+    broken.write_text("- 1", encoding="utf-8")
+    with pytest.raises(SettingsError, match="must be a mapping"):
+        load(Path(broken))
+
+
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=6), st.sampled_from(list(PARAMS)))
+def test_whatever_stands_in_a_section_either_parses_or_stops_with_a_message(value, section):
+    document = {**PARAMS, section: value}
+    try:
+        parse(document)
+    except SettingsError as fault:
+        assert str(fault)
