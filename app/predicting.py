@@ -2,6 +2,7 @@
 
 import io
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 
 from components import images, registry, settings, tracking
 from components.errors import LesionflowError, UnreadableImage
+from components.stage import load_tensorflow
 
 BATCH = 64
 
@@ -59,6 +61,7 @@ def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
 def _served(version: Any, contents: dict[Path, bytes]) -> pd.DataFrame:
     import mlflow
 
+    load_tensorflow()
     with tracking.told(f"version {version.version} of {version.name} cannot be loaded"):
         served = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
     todo = list(contents.values())
@@ -84,20 +87,21 @@ def as_json(result: Diagnoses) -> str:
 
 
 def as_table(result: Diagnoses) -> str:
-    """A table: a row per image, the probabilities in columns; the diagnosis first."""
+    """A table with a row per image and output, the likeliest first; its first row is the diagnosis."""
     from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{result.model} version {result.version}", title_justify="left", show_edge=False)
-    names = [name for name in result.table.columns if name not in ("image", "diagnosis")]
-    for heading in ("image", "diagnosis"):
-        table.add_column(heading, overflow="fold")
-    for name in names:
-        table.add_column(name.replace("_", "\n"), justify="right")
+    table.add_column("image", overflow="fold")
+    table.add_column("diagnosis")
+    table.add_column("probability", justify="right")
     for row in result.table.to_dict("records"):
-        best = max(names, key=lambda name: row[name])
-        shares = [f"[bold]{row[name]:.3f}[/bold]" if name == best else f"{row[name]:.3f}" for name in names]
-        table.add_row(str(row["image"]), str(row["diagnosis"]).replace("_", " "), *shares)
+        image = str(row.pop("image"))
+        row.pop("diagnosis")
+        likeliest = sorted(row.items(), key=lambda item: -item[1])
+        for rank, (name, share) in enumerate(likeliest):
+            style = None if rank else "bold"
+            table.add_row("" if rank else image, str(name).replace("_", " "), f"{share:.3f}", style=style, end_section=rank == len(row) - 1)
     stream = io.StringIO()
-    Console(file=stream, width=None, force_terminal=False).print(table)
+    Console(file=stream, force_terminal=sys.stdout.isatty()).print(table)
     return stream.getvalue().rstrip()

@@ -123,4 +123,4 @@ def augment(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: augment(load()), __doc__)
+    run(lambda: augment(load()), __doc__, tensorflow=True)

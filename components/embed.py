@@ -50,4 +50,4 @@ def embed(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: embed(load()), __doc__)
+    run(lambda: embed(load()), __doc__, tensorflow=True)

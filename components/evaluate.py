@@ -161,4 +161,4 @@ def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: evaluate(load()), __doc__)
+    run(lambda: evaluate(load()), __doc__, tensorflow=True)

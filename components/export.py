@@ -3,7 +3,6 @@
 Reads build/candidate/ and build/shards/. Writes build/export/ and reports/export.json.
 """
 
-import os
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from components import model, records
 from components.files import replacing, write_json
 from components.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL
 from components.settings import Settings, load
-from components.stage import run
+from components.stage import quiet_stream, run
 
 if TYPE_CHECKING:
     import keras
@@ -50,22 +49,9 @@ def convert(classifier: "keras.Model", precision: str, representative: Callable[
     else:
         converter.representative_dataset = representative
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    with warnings.catch_warnings(), _quiet_stdout():
+    with warnings.catch_warnings(), quiet_stream(1), quiet_stream(2):  # the converter prints the model's signature and its flags
         warnings.simplefilter("ignore", UserWarning)
         return bytes(converter.convert())
-
-
-class _quiet_stdout:
-    """The converter prints the model's signature to standard output at file level; nothing a person wants to read."""
-
-    def __enter__(self) -> None:
-        self._kept, self._null = os.dup(1), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(self._null, 1)
-
-    def __exit__(self, *_: object) -> None:
-        os.dup2(self._kept, 1)
-        os.close(self._kept)
-        os.close(self._null)
 
 
 def interpreter(content: bytes) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
@@ -137,4 +123,4 @@ def export(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: export(load()), __doc__)
+    run(lambda: export(load()), __doc__, tensorflow=True)

@@ -55,4 +55,4 @@ def finetune(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: finetune(load()), __doc__)
+    run(lambda: finetune(load()), __doc__, tensorflow=True)

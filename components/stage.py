@@ -5,7 +5,8 @@ import errno
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from components.errors import LesionflowError
@@ -13,19 +14,40 @@ from components.errors import LesionflowError
 INTERRUPTED = 130  # what shells report for Ctrl-C
 
 
-def run(main: Callable[[], object], description: str) -> None:
+@contextmanager
+def quiet_stream(number: int) -> Iterator[None]:
+    """Silence standard output (1) or error (2) at file level, for libraries that write there from C++."""
+    kept, null = os.dup(number), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, number)
+    try:
+        yield
+    finally:
+        os.dup2(kept, number)
+        os.close(kept)
+        os.close(null)
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without its greeting about CPUs and CUDA; a fault in the import is still raised."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    with quiet_stream(2):
+        import tensorflow  # noqa: F401
+
+
+def run(main: Callable[[], object], description: str, *, tensorflow: bool = False) -> None:
     """Run a stage and end the process: 0 done, 1 a fault a person can mend, 2 wrong usage, 130 interrupted.
 
-    A stage takes no flags: its knobs are in params.yaml, so that DVC sees them.
+    A stage takes no flags: its knobs are in params.yaml, so that DVC sees them. `tensorflow` says that it needs TensorFlow.
     """
     argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog="Run it from the project's root. All its knobs are in params.yaml.",
     ).parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
+        if tensorflow:
+            load_tensorflow()
         main()
     except LesionflowError as fault:
         _stop(str(fault))

@@ -69,4 +69,4 @@ def train(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    run(lambda: train(load()), __doc__)
+    run(lambda: train(load()), __doc__, tensorflow=True)

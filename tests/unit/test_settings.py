@@ -56,7 +56,7 @@ def test_a_backbone_nobody_described_is_named_with_those_there_are(params):
 
 def test_only_mobilenet_takes_a_width(params):
     params["backbones"]["starter"] |= {"architecture": "ResNet50", "alpha": 0.35}
-    with pytest.raises(SettingsError, match="alpha must be 1.0 for ResNet50"):
+    with pytest.raises(SettingsError, match=r"alpha must be 1\.0 for ResNet50"):
         parse(params)
 
 
@@ -83,7 +83,14 @@ def test_a_missing_file_and_broken_yaml_say_so(tmp_path):
         load(Path(broken))
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3), max_leaves=6), st.sampled_from(list(PARAMS)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+        max_leaves=6,
+    ),
+    st.sampled_from(list(PARAMS)),
+)
 def test_whatever_stands_in_a_section_either_parses_or_stops_with_a_message(value, section):
     document = {**PARAMS, section: value}
     try:

@@ -107,7 +107,11 @@ def test_companions_of_the_dataset_are_no_images(tmp_path, make_dataset):
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [("", "is not a CSV table"), ("id,lesion\n1,2\n", "no column 'filename'"), ("filename\na.jpg\na.jpg\n", "names 1 files more than once")],
+    [
+        ("", "is not a CSV table"),
+        ("id,lesion\n1,2\n", "no column 'filename'"),
+        ("filename\na.jpg\na.jpg\n", "names 1 files more than once"),
+    ],
 )
 def test_metadata_that_cannot_be_used_says_why(tmp_path, content, said):
     (tmp_path / "metadata.csv").write_text(content)

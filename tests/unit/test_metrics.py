@@ -1,0 +1,84 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+
+from components import metrics
+
+
+def drawn(seed: int, images: int = 60, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    return random.integers(0, classes, images), random.dirichlet(np.ones(classes), images)
+
+
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10_000))
+def test_figures_agree_with_scikit_learn(seed):
+    truth, probabilities = drawn(seed)
+    predicted = probabilities.argmax(axis=1)
+    present = np.unique(truth)
+    assert metrics.accuracy(truth, probabilities) == pytest.approx(accuracy_score(truth, predicted))
+    assert metrics.balanced_accuracy(truth, probabilities) == pytest.approx(balanced_accuracy_score(truth, predicted))
+    assert metrics.macro_f1(truth, probabilities) == pytest.approx(
+        f1_score(truth, predicted, labels=present, average="macro", zero_division=0)
+    )
+
+
+def test_confusion_has_the_truth_in_rows():
+    assert metrics.confusion(np.array([0, 0, 1]), np.array([1, 0, 1]), 2).tolist() == [[1, 1], [0, 1]]
+
+
+def test_sensitivity_and_specificity_of_a_known_table():
+    positive = np.array([True, True, True, False, False])
+    called = np.array([True, True, False, True, False])
+    assert metrics.sensitivity(positive, called) == pytest.approx(2 / 3)
+    assert metrics.specificity(positive, called) == pytest.approx(1 / 2)
+    assert np.isnan(metrics.sensitivity(~positive & positive, called))
+
+
+def test_calibration_error_of_a_known_case():
+    probabilities = np.array([[0.8, 0.2]] * 10)
+    truth = np.array([0] * 6 + [1] * 4)  # 80 % sure, 60 % right
+    assert metrics.calibration_error(truth, probabilities, 15) == pytest.approx(0.2)
+
+
+def test_temperature_recovers_what_the_logits_were_multiplied_by():
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(4000, 3))
+    shares = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = np.array([random.choice(3, p=row) for row in shares])
+
+    def at(temperature):
+        scaled = np.exp(3 * logits / temperature)
+        return scaled / scaled.sum(axis=1, keepdims=True)
+
+    assert metrics.fit_temperature(truth, at) == pytest.approx(3, rel=0.1)
+
+
+def test_resamples_take_whole_lesions():
+    groups = np.array(["a", "b", "a", "c", "b", "a"])
+    for sample in metrics.resamples(groups, 50, seed=1):
+        counts = np.bincount(sample, minlength=6)
+        assert counts[0] == counts[2] == counts[5]
+        assert counts[1] == counts[4]
+    first, again = (metrics.resamples(groups, 5, seed=1) for _ in range(2))
+    assert all((one == other).all() for one, other in zip(first, again, strict=True))
+
+
+def test_grouped_images_widen_the_interval():
+    random = np.random.default_rng(3)
+    per_lesion = random.random(50) < 0.7
+    right = np.repeat(per_lesion, 6)
+    by_image = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(np.arange(300), 500, 0), 300)
+    by_lesion = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(np.repeat(np.arange(50), 6), 500, 0), 300)
+    assert by_lesion.high - by_lesion.low > 1.7 * (by_image.high - by_image.low)
+
+
+def test_the_interval_holds_its_own_value_even_for_the_calibration_error():
+    truth, _ = drawn(5, 300, 3)
+    probabilities = np.eye(3)[truth] * 0.9 + 0.1 / 3
+    found = metrics.bootstrap(
+        lambda at: metrics.calibration_error(truth[at], probabilities[at], 15), metrics.resamples(np.arange(300), 200, 0), 300
+    )
+    assert found.low <= found.value <= found.high

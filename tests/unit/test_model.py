@@ -1,0 +1,117 @@
+"""TensorFlow is loaded here, and a real base is built: half a minute in all."""
+
+import numpy as np
+import pytest
+
+from components import model
+from components.classes import CLASSES
+from components.errors import LesionflowError
+from components.settings import Backbone, Train
+
+keras = pytest.importorskip("keras")
+
+HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=True)
+
+
+@pytest.fixture(scope="module")
+def backbone(tmp_path_factory) -> Backbone:
+    """A tiny MobileNetV2 whose weights are random but whose batch norm statistics are not trivial."""
+    path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
+    keras.utils.set_random_seed(1)
+    base = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3), alpha=0.35)
+    base.save_weights(path)
+    return Backbone(architecture="MobileNetV2", alpha=0.35, image_size=32, weights=str(path))
+
+
+def classifier(backbone: Backbone, task: str = "multiclass"):
+    extractor = model.build_extractor(backbone)
+    return model.assemble(extractor, model.build_head(extractor.output_shape[-1], HEAD, model.logit_count(task)), task)
+
+
+PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
+
+
+@pytest.mark.parametrize(("task", "outputs"), [("multiclass", 9), ("binary", 1)])
+def test_a_classifier_has_an_output_per_class_and_none_more(backbone, task, outputs):
+    found = classifier(backbone, task)(PIXELS).numpy()
+    assert found.shape == (4, outputs)
+    if task == "multiclass":
+        assert outputs == len(CLASSES)
+        assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+
+
+def test_a_fine_tuning_step_leaves_every_moving_mean_and_variance_bit_identical_and_moves_the_rest(backbone):
+    whole = classifier(backbone)
+    base = model.base_of(whole)
+    names = model.unfreeze(base, "block_13")
+    statistics = {v.path: v.numpy().copy() for v in base.variables if "moving" in v.path}
+    trained = {v.path: v.numpy().copy() for v in base.trainable_variables}
+    frozen = {v.path: v.numpy().copy() for v in base.non_trainable_variables}
+    network = model.logits_of(whole)
+    network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    network.fit(PIXELS, np.array([0, 1, 2, 3]), epochs=2, verbose=0)
+    assert statistics and trained
+    assert all(np.array_equal(v.numpy(), statistics[v.path]) for v in base.variables if "moving" in v.path)
+    assert all(np.array_equal(v.numpy(), frozen[v.path]) for v in base.non_trainable_variables)
+    assert all(not np.array_equal(v.numpy(), trained[v.path]) for v in base.trainable_variables)
+    assert names[0] == "block_13_expand"
+    assert not any("_BN" in name for name in names)
+
+
+@pytest.mark.parametrize(("start", "first"), [("block_6", "block_6_expand"), ("Conv_1", "Conv_1"), (0, "Conv1")])
+def test_unfreezing_starts_at_a_block_a_layer_or_a_number(backbone, start, first):
+    assert model.unfreeze(model.build_base(backbone), start)[0] == first
+
+
+@pytest.mark.parametrize(
+    ("start", "said"), [("block_99", "no layer or block 'block_99'; it has .*block_16"), (9999, "beyond the base's last layer")]
+)
+def test_an_unknown_block_is_answered_with_those_there_are(backbone, start, said):
+    with pytest.raises(LesionflowError, match=said):
+        model.unfreeze(model.build_base(backbone), start)
+
+
+def test_equal_models_are_saved_as_equal_bytes_and_read_back_equal(backbone, tmp_path):
+    whole = classifier(backbone)
+    model.save(whole, tmp_path / "a.keras")
+    model.save(whole, tmp_path / "b.keras")
+    assert model.fingerprint(tmp_path / "a.keras") == model.fingerprint(tmp_path / "b.keras")
+    assert np.array_equal(model.read(tmp_path / "a.keras")(PIXELS).numpy(), whole(PIXELS).numpy())
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+def test_the_temperature_in_the_model_is_the_one_in_the_probabilities(backbone, task):
+    whole = classifier(backbone, task)
+    logits = model.compiled(model.logits_of(whole))(PIXELS)
+    warm = model.with_temperature(whole, task, 2.5)(PIXELS).numpy()
+    expected = model.probabilities(logits, task, 2.5)
+    assert np.allclose(warm if task == "multiclass" else warm[:, 0], expected if task == "multiclass" else expected[:, 1], atol=1e-5)
+
+
+def test_missing_and_misfitting_weights_say_what_to_do(backbone, tmp_path):
+    with pytest.raises(LesionflowError, match=r"weights file .*none.h5 is not there"):
+        model.build_base(backbone.model_copy(update={"weights": str(tmp_path / "none.h5")}))
+    with pytest.raises(LesionflowError, match=r"holds no weights of MobileNetV2 \(alpha 0.5\)"):
+        model.build_base(backbone.model_copy(update={"alpha": 0.5}))
+    (tmp_path / "text.weights.h5").write_text("no weights")
+    with pytest.raises(LesionflowError, match="holds no weights of MobileNetV2"):
+        model.build_base(backbone.model_copy(update={"weights": str(tmp_path / "text.weights.h5")}))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "preprocess"),
+    [("EfficientNetB0", lambda x: x), ("ResNet50", lambda x: keras.applications.resnet50.preprocess_input(x.copy()))],
+)
+def test_other_architectures_bring_their_own_preprocessing(tmp_path, architecture, preprocess):
+    keras.utils.set_random_seed(0)
+    base = getattr(keras.applications, architecture)(include_top=False, weights=None, input_shape=(32, 32, 3))
+    base.save_weights(tmp_path / "w.weights.h5")
+    spec = Backbone(architecture=architecture, image_size=32, weights=str(tmp_path / "w.weights.h5"))
+    extractor = model.build_extractor(spec)
+    expected = base(preprocess(PIXELS), training=False).numpy().mean(axis=(1, 2))
+    assert np.allclose(extractor(PIXELS).numpy(), expected, rtol=1e-3, atol=1e-4)
+    whole = model.assemble(extractor, model.build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")
+    model.save(whole, tmp_path / "m.keras")
+    assert np.allclose(model.read(tmp_path / "m.keras")(PIXELS).numpy(), whole(PIXELS).numpy(), atol=1e-6)
+    start = {"EfficientNetB0": "block7a", "ResNet50": "conv5_block3"}[architecture]
+    assert model.unfreeze(model.base_of(whole), start)
