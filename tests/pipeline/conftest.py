@@ -1,0 +1,101 @@
+"""A whole project in a temporary folder, run once through the real DVC on a few small synthetic images."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components import sample
+from components.classes import CLASSES
+from tests.conftest import ROOT
+
+COPIED = ("components", "flows", "app", "dvc.yaml", "params.yaml", ".dvcignore")
+SMALL = {
+    "validate": {"min_images_per_class": 5},
+    "augment": {"views": 1, "max_views": 1},
+    "train": {"epochs": 3},
+    "finetune": {"epochs": 2, "unfreeze_from": "block_16"},
+    "evaluate": {"bootstrap": 100},
+    "export": {"calibration_images": 10, "latency_runs": 5},
+}
+
+
+@dataclass(frozen=True)
+class Project:
+    """A checkout in a folder of its own."""
+
+    root: Path
+
+    def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command there, output and errors together in `stdout`."""
+        done = subprocess.run(
+            command,
+            cwd=self.root,
+            env=self.environment(**environment),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, done.stdout
+        return done
+
+    def environment(self, **extra: str) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_", "LESIONFLOW_"))}
+        path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
+        return {**kept, "PATH": path, "PYTHONPATH": str(self.root), "NO_COLOR": "1", **extra}
+
+    def repro(self, *arguments: str, check: bool = True, **environment: str) -> str:
+        return self.run("dvc", "repro", *arguments, check=check, **environment).stdout
+
+    def stage(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a stage as dvc.yaml does, letting it fail."""
+        return self.run("python", "-m", f"components.{name}", check=False, **environment)
+
+    def set_params(self, changes: dict) -> None:
+        path = self.root / "params.yaml"
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for section, values in changes.items():
+            params[section] = {**params[section], **values} if isinstance(values, dict) else values
+        path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
+
+    def copy(self, target: Path) -> "Project":
+        """The same project, cache and all, for a test that spoils it; MLflow's store stays behind."""
+        shutil.copytree(self.root, target, ignore=shutil.ignore_patterns("mlruns"))
+        return Project(target)
+
+
+def ran(output: str) -> list[str]:
+    """Stages that a `dvc repro` ran, in order."""
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The pipeline, run to its end."""
+    weights = ROOT / "weights"
+    if not weights.is_dir():
+        pytest.fail("weights/ is not there: `make data` brings it from bundled/")
+    root = tmp_path_factory.mktemp("project")
+    for name in COPIED:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, root / name)
+    shutil.copytree(weights, root / "weights")
+    made = Project(root)
+    made.set_params(SMALL)
+    sample.write_dataset(root / "data", dict.fromkeys(CLASSES, 9), seed=11, size=72)
+    made.run("git", "init", "-q")
+    made.run("dvc", "init", "-q")
+    made.run("dvc", "add", "-q", "data", "weights")
+    made.run("git", "add", "-A")
+    made.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start")
+    made.repro()
+    return made

@@ -1,0 +1,277 @@
+"""The pipeline through the real DVC, in an order in which each test leaves the project as good as it found it."""
+
+import json
+import signal
+import sqlite3
+import subprocess
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from components.classes import CLASSES
+from flows.runner import STAGES
+from tests.pipeline.conftest import Project, ran
+
+pytestmark = pytest.mark.timeout(900)
+
+
+def lock(project: Project) -> dict:
+    return yaml.safe_load((project.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
+
+
+def output_hashes(project: Project, stage: str) -> dict[str, str]:
+    return {out["path"]: out["md5"] for out in lock(project)[stage]["outs"] if out["path"].startswith("build/")}
+
+
+def report(project: Project, name: str) -> dict:
+    return json.loads((project.root / "reports" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def test_a_second_run_does_nothing(project):
+    assert ran(project.repro()) == []
+
+
+def test_every_report_is_there_and_figures_carry_intervals(project):
+    evaluation = report(project, "evaluation")
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "melanoma_sensitivity", "calibration_error"):
+        figure = evaluation["test"][name]
+        assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1, name
+    assert set(evaluation["per_class"]) == set(CLASSES)
+    assert {"precision", "recall", "f1", "specificity"} <= set(evaluation["per_class"]["melanoma"])
+    for name in ("confusion.png", "roc.png", "reliability.png", "mistakes.png"):
+        assert (project.root / "reports/evaluation" / name).stat().st_size > 5000
+    assert (project.root / "reports/validation/index.html").exists()
+    assert (project.root / "reports/augment/views.png").exists()
+    assert report(project, "export")["float16"]["same_top1"] >= 0.9
+
+
+def test_no_lesion_stands_on_two_sides(project):
+    splits = pd.read_parquet(project.root / "build/splits.parquet")
+    assert splits.groupby("lesion_id")["side"].nunique().max() == 1
+    assert splits.groupby("group")["side"].nunique().max() == 1
+
+
+def test_only_training_images_are_augmented(project):
+    splits = pd.read_parquet(project.root / "build/splits.parquet")
+    for side in ("validation", "test"):
+        index = json.loads((project.root / f"build/shards/{side}/index.json").read_text())
+        assert index["views"] == (splits["side"] == side).sum()
+
+
+def test_metrics_and_plots_commands_work(project):
+    assert "balanced_accuracy" in project.run("dvc", "metrics", "show").stdout
+    project.run("dvc", "metrics", "diff")
+    project.run("dvc", "plots", "show", "-o", "plots")
+    assert (project.root / "plots/index.html").exists()
+
+
+def test_editing_code_that_no_stage_runs_reruns_nothing(project):
+    for name in ("pretrain", "settings", "stage"):
+        path = project.root / "components" / f"{name}.py"
+        path.write_text(path.read_text(encoding="utf-8") + "\n# another comment\n", encoding="utf-8")
+    assert ran(project.repro()) == []
+
+
+@pytest.mark.parametrize("stage", ["train", "finetune"])
+def test_training_again_gives_the_same_model_to_the_last_bit(project, stage):
+    before = output_hashes(project, stage)
+    project.repro("--force", "--single-item", "--no-run-cache", stage)
+    assert output_hashes(project, stage) == before
+
+
+def test_registering_the_same_candidate_again_makes_no_second_version(project):
+    first = report(project, "registration")["version"]
+    project.repro("--force", "--single-item", "register")
+    again = report(project, "registration")
+    assert again["version"] == first
+    assert again["new_version"] is False
+
+
+def test_a_version_says_where_it_came_from_and_its_run_holds_the_curves(project):
+    from mlflow import MlflowClient
+
+    registered = report(project, "registration")
+    uri = f"sqlite:///{project.root / 'mlruns/mlflow.db'}"
+    client = MlflowClient(uri, uri)
+    version = client.get_model_version(registered["model"], registered["version"])
+    assert version.tags["test_split_hash"] == report(project, "split")["test_split_hash"]
+    assert version.tags["data.md5"].endswith(".dir")
+    assert version.tags["gate"] in ("passed", "failed")
+    assert {"git.commit", "git.dirty", "catalog.sha256", "model_sha256", "test.balanced_accuracy"} <= set(version.tags)
+    run = client.get_run(version.run_id)
+    assert (
+        len(client.get_metric_history(version.run_id, "val_loss"))
+        == report(project, f"{'train' if run.data.tags['phase'] == 'frozen' else 'finetune'}")["epochs"]
+    )
+    assert client.get_model_version_by_alias(registered["model"], "challenger").version == version.version
+    artifacts = {item.path for item in client.list_artifacts(version.run_id)}
+    assert {"evaluation", "export", "reports", "data_docs"} <= artifacts
+
+
+def test_a_prediction_is_the_one_that_was_measured_on_test(project):
+    measured = pd.read_parquet(project.root / "build/candidate/test_predictions.parquet").head(3)
+    paths = [f"data/{path}" for path in measured["path"]]
+    version = report(project, "registration")["version"]
+    done = project.run("python", "-m", "app.cli", "predict", "--format", "json", "--model-version", version, *paths)
+    rows = json.loads(done.stdout[done.stdout.index("[\n") :])
+    for row, (_, expected) in zip(rows, measured.iterrows(), strict=True):
+        assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
+        for name in CLASSES:
+            assert row["probabilities"][name] == pytest.approx(expected[f"p_{name}"], abs=1e-4)
+
+
+def test_a_bad_image_is_named_and_the_others_are_still_diagnosed(project):
+    good = next((project.root / "data/nevus").iterdir())
+    (project.root / "text.jpg").write_text("no image")
+    version = report(project, "registration")["version"]
+    done = project.run("python", "-m", "app.cli", "predict", "--model-version", version, str(good), "text.jpg", "gone.jpg", check=False)
+    assert done.returncode == 1
+    assert "text.jpg: not a JPEG or PNG image" in done.stdout
+    assert "gone.jpg: no such file" in done.stdout
+    assert good.name in done.stdout.replace("\n", "") or "nevus" in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_the_flow_is_cached_after_dvc_and_agrees_with_it_on_what_a_touched_image_reruns(project, tmp_path):
+    cached = project.run("python", "-m", "flows.training")
+    said = [line.split() for line in cached.stdout.splitlines() if line.split()[:1] and line.split()[0] in STAGES and line.endswith(" s")]
+    assert [(row[0], row[1]) for row in said] == [(stage, "cached") for stage in STAGES]
+
+    twin = project.copy(tmp_path / "twin")
+    for one in (project, twin):
+        image = sorted((one.root / "data/nevus").glob("*.jpg"))[0]
+        image.write_bytes(image.read_bytes() + b"\0")
+    by_dvc = ran(twin.repro())
+    touched = project.run("python", "-m", "flows.training").stdout
+    by_flow = [
+        line.split()[0]
+        for line in touched.splitlines()
+        if line.split()[:1] and line.split()[0] in STAGES and " ran " in line and line.endswith(" s")
+    ]
+    assert by_flow == by_dvc
+    assert by_flow[:3] == ["validate", "split", "augment"]
+    assert ran(project.repro()) == []
+
+
+def test_a_failed_stage_in_the_flow_shows_the_stages_own_message(project, tmp_path):
+    twin = project.copy(tmp_path / "twin")
+    (twin.root / "data/nevus/bad.jpg").write_text("no image")
+    done = twin.run("python", "-m", "flows.training", check=False)
+    assert done.returncode == 1
+    assert "error: validate failed:" in done.stdout
+    assert "data/nevus/bad.jpg: unreadable: not a JPEG or PNG image" in done.stdout
+
+
+def test_a_killed_stage_is_never_taken_for_a_whole_one(project, tmp_path):
+    twin = project.copy(tmp_path / "twin")
+    before = output_hashes(twin, "augment")
+    process = subprocess.Popen(
+        ["dvc", "repro", "--force", "--single-item", "--no-run-cache", "augment"],
+        cwd=twin.root, env=twin.environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    draft = twin.root / "build/.shards.partial"
+    deadline = time.monotonic() + 120
+    while not draft.exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert draft.exists()
+    import os
+
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (twin.root / "build/shards").exists()
+    assert "is not there" in twin.stage("embed").stdout
+    twin.repro()
+    assert output_hashes(twin, "augment") == before
+    assert not draft.exists()
+
+
+def test_changing_the_dropout_reruns_training_and_what_follows_and_nothing_before(project):
+    project.set_params({"train": {"dropout": 0.5}})
+    stages = ran(project.repro())
+    assert stages[0] == "train"
+    assert not {"validate", "split", "augment", "embed"} & set(stages)
+
+
+def test_a_misspelled_param_stops_with_its_name(project, tmp_path):
+    twin = project.copy(tmp_path / "twin")
+    text = (twin.root / "params.yaml").read_text(encoding="utf-8")
+    (twin.root / "params.yaml").write_text(text.replace("dropout:", "droput:"), encoding="utf-8")
+    output = twin.repro(check=False)
+    assert "train.droput: unknown key; did you mean 'dropout'?" in output
+    assert "Traceback" not in output
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda data: [path.unlink() for path in (data / "melanoma").iterdir()], "melanoma: 0 usable images"),
+        (lambda data: (data / "nevus/empty.jpg").touch(), "data/nevus/empty.jpg: unreadable: empty file"),
+        (lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"), "names 1 files that are not there"),
+        (lambda data: __import__("shutil").rmtree(data), "data/ is not there"),
+    ],
+    ids=["empty class", "empty file", "metadata", "no data"],
+)
+def test_bad_data_stops_validation_with_what_to_mend(project, tmp_path, spoil, said):
+    twin = project.copy(tmp_path / "twin")
+    spoil(twin.root / "data")
+    done = twin.stage("validate")
+    assert done.returncode == 1
+    assert said in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_tracking_server_that_is_down_stops_training_before_it_starts(project):
+    done = project.stage("train", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "MLflow's store http://127.0.0.1:9 does not answer" in done.stdout
+    assert "Epoch" not in done.stdout
+    assert "Traceback" not in done.stdout
+
+
+def test_a_locked_database_is_named(project):
+    holder = sqlite3.connect(project.root / "mlruns/mlflow.db")
+    holder.execute("BEGIN EXCLUSIVE")
+    try:
+        done = project.stage("register")
+    finally:
+        holder.rollback()
+        holder.close()
+    assert done.returncode == 1
+    assert "locked" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert project.stage("register").returncode == 0
+
+
+def test_a_full_disk_is_said_and_leaves_no_shards(project, tmp_path):
+    twin = project.copy(tmp_path / "twin")
+    before = sorted(path.name for path in (twin.root / "build").iterdir())
+    done = twin.run("bash", "-c", "ulimit -f 300; trap '' XFSZ; python -m components.augment", check=False)
+    assert done.returncode == 1
+    assert "disk is full" in done.stdout or "too large" in done.stdout
+    assert "Traceback" not in done.stdout
+    assert sorted(path.name for path in (twin.root / "build").iterdir()) == before
+
+
+def test_import_replaces_the_dataset_and_keeps_the_previous_one_reachable(project, tmp_path):
+    twin = project.copy(tmp_path / "twin")
+    twin.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "data")
+    before = (twin.root / "data.dvc").read_text()
+    source = tmp_path / "source"
+    for name in ("Train/Nevus", "Test/nevus", "Train/Seborrheic Keratosis"):
+        (source / name).mkdir(parents=True)
+    images = sorted((twin.root / "data/nevus").glob("*.jpg"))
+    for folder, image in zip(("Train/Nevus", "Test/nevus", "Train/Seborrheic Keratosis"), images, strict=False):
+        (source / folder / "a.jpg").write_bytes(image.read_bytes())
+    done = twin.run("python", "-m", "app.cli", "import", str(source))
+    assert "imported 3 files in 2 of 9 classes" in done.stdout
+    assert sorted(path.name for path in (twin.root / "data/nevus").iterdir()) == ["Train_a.jpg", "a.jpg"]
+    assert (twin.root / "data.dvc").read_text() != before
+    refused = twin.run("python", "-m", "app.cli", "import", str(source), check=False)
+    assert refused.returncode == 1
+    assert "names a dataset that git does not know yet" in refused.stdout
+    twin.run("git", "checkout", "data.dvc")
+    twin.run("dvc", "checkout", "data.dvc")
+    assert len(list(Path(twin.root / "data/nevus").iterdir())) > 3
