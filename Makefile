@@ -33,7 +33,8 @@ run: setup  ## bring the data, run the whole pipeline, say what came of it
 	@lesionflow summary
 
 test: setup  ## run every test, the quick ones first
-	pytest tests/unit tests/flows tests/pipeline
+	@test -d data -a -d weights || dvc pull data.dvc weights.dvc
+	pytest tests/unit tests/pipeline
 
 lint: setup  ## ruff and mypy
 	ruff check .
