@@ -69,6 +69,8 @@ def fit(
 ) -> pd.DataFrame:
     """Fit until the validation loss has not fallen for `patience` epochs, then restore the best epoch's weights.
 
+    `train` shuffles itself.
+
     Returns:
         A row per epoch: epoch, loss, balanced_accuracy, val_loss, val_balanced_accuracy, learning_rate.
     """
@@ -88,7 +90,7 @@ def fit(
         keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True),
     ]
     progress = 1 if sys.stdout.isatty() else 2
-    model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=progress)
+    model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=progress, shuffle=False)
     return pd.DataFrame(rows)
 
 

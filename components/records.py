@@ -1,7 +1,7 @@
 """Views as TFRecord shards: lossless pixels, the class, and the path and view number that say where each came from."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,10 +54,22 @@ class Writer:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._files.close()
+        with self._explained():
+            self._files.close()
         if kind is None:
             index = {"views": sum(self._counts.values()), "per_class": self._counts, "image_size": self._image_size}
             write_json(self._folder / "index.json", index)
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """TensorFlow reports a full disk as an error of its own, not as Python's OSError."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as fault:
+            reason = fault.message.rsplit("; ", 1)[-1]
+            raise LesionflowError(f"{self._folder.parent} cannot be written: {reason}; free some space and run `dvc repro` again") from None
 
     def write(self, view: View) -> None:
         """Append a view to a shard."""
@@ -76,7 +88,8 @@ class Writer:
             "view": as_int(view.number),
         }
         example = tf.train.Example(features=tf.train.Features(feature=feature))
-        self._writers[self._random.integers(self._shards)].write(example.SerializeToString())
+        with self._explained():
+            self._writers[self._random.integers(self._shards)].write(example.SerializeToString())
         self._counts[view.diagnosis] += 1
 
 
@@ -105,7 +118,8 @@ def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None) -> "tf
     """
     import tensorflow as tf
 
-    size = _index(side, root)["image_size"]
+    index = _index(side, root)
+    size = index["image_size"]
     names = sorted(str(path) for path in (root / side).glob("*.tfrecord"))
     if not names:
         raise LesionflowError(f"{root / side} holds no shards: run `dvc repro`, which makes them")
@@ -127,7 +141,8 @@ def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None) -> "tf
     else:
         views = files.shuffle(len(names), seed=shuffle_seed).interleave(tf.data.TFRecordDataset, cycle_length=8)
         views = views.shuffle(4 * PER_SHARD, seed=shuffle_seed)
-    return views.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+    counted = views.apply(tf.data.experimental.assert_cardinality(index["views"]))  # a shard cut short is an error, not an epoch
+    return counted.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def batches(

@@ -12,6 +12,7 @@ from pathlib import Path
 from components.errors import LesionflowError
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -55,9 +56,9 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
         print("\ninterrupted: nothing half-written was kept; `dvc repro` carries on from here", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except OSError as fault:
-        if fault.errno != errno.ENOSPC:
+        if fault.errno not in DISK_FULL:
             raise
-        _stop(f"the disk is full ({fault.filename or Path.cwd()}): free some space and run `dvc repro` again")
+        _stop(f"the disk is full or a quota is reached ({fault.filename or Path.cwd()}): free some space and run `dvc repro` again")
 
 
 def _stop(message: str) -> None:
