@@ -1,6 +1,5 @@
 """The `lesionflow` command line. Heavy imports wait until a command needs them, so `--help` is quick."""
 
-import errno
 import os
 import sys
 from collections.abc import Callable
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from components.errors import LesionflowError
-from components.stage import INTERRUPTED
+from components.stage import DISK_FULL, INTERRUPTED
 
 
 def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -27,9 +26,9 @@ def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
                 click.echo(f"error: {line}", err=True)
             sys.exit(1)
         except OSError as fault:
-            if fault.errno != errno.ENOSPC:
+            if fault.errno not in DISK_FULL:
                 raise
-            click.echo("error: the disk is full: free some space and try again; nothing was changed", err=True)
+            click.echo("error: the disk is full or a quota is reached: free some space and try again; nothing was changed", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo("\ninterrupted", err=True)

@@ -6,6 +6,7 @@ pooling ("features"), the head ("head", ending in logits), a division by the tem
 
 import hashlib
 import json
+import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 IMAGENET = "imagenet"
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # what ResNet50's weights were trained with (He et al. 2016, as in Keras)
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+SHARED_OBJECT = re.compile(rb'("shared_object_id": )(\d+)')
 
 
 def seed_everything(seed: int) -> None:
@@ -209,20 +211,26 @@ def base_of(classifier: "keras.Model") -> "keras.Model":
 
 
 def save(classifier: "keras.Model", path: Path) -> None:
-    """Write a .keras file whose bytes depend on nothing but the model: Keras' own carry the time of day."""
+    """Write a .keras file whose bytes depend on nothing but the model: Keras' own hold the time of day and memory addresses."""
     with replacing(path) as draft:
         raw = draft.with_name(f".{path.stem}.raw.keras")
         try:
             classifier.save(raw)
             with zipfile.ZipFile(raw) as source, zipfile.ZipFile(draft, "w") as target:
                 for name in source.namelist():
-                    content = source.read(name)
-                    if name == "metadata.json":
-                        version = json.loads(content)["keras_version"]
-                        content = json.dumps({"keras_version": version, "date_saved": "1980-01-01@00:00:00"}).encode()
-                    target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), content)
+                    target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), _settled(name, source.read(name)))
         finally:
             raw.unlink(missing_ok=True)
+
+
+def _settled(name: str, content: bytes) -> bytes:
+    if name == "metadata.json":
+        version = json.loads(content)["keras_version"]
+        return json.dumps({"keras_version": version, "date_saved": "1980-01-01@00:00:00"}).encode()
+    if name == "config.json":
+        numbers: dict[bytes, int] = {}
+        return SHARED_OBJECT.sub(lambda found: found[1] + str(numbers.setdefault(found[2], len(numbers))).encode(), content)
+    return content
 
 
 def read(path: Path) -> "keras.Model":
