@@ -69,7 +69,7 @@ def training() -> list[Outcome]:
     """Bring the whole pipeline up to date, stage by stage, and publish what came out."""
     for source in SOURCES:
         stage(source)
-    outcomes: list[Any] = [stage(name) for name in STAGES]
+    outcomes: list[Outcome] = [stage(name).result() for name in STAGES]
     publish(outcomes)
     return outcomes
 
