@@ -24,6 +24,7 @@ def lines() -> list[str]:
         *(f"  {name.replace('_', ' '):<26} {row['value']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]" for name, row in figures.items()),
         "",
         f"Registered as {registration['model']} version {registration['version']}: {place}. Gate {gate}.",
+        *([f"Warning: {registration['warning']}."] if registration["warning"] else []),
         *([] if place == "champion" else [f"Champion: {registration['champion'] or 'none yet'}."]),
         "",
         "Look further:",

@@ -87,6 +87,14 @@ def _signed(estimate: dict[str, float]) -> str:
     return f"{estimate['value']:+.3f} [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
 
 
+def int8_warning(export: dict[str, Any], floor: float) -> str | None:
+    """Why the int8 export should not be shipped, or None; the gate itself judges float16."""
+    share = export["int8"]["same_top1"]
+    if share >= floor:
+        return None
+    return f"int8 TFLite predicts the same class for only {share:.3f} of test images, below {floor:.3f}: ship float16"
+
+
 def passed(rules: list[Rule]) -> bool:
     """Whether every rule passed."""
     return all(rule.passed for rule in rules)

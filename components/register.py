@@ -155,6 +155,7 @@ def register(settings: Settings) -> None:
         "promote": knobs.promote,
         "gate_passed": gate.passed(rules),
         "gate": gate.as_rows(rules),
+        "warning": gate.int8_warning(export, knobs.min_export_agreement),
         "promotion": asdict(promotion) if promotion else None,
         "champion": str(champion_now.version) if champion_now else None,
     }
@@ -166,6 +167,8 @@ def announce(report: dict[str, Any]) -> list[str]:
     """What was registered and what the gate said, in lines for a person."""
     lines = [f"{report['model']} version {report['version']} ({'new' if report['new_version'] else 'registered before'})"]
     lines += [f"  {'pass' if rule['passed'] else 'FAIL'}  {rule['name']}: {rule['says']}" for rule in report["gate"]]
+    if report["warning"]:
+        lines.append(f"  warning: {report['warning']}")
     if report["champion"] == report["version"]:
         return [*lines, "it is champion"]
     why = "a person decides (register.promote: manual)" if report["gate_passed"] else "the gate did not pass it"

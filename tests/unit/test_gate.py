@@ -40,6 +40,11 @@ def test_an_export_that_disagrees_fails(settings):
     assert failed(rules) == ["export agrees"]
 
 
+def test_an_int8_export_that_disagrees_is_warned_of_and_does_not_fail_the_gate():
+    assert "only 0.500 of test images" in gate.int8_warning(EXPORT, 0.9)
+    assert gate.int8_warning({"int8": {"same_top1": 0.95}}, 0.9) is None
+
+
 @pytest.mark.parametrize(
     ("gain", "melanoma", "names"),
     [
