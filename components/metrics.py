@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
+from scipy.stats import rankdata
 from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 Ints = NDArray[np.integer]
@@ -54,13 +55,20 @@ def macro_f1(truth: Ints, probabilities: Floats) -> float:
 
 
 def macro_auc(truth: Ints, probabilities: Floats) -> float:
-    """Mean one-vs-rest area under the ROC curve, over classes of which some and not all images are."""
-    areas = [
-        roc_auc_score(truth == number, probabilities[:, number])
-        for number in range(probabilities.shape[1])
-        if 0 < (truth == number).sum() < len(truth)
-    ]
-    return float(np.mean(areas)) if areas else float("nan")
+    """Mean one-vs-rest area under the ROC curve, over classes of which some and not all images are.
+
+    By the ranks of each class's images (Mann and Whitney 1947): scikit-learn's own takes fifty times as long, which a
+    bootstrap of a thousand samples feels.
+    """
+    belongs = truth[:, None] == np.arange(probabilities.shape[1])
+    inside = belongs.sum(axis=0)
+    outside = len(truth) - inside
+    defined = (inside > 0) & (outside > 0)
+    if not defined.any():
+        return float("nan")
+    rank_sums = (rankdata(probabilities, axis=0) * belongs).sum(axis=0)
+    above = rank_sums - inside * (inside + 1) / 2
+    return float((above[defined] / (inside * outside)[defined]).mean())
 
 
 def sensitivity(positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> float:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 from components import metrics
 
@@ -20,6 +20,8 @@ def test_figures_agree_with_scikit_learn(seed):
     present = np.unique(truth)
     assert metrics.accuracy(truth, probabilities) == pytest.approx(accuracy_score(truth, predicted))
     assert metrics.balanced_accuracy(truth, probabilities) == pytest.approx(balanced_accuracy_score(truth, predicted))
+    areas = [roc_auc_score(truth == number, probabilities[:, number]) for number in present]
+    assert metrics.macro_auc(truth, probabilities) == pytest.approx(np.mean(areas))
     assert metrics.macro_f1(truth, probabilities) == pytest.approx(
         f1_score(truth, predicted, labels=present, average="macro", zero_division=0)
     )
