@@ -16,6 +16,7 @@ from tqdm import tqdm
 from components import catalog, figures, images
 from components.catalog import SIDES
 from components.classes import CLASSES
+from components.determinism import seed_everything
 from components.files import replacing
 from components.paths import DATA, REPORTS, SHARDS
 from components.records import View, Writer
@@ -103,6 +104,7 @@ def preview(rows: pd.DataFrame, root: Path, size: int, layers: "list[keras.layer
 def augment(settings: Settings) -> None:
     """Run the stage."""
     knobs, size = settings.augment, settings.base.image_size
+    seed_everything(settings.seed)
     sides = {name: catalog.side(name) for name in SIDES}
     counts = {name: int((sides["train"]["diagnosis"] == name).sum()) for name in CLASSES}
     views = views_per_image(counts, knobs.views, knobs.max_views)

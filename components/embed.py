@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from components import model, records
 from components.classes import CLASSES
+from components.determinism import seed_everything
 from components.errors import LesionflowError
 from components.files import replacing, write_json
 from components.paths import FEATURES
@@ -25,7 +26,7 @@ def embed(settings: Settings) -> None:
     Raises:
         LesionflowError: the weights do not fit the backbone, or give features that are not finite.
     """
-    model.seed_everything(settings.seed)
+    seed_everything(settings.seed)
     extractor = model.build_extractor(settings.base)
     width, pooled_of = extractor.output_shape[-1], model.compiled(extractor)
     with replacing(FEATURES) as draft:

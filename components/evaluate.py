@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from components import catalog, figures, metrics, model, records
 from components.classes import output_names
+from components.determinism import seed_everything
 from components.files import replacing, write_json
 from components.metrics import Estimate
 from components.paths import CANDIDATE, EVALUATION, FIGURES, FINETUNED, FROZEN, MODEL
@@ -63,7 +64,7 @@ def validation_figures(scored: Scored, bins: int) -> dict[str, float]:
 def evaluate(settings: Settings) -> None:
     """Run the stage."""
     knobs, task = settings.evaluate, settings.task
-    model.seed_everything(settings.seed)
+    seed_everything(settings.seed)
     classifiers = {name: model.read(folder / MODEL) for name, folder in PHASES.items()}
     validation = {name: score(classifier, "validation", task) for name, classifier in classifiers.items()}
     picked = pick({name: scored for name, (scored, _) in validation.items()})

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components import model, records
+from components.determinism import seed_everything
 from components.files import replacing, write_json
 from components.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL
 from components.settings import Settings, load
@@ -94,7 +95,7 @@ def latency_ms(infer: Callable[[NDArray[np.float32]], Any], pixels: NDArray[np.f
 def export(settings: Settings) -> None:
     """Run the stage."""
     knobs = settings.export
-    model.seed_everything(settings.seed)
+    seed_everything(settings.seed)
     classifier = model.read(CANDIDATE / MODEL)
     reference = model.compiled(classifier)
     expected = np.concatenate([reference(batch["pixels"]) for batch in records.in_order("test")])

@@ -5,6 +5,7 @@ reports/finetune.json, and one MLflow run. Batch normalisation stays in inferenc
 """
 
 from components import fitting, model, records, tracking
+from components.determinism import seed_everything
 from components.files import replacing, write_json
 from components.paths import CURVES, FINETUNED, FROZEN, MODEL, REPORTS
 from components.settings import Settings, load
@@ -23,7 +24,7 @@ def finetune(settings: Settings) -> None:
     import keras
 
     knobs, task = settings.finetune, settings.task
-    model.seed_everything(settings.seed)
+    seed_everything(settings.seed)
     classifier = model.read(FROZEN / MODEL)
     unfrozen = model.unfreeze(model.base_of(classifier), knobs.unfreeze_from)
     print(f"training {len(unfrozen)} layers of the base, from {unfrozen[0] if unfrozen else 'none'} up")

@@ -29,15 +29,6 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 SHARED_OBJECT = re.compile(rb'("shared_object_id": )(\d+)')
 
 
-def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and TensorFlow, and make TensorFlow's kernels deterministic: same inputs, same model."""
-    import keras
-    import tensorflow as tf
-
-    keras.utils.set_random_seed(seed)
-    tf.config.experimental.enable_op_determinism()
-
-
 def weights_identity(backbone: Backbone) -> str:
     """Hex sha256 of the backbone's weights file, or "imagenet" where Keras brings them.
 

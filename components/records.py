@@ -89,7 +89,7 @@ class Writer:
         }
         example = tf.train.Example(features=tf.train.Features(feature=feature))
         with self._explained():
-            self._writers[self._random.integers(self._shards)].write(example.SerializeToString())
+            self._writers[self._random.integers(self._shards)].write(example.SerializeToString(deterministic=True))
         self._counts[view.diagnosis] += 1
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 
 from components import fitting, model, tracking
 from components.classes import targets
+from components.determinism import seed_everything
 from components.errors import LesionflowError
 from components.files import existing, read_json, replacing, write_json
 from components.paths import CURVES, FEATURES, FROZEN, MODEL, REPORTS
@@ -34,7 +35,7 @@ def train(settings: Settings) -> None:
         raise LesionflowError(
             f"{settings.base.weights} is not the file that {FEATURES} was computed with: `dvc repro --force embed` computes them anew"
         )
-    model.seed_everything(settings.seed)
+    seed_everything(settings.seed)
     sides = {}
     for side in ("train", "validation"):
         owners = pd.read_parquet(existing(FEATURES / f"{side}.parquet"))

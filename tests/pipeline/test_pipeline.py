@@ -76,8 +76,8 @@ def test_editing_code_that_no_stage_runs_reruns_nothing(project):
     assert ran(project.repro()) == []
 
 
-@pytest.mark.parametrize("stage", ["train", "finetune"])
-def test_training_again_gives_the_same_model_to_the_last_bit(project, stage):
+@pytest.mark.parametrize("stage", ["augment", "train", "finetune"])
+def test_a_stage_run_again_gives_the_same_output_to_the_last_bit(project, stage):
     before = output_hashes(project, stage)
     project.repro("--force", "--single-item", "--no-run-cache", stage)
     assert output_hashes(project, stage) == before
