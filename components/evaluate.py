@@ -19,13 +19,12 @@ from components.classes import output_names
 from components.determinism import seed_everything
 from components.files import replacing, write_json
 from components.metrics import Estimate
-from components.paths import CANDIDATE, EVALUATION, FIGURES, FINETUNED, FROZEN, MODEL
+from components.paths import CANDIDATE, EVALUATION, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS
 from components.scores import HEADLINES, Scored, difference
 from components.settings import Settings, load
 from components.stage import run
 
 PHASES = {"frozen": FROZEN, "finetuned": FINETUNED}
-PREDICTIONS = "test_predictions.parquet"
 COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity")
 KEYS = ["path", "pixels_sha256", "diagnosis", "group"]
 

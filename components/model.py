@@ -4,7 +4,6 @@ A classifier maps float32 pixels (n, size, size, 3) in 0 to 255 to probabilities
 pooling ("features"), the head ("head", ending in logits), a division by the temperature, softmax or sigmoid.
 """
 
-import hashlib
 import json
 import re
 import zipfile
@@ -241,4 +240,4 @@ def read(path: Path) -> "keras.Model":
 
 def fingerprint(path: Path) -> str:
     """Hex sha256 of what a saved classifier is; see `save` for why equal models have equal bytes."""
-    return hashlib.sha256(existing(path).read_bytes()).hexdigest()
+    return sha256(existing(path))

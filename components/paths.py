@@ -22,5 +22,8 @@ EVALUATION = REPORTS / "evaluation.json"
 EXPORT_REPORT = REPORTS / "export.json"
 REGISTRATION = REPORTS / "registration.json"
 
+PREDICTIONS = "test_predictions.parquet"
+"""Name of the candidate's probabilities on test, in build/candidate and in its MLflow run."""
+
 MODEL = "model.keras"
 """Name of the saved classifier in build/frozen, build/finetuned and build/candidate."""

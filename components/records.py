@@ -99,11 +99,6 @@ def counts(side: str, root: Path = SHARDS) -> dict[str, int]:
     return per_class
 
 
-def image_size(root: Path = SHARDS) -> int:
-    """Pixels a side of the views."""
-    return int(_index("train", root)["image_size"])
-
-
 def _index(side: str, root: Path) -> Any:
     return read_json(root / side / "index.json")
 

@@ -15,7 +15,7 @@ from PIL import Image
 from components import gate, metrics, registry, sample, tracking
 from components.errors import LesionflowError
 from components.files import existing, read_json, sha256, write_json
-from components.paths import CANDIDATE, CATALOG, CURVES, DATA, EVALUATION, EXPORT_REPORT, EXPORTED, REGISTRATION, REPORTS
+from components.paths import CANDIDATE, CATALOG, CURVES, DATA, EVALUATION, EXPORT_REPORT, EXPORTED, PREDICTIONS, REGISTRATION, REPORTS
 from components.scores import HEADLINES, Scored, difference
 from components.settings import Settings, load
 from components.stage import run
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-PREDICTIONS = "test_predictions.parquet"
 SECTIONS = {"frozen": ("augment", "train"), "finetuned": ("augment", "train", "finetune")}
 CURVES_OF = {"frozen": "train.csv", "finetuned": "finetune.csv"}
 BATCH = 64

@@ -16,6 +16,7 @@ import pandas as pd
 import yaml
 
 from components.errors import LesionflowError
+from components.paths import DATA_POINTER
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -106,7 +107,7 @@ def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
 def provenance() -> dict[str, str]:
     """Tags that say which code, data and flow run: git commit, whether the tree was dirty, md5 of data/, flow run."""
     tags = {"git.commit": _git("rev-parse", "HEAD") or "none", "git.dirty": str(bool(_git("status", "--porcelain"))).lower()}
-    tags["data.md5"] = _data_md5(Path("data.dvc")) or "untracked"
+    tags["data.md5"] = _data_md5(DATA_POINTER) or "untracked"
     if os.environ.get(FLOW_RUN):
         tags["prefect.flow_run"] = os.environ[FLOW_RUN]
     return tags
