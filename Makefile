@@ -5,9 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
+export DO_NOT_TRACK ?= 1
+PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test lint format lock ui starter clean
+.PHONY: help setup data run test lint format lock ui server deploy worker starter clean
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -52,6 +54,15 @@ lock: setup  ## compile requirements.lock anew from pyproject.toml
 ui: setup  ## MLflow's page on http://127.0.0.1:5000
 	@echo "MLflow on http://127.0.0.1:5000 (Ctrl-C ends it)"
 	mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}"
+
+server: setup  ## Prefect's server and page on http://127.0.0.1:4200, its database in .prefect/
+	prefect server start --host 127.0.0.1 --port 4200
+
+deploy: setup  ## register the deployments of prefect.yaml with the server
+	PREFECT_API_URL=$(PREFECT_API) python -m flows.deploy
+
+worker: setup  ## run what the deployments schedule, until interrupted
+	PREFECT_API_URL=$(PREFECT_API) prefect worker start --pool lesionflow
 
 starter: setup  ## pretrain the bundled backbone anew on synthetic images
 	python -m components.pretrain weights/starter.weights.h5

@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
-from components.errors import LesionflowError
-from components.stage import DISK_FULL, INTERRUPTED
+from components.errors import LesionflowError, Unavailable
+from components.stage import DISK_FULL, INTERRUPTED, TRY_LATER
 
 
 def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -24,7 +24,7 @@ def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
         except LesionflowError as fault:
             for line in str(fault).splitlines():
                 click.echo(f"error: {line}", err=True)
-            sys.exit(1)
+            sys.exit(TRY_LATER if isinstance(fault, Unavailable) else 1)
         except OSError as fault:
             if fault.errno not in DISK_FULL:
                 raise

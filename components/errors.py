@@ -11,3 +11,7 @@ class SettingsError(LesionflowError):
 
 class UnreadableImage(LesionflowError):
     """Bytes that are no image this project accepts; the message is the reason."""
+
+
+class Unavailable(LesionflowError):
+    """Something outside this project did not answer, or was locked: the same call may work a little later."""

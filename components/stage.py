@@ -4,14 +4,20 @@ import argparse
 import errno
 import logging
 import os
+import select
+import signal
+import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.errors import LesionflowError
+from components.errors import LesionflowError, Unavailable
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
+TRY_LATER = os.EX_TEMPFAIL
+GRACE = 20.0  # seconds to finish in, once interrupted
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -35,8 +41,28 @@ def load_tensorflow() -> None:
         import tensorflow  # noqa: F401
 
 
+def end_with_reader() -> None:
+    """Interrupt this process once nobody reads its output any more.
+
+    Where a flow is killed, its stage would otherwise train on unseen, holding DVC's lock. Only pipes are watched: a
+    terminal sends its own signal, and a file is always there.
+    """
+    if not stat.S_ISFIFO(os.fstat(1).st_mode):
+        return
+
+    def watch() -> None:
+        reader = select.poll()
+        reader.register(1, 0)  # no event is asked for: poll always reports POLLERR, which is a pipe without a reader
+        reader.poll()
+        os.kill(os.getpid(), signal.SIGINT)
+        threading.Event().wait(GRACE)
+        os._exit(INTERRUPTED)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def run(main: Callable[[], object], description: str, *, tensorflow: bool = False) -> None:
-    """Run a stage and end the process: 0 done, 1 a fault a person can mend, 2 wrong usage, 130 interrupted.
+    """Run a stage and end the process: 0 done, 1 a fault a person can mend, 2 wrong usage, 75 try later, 130 interrupted.
 
     A stage takes no flags: its knobs are in params.yaml, so that DVC sees them. `tensorflow` says that it needs TensorFlow.
     """
@@ -46,12 +72,13 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
         epilog="Run it from the project's root. All its knobs are in params.yaml.",
     ).parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    end_with_reader()
     try:
         if tensorflow:
             load_tensorflow()
         main()
     except LesionflowError as fault:
-        _stop(str(fault))
+        _stop(str(fault), TRY_LATER if isinstance(fault, Unavailable) else 1)
     except KeyboardInterrupt:
         print("\ninterrupted: nothing half-written was kept; `dvc repro` carries on from here", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
@@ -61,7 +88,7 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
         _stop(f"the disk is full or a quota is reached ({fault.filename or Path.cwd()}): free some space and run `dvc repro` again")
 
 
-def _stop(message: str) -> None:
+def _stop(message: str, code: int = 1) -> None:
     for line in message.splitlines():
         print(f"error: {line}", file=sys.stderr)
-    raise SystemExit(1)
+    raise SystemExit(code)

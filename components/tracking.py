@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 import yaml
 
-from components.errors import LesionflowError
+from components.errors import LesionflowError, Unavailable
 from components.paths import DATA_POINTER
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 EXPERIMENT = "skin-lesions"
 LOCAL_STORE = Path("mlruns")
 URI = "MLFLOW_TRACKING_URI"
+TRANSIENT = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")
+"""MLflow's codes for a lost connection, a locked database and too many requests."""
 FLOW_RUN = "LESIONFLOW_FLOW_RUN"
 """Set by the Prefect flow, so that a stage's MLflow run names the flow run it was part of."""
 
@@ -60,7 +62,12 @@ def connect() -> "MlflowClient":
 
 
 class told:
-    """Turn what MLflow and its database raise into one line that says what to do."""
+    """Turn what MLflow and its database raise into one line that says what to do.
+
+    Raises:
+        Unavailable: the store did not answer or was locked.
+        LesionflowError: it refused.
+    """
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -73,10 +80,12 @@ class told:
             return
         from mlflow.exceptions import MlflowException
         from requests.exceptions import RequestException
-        from sqlalchemy.exc import SQLAlchemyError
+        from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
         if isinstance(fault, MlflowException | SQLAlchemyError | RequestException):
-            raise LesionflowError(f"{self._what}: {_reason(fault)}\n{_way_out()}") from None
+            transient = isinstance(fault, RequestException | OperationalError) or getattr(fault, "error_code", None) in TRANSIENT
+            kind = Unavailable if transient else LesionflowError
+            raise kind(f"{self._what}: {_reason(fault)}\n{_way_out()}") from None
 
 
 def _reason(fault: BaseException) -> str:

@@ -1,25 +1,43 @@
-"""Runs DVC stages: one `dvc repro --single-item` each, its output handed on line by line."""
+"""Runs what is not Prefect: a command in the workspace, its output handed on line by line, its whole process group ended with it."""
 
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ("data.dvc", "weights.dvc")
 STAGES = ("validate", "split", "augment", "embed", "train", "finetune", "evaluate", "export", "register")
 CACHED = ("didn't change, skipping", "is cached - skipping run")
+TRY_LATER = os.EX_TEMPFAIL
+"""Exit code of a command for which something outside did not answer; DVC repeats its stage's code in words."""
+DVC_TRY_LATER = (f"exited with {TRY_LATER}", "Unable to acquire lock", "is busy, it is being blocked by")
 LINE_END = re.compile(rb"[\r\n]")
 KEPT_LINES = 200
+GRACE = 25.0
+"""Seconds a command has to end in, once interrupted."""
+
+OnLine = Callable[[str], None]
+Environment = Mapping[str, str] | None
+DVC = (sys.executable, "-m", "dvc")
+LESIONFLOW = (sys.executable, "-m", "app.cli")
 
 
-class StageFailed(Exception):
-    """A stage ended with an error; the message is the stage's own."""
+class CommandFailed(Exception):
+    """A command ended with an error; the message is the command's own."""
+
+
+class TryLater(CommandFailed):
+    """It failed because something outside did not answer or was locked: worth another try."""
 
 
 @dataclass(frozen=True)
@@ -31,34 +49,104 @@ class Outcome:
     seconds: float
 
 
-def run_stage(stage: str, on_line: Callable[[str], None], environment: dict[str, str] | None = None, root: Path = ROOT) -> Outcome:
+def run_stage(stage: str, on_line: OnLine, environment: Environment = None, root: Path = ROOT, force: bool = False) -> Outcome:
     """Run one stage, or check one source, as `dvc repro --single-item` does for a person.
 
     Raises:
-        StageFailed: the stage's own last words, or DVC's where the stage never ran.
+        TryLater: DVC's lock is held, or MLflow did not answer.
+        CommandFailed: the stage's own last words, or DVC's where the stage never ran.
     """
     started = time.monotonic()
-    lines: list[str] = []
-    command = [sys.executable, "-m", "dvc", "repro", "--single-item", stage]
-    with subprocess.Popen(command, cwd=root, env=_environment(environment), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
-        assert process.stdout is not None
-        try:
-            for line in _lines(process.stdout):
-                lines = [*lines[-KEPT_LINES:], line]
-                on_line(line)
-        except BaseException:
-            process.terminate()
-            raise
-    if process.returncode != 0:
-        raise StageFailed(_last_words(stage, lines))
+    lines = dvc(["repro", "--single-item", *(["--force"] if force else []), stage], on_line, environment, root, what=stage)
     cached = any(mark in line for line in lines for mark in CACHED)
     return Outcome(stage, cached, time.monotonic() - started)
 
 
-def _environment(extra: dict[str, str] | None) -> dict[str, str]:
-    """The environment in which `python` is this interpreter, whether or not its environment is activated."""
+def fresh_stages(on_line: OnLine, root: Path = ROOT) -> list[str]:
+    """The sources and stages at the head of the pipeline that `dvc repro` would skip, from one look at all of them.
+
+    The list ends at the first stale one: whether what follows is stale, only running that one tells.
+    """
+    stale = ask([*DVC, "status", "--json"], on_line, root=root, what="dvc status")
+    return list(takewhile(lambda name: name not in stale, (*SOURCES, *STAGES)))
+
+
+def dvc(arguments: list[str], on_line: OnLine, environment: Environment = None, root: Path = ROOT, *, what: str = "") -> list[str]:
+    """Run DVC; see `execute`."""
+    return execute([*DVC, *arguments], on_line, environment, root, what=what or f"dvc {arguments[0]}")
+
+
+def ask(command: list[str], on_line: OnLine, environment: Environment = None, root: Path = ROOT, *, what: str) -> Any:
+    """The JSON document that a command answers on standard output; its standard error is handed on. See `execute`."""
+    with tempfile.TemporaryFile() as answer:
+        execute(command, on_line, environment, root, what=what, answer=answer)
+        answer.seek(0)
+        return json.load(answer)
+
+
+def execute(
+    command: list[str],
+    on_line: OnLine,
+    environment: Environment = None,
+    root: Path = ROOT,
+    *,
+    what: str,
+    answer: IO[bytes] | None = None,
+) -> list[str]:
+    """Run a command in a process group of its own; returns the last lines it printed.
+
+    Whatever ends this call (a time limit, a cancelled run, Ctrl-C) ends the whole group.
+
+    Args:
+        command: the program and its arguments.
+        on_line: gets each line as it comes.
+        environment: variables besides this process's own.
+        root: the workspace to run in.
+        what: names the command in messages.
+        answer: a file for standard output, where that is no text for people; then only standard error makes lines.
+
+    Raises:
+        TryLater, CommandFailed: it ended with an error.
+    """
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        cwd=root,
+        env=_environment(environment, root),
+        stdout=answer or subprocess.PIPE,
+        stderr=subprocess.PIPE if answer else subprocess.STDOUT,
+        start_new_session=True,
+    ) as process:
+        spoken = process.stdout or process.stderr
+        assert spoken is not None
+        try:
+            for line in _lines(spoken):
+                lines = [*lines[-KEPT_LINES:], line]
+                on_line(line)
+        except BaseException:
+            _end(process)
+            raise
+    if process.returncode != 0:
+        later = process.returncode == TRY_LATER or any(mark in line for line in lines for mark in DVC_TRY_LATER)
+        raise (TryLater if later else CommandFailed)(_last_words(what, lines))
+    return lines
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    for number, patience in ((signal.SIGINT, GRACE), (signal.SIGKILL, None)):
+        try:
+            os.killpg(process.pid, number)
+            process.wait(patience)
+        except ProcessLookupError:
+            return
+        except subprocess.TimeoutExpired:
+            continue
+
+
+def _environment(extra: Environment, root: Path) -> dict[str, str]:
+    """The environment in which `python` is this interpreter, whether or not its environment is activated, and runs the code in `root`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    return {**os.environ, "PATH": path, "PYTHONUNBUFFERED": "1", **(extra or {})}
+    return {**os.environ, "PATH": path, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:
@@ -71,7 +159,7 @@ def _lines(stream: IO[bytes]) -> Iterator[str]:
         yield pending.decode(errors="replace").rstrip()
 
 
-def _last_words(stage: str, lines: list[str]) -> str:
+def _last_words(what: str, lines: list[str]) -> str:
     own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
     spoken = own or [line for line in lines if line.startswith("ERROR: ")] or lines[-15:]
-    return f"{stage} failed:\n" + "\n".join(spoken)
+    return f"{what} failed:\n" + "\n".join(spoken)

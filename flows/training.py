@@ -1,85 +1,97 @@
 """The training flow: each stage of the pipeline as a Prefect task, with DVC doing the work.
 
-Run it with `python -m flows.training`; no Prefect server needs to run.
+`python -m flows.training` runs it here and now; no Prefect server needs to run.
 """
 
 import argparse
-import base64
-import json
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Literal
 
-from prefect import flow, get_run_logger, runtime, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas.objects import State
-from prefect.states import Completed
+from pydantic import Field
 
-from flows.runner import ROOT, SOURCES, STAGES, Outcome, StageFailed, run_stage
+from flows import reporting, workspace
+from flows.runner import ROOT, SOURCES, STAGES, CommandFailed, Outcome, execute
+from flows.steps import MINUTE, fresh, look, pull, stage
 
-FLOW_RUN = "LESIONFLOW_FLOW_RUN"
-REPORTS = ROOT / "reports"
-
-
-@task(task_run_name="{stage}", cache_policy=NO_CACHE)
-def stage(stage: str) -> State[Any]:
-    """Run one DVC stage; its output streams into this task's log, and the state says whether DVC had it cached."""
-    logger = get_run_logger()
-    outcome = run_stage(stage, logger.info, {FLOW_RUN: str(runtime.flow_run.id or "")})
-    said = "cached: nothing it depends on has changed" if outcome.cached else f"ran in {outcome.seconds:.1f} s"
-    return Completed(message=said, name="Cached" if outcome.cached else "Completed", data=outcome)
+Override = Annotated[str, Field(pattern=r"^\+?[A-Za-z_][A-Za-z0-9_.]*=.+$")]
+Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./@{}^~-]*$")]
+Promote = Literal["params.yaml", "automatic", "manual"]
 
 
-@task(cache_policy=NO_CACHE)
-def publish(outcomes: list[Outcome]) -> None:
-    """Publish what people read: which stages ran, the test figures, the gate's verdict, the confusion matrix."""
-    create_table_artifact(
-        key="stages",
-        table=[{"stage": item.stage, "cached": item.cached, "seconds": round(item.seconds, 1)} for item in outcomes],
-        description="stages of this run",
-    )
-    create_markdown_artifact(key="summary", markdown=summary(), description="test figures and the gate's verdict")
-    picture = base64.b64encode((REPORTS / "evaluation" / "confusion.png").read_bytes()).decode()
-    create_image_artifact(key="confusion-matrix", image_url=f"data:image/png;base64,{picture}", description="confusion matrix on test")
+@task(timeout_seconds=30 * MINUTE, cache_policy=NO_CACHE)
+def copy_with(overrides: list[str], data_revision: str | None) -> Path:
+    """A copy of the workspace with other params and, perhaps, the dataset of another commit; the params are checked there."""
+    root = workspace.copy()
+    if data_revision:
+        pointer = workspace.git("show", f"{data_revision}:{workspace.POINTER}")
+        (root / workspace.POINTER).write_text(pointer + "\n", encoding="utf-8")
+    if overrides:
+        _set_params(root / workspace.PARAMS, overrides)
+    execute([sys.executable, "-m", "components.settings"], get_run_logger().info, root=root, what="params with overrides")
+    return root
 
 
-def summary() -> str:
-    """The test figures with their intervals and the gate's verdict rule by rule, as Markdown."""
-    evaluation = json.loads((REPORTS / "evaluation.json").read_text(encoding="utf-8"))
-    registration = json.loads((REPORTS / "registration.json").read_text(encoding="utf-8"))
-    figures = {name: value for name, value in evaluation["test"].items() if isinstance(value, dict)}
-    rows = [f"| {name.replace('_', ' ')} | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} |" for name, row in figures.items()]
-    rules = [f"| {'pass' if rule['passed'] else '**fail**'} | {rule['name']} | {rule['says']} |" for rule in registration["gate"]]
-    champion = registration["champion"] or "none yet"
-    return "\n".join(
-        [
-            f"## {registration['model']} version {registration['version']} ({evaluation['picked']}), champion: {champion}",
-            f"\n{evaluation['test']['images']} test images of {evaluation['test']['groups']} lesions\n",
-            "| test figure | value | 95 % interval |\n| --- | --- | --- |",
-            *rows,
-            "\n| gate | rule | |\n| --- | --- | --- |",
-            *rules,
-            f"\nMLflow run `{registration['mlflow_run']}`",
-        ]
-    )
+def _set_params(path: Path, overrides: list[str]) -> None:
+    """Change params as DVC's own --set-param does."""
+    from dvc.exceptions import InvalidArgumentError
+    from dvc.utils.hydra import apply_overrides
+
+    try:
+        apply_overrides(path, overrides)
+    except InvalidArgumentError as fault:
+        raise CommandFailed(f"params override: {fault.__cause__ or fault}") from None
 
 
-@flow(name="training", log_prints=True)
-def training() -> list[Outcome]:
-    """Bring the whole pipeline up to date, stage by stage, and publish what came out."""
+def bring_up_to_date(root: Path = ROOT, force: bool = False) -> list[Outcome]:
+    """Run what is stale, stage by stage, and publish what came out."""
+    known = [] if force else fresh(root)
     for source in SOURCES:
-        stage(source)
-    outcomes: list[Outcome] = [stage(name).result() for name in STAGES]
-    publish(outcomes)
+        stage(source, root, known_fresh=source in known)
+    outcomes: list[Outcome] = [stage(name, root, force, known_fresh=name in known).result() for name in STAGES]
+    reporting.publish(outcomes, look(root), root)
     return outcomes
+
+
+@flow(name="training", log_prints=True, **reporting.HOOKS)
+def training(
+    data_revision: Revision | None = None,
+    overrides: list[Override] | None = None,
+    force: bool = False,
+    promote: Promote = "params.yaml",
+) -> list[Outcome]:
+    """Bring the whole pipeline up to date: validate, split, augment, embed, train, finetune, evaluate, export, register.
+
+    Args:
+        data_revision: Git revision (commit, tag or branch) whose data.dvc names the dataset. Empty: the workspace's own.
+        overrides: Params for this run alone, as DVC's --set-param takes them, e.g. train.dropout=0.4. params.yaml is left as it is.
+        force: Run every stage, whether or not anything has changed.
+        promote: automatic: a version that passes the gate becomes champion; manual: a person decides in MLflow.
+    """
+    changes = [*(overrides or []), *([] if promote == "params.yaml" else [f"register.promote={promote}"])]
+    with workspace.held(patience=-1):
+        if changes or data_revision:
+            root = copy_with(changes, data_revision)
+            pull(root)
+            return bring_up_to_date(root, force)
+        if not all((ROOT / source).with_suffix("").exists() for source in SOURCES):
+            pull()
+        return bring_up_to_date(force=force)
 
 
 def main() -> None:
     """Run the flow once, here and now; exit code 1 where a stage failed."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data-revision", metavar="REV", help="git revision whose data.dvc names the dataset")
+    parser.add_argument("-S", "--set-param", dest="overrides", action="append", metavar="KEY=VALUE", help="a param for this run alone")
+    parser.add_argument("-f", "--force", action="store_true", help="run every stage, whether or not anything has changed")
+    parser.add_argument("--promote", choices=("params.yaml", "automatic", "manual"), default="params.yaml", help="who moves champion")
+    given = parser.parse_args()
     try:
-        outcomes = training()
-    except StageFailed as fault:
+        outcomes = training(given.data_revision, given.overrides, given.force, given.promote)
+    except (CommandFailed, ValueError) as fault:
         print(f"\nerror: {fault}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:

@@ -11,10 +11,11 @@ from PIL import Image
 
 from components.classes import CLASSES
 from components.settings import Settings, parse
+from tests.project import ROOT, project
+
+__all__ = ["ROOT", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-ROOT = Path(__file__).resolve().parent.parent
 
 
 def noise(seed: int, size: int = 64) -> Image.Image:

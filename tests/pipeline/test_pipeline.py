@@ -14,7 +14,7 @@ import yaml
 
 from components.classes import CLASSES
 from flows.runner import STAGES
-from tests.pipeline.conftest import Project, ran
+from tests.project import Project, ran
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -12,9 +12,21 @@ import yaml
 
 from components import sample
 from components.classes import CLASSES
-from tests.conftest import ROOT
 
-COPIED = ("components", "flows", "app", "dvc.yaml", "params.yaml", ".dvcignore")
+ROOT = Path(__file__).resolve().parent.parent
+
+COPIED = (
+    "components",
+    "flows",
+    "app",
+    "dvc.yaml",
+    "params.yaml",
+    "prefect.yaml",
+    "prefect.toml",
+    ".dvcignore",
+    ".gitignore",
+    "mlruns/.gitignore",
+)
 SMALL = {
     "validate": {"min_images_per_class": 5},
     "augment": {"views": 1, "max_views": 1},
@@ -87,6 +99,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         if source.is_dir():
             shutil.copytree(source, root / name, ignore=shutil.ignore_patterns("__pycache__"))
         else:
+            (root / name).parent.mkdir(exist_ok=True)
             shutil.copy(source, root / name)
     shutil.copytree(weights, root / "weights")
     made = Project(root)

@@ -1,0 +1,88 @@
+"""Register the deployments of prefect.yaml with the Prefect server that PREFECT_API_URL names, with the pool they run in."""
+
+import argparse
+import os
+import subprocess
+import sys
+from datetime import timedelta
+from typing import Any
+
+import yaml
+from prefect import get_client
+from prefect.client.schemas.actions import WorkPoolCreate
+from prefect.client.schemas.objects import StateType
+from prefect.events.actions import ChangeFlowRunState
+from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
+from prefect.events.schemas.events import ResourceSpecification
+from prefect.exceptions import ObjectAlreadyExists
+from prefect.settings import get_current_settings
+
+from flows.runner import ROOT
+
+HEARTBEAT = "prefect.flow-run.heartbeat"
+ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
+SILENCE = "Crash runs that fell silent"
+SILENT = "no heartbeat any more: the run was killed, or its machine went away"
+MISSED = 3
+
+
+def deployments() -> list[dict[str, Any]]:
+    """The deployments as prefect.yaml describes them."""
+    return list(yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"])
+
+
+def crash_silent_runs() -> None:
+    """Have the server mark a run as crashed whose heartbeat stopped: its worker was killed or its machine went away.
+
+    Without it such a run is Running for ever and keeps its deployment's only slot.
+    """
+    beat = get_current_settings().flows.heartbeat_frequency
+    if beat is None:
+        raise RuntimeError("flows.heartbeat_frequency is not set: run this from the project's root, where prefect.toml is")
+    wanted = AutomationCore(
+        name=SILENCE,
+        description="A run that is killed cannot say so; its deployment would wait for it for ever.",
+        trigger=EventTrigger(
+            after={HEARTBEAT},
+            expect={HEARTBEAT, *ENDED},
+            match=ResourceSpecification({"prefect.resource.id": "prefect.flow-run.*"}),
+            for_each={"prefect.resource.id"},
+            posture=Posture.Proactive,
+            threshold=1,
+            within=timedelta(seconds=MISSED * beat),
+        ),
+        actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=SILENT, force=False)],
+    )
+    with get_client(sync_client=True) as client:
+        known = client.read_automations_by_name(SILENCE)
+        if known:
+            client.update_automation(known[0].id, wanted)
+        else:
+            client.create_automation(wanted)
+
+
+def create_pools() -> None:
+    """Make the process pools that prefect.yaml names; pools of other types are made by who runs them."""
+    names = {item["work_pool"]["name"] for item in deployments()}
+    with get_client(sync_client=True) as client:
+        for name in sorted(names):
+            try:
+                client.create_work_pool(WorkPoolCreate(name=name, type="process"))
+            except ObjectAlreadyExists:
+                continue
+
+
+def main() -> None:
+    """Create the pool, register the deployments, and have silent runs marked as crashed."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    if not os.environ.get("PREFECT_API_URL"):
+        print("error: PREFECT_API_URL is not set: `make server` starts a server, `make deploy` knows where it is", file=sys.stderr)
+        raise SystemExit(1)
+    create_pools()
+    crash_silent_runs()
+    done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=ROOT, check=False)
+    raise SystemExit(done.returncode)
+
+
+if __name__ == "__main__":
+    main()

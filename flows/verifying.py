@@ -1,0 +1,60 @@
+"""The verify flow: measure the champion again on the test images it was promoted on, and raise if its figures moved."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from flows import reporting, workspace
+from flows.runner import LESIONFLOW, ask
+from flows.steps import HOUR, PATIENT, environment, look, pull
+
+
+class FiguresMoved(Exception):
+    """The champion no longer measures what was recorded of it."""
+
+
+@task(cache_policy=NO_CACHE)
+def copy_with_data(data_md5: str) -> Path:
+    """A copy of the workspace that holds the dataset the champion was measured on."""
+    root = workspace.copy()
+    (root / workspace.POINTER).write_text(f"outs:\n- md5: {data_md5}\n  hash: md5\n  path: data\n", encoding="utf-8")
+    return root
+
+
+@task(timeout_seconds=6 * HOUR, **PATIENT)
+def measure(root: Path) -> dict[str, Any]:
+    """The champion's test figures, as recorded and as measured now."""
+    command = [*LESIONFLOW, "champion", "verify", "--format", "json"]
+    return dict(ask(command, get_run_logger().info, environment(root), root, what="champion verify"))
+
+
+@flow(name="verify", log_prints=True, **reporting.HOOKS)
+def verify() -> dict[str, Any]:
+    """Evaluate the champion again on its frozen test split, from its registered model and the dataset its version names.
+
+    Raises:
+        FiguresMoved: a figure is not what was recorded: the model, the images or the code that reads them has changed.
+    """
+    logger = get_run_logger()
+    champion = look()["champion"]
+    if champion is None:
+        logger.info("no champion yet: nothing to verify")
+        return {}
+    with workspace.held(patience=-1):
+        root = copy_with_data(champion["data_md5"])
+        pull(root)
+        found = measure(root)
+    create_table_artifact(
+        key="verification",
+        table=[{"test figure": name, **figures} for name, figures in found["figures"].items()],
+        description=f"{found['model']} version {found['version']} on {found['images']} test images, as recorded and now",
+    )
+    if found["moved"]:
+        raise FiguresMoved(
+            f"{found['model']} version {found['version']}: {', '.join(found['moved'])} moved; see the artifact `verification`"
+        )
+    logger.info("version %s measures as recorded on %s test images", found["version"], found["images"])
+    return found

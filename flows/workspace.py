@@ -1,0 +1,102 @@
+"""The folder a run works in: the project itself, held by one run at a time, or a copy of it with other params or other data."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from flows.runner import ROOT, dvc
+
+STATE = Path(".prefect")
+LOCK = STATE / "workspace.lock"
+COPY = STATE / "workspace"
+POINTER = Path("data.dvc")
+PARAMS = Path("params.yaml")
+
+
+class Busy(Exception):
+    """Another run holds the workspace."""
+
+
+@contextmanager
+def held(patience: float, root: Path = ROOT) -> Iterator[None]:
+    """Hold the workspace for this run. A run that is killed lets go of it, however it ended.
+
+    Raises:
+        Busy: another run still holds it after `patience` seconds; -1 waits as long as it takes.
+    """
+    path = root / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path, timeout=patience):
+            yield
+    except Timeout:
+        raise Busy(f"another run works in {root}: it holds {LOCK}") from None
+
+
+def copy(root: Path = ROOT) -> Path:
+    """A copy of the project in which a run may change params.yaml and data.dvc; DVC's cache is shared, so nothing is made twice.
+
+    The copy holds what git tracks and what it would add, as it is in the project now, and what an earlier run left is put
+    right first. It is a git worktree, so commits and differences read as in the project.
+    """
+    target = root / COPY
+    head = git("rev-parse", "HEAD", root=root)
+    if not (target / ".git").exists():
+        shutil.rmtree(target, ignore_errors=True)
+        git("worktree", "prune", root=root)
+        git("worktree", "add", "--quiet", "--detach", "--no-checkout", str(target), head, root=root)
+    git("reset", "--quiet", "--mixed", head, root=target)
+    wanted = [name for name in _files(root) if (root / name).is_file()]
+    for name in set(_files(target)) - set(wanted):
+        (target / name).unlink(missing_ok=True)
+    for name in wanted:
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(root / name, target / name)
+    _share_cache(root, target)
+    return target
+
+
+def _files(root: Path) -> list[str]:
+    return [name for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard", root=root).split("\0") if name]
+
+
+def _share_cache(root: Path, target: Path) -> None:
+    """Point the copy's DVC at the project's cache and remotes, whose paths may be relative to the project."""
+    local = root / ".dvc" / "config.local"
+    if local.exists():
+        shutil.copy2(local, target / ".dvc" / "config.local")
+    cache = dvc(["cache", "dir"], _unheard, root=root)[-1]
+    dvc(["config", "--local", "cache.dir", str((root / cache).resolve())], _unheard, root=target)
+    dvc(["config", "--local", "cache.type", "reflink,hardlink,copy"], _unheard, root=target)
+    for line in dvc(["remote", "list"], _unheard, root=root):
+        name, url, *_ = line.split()
+        dvc(["remote", "modify", "--local", name, "url", url], _unheard, root=target)
+
+
+def _unheard(_line: str) -> None:
+    """What DVC says of its configuration is for nobody."""
+
+
+def store(root: Path) -> dict[str, str]:
+    """Environment in which a command run in `root` uses the project's MLflow store, also where `root` is a copy."""
+    if root == ROOT or os.environ.get("MLFLOW_TRACKING_URI"):
+        return {}
+    return {"MLFLOW_TRACKING_URI": f"sqlite:///{ROOT / 'mlruns' / 'mlflow.db'}"}
+
+
+def git(*command: str, root: Path = ROOT) -> str:
+    """What a git command prints.
+
+    Raises:
+        RuntimeError: git's own message.
+    """
+    unasked = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
+    done = subprocess.run(["git", *command], cwd=root, env=unasked, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise RuntimeError(f"git {command[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+    return done.stdout.strip("\n")
