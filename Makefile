@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK ?= 1
+UI_PORT ?= 5000
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
@@ -52,8 +53,10 @@ lock: setup  ## compile requirements.lock anew from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --no-annotate --upgrade --quiet --output-file requirements.lock
 
 ui: setup  ## MLflow's page on http://127.0.0.1:5000
-	@echo "MLflow on http://127.0.0.1:5000 (Ctrl-C ends it)"
-	mlflow ui --host 127.0.0.1 --port 5000 --workers 1 --backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}"
+	@case "$$MLFLOW_TRACKING_URI" in http*) echo "MLflow's page is on $$MLFLOW_TRACKING_URI already"; exit;; esac; \
+	echo "MLflow on http://127.0.0.1:$(UI_PORT) (Ctrl-C ends it)"; \
+	exec mlflow ui --host 127.0.0.1 --port $(UI_PORT) --workers 1 \
+		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}"
 
 server: setup  ## Prefect's server and page on http://127.0.0.1:4200, its database in .prefect/
 	prefect server start --host 127.0.0.1 --port 4200

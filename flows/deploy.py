@@ -80,7 +80,8 @@ def main() -> None:
         raise SystemExit(1)
     create_pools()
     crash_silent_runs()
-    done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=ROOT, check=False)
+    here = {**os.environ, "PWD": str(ROOT)}  # prefect.yaml names this folder by it
+    done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=ROOT, env=here, check=False)
     raise SystemExit(done.returncode)
 
 

@@ -77,9 +77,13 @@ def dvc(arguments: list[str], on_line: OnLine, environment: Environment = None, 
 
 
 def ask(command: list[str], on_line: OnLine, environment: Environment = None, root: Path = ROOT, *, what: str) -> Any:
-    """The JSON document that a command answers on standard output; its standard error is handed on. See `execute`."""
+    """The JSON document that a command answers on standard output, also where it ends with an error after it; see `execute`."""
     with tempfile.TemporaryFile() as answer:
-        execute(command, on_line, environment, root, what=what, answer=answer)
+        try:
+            execute(command, on_line, environment, root, what=what, answer=answer)
+        except CommandFailed:
+            if not os.fstat(answer.fileno()).st_size:
+                raise
         answer.seek(0)
         return json.load(answer)
 

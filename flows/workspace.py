@@ -84,9 +84,13 @@ def _unheard(_line: str) -> None:
 
 def store(root: Path) -> dict[str, str]:
     """Environment in which a command run in `root` uses the project's MLflow store, also where `root` is a copy."""
-    if root == ROOT or os.environ.get("MLFLOW_TRACKING_URI"):
+    if root == ROOT:
         return {}
-    return {"MLFLOW_TRACKING_URI": f"sqlite:///{ROOT / 'mlruns' / 'mlflow.db'}"}
+    own = {
+        "MLFLOW_TRACKING_URI": f"sqlite:///{ROOT / 'mlruns' / 'mlflow.db'}",
+        "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(ROOT / "mlruns" / "artifacts"),
+    }
+    return {name: value for name, value in own.items() if not os.environ.get(name)}
 
 
 def git(*command: str, root: Path = ROOT) -> str:

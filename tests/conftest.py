@@ -11,9 +11,10 @@ from PIL import Image
 
 from components.classes import CLASSES
 from components.settings import Settings, parse
+from tests.lab import lab
 from tests.project import ROOT, project
 
-__all__ = ["ROOT", "project"]
+__all__ = ["ROOT", "lab", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -1,0 +1,109 @@
+"""What a fully cached flow run costs, through a real server and worker: where its seconds go.
+
+Run `dvc repro` first, then this from the project's root; it starts a Prefect server and a worker of its own on a free port.
+"""
+
+import argparse
+import json
+import os
+import platform
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+RESULT = Path("benchmarks/results/overhead.json")
+PARTS = ("fresh", "look", "publish")
+
+
+def main() -> None:
+    """Measure, print a table, and write it under benchmarks/results/."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=5, help="(default: %(default)s)")
+    given = parser.parse_args()
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    with tempfile.TemporaryDirectory() as home:
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "flows.serve", "--port", str(port)],
+            env={**os.environ, "PREFECT_HOME": home},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            api = httpx.Client(base_url=f"http://127.0.0.1:{port}/api/", timeout=30)
+            _until(lambda: _post(api, "work_pools/lesionflow/workers/filter"))
+            rows = [measure(api) for _ in range(given.runs)]
+        finally:
+            serving.send_signal(signal.SIGTERM)
+            serving.wait(90)
+    medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
+    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps({"machine": machine, "runs": rows, "median": medians}, indent=2) + "\n", encoding="utf-8")
+    print(f"a fully cached flow run through a worker; {given.runs} runs on {machine}\n")
+    print("\n".join(f"{name:<44} {value:6.1f} s" for name, value in medians.items()))
+
+
+def measure(api: httpx.Client) -> dict[str, float]:
+    """The seconds of one run.
+
+    Raises:
+        SystemExit: it did not complete, or a stage was not cached: the figure would mean nothing.
+    """
+    deployment = api.get("deployments/name/training/train-on-demand").raise_for_status().json()
+    asked = time.time()
+    run = _post(api, f"deployments/{deployment['id']}/create_flow_run", state={"type": "SCHEDULED"})
+    ended: dict[str, Any] = _until(lambda: (now := api.get(f"flow_runs/{run['id']}").json())["end_time"] and now)
+    tasks = _post(api, "task_runs/filter", task_runs={"flow_run_id": {"any_": [run["id"]]}})
+    stages = [task for task in tasks if task["name"].split("-")[0] not in PARTS]
+    if ended["state_name"] != "Completed" or {task["state_name"] for task in stages} != {"Cached"}:
+        raise SystemExit(f"error: the run was {ended['state_name']} and not cached throughout: run `dvc repro` first")
+    start, end = _seconds(ended["start_time"]), _seconds(ended["end_time"])
+    spent = {part: _span([task for task in tasks if task["name"].split("-")[0] == part]) for part in PARTS}
+    return {
+        "from start to Completed": end - start,
+        "  asking DVC what is fresh": spent["fresh"],
+        "  stages, all cached": _span(stages),
+        "  asking MLflow who is champion": spent["look"],
+        "  publishing artifacts": spent["publish"],
+        "before: until the worker takes it, process": start - asked,
+    }
+
+
+def _span(tasks: list[dict[str, Any]]) -> float:
+    return max(_seconds(task["end_time"]) for task in tasks) - min(_seconds(task["start_time"]) for task in tasks)
+
+
+def _seconds(stamp: str) -> float:
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def _post(api: httpx.Client, path: str, **body: Any) -> Any:
+    try:
+        return api.post(path, json=body).raise_for_status().json()
+    except httpx.TransportError:
+        return None
+
+
+def _until(look: Any) -> Any:
+    end = time.monotonic() + 300
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.2)
+    raise SystemExit("error: waited five minutes")
+
+
+if __name__ == "__main__":
+    main()

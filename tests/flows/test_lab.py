@@ -1,0 +1,226 @@
+"""Runs that start by themselves on a real Prefect server, in an order in which each test takes the lab as the last one left it."""
+
+import json
+import os
+import shutil
+import signal
+import time
+from itertools import pairwise
+
+import psutil
+import pytest
+import yaml
+
+from components import sample
+from components.classes import CLASSES
+from flows.runner import STAGES
+from tests.lab import Lab, wait
+
+pytestmark = pytest.mark.timeout(900)
+
+PLANNED = ("Scheduled", "Late", "Pending", "Running", "AwaitingConcurrencySlot")
+
+
+def report(lab: Lab, name: str) -> dict:
+    return json.loads((lab.project.root / "reports" / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def settle(lab: Lab, deployment: str) -> None:
+    """Let whatever a schedule has still planned come to its end."""
+    lab.schedule("none")
+    lab.deploy()
+    for run in lab.runs(deployment, "Scheduled", "Late"):
+        lab.ask(f"flow_runs/{run['id']}/set_state", state={"type": "CANCELLED", "name": "Cancelled"}, force=True)
+    wait("planned runs to end", lambda: not lab.runs(deployment, "Pending", "Running"))
+
+
+def test_a_schedule_fires_by_itself_and_goes_on_when_the_server_is_killed(lab):
+    lab.project.set_params({"train": {"dropout": 0.35}})
+    lab.schedule("train-nightly", interval=15, timezone="Europe/Zurich")
+    lab.commit()
+    lab.start()
+
+    first = wait("a scheduled run to complete", lambda: lab.runs("train-nightly", "Completed"))[0]
+    tasks = lab.tasks(first["id"])
+    assert {tasks[name]["state_name"] for name in ("validate", "split", "augment", "embed")} == {"Cached"}
+    assert {tasks[name]["state_name"] for name in ("train", "register")} == {"Completed"}
+    assert any("Epoch" in line for line in lab.logs(first["id"])), "what a stage says while it runs stands in the run's log"
+
+    server = lab.child("server")
+    server.send_signal(signal.SIGKILL)
+    killed = time.time()
+    wait("the server to be started again", lambda: lab.child("server").pid != server.pid and lab.ask("flow_runs/count") is not None)
+
+    def fired_since() -> list[dict]:
+        done = lab.runs("train-nightly", "Completed")
+        return [run for run in done if run["id"] != first["id"] and _seconds(run["start_time"]) > killed]
+
+    second = wait("a run after the server was killed", fired_since)[0]
+    assert {lab.tasks(second["id"])[name]["state_name"] for name in STAGES} == {"Cached"}
+
+    worked = sorted((run["start_time"], run["end_time"]) for run in lab.runs("train-nightly", "Completed"))
+    assert all(end <= start for (_, end), (start, _) in pairwise(worked)), "no two runs at once"
+    settle(lab, "train-nightly")
+
+
+def _seconds(stamp: str) -> float:
+    from datetime import datetime
+
+    return datetime.fromisoformat(stamp).timestamp()
+
+
+def test_a_run_shows_stages_figures_confusion_matrix_and_verdict(lab):
+    run = lab.runs("train-nightly", "Completed")[0]
+    artifacts = lab.artifacts(run["id"])
+    assert {"stages", "summary", "confusion-matrix", "outcome"} <= set(artifacts)
+    table = json.loads(artifacts["stages"])
+    assert [row["stage"] for row in table] == list(STAGES)
+    assert {row["cached"] for row in table} == {True, False}
+    summary = artifacts["summary"]
+    registered = report(lab, "registration")
+    assert all(rule["name"] in summary for rule in registered["gate"])
+    assert "balanced accuracy" in summary
+    assert f"/runs/{registered['mlflow_run']}" in summary
+    assert artifacts["confusion-matrix"].startswith("data:image/png;base64,")
+
+
+def test_a_dataset_in_the_inbox_becomes_a_registered_version_with_no_hand_on_the_keyboard(lab):
+    before = report(lab, "registration")
+    arrived = lab.project.root / "inbox" / "january"
+    sample.write_dataset(arrived, dict.fromkeys(CLASSES, 9), seed=12, size=72)
+    shutil.make_archive(str(arrived), "zip", arrived)
+    shutil.rmtree(arrived)
+    path = lab.project.root / "prefect.yaml"
+    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for item in document["deployments"]:
+        if item["name"] == "watch-data":
+            item["parameters"]["settle_seconds"] = 2
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+    lab.schedule("watch-data", interval=10, timezone="Europe/Zurich")
+    lab.deploy()
+
+    wait("the dataset to be trained on", lambda: lab.runs("watch-data", "Completed"), 400)
+    settle(lab, "watch-data")
+    registered = report(lab, "registration")
+    assert registered["version"] != before["version"]
+    pointer = yaml.safe_load((lab.project.root / "data.dvc").read_text(encoding="utf-8"))["outs"][0]["md5"]
+    shown = json.loads(lab.project.run("python", "-m", "app.cli", "champion", "show", "--format", "json").stdout.split("\n{", 1)[-1])
+    assert shown["challenger"]["version"] == registered["version"]
+    assert shown["challenger"]["data_md5"] == pointer
+    assert lab.project.run("git", "status", "--porcelain", "--", "data.dvc").stdout == ""
+    assert "Import january.zip" in lab.project.run("git", "log", "-1", "--format=%s").stdout
+    assert not (arrived.with_suffix(".zip")).exists()
+    assert next((lab.project.root / "inbox/imported").iterdir()).name.endswith("january.zip")
+
+
+def test_what_cannot_be_imported_is_put_aside_with_the_reason_and_is_not_tried_again(lab):
+    pointer = (lab.project.root / "data.dvc").read_text()
+    (lab.project.root / "inbox" / "broken.zip").write_bytes(b"PK\x03\x04 no archive")
+    run = lab.ended(lab.start_run("watch-data", "watch-data", settle_seconds=0))
+    assert run["state_name"] == "Failed"
+    assert "broken.zip" in run["state"]["message"]
+    refused = sorted(path.name for path in (lab.project.root / "inbox/refused").iterdir())
+    assert [name.split("-", 1)[1] for name in refused] == ["broken.zip", "broken.zip.txt"]
+    assert lab.ended(lab.start_run("watch-data", "watch-data", settle_seconds=0))["state_name"] == "Unchanged"
+    assert (lab.project.root / "data.dvc").read_text() == pointer
+
+
+def test_a_run_with_other_params_leaves_the_workspace_as_it_was_even_when_killed(lab):
+    root = lab.project.root
+    before = {name: (root / name).read_bytes() for name in ("params.yaml", "dvc.lock", "reports/registration.json", "data.dvc")}
+    run_id = lab.start_run("training", "train-on-demand", overrides=["train.hidden=[32]", "finetune.epochs=1"], promote="manual")
+    wait("training to start", lambda: lab.tasks(run_id).get("train", {}).get("state_type") == "RUNNING")
+    worker = lab.child("worker")
+    for process in [worker, *worker.children(recursive=True)]:
+        process.kill()
+    assert {name: (root / name).read_bytes() for name in before} == before
+
+    wait("the worker to be started again", lambda: lab.child("worker").pid != worker.pid)
+    again = lab.start_run("training", "train-on-demand", overrides=["train.hidden=[32]", "finetune.epochs=1"], promote="manual")
+    run = lab.ended(again, 500)
+    assert run["state_name"] == "Completed", run["state"]["message"]
+    assert {name: (root / name).read_bytes() for name in before} == before
+    assert lab.run(run_id)["state_name"] == "Crashed", "a run that fell silent is marked"
+    copied = json.loads((root / ".prefect/workspace/reports/registration.json").read_text(encoding="utf-8"))
+    assert copied["promote"] == "manual"
+    assert copied["promotion"] is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["train.dropuot=0.2"], "dropuot"),
+        (["train.dropout=7"], "train.dropout: 7 is not allowed"),
+        (["train.dropout=[1"], "params override"),
+    ],
+)
+def test_params_that_are_not_allowed_stop_the_run_before_any_stage_and_are_not_tried_again(lab, overrides, said):
+    run = lab.ended(lab.start_run("training", "train-on-demand", overrides=overrides))
+    assert run["state_name"] == "Failed"
+    assert said in run["state"]["message"]
+    tasks = lab.tasks(run["id"])
+    assert not set(STAGES) & set(tasks)
+    assert all(task["run_count"] == 1 for task in tasks.values())
+
+
+def test_a_form_with_a_value_of_the_wrong_kind_is_refused_by_the_server(lab):
+    import httpx
+
+    found = lab.ask("deployments/filter", deployments={"name": {"any_": ["train-on-demand"]}})[0]
+    properties = found["parameter_openapi_schema"]["properties"]
+    assert {"data_revision", "overrides", "force", "promote"} == set(properties)
+    assert all(field.get("description") for field in properties.values())
+    url = f"http://127.0.0.1:{lab.port}/api/deployments/{found['id']}/create_flow_run"
+    for wrong in ({"promote": "perhaps"}, {"overrides": ["no equals sign"]}, {"force": "maybe"}):
+        assert httpx.post(url, json={"parameters": wrong, "enforce_parameter_schema": True}, timeout=20).status_code == 409, wrong
+
+
+def test_a_worker_killed_while_fine_tuning_costs_one_run_and_locks_nothing(lab):
+    lab.project.set_params({"finetune": {"learning_rate": 0.0005, "epochs": 12, "patience": 12}})
+    lab.schedule("train-nightly", interval=20, timezone="Europe/Zurich")
+    lab.deploy()
+    running = wait("a scheduled run", lambda: lab.runs("train-nightly", "Running"))[0]
+    wait("fine-tuning", lambda: any("Epoch" in line for line in lab.logs(running["id"])))
+    worker = lab.child("worker")
+    engines = worker.children()
+    orphans = [process for engine in engines for process in engine.children(recursive=True)]
+    assert any("components.finetune" in " ".join(process.cmdline()) for process in orphans)
+    for process in [worker, *engines]:
+        os.kill(process.pid, signal.SIGKILL)
+    _, alive = psutil.wait_procs(orphans, timeout=40)
+    assert not alive, "a stage ends when nobody reads what it says any more"
+    lab.project.set_params({"finetune": {"epochs": 1}})
+
+    crashed = wait("the killed run to be marked", lambda: lab.run(running["id"])["state_name"] == "Crashed", 240)
+    assert crashed
+    done = wait(
+        "the next scheduled run",
+        lambda: [run for run in lab.runs("train-nightly", "Completed") if run["start_time"] > running["start_time"]],
+    )
+    assert lab.tasks(done[0]["id"])["finetune"]["state_name"] == "Completed"
+    settle(lab, "train-nightly")
+
+
+def test_the_champion_is_verified_on_the_images_it_was_measured_on_whatever_the_dataset_is_now(lab):
+    lab.project.set_params({"register": {"min_balanced_accuracy": 0.0, "min_melanoma_sensitivity": 0.0, "max_calibration_error": 1.0}})
+    lab.project.repro()
+    run = lab.ended(lab.start_run("verify", "verify"))
+    assert run["state_name"] == "Completed", run["state"]["message"]
+    table = json.loads(lab.artifacts(run["id"])["verification"])
+    assert {"balanced_accuracy", "melanoma_sensitivity"} <= {row["test figure"] for row in table}
+
+
+def test_stopping_and_starting_again_keeps_schedules_and_doubles_no_deployment(lab):
+    lab.schedule("verify", cron="0 5 * * 0", timezone="Europe/Zurich")
+    lab.deploy()
+    before = lab.ask("deployments/filter")
+    lab.stop()
+    lab.start()
+    after = lab.ask("deployments/filter")
+    assert {item["id"] for item in after} == {item["id"] for item in before}
+    active = {item["name"]: [row["active"] for row in item["schedules"]] for item in after}
+    assert active["verify"] == [True]
+    planned = [run["expected_start_time"] for run in lab.runs("verify", "Scheduled")]
+    assert len(planned) == len(set(planned)) > 0
+    silent = [item for item in lab.ask("automations/filter") if item["name"] == "Crash runs that fell silent"]
+    assert len(silent) == 1

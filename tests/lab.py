@@ -1,0 +1,155 @@
+"""A lab: a project of its own, with `python -m flows.serve` running its server and worker on a free port of loopback."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+import yaml
+
+from tests.project import Project
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []
+
+
+def wait(what: str, look: Callable[[], Any], seconds: float = 240) -> Any:
+    """What `look` finds, once it finds something."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.5)
+    raise AssertionError(f"waited {seconds:.0f} s for {what}")
+
+
+@dataclass
+class Lab:
+    """A project whose flows a server and a worker run; `environment` is what a hospital would configure."""
+
+    project: Project
+    environment: dict[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=free_port)
+    process: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def log(self) -> Path:
+        return self.project.root / ".prefect" / "serve.log"
+
+    def start(self) -> None:
+        self.log.parent.mkdir(exist_ok=True)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                ["python", "-m", "flows.serve", "--port", str(self.port)],
+                cwd=self.project.root,
+                env=self.project.environment(**self.environment),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        wait("the worker to start", lambda: self.ask("work_pools/lesionflow/workers/filter"), 180)
+
+    def stop(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(90)
+
+    def child(self, word: str) -> psutil.Process:
+        """The living process that `flows.serve` started with this word in its command."""
+        assert self.process is not None
+        return wait(
+            f"a {word}", lambda: next((child for child in psutil.Process(self.process.pid).children() if word in _command(child)), None)
+        )
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """Ask the server's API; None while it does not answer."""
+        try:
+            return httpx.post(f"http://127.0.0.1:{self.port}/api/{path}", json=body, timeout=20).raise_for_status().json()
+        except httpx.HTTPError:
+            return None
+
+    def runs(self, deployment: str, *states: str) -> list[dict[str, Any]]:
+        """Runs of a deployment, oldest first, in any of these states."""
+        chosen = {"state": {"name": {"any_": list(states)}}} if states else {}
+        found = self.ask("flow_runs/filter", deployments={"name": {"any_": [deployment]}}, flow_runs=chosen, sort="START_TIME_ASC")
+        return found or []
+
+    def start_run(self, flow: str, deployment: str, **parameters: Any) -> str:
+        """Start a run by hand, as a person does in the page; returns its id."""
+        found = self.ask("deployments/filter", deployments={"name": {"any_": [deployment]}}, flows={"name": {"any_": [flow]}})
+        return str(self.ask(f"deployments/{found[0]['id']}/create_flow_run", parameters=parameters, state={"type": "SCHEDULED"})["id"])
+
+    def run(self, run_id: str) -> dict[str, Any]:
+        return (self.ask("flow_runs/filter", flow_runs={"id": {"any_": [run_id]}}) or [{}])[0]
+
+    def ended(self, run_id: str, seconds: float = 300) -> dict[str, Any]:
+        """The run, once it has ended."""
+        return dict(wait(f"run {run_id} to end", lambda: (run := self.run(run_id)).get("end_time") and run, seconds))
+
+    def tasks(self, run_id: str) -> dict[str, dict[str, Any]]:
+        found = self.ask("task_runs/filter", task_runs={"flow_run_id": {"any_": [run_id]}}, sort="EXPECTED_START_TIME_ASC")
+        return {task["name"]: task for task in found or []}
+
+    def logs(self, run_id: str) -> list[str]:
+        found = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, sort="TIMESTAMP_ASC", limit=200)
+        return [entry["message"] for entry in found or []]
+
+    def artifacts(self, run_id: str) -> dict[str, Any]:
+        found = self.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}})
+        return {artifact["key"]: artifact["data"] for artifact in found or []}
+
+    def schedule(self, name: str, **schedule: Any) -> None:
+        """Give a deployment another schedule in prefect.yaml, and none to the others."""
+        path = self.project.root / "prefect.yaml"
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        for item in document["deployments"]:
+            item["schedules"] = [{**schedule, "active": True}] if item["name"] == name else []
+        path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+    def deploy(self) -> None:
+        self.project.run("python", "-m", "flows.deploy", PREFECT_API_URL=f"http://127.0.0.1:{self.port}/api", **self.environment)
+
+    def commit(self) -> None:
+        self.project.run("git", "add", "-A")
+        self.project.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "settings")
+
+
+@contextmanager
+def lab_of(project: Project, root: Path, **environment: str) -> Iterator[Lab]:
+    """A lab on a copy of the project; whatever it left running is killed in the end."""
+    lab = Lab(project.copy(root), environment)
+    lab.project.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "lab", "--allow-empty")
+    try:
+        yield lab
+    finally:
+        if lab.process is not None and lab.process.poll() is None:
+            lab.stop()
+        for process in psutil.process_iter(["cwd"]):
+            if process.pid != os.getpid() and (process.info["cwd"] or "").startswith(str(root)):
+                process.kill()
+
+
+@pytest.fixture(scope="session")
+def lab(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The lab that flow and browser tests share: it is started by the first test that needs it."""
+    with lab_of(project, tmp_path_factory.mktemp("lab") / "project") as lab:
+        yield lab
