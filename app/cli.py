@@ -58,9 +58,12 @@ def import_command(source: Path) -> None:
         click.echo(line)
 
 
+FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+
+
 @main.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+@FORMAT
 @click.option("--model-version", default="champion", show_default=True, help="An alias or a version number of the registered model.")
 @mendable
 def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
@@ -71,6 +74,7 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
     from app.predicting import as_json, as_table, diagnose
 
     result = diagnose(list(images), model_version)
+    warn(result.warnings)
     for path, reason in result.unreadable.items():
         click.echo(f"error: {path}: {reason}", err=True)
     click.echo(as_json(result) if form == "json" else as_table(result))
@@ -85,6 +89,97 @@ def summary() -> None:
 
     for line in lines():
         click.echo(line)
+
+
+@main.group()
+def champion() -> None:
+    """Which version serves, how it came to, and changing it. Every change is in the promotion record."""
+
+
+@champion.command("show")
+@FORMAT
+@mendable
+def champion_show(form: str) -> None:
+    """The champion, with the challenger beside it: figures, the gate's verdict rule by rule, where it came from."""
+    from app.champion import as_json, look, show, show_table, warnings_of
+
+    client, standing = look()
+    document = show(client, standing)
+    warn(warnings_of(standing))
+    click.echo(as_json(document) if form == "json" else show_table(document))
+
+
+@champion.command("history")
+@FORMAT
+@mendable
+def champion_history(form: str) -> None:
+    """Every change of champion, oldest first."""
+    from dataclasses import asdict
+
+    from app.champion import as_json, history_table, look, warnings_of
+
+    _, standing = look()
+    warn(warnings_of(standing))
+    click.echo(
+        as_json([asdict(entry) for entry in standing.entries]) if form == "json" else history_table(standing.model, standing.entries)
+    )
+
+
+@champion.command("promote")
+@click.argument("version")
+@click.option("--override", metavar="REASON", help="Promote it though the gate does not pass it; the reason is recorded.")
+@mendable
+def champion_promote(version: str, override: str | None) -> None:
+    """Make VERSION (a number or an alias, as challenger) champion, if it passes the gate against the present champion.
+
+    The thresholds are those of params.yaml now. Exit code 1 where the gate refuses it.
+    """
+    from app.champion import promote
+
+    decision = promote(version, override)
+    warn(decision.warnings)
+    for rule in decision.rules:
+        click.echo(f"  {'pass' if rule.passed else 'FAIL'}  {rule.name}: {rule.says}")
+    if decision.promotion is not None:
+        before, source = decision.promotion.before, decision.promotion.source
+        click.echo(f"{decision.model} version {decision.version} is champion now (before: {before or 'none'}; by: {source})")
+    elif decision.rules:
+        click.echo(f"error: the gate does not pass version {decision.version}: --override REASON promotes it all the same", err=True)
+        sys.exit(1)
+    else:
+        click.echo(f"{decision.model} version {decision.version} is champion already: nothing was changed")
+
+
+@champion.command("rollback")
+@click.option("--reason", help="Why, for the promotion record.")
+@mendable
+def champion_rollback(reason: str | None) -> None:
+    """Return to the champion before; once more, and it goes one further back."""
+    from app.champion import rollback
+
+    decision = rollback(reason)
+    warn(decision.warnings)
+    before = decision.promotion.before if decision.promotion else None
+    click.echo(f"{decision.model} version {decision.version} is champion again (before: {before or 'none'})")
+
+
+@champion.command("verify")
+@FORMAT
+@mendable
+def champion_verify(form: str) -> None:
+    """Evaluate the champion again on its test images; exit code 1 where a figure is not what was recorded."""
+    from app.champion import as_json
+    from app.verifying import holds, lines, verify
+
+    report = verify()
+    click.echo(as_json(report) if form == "json" else "\n".join(lines(report)))
+    sys.exit(0 if holds(report) else 1)
+
+
+def warn(lines: list[str]) -> None:
+    """Warnings, on standard error so that JSON stands alone."""
+    for line in lines:
+        click.echo(f"warning: {line}", err=True)
 
 
 if __name__ == "__main__":

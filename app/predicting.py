@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from components import images, registry, settings, tracking
+from components import images, promotion, registry, settings, tracking
 from components.errors import LesionflowError, UnreadableImage
 from components.stage import load_tensorflow
 
@@ -18,12 +18,14 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class Diagnoses:
-    """`table` has a row per image read: image, diagnosis, then a probability per output; `unreadable` says why not."""
+    """`table` has a row per image read: image, diagnosis, then a probability per output; `unreadable` says why not, `warnings` whether a
+    person moved champion outside the gate."""
 
     model: str
     version: str
     table: pd.DataFrame
     unreadable: dict[Path, str]
+    warnings: list[str]
 
 
 def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
@@ -49,13 +51,14 @@ def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
     model = settings.load().registration.model
     client = tracking.connect()
     with tracking.told("MLflow's registry did not answer"):
+        noticed = promotion.look(client, model).noticed
         version = registry.find(client, model, wanted)
     if version is None:
         raise LesionflowError(
             f"{model} has no {wanted if not wanted.isdigit() else f'version {wanted}'}: `dvc repro` trains and registers one"
         )
     table = _served(version, contents) if contents else pd.DataFrame()
-    return Diagnoses(model, str(version.version), table, unreadable)
+    return Diagnoses(model, str(version.version), table, unreadable, [promotion.warning(noticed)] if noticed else [])
 
 
 def _served(version: Any, contents: dict[Path, bytes]) -> pd.DataFrame:

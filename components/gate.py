@@ -23,6 +23,8 @@ class Comparison:
     champion_version: str
     balanced_accuracy: Estimate
     melanoma_sensitivity: Estimate
+    measured_again: bool = False
+    """The champion was measured on another test split first, and may have trained on images of this one."""
 
 
 def judge(test: dict[str, Any], export: dict[str, Any], comparison: Comparison | None, knobs: Register) -> list[Rule]:
@@ -64,7 +66,8 @@ def _agreement(share: float, floor: float) -> Rule:
 def _against(comparison: Comparison, knobs: Register) -> list[Rule]:
     gain, melanoma = comparison.balanced_accuracy, comparison.melanoma_sensitivity
     margin = knobs.max_melanoma_sensitivity_loss
-    champion = f"champion (version {comparison.champion_version})"
+    again = ", measured again on this split, of which it may have trained on a part" if comparison.measured_again else ""
+    champion = f"champion (version {comparison.champion_version}{again})"
     return [
         Rule(
             "not worse than the champion",
@@ -98,6 +101,11 @@ def int8_warning(export: dict[str, Any], floor: float) -> str | None:
 def passed(rules: list[Rule]) -> bool:
     """Whether every rule passed."""
     return all(rule.passed for rule in rules)
+
+
+def verdict(rules: list[Rule]) -> str:
+    """The verdict in a line: passed, or failed and the rules that did."""
+    return "passed" if passed(rules) else f"failed: {', '.join(rule.name for rule in rules if not rule.passed)}"
 
 
 def as_rows(rules: list[Rule]) -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The one place where bytes become pixels, for training and serving alike."""
 
+import hashlib
 import io
 import warnings
 
@@ -52,6 +53,12 @@ def open_checked(content: bytes) -> Image.Image:
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(f"{image.width} x {image.height} px is more than {MAX_PIXELS:,} pixels")
     return image
+
+
+def pixels_sha256(image: Image.Image) -> str:
+    """Hex sha256 of a decoded image's pixels: what tells whether two files show the same picture."""
+    pixels = np.asarray(image)
+    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
 
 
 def fit(image: Image.Image, size: int) -> Pixels:

@@ -1,10 +1,12 @@
 """Register the candidate as a new version, set `challenger`, apply the gate, and perhaps move `champion`.
 
 Reads build/candidate/, build/export/ and the reports. Writes reports/registration.json and MLflow's registry. The same
-candidate registered twice makes one version. A champion measured on another test split is measured on this one first.
+candidate registered twice makes one version. A version that was champion before comes back by a person's hand alone, so that
+no scheduled run undoes a rollback.
 """
 
 import io
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,21 +14,20 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from components import gate, metrics, registry, sample, tracking
-from components.errors import LesionflowError
+from components import gate, judging, promotion, registry, sample, tracking
 from components.files import existing, read_json, sha256, write_json
-from components.paths import CANDIDATE, CATALOG, CURVES, DATA, EVALUATION, EXPORT_REPORT, EXPORTED, PREDICTIONS, REGISTRATION, REPORTS
-from components.scores import HEADLINES, Scored, difference
+from components.judging import Evidence
+from components.ledger import Overtaken
+from components.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, PREDICTIONS, REGISTRATION, REPORTS
+from components.scores import HEADLINES, Scored
 from components.settings import Settings, load
 from components.stage import run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
 SECTIONS = {"frozen": ("augment", "train"), "finetuned": ("augment", "train", "finetune")}
 CURVES_OF = {"frozen": "train.csv", "finetuned": "finetune.csv"}
-BATCH = 64
 
 
 def example_image(size: int) -> bytes:
@@ -63,56 +64,26 @@ def run_of_candidate(client: "MlflowClient", card: dict[str, Any], settings: Set
 
 
 def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, Any], export: dict[str, Any]) -> None:
-    """Log the test figures, the reports and pictures, the exports and the test predictions into the candidate's run."""
-    figures = {f"test.{name}": evaluation["test"][name]["value"] for name in HEADLINES}
-    figures |= {f"test.{name}.{bound}": evaluation["test"][name][bound] for name in HEADLINES for bound in ("low", "high")}
-    figures |= {f"validation.{name}": value for name, value in evaluation["validation"][evaluation["picked"]].items()}
-    figures |= {f"export.{name}": value for name, value in tracking.flat(export).items()}
+    """Log the test figures, the reports and pictures, the exports and the test predictions into the candidate's run.
+
+    MLflow's page makes a section of charts of what stands before a slash.
+    """
+    figures = {f"test/{name}": evaluation["test"][name]["value"] for name in HEADLINES}
+    figures |= {f"test_{bound}/{name}": evaluation["test"][name][bound] for name in HEADLINES for bound in ("low", "high")}
+    figures |= {f"validation/{name}": value for name, value in evaluation["validation"][evaluation["picked"]].items()}
+    figures |= {f"export/{name}": value for name, value in tracking.flat(export).items()}
     tracking.log_figures(client, run_id, figures)
-    for folder, name in ((REPORTS / "evaluation", "evaluation"), (EXPORTED, "export"), (REPORTS / "validation", "data_docs")):
+    for folder, name in ((FIGURES, judging.EVALUATION_IN_RUN), (EXPORTED, "export"), (REPORTS / "validation", "data_docs")):
         client.log_artifacts(run_id, str(folder), name)
     for report in (EVALUATION, EXPORT_REPORT):
-        client.log_artifact(run_id, str(report), "reports")
-    client.log_artifact(run_id, str(CANDIDATE / PREDICTIONS), "evaluation")
+        client.log_artifact(run_id, str(report), judging.REPORTS_IN_RUN)
+    client.log_artifact(run_id, str(CANDIDATE / PREDICTIONS), judging.EVALUATION_IN_RUN)
 
 
-def scored_by_version(client: "MlflowClient", version: "ModelVersion", challenger: Scored, split_hash: str) -> Scored:
-    """A version's probabilities on the challenger's test images: as recorded, or measured again where its split was another.
-
-    Raises:
-        LesionflowError: its task is another, so that the two cannot be compared.
-    """
-    import mlflow
-
-    task = version.tags.get("task")
-    if task != challenger.task:
-        raise LesionflowError(
-            f"champion version {version.version} is a {task} model and the candidate a {challenger.task} one:"
-            " register them under different names (register.model in params.yaml)"
-        )
-    if version.tags.get("test_split_hash") == split_hash:
-        table = pd.read_parquet(client.download_artifacts(str(version.run_id), f"evaluation/{PREDICTIONS}"))
-        recorded = table.set_index("pixels_sha256").loc[challenger.images["pixels_sha256"]].reset_index()
-        return Scored.of_table(recorded, task)
-    print(f"champion version {version.version} was measured on another test split: measuring it on this one")
-    served = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
-    paths = [DATA / path for path in challenger.images["path"]]
-    frames = [
-        served.predict(pd.DataFrame({"image": [path.read_bytes() for path in paths[start : start + BATCH]]}))
-        for start in range(0, len(paths), BATCH)
-    ]
-    probabilities = pd.concat(frames).drop(columns="diagnosis").to_numpy(dtype=float)
-    return Scored(challenger.images, probabilities, task)
-
-
-def compare(client: "MlflowClient", champion: "ModelVersion", card: dict[str, Any], settings: Settings) -> gate.Comparison:
-    """The candidate against the champion on the candidate's test images, by a paired bootstrap over lesions."""
-    challenger = Scored.of_table(pd.read_parquet(CANDIDATE / PREDICTIONS), card["task"])
-    other = scored_by_version(client, champion, challenger, card["test_split_hash"])
-    samples = metrics.resamples(challenger.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
-    bins = settings.evaluate.calibration_bins
-    balanced, melanoma = (difference(challenger, other, name, samples, bins) for name in ("balanced_accuracy", "melanoma_sensitivity"))
-    return gate.Comparison(str(champion.version), balanced, melanoma)
+def evidence_of_candidate(card: dict[str, Any], evaluation: dict[str, Any], export: dict[str, Any]) -> Evidence:
+    """What the gate judges the candidate by, from the files of this run."""
+    scored = Scored.of_table(pd.read_parquet(existing(CANDIDATE / PREDICTIONS)), card["task"])
+    return Evidence(evaluation["test"], export, scored, card["test_split_hash"], tracking.provenance()["data.md5"])
 
 
 def register(settings: Settings) -> None:
@@ -124,10 +95,9 @@ def register(settings: Settings) -> None:
     knobs = settings.registration
     card, evaluation, export = read_json(CANDIDATE / "candidate.json"), read_json(EVALUATION), read_json(EXPORT_REPORT)
     client = tracking.connect()
+    overtaken = None
     with tracking.told("MLflow refused the registration"):
-        moved = registry.notice_moves(client, knobs.model)
-        if moved is not None:
-            print(f"champion was moved outside the gate, to version {moved.after} ({moved.verdict}): noted in the promotion record")
+        noticed = promotion.look(client, knobs.model).noticed
         version = registry.version_of_candidate(client, knobs.model, card["model_sha256"])
         new = version is None
         if version is None:
@@ -137,15 +107,21 @@ def register(settings: Settings) -> None:
             version = registry.create_version(client, knobs.model, source, run_id, version_tags(card, evaluation))
         number = str(version.version)
         client.set_registered_model_alias(knobs.model, registry.CHALLENGER, number)
-        champion = registry.alias(client, knobs.model, registry.CHAMPION)
-        reigning = champion is not None and str(champion.version) == number
-        comparison = compare(client, champion, card, settings) if champion is not None and not reigning else None
-        rules = gate.judge(evaluation["test"], export, comparison, knobs)
-        registry.tag_verdict(client, knobs.model, number, rules)
-        promotion = None
-        if gate.passed(rules) and knobs.promote == "automatic" and not reigning:
-            promotion = registry.promote(client, knobs.model, number, "gate", "passed")
-        champion_now = registry.alias(client, knobs.model, registry.CHAMPION)
+        standing = promotion.look(client, knobs.model)
+        rival = standing.champion if standing.number != number else None
+        rules = judging.judge(client, evidence_of_candidate(card, evaluation, export), rival, settings)
+        registry.tag_verdict(client, knobs.model, number, rules, str(rival.version) if rival else None)
+        before = promotion.was_champion(standing.entries, number)
+        promoted = None
+        if gate.passed(rules) and knobs.promote == "automatic" and not before:
+            try:
+                promoted = promotion.move(client, standing, number, promotion.AUTOMATIC, gate.verdict(rules))
+            except Overtaken as fault:
+                overtaken = str(fault)
+        now = promotion.look(client, knobs.model)
+        noticed = now.noticed or standing.noticed or noticed
+    if noticed is not None:
+        print(f"warning: {promotion.warning(noticed)}", file=sys.stderr)
     report = {
         "model": knobs.model,
         "version": number,
@@ -155,8 +131,11 @@ def register(settings: Settings) -> None:
         "gate_passed": gate.passed(rules),
         "gate": gate.as_rows(rules),
         "warning": gate.int8_warning(export, knobs.min_export_agreement),
-        "promotion": asdict(promotion) if promotion else None,
-        "champion": str(champion_now.version) if champion_now else None,
+        "was_champion": before,
+        "promotion": asdict(promoted) if promoted else None,
+        "overtaken": overtaken,
+        "noticed": asdict(noticed) if noticed else None,
+        "champion": now.number,
     }
     write_json(REGISTRATION, report)
     print("\n".join(announce(report)))
@@ -170,7 +149,14 @@ def announce(report: dict[str, Any]) -> list[str]:
         lines.append(f"  warning: {report['warning']}")
     if report["champion"] == report["version"]:
         return [*lines, "it is champion"]
-    why = "a person decides (register.promote: manual)" if report["gate_passed"] else "the gate did not pass it"
+    if not report["gate_passed"]:
+        why = "the gate did not pass it"
+    elif report["overtaken"]:
+        why = report["overtaken"]
+    elif report["promote"] == "manual":
+        why = f"a person decides (register.promote: manual): `lesionflow champion promote {report['version']}`"
+    else:
+        why = f"it was champion before, and comes back only by hand: `lesionflow champion promote {report['version']}`"
     return [*lines, f"it is challenger: {why}; champion: {report['champion'] or 'none yet'}"]
 
 

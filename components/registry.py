@@ -1,15 +1,9 @@
-"""MLflow's model registry: versions, the aliases champion and challenger, and the promotion record.
+"""MLflow's model registry: versions with what they measured and the gate's verdict, and the aliases champion and challenger."""
 
-The promotion record is an MLflow experiment, "promotions", with a run for each change of champion: runs are only ever
-added, it lives wherever the registry lives, and MLflow's own page shows it. MLflow keeps no history of aliases itself.
-"""
-
-import getpass
-import json
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -17,41 +11,33 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from components import images
+from components import gate, images, ledger
 from components.classes import output_names
-from components.gate import Rule, as_rows, passed
-from components.tracking import experiment_id, told
+from components.gate import Rule
+from components.scores import HEADLINES
+from components.tracking import told
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CHAMPION, CHALLENGER = "champion", "challenger"
-PROMOTIONS = "promotions"
+NEVER_JUDGED = "never judged"
 CODE = ("__init__.py", "errors.py", "images.py")
 """What serving.py imports of this project, logged beside the model."""
 REQUIREMENTS = ("tensorflow", "keras", "mlflow", "pillow", "numpy", "pandas")
 TAG_LIMIT = 5000
+INTERVAL = re.compile(r"(?P<value>[\d.]+) \[(?P<low>[\d.]+), (?P<high>[\d.]+)\]")
+"""A figure in a tag, as `interval_text` writes it."""
 ABOUT = """Skin-lesion classifier over dermoscopy images, trained by Lesionflow.
 
 **For**: research, and drawing a clinician's attention to lesions that merit a closer look.
 **Not for**: diagnosis without a clinician, clinical photographs without a dermoscope, or skin and devices it was not measured on.
 
-`champion` is the version that serves; `challenger` is the newest candidate. A version's tags hold its test figures with
-95 % intervals, the gate's verdict rule by rule, and the hashes of the data it came from."""
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """One change of champion; `source` says what moved the alias."""
-
-    model: str
-    before: str | None
-    after: str
-    source: str
-    verdict: str
-    when: str
-    who: str
+`champion` is the version that serves; `challenger` is the newest candidate. A version's description and tags hold its test
+figures with 95 % intervals, the gate's verdict rule by rule, and the hashes of the data it came from; its source run holds the
+curves, the confusion matrix and the test predictions. Move `champion` with `lesionflow champion promote VERSION`, which applies
+the gate, or here; the experiment `promotions` keeps every change."""
 
 
 def alias(client: "MlflowClient", model: str, name: str) -> "ModelVersion | None":
@@ -115,60 +101,86 @@ def log_model(run_id: str, candidate: Path, task: str, example: bytes) -> str:
 
 
 def create_version(client: "MlflowClient", model: str, source: str, run_id: str, tags: Mapping[str, str]) -> "ModelVersion":
-    """Register a logged model as a new version, with its tags from the first moment."""
+    """Register a logged model as a new version, with its tags from the first moment.
+
+    The first version makes the registered model, together with the name of its promotion record: of two that make it at
+    once one wins, record and all.
+    """
     from mlflow.exceptions import MlflowException
 
-    try:
-        client.create_registered_model(model, description=ABOUT)
-    except MlflowException as fault:
-        if fault.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    return client.create_model_version(model, source, run_id=run_id, tags=dict(tags))
+    if ledger.locate(client, model) is None:
+        run_id_of_record = ledger.start(client, model)
+        try:
+            client.create_registered_model(model, tags={ledger.RUN_TAG: run_id_of_record}, description=ABOUT)
+        except MlflowException as fault:
+            client.delete_run(run_id_of_record)
+            if fault.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+    return client.create_model_version(model, source, run_id=run_id, tags=dict(tags), description=describe(tags))
 
 
-def tag_verdict(client: "MlflowClient", model: str, version: str, rules: list[Rule]) -> None:
-    """Write the gate's verdict on a version: as a whole, and a tag per rule."""
-    client.set_model_version_tag(model, version, "gate", "passed" if passed(rules) else "failed")
-    for row in as_rows(rules):
-        verdict = "passed" if row["passed"] else "failed"
-        client.set_model_version_tag(model, version, f"gate.{row['name'].replace(' ', '_')}", f"{verdict}: {row['says']}"[:TAG_LIMIT])
+def tag_verdict(client: "MlflowClient", model: str, version: str, rules: list[Rule], champion: str | None) -> None:
+    """Write the gate's verdict on a version in place of an earlier one: as a whole, a tag per rule, and in the description.
+
+    Args:
+        client: of the store.
+        model: the registered model.
+        version: what was judged.
+        rules: the verdict.
+        champion: the version it was held against, or None.
+    """
+    now = {f"gate.{rule.name.replace(' ', '_')}": f"{'passed' if rule.passed else 'failed'}: {rule.says}"[:TAG_LIMIT] for rule in rules}
+    now |= {"judged.at": datetime.now(UTC).isoformat(timespec="seconds"), "judged.against": champion or "none"}
+    now["gate"] = "passed" if gate.passed(rules) else "failed"
+    before = dict(client.get_model_version(model, version).tags)
+    for name in before.keys() - now.keys():
+        if name.startswith("gate."):
+            client.delete_model_version_tag(model, version, name)
+    for name, value in now.items():
+        client.set_model_version_tag(model, version, name, value)
+    kept = {name: value for name, value in before.items() if not name.startswith("gate.")}
+    client.update_model_version(model, version, description=describe({**kept, **now}))
 
 
-def promote(client: "MlflowClient", model: str, version: str, source: str, verdict: str) -> Promotion:
-    """Move `champion` to a version and append the change to the promotion record."""
-    before = alias(client, model, CHAMPION)
-    client.set_registered_model_alias(model, CHAMPION, version)
-    return record(client, model, str(before.version) if before else None, version, source, verdict)
+def rules_of(tags: Mapping[str, str]) -> list[Rule]:
+    """The gate's verdict as a version's tags hold it, rule by rule; empty where it was never judged."""
+    held = {name.removeprefix("gate.").replace("_", " "): value for name, value in sorted(tags.items()) if name.startswith("gate.")}
+    return [Rule(name, value.startswith("passed: "), value.partition(": ")[2]) for name, value in held.items()]
 
 
-def record(client: "MlflowClient", model: str, before: str | None, after: str, source: str, verdict: str) -> Promotion:
-    """Append a change of champion to the promotion record."""
-    entry = Promotion(model, before, after, source, verdict, datetime.now(UTC).isoformat(timespec="seconds"), getpass.getuser())
-    title = f"{model}: {before or 'none'} -> {after}"
-    tags = {"promotion": json.dumps(entry.__dict__), "model": model, "source": source, "gate": verdict}
-    run = client.create_run(experiment_id(client, PROMOTIONS), run_name=title, tags=tags)
-    client.set_terminated(run.info.run_id)
-    return entry
+def verdict(version: "ModelVersion") -> str:
+    """The gate's verdict on a version, in a line."""
+    if "gate" not in version.tags:
+        return NEVER_JUDGED
+    rules = rules_of(version.tags)
+    return gate.verdict(rules) if rules else str(version.tags["gate"])
 
 
-def promotions(client: "MlflowClient", model: str) -> list[Promotion]:
-    """The promotion record of a model, oldest first."""
-    runs = client.search_runs(
-        [experiment_id(client, PROMOTIONS)], f"tags.model = '{model}'", order_by=["attributes.start_time ASC"], max_results=50_000
-    )
-    return [Promotion(**json.loads(run.data.tags["promotion"])) for run in runs]
+def figures_of(tags: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The headline test figures as a version's tags hold them, each with value, low and high (four decimals)."""
+    found = {name: INTERVAL.fullmatch(tags.get(f"test.{name}", "")) for name in HEADLINES}
+    return {name: {bound: float(text) for bound, text in match.groupdict().items()} for name, match in found.items() if match}
 
 
-def notice_moves(client: "MlflowClient", model: str) -> Promotion | None:
-    """Append to the record a move of `champion` that a person made in MLflow's own page, if there was one."""
-    champion = alias(client, model, CHAMPION)
-    if champion is None:
-        return None
-    history = promotions(client, model)
-    known = history[-1].after if history else None
-    if known == str(champion.version):
-        return None
-    return record(client, model, known, str(champion.version), "moved outside the gate", champion.tags.get("gate", "never judged"))
+def describe(tags: Mapping[str, str]) -> str:
+    """A version in Markdown for MLflow's page: phase, figures, verdict, dataset."""
+    figures = figures_of(tags)
+    rows = [f"| {name.replace('_', ' ')} | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} |" for name, row in figures.items()]
+    rules = [f"- {'passed' if rule.passed else '**FAILED**'} {rule.name}: {rule.says}" for rule in rules_of(tags)]
+    against = tags.get("judged.against", "none")
+    held = "with no champion to beat" if against == "none" else f"against version {against}"
+    judged = f"Gate: **{tags['gate']}** {held}, {tags['judged.at']}" if "judged.at" in tags else f"Gate: **{NEVER_JUDGED}**"
+    phase, task, data = (tags.get(name, "unknown") for name in ("phase", "task", "data.md5"))
+    return "\n".join(
+        [
+            f"Phase: {phase}. Task: {task}. Dataset: `{data}`.",
+            "",
+            *(["| test figure | value | 95 % interval |", "| --- | --- | --- |", *rows, ""] if rows else []),
+            judged,
+            "",
+            *rules,
+        ]
+    ).rstrip()
 
 
 def interval_text(estimate: Mapping[str, float]) -> str:

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ LOCAL_STORE = Path("mlruns")
 URI = "MLFLOW_TRACKING_URI"
 TRANSIENT = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")
 """MLflow's codes for a lost connection, a locked database and too many requests."""
+ARTIFACT_ROOT = "MLFLOW_DEFAULT_ARTIFACT_ROOT"
+DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 FLOW_RUN = "LESIONFLOW_FLOW_RUN"
 """Set by the Prefect flow, so that a stage's MLflow run names the flow run it was part of."""
 
@@ -105,12 +108,39 @@ def _without_password(uri: str) -> str:
 
 
 def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
-    """The experiment's id; made on first use, with artifacts under mlruns/artifacts where the store is the project's own."""
+    """The experiment's id; made on first use.
+
+    Raises:
+        LesionflowError: it was deleted in MLflow's page.
+    """
+    from mlflow.exceptions import MlflowException
+
     found = client.get_experiment_by_name(name)
-    if found is not None:
-        return str(found.experiment_id)
-    location = None if os.environ.get(URI) else (LOCAL_STORE / "artifacts").resolve().as_uri()
-    return str(client.create_experiment(name, artifact_location=location))
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=artifact_root()))
+        except MlflowException as fault:
+            found = client.get_experiment_by_name(name) if fault.error_code == "RESOURCE_ALREADY_EXISTS" else None
+            if found is None:
+                raise
+    if found.lifecycle_stage == "deleted":
+        raise LesionflowError(
+            f"MLflow's experiment {name} was deleted: bring it back with"
+            f" `MLFLOW_TRACKING_URI='{_without_password(store_uri())}' mlflow experiments restore --experiment-id {found.experiment_id}`"
+        )
+    return str(found.experiment_id)
+
+
+def artifact_root() -> str | None:
+    """Where a new experiment keeps its artifacts; None where a server decides.
+
+    A database has no place for files. So with one as store it is MLFLOW_DEFAULT_ARTIFACT_ROOT, which MLflow's own server reads
+    too, or else mlruns/artifacts under the project, by its absolute path: MLflow's default depends on the directory.
+    """
+    if store_uri().partition(":")[0].partition("+")[0] not in DATABASES:
+        return None
+    root = os.environ.get(ARTIFACT_ROOT) or str(LOCAL_STORE / "artifacts")
+    return root if "://" in root else Path(root).resolve().as_uri()
 
 
 def provenance() -> dict[str, str]:
@@ -204,7 +234,9 @@ def start_phase(phase: str, params: Mapping[str, Any], tags: Mapping[str, str]) 
     """
     client = connect()
     with told("MLflow refused a new run"):
-        run = client.create_run(experiment_id(client), run_name=phase, tags={"phase": phase, **provenance(), **tags})
+        came_from = provenance()
+        name = f"{phase} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} data {came_from['data.md5'][:7]}"
+        run = client.create_run(experiment_id(client), run_name=name, tags={"phase": phase, **came_from, **tags})
         from mlflow.entities import Param
 
         client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in flat(params).items()])

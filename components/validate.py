@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import imagehash
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -54,11 +53,10 @@ def scan_file(root: Path, relative: str) -> dict[str, Any]:
         image = images.decode(content)
     except UnreadableImage as fault:
         return row | {"reason": f"{UNREADABLE}: {fault}"}
-    pixels = np.asarray(image)
     return row | {
         "width": image.width,
         "height": image.height,
-        "pixels_sha256": hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest(),
+        "pixels_sha256": images.pixels_sha256(image),
         "phash": str(imagehash.phash(image, hash_size=HASH_SIDE)),
     }
 
