@@ -73,9 +73,10 @@ def _share_cache(root: Path, target: Path) -> None:
     cache = dvc(["cache", "dir"], _unheard, root=root)[-1]
     dvc(["config", "--local", "cache.dir", str((root / cache).resolve())], _unheard, root=target)
     dvc(["config", "--local", "cache.type", "reflink,hardlink,copy"], _unheard, root=target)
-    for line in dvc(["remote", "list"], _unheard, root=root):
-        name, url, *_ = line.split()
-        dvc(["remote", "modify", "--local", name, "url", url], _unheard, root=target)
+    for line in dvc(["config", "--list", "--project"], _unheard, root=root):
+        key, _, value = line.partition("=")
+        if key.startswith("remote.") and key.endswith(".url"):
+            dvc(["config", "--local", key, value], _unheard, root=target)
 
 
 def _unheard(_line: str) -> None:

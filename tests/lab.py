@@ -1,13 +1,16 @@
 """A lab: a project of its own, with `python -m flows.serve` running its server and worker on a free port of loopback."""
 
+import json
 import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,8 @@ class Lab:
     environment: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
+    told: list[str] = field(default_factory=list)
+    """What the webhook was told."""
 
     @property
     def log(self) -> Path:
@@ -134,6 +139,28 @@ class Lab:
 
 
 @contextmanager
+def webhook() -> Iterator[tuple[str, list[str]]]:
+    """A web server that takes messages: its URL, and the texts it was told."""
+    told: list[str] = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", told
+    finally:
+        server.shutdown()
+
+
+@contextmanager
 def lab_of(project: Project, root: Path, **environment: str) -> Iterator[Lab]:
     """A lab on a copy of the project; whatever it left running is killed in the end."""
     lab = Lab(project.copy(root), environment)
@@ -151,5 +178,6 @@ def lab_of(project: Project, root: Path, **environment: str) -> Iterator[Lab]:
 @pytest.fixture(scope="session")
 def lab(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """The lab that flow and browser tests share: it is started by the first test that needs it."""
-    with lab_of(project, tmp_path_factory.mktemp("lab") / "project") as lab:
+    with webhook() as (url, told), lab_of(project, tmp_path_factory.mktemp("lab") / "project", LESIONFLOW_WEBHOOK=url) as lab:
+        lab.told = told
         yield lab

@@ -35,15 +35,15 @@ def settle(lab: Lab, deployment: str) -> None:
 
 
 def test_a_schedule_fires_by_itself_and_goes_on_when_the_server_is_killed(lab):
-    lab.project.set_params({"train": {"dropout": 0.35}})
+    lab.project.set_params({"finetune": {"learning_rate": 0.0004}})
     lab.schedule("train-nightly", interval=15, timezone="Europe/Zurich")
     lab.commit()
     lab.start()
 
     first = wait("a scheduled run to complete", lambda: lab.runs("train-nightly", "Completed"))[0]
     tasks = lab.tasks(first["id"])
-    assert {tasks[name]["state_name"] for name in ("validate", "split", "augment", "embed")} == {"Cached"}
-    assert {tasks[name]["state_name"] for name in ("train", "register")} == {"Completed"}
+    assert {tasks[name]["state_name"] for name in ("validate", "split", "augment", "embed", "train")} == {"Cached"}
+    assert {tasks[name]["state_name"] for name in ("finetune", "evaluate", "export", "register")} == {"Completed"}
     assert any("Epoch" in line for line in lab.logs(first["id"])), "what a stage says while it runs stands in the run's log"
 
     server = lab.child("server")
@@ -121,29 +121,34 @@ def test_what_cannot_be_imported_is_put_aside_with_the_reason_and_is_not_tried_a
     assert "broken.zip" in run["state"]["message"]
     refused = sorted(path.name for path in (lab.project.root / "inbox/refused").iterdir())
     assert [name.split("-", 1)[1] for name in refused] == ["broken.zip", "broken.zip.txt"]
+    assert any("watch-data" in text and "Failed" in text and "broken.zip" in text for text in lab.told)
+    told = len(lab.told)
     assert lab.ended(lab.start_run("watch-data", "watch-data", settle_seconds=0))["state_name"] == "Unchanged"
+    assert len(lab.told) == told, "a look that finds nothing is no news"
     assert (lab.project.root / "data.dvc").read_text() == pointer
 
 
 def test_a_run_with_other_params_leaves_the_workspace_as_it_was_even_when_killed(lab):
     root = lab.project.root
     before = {name: (root / name).read_bytes() for name in ("params.yaml", "dvc.lock", "reports/registration.json", "data.dvc")}
-    run_id = lab.start_run("training", "train-on-demand", overrides=["train.hidden=[32]", "finetune.epochs=1"], promote="manual")
-    wait("training to start", lambda: lab.tasks(run_id).get("train", {}).get("state_type") == "RUNNING")
+    overrides = ["register.min_balanced_accuracy=0.999"]
+    killed = lab.start_run("training", "train-on-demand", overrides=overrides)
+    wait("the copy to hold the params", lambda: lab.tasks(killed).get("copy_with-0", {}).get("state_type") == "COMPLETED")
     worker = lab.child("worker")
-    for process in [worker, *worker.children(recursive=True)]:
+    for process in [*worker.children(recursive=True), worker]:
         process.kill()
     assert {name: (root / name).read_bytes() for name in before} == before
 
-    wait("the worker to be started again", lambda: lab.child("worker").pid != worker.pid)
-    again = lab.start_run("training", "train-on-demand", overrides=["train.hidden=[32]", "finetune.epochs=1"], promote="manual")
-    run = lab.ended(again, 500)
+    again = lab.start_run("training", "train-on-demand", overrides=overrides, promote="manual")
+    wait("the killed run to be marked", lambda: lab.run(killed)["state_name"] == "Crashed")
+    run = lab.ended(again)
     assert run["state_name"] == "Completed", run["state"]["message"]
     assert {name: (root / name).read_bytes() for name in before} == before
-    assert lab.run(run_id)["state_name"] == "Crashed", "a run that fell silent is marked"
     copied = json.loads((root / ".prefect/workspace/reports/registration.json").read_text(encoding="utf-8"))
     assert copied["promote"] == "manual"
     assert copied["promotion"] is None
+    assert not copied["gate_passed"]
+    assert "at least 0.999 wanted" in lab.artifacts(again)["summary"]
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def test_schedule_registration_and_promotion_on_postgresql(project: Project, pos
         "MLFLOW_TRACKING_URI": f"postgresql://{postgresql}/mlflow",
     }
     with lab_of(project, tmp_path / "project", **environment) as lab:
-        lab.project.set_params({"train": {"dropout": 0.4}})
+        lab.project.set_params({"register": {"min_balanced_accuracy": 0.9}})
         lab.schedule("train-nightly", interval=15, timezone="Europe/Zurich")
         lab.commit()
         lab.start()

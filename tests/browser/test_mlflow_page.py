@@ -1,0 +1,168 @@
+"""A person decides in MLflow's own page, in a real Chromium, which version serves."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from components import registry, tracking
+from tests.lab import Lab, free_port, wait
+from tests.project import ROOT
+
+pytestmark = pytest.mark.timeout(900)
+
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PATIENCE = 60_000  # milliseconds: the page is large and the machine may be small
+
+
+@pytest.fixture(scope="module")
+def store(lab: Lab) -> str:
+    """The tracking URI of a project in whose registry there are at least two versions."""
+    uri = f"sqlite:///{lab.project.root / 'mlruns' / 'mlflow.db'}"
+    model = "skin-lesion-mobilenetv2"
+    if len(_client(uri).search_model_versions(f"name = '{model}'")) < 2:
+        lab.project.set_params({"train": {"dropout": 0.2}})
+        lab.project.repro("--force", "--single-item", "register")
+        lab.project.repro()
+    return uri
+
+
+def _client(uri: str):
+    from mlflow import MlflowClient
+
+    return MlflowClient(uri, uri)
+
+
+@pytest.fixture(scope="module")
+def address(store: str) -> Iterator[str]:
+    """Where `make ui` opened MLflow."""
+    port = free_port()
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": store}
+    command = ["make", "--no-print-directory", "ui", f"UI_PORT={port}"]
+    serving = subprocess.Popen(
+        command, cwd=ROOT, env=environment, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+
+    def answers() -> bool:
+        assert serving.poll() is None, "make ui ended"
+        try:
+            return httpx.get(f"http://127.0.0.1:{port}/health", timeout=5).status_code == 200
+        except httpx.HTTPError:
+            return False
+
+    try:
+        wait("MLflow's page", answers, 120)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(serving.pid, signal.SIGTERM)
+        serving.wait(30)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """A page of Debian's Chromium."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        opened = browser.new_page(viewport={"width": 1500, "height": 1000})
+        opened.set_default_timeout(PATIENCE)
+        opened.pictures = tmp_path_factory.mktemp("pictures")
+        yield opened
+        browser.close()
+
+
+def picture(page, name: str) -> None:
+    page.screenshot(path=Path(page.pictures) / f"{name}.png")
+
+
+def champion(lab: Lab) -> tuple[dict, str]:
+    """What `lesionflow champion show` answers, and what it warns of."""
+    done = subprocess.run(
+        ["python", "-m", "app.cli", "champion", "show", "--format", "json"],
+        cwd=lab.project.root,
+        env=lab.project.environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout), done.stderr
+
+
+def test_moving_champion_in_the_page_decides_what_serves_and_is_noticed(lab, store, address, page):
+    client = _client(store)
+    model = "skin-lesion-mobilenetv2"
+    before, _ = champion(lab)
+    reigning = before["champion"]["version"] if before["champion"] else None
+    versions = sorted(str(found.version) for found in client.search_model_versions(f"name = '{model}'"))
+    chosen = next(version for version in versions if version != reigning)
+
+    page.goto(f"{address}/#/models/{model}")
+    page.get_by_text("diagnosis without a clinician").wait_for()
+    page.get_by_role("link", name=f"Version {chosen}", exact=True).wait_for()
+    picture(page, "model")
+    page.get_by_role("link", name=f"Version {chosen}", exact=True).click()
+    page.get_by_text("balanced accuracy").first.wait_for()
+    page.get_by_text("gate.balanced_accuracy_floor").wait_for()
+    page.get_by_title(re.compile("^(Add|Edit) aliases$")).click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("combobox").fill("champion")
+    page.keyboard.press("Enter")
+    picture(page, "alias")
+    dialog.get_by_role("button", name="Save aliases").click()
+    wait("the alias to stand", lambda: str(registry.alias(client, model, "champion").version) == chosen, 30)
+    page.get_by_title("champion", exact=True).first.wait_for()
+    picture(page, "version")
+
+    now, warned = champion(lab)
+    assert now["champion"]["version"] == chosen
+    assert now["noticed"]["before"] == reigning
+    assert now["noticed"]["after"] == chosen
+    assert "moved outside the gate" in warned
+    again, silent = champion(lab)
+    assert again["noticed"] is None
+    assert silent == ""
+
+    image = next((lab.project.root / "data/melanoma").iterdir())
+    said = lab.project.run("python", "-m", "app.cli", "predict", "--format", "json", str(image)).stdout
+    assert json.loads(said[said.index("[\n") :])[0]["version"] == chosen
+
+
+def test_runs_stand_side_by_side_with_curves_and_confusion_matrix(store, address, page):
+    client = _client(store)
+    experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
+    versions = client.search_model_versions("name = 'skin-lesion-mobilenetv2'")
+    runs = list(dict.fromkeys(version.run_id for version in versions))[:2]
+    chosen = "[" + ",".join(f'"{run}"' for run in runs) + "]"
+
+    page.goto(f'{address}/#/compare-runs?runs={chosen}&experiments=["{experiment}"]')
+    page.get_by_text("Comparing").first.wait_for()
+    page.get_by_text("test/balanced_accuracy", exact=True).first.wait_for()
+    picture(page, "comparison")
+
+    page.goto(f"{address}/#/runs/{runs[0]}")
+    page.get_by_text("test/balanced_accuracy", exact=True).first.wait_for()
+    assert f"/experiments/{experiment}/runs/{runs[0]}" in page.url, "the link in a flow run's summary leads to the run"
+    picture(page, "run")
+    page.goto(f"{address}/#/experiments/{experiment}/runs/{runs[0]}/artifacts")
+    page.get_by_text("evaluation", exact=True).first.click()
+    page.get_by_text("confusion.png", exact=True).first.click()
+    page.locator("img[src*='blob:'], img[src*='confusion']").first.wait_for()
+    picture(page, "confusion")

@@ -1,0 +1,76 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from flows import workspace
+from flows.workspace import git
+from tests.project import ROOT
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A small git and DVC repository with params, an ignored folder and a remote whose path is relative."""
+    root = tmp_path / "project"
+    root.mkdir()
+    (root / "params.yaml").write_text("seed: 0\n")
+    (root / ".gitignore").write_text("/.prefect/\n/build/\n")
+    (root / "build").mkdir()
+    (root / "build" / "large").write_text("made by a stage")
+    git("init", "--quiet", root=root)
+    for command in (["init", "--quiet"], ["remote", "add", "--quiet", "--default", "shelf", "../shelf"]):
+        subprocess.run([sys.executable, "-m", "dvc", *command], cwd=root, check=True)
+    git("add", "--all", root=root)
+    git("-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "start", root=root)
+    return root
+
+
+def test_a_copy_holds_the_project_as_it_is_now_and_what_it_changes_stays_there(repository):
+    (repository / "params.yaml").write_text("seed: 1\n")
+    (repository / "new.txt").write_text("not yet in git")
+    target = workspace.copy(repository)
+    assert (target / "params.yaml").read_text() == "seed: 1\n"
+    assert (target / "new.txt").exists()
+    assert not (target / "build").exists()
+    (target / "params.yaml").write_text("seed: 2\n")
+    assert (repository / "params.yaml").read_text() == "seed: 1\n"
+    assert git("status", "--porcelain", root=repository) == " M params.yaml\n?? new.txt"
+    config = (target / ".dvc" / "config.local").read_text()
+    assert str(repository / ".dvc" / "cache") in config
+    assert str(repository.parent / "shelf") in config or str(repository / "shelf") in config
+
+    (repository / "new.txt").unlink()
+    assert workspace.copy(repository) == target
+    assert (target / "params.yaml").read_text() == "seed: 1\n", "what an earlier run changed is put right"
+    assert not (target / "new.txt").exists()
+
+
+def test_a_copy_that_a_killed_run_left_half_made_is_made_anew(repository):
+    target = repository / workspace.COPY
+    target.mkdir(parents=True)
+    (target / "half").write_text("")
+    assert workspace.copy(repository) == target
+    assert not (target / "half").exists()
+
+
+def test_one_run_at_a_time_holds_the_workspace_and_a_killed_one_lets_go(tmp_path):
+    code = f"""
+import time
+from pathlib import Path
+from flows import workspace
+with workspace.held(0, Path({str(tmp_path)!r})):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(workspace.Busy, match="another run"), workspace.held(0, tmp_path):
+            pass
+        other.kill()
+        other.wait()
+    with workspace.held(5, tmp_path):
+        pass
