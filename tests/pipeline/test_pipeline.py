@@ -115,7 +115,7 @@ def test_a_version_says_where_it_came_from_and_its_run_holds_the_curves(project)
     logged = [run.data.metrics[f"{section}/balanced_accuracy"] for section in ("test", "test_low", "test_high")]
     assert logged == pytest.approx([figures["value"], figures["low"], figures["high"]])
     assert f"Gate: **{version.tags['gate']}**" in version.description
-    assert f"| balanced accuracy | {figures['value']:.3f} | {figures['low']:.3f} to {figures['high']:.3f} |" in version.description
+    assert f"| balanced accuracy | {figures['value']:.4f} | {figures['low']:.4f} to {figures['high']:.4f} |" in version.description
 
 
 def champion(project: Project, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
