@@ -181,7 +181,7 @@ def show_table(document: dict[str, Any]) -> str:
     for name in shown:
         table.add_column(name, overflow="fold")
     for label, key in FACTS:
-        table.add_row(label, *(_said(version[key]) for version in shown.values()))
+        table.add_row(label, *(version[key] or "-" for version in shown.values()))
     table.add_section()
     for figure in dict.fromkeys(figure for version in shown.values() for figure in version["figures"]):
         table.add_row(figure.replace("_", " "), *(_interval(version["figures"].get(figure)) for version in shown.values()))
@@ -205,12 +205,8 @@ FACTS = (
 )
 
 
-def _said(value: str | None) -> str:
-    return value or "-"
-
-
 def _interval(row: dict[str, float] | None) -> str:
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]".replace("[", "\\[") if row else "-"
+    return registry.interval_text(row).replace("[", "\\[") if row else "-"
 
 
 def _against(version: dict[str, Any]) -> str:

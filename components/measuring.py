@@ -11,6 +11,7 @@ from components.classes import output_names
 from components.errors import LesionflowError, UnreadableImage
 from components.paths import DATA
 from components.scores import Scored
+from components.stage import load_tensorflow
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -67,6 +68,7 @@ def _load(version: "ModelVersion") -> Any:
     import mlflow
     from mlflow.exceptions import MlflowException
 
+    load_tensorflow()
     try:
         return mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
     except (MlflowException, OSError) as fault:

@@ -165,7 +165,7 @@ def figures_of(tags: Mapping[str, str]) -> dict[str, dict[str, float]]:
 def describe(tags: Mapping[str, str]) -> str:
     """A version in Markdown for MLflow's page: phase, figures, verdict, dataset."""
     figures = figures_of(tags)
-    rows = [f"| {name.replace('_', ' ')} | {row['value']:.3f} | {row['low']:.3f} to {row['high']:.3f} |" for name, row in figures.items()]
+    rows = [f"| {name.replace('_', ' ')} | {row['value']:.4f} | {row['low']:.4f} to {row['high']:.4f} |" for name, row in figures.items()]
     rules = [f"- {'passed' if rule.passed else '**FAILED**'} {rule.name}: {rule.says}" for rule in rules_of(tags)]
     against = tags.get("judged.against", "none")
     held = "with no champion to beat" if against == "none" else f"against version {against}"

@@ -33,7 +33,7 @@ def test_show_gives_figures_verdict_and_origin_of_both(lab, run_cli):
     assert (challenger["version"], challenger["gate"], challenger["champion_since"]) == ("2", "failed", None)
     assert "balanced accuracy floor" in [rule["name"] for rule in challenger["rules"] if not rule["passed"]]
     table = run_cli("champion", "show").stdout
-    assert "0.250 [0.250, 0.250]" in table
+    assert "0.2500 [0.2500, 0.2500]" in table
     assert "FAIL: 0.250 [0.250, 0.250], at least 0.500 wanted" in table
 
 

@@ -123,7 +123,7 @@ def test_a_new_verdict_replaces_every_rule_of_the_old_one_and_the_description_sa
     assert registry.verdict(lab.get(number)) == "failed: melanoma sensitivity floor"
     description = lab.get(number).description
     assert "Gate: **failed** against version 7" in description
-    assert "| balanced accuracy | 1.000 | 1.000 to 1.000 |" in description
+    assert "| balanced accuracy | 1.0000 | 1.0000 to 1.0000 |" in description
 
 
 def test_the_registered_model_says_what_it_is_not_for(lab):

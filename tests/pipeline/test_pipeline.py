@@ -110,6 +110,32 @@ def test_a_version_says_where_it_came_from_and_its_run_holds_the_curves(project)
     assert client.get_model_version_by_alias(registered["model"], "challenger").version == version.version
     artifacts = {item.path for item in client.list_artifacts(version.run_id)}
     assert {"evaluation", "export", "reports", "data_docs"} <= artifacts
+    assert run.info.run_name.startswith(run.data.tags["phase"])
+    figures = report(project, "evaluation")["test"]["balanced_accuracy"]
+    logged = [run.data.metrics[f"{section}/balanced_accuracy"] for section in ("test", "test_low", "test_high")]
+    assert logged == pytest.approx([figures["value"], figures["low"], figures["high"]])
+    assert f"Gate: **{version.tags['gate']}**" in version.description
+    assert f"| balanced accuracy | {figures['value']:.4f} | {figures['low']:.4f} to {figures['high']:.4f} |" in version.description
+
+
+def champion(project: Project, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return project.run("python", "-m", "app.cli", "champion", *arguments, check=check)
+
+
+def test_a_version_that_a_person_makes_champion_serves_and_measures_what_was_recorded(project):
+    version = report(project, "registration")["version"]
+    champion(project, "promote", version, "--override", "a test wants a champion")
+    assert champion(project, "promote", version).stdout.strip().endswith("is champion already: nothing was changed")
+    shown = champion(project, "show", "--format", "json").stdout
+    assert json.loads(shown)["champion"]["version"] == version, shown
+    image = str(next((project.root / "data/nevus").iterdir()))
+    predicted = project.run("python", "-m", "app.cli", "predict", "--format", "json", image).stdout
+    assert json.loads(predicted[predicted.index("[\n") :])[0]["version"] == version
+    verified = champion(project, "verify", "--format", "json").stdout
+    figures = json.loads(verified[verified.index("{\n") :])
+    assert (figures["moved"], figures["unsupported"], figures["changed_diagnoses"]) == ([], [], 0)
+    assert figures["images"] == report(project, "evaluation")["test"]["images"]
+    assert figures["largest_change"] < 1e-4
 
 
 def test_a_prediction_is_the_one_that_was_measured_on_test(project):
