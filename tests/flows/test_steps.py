@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(300, method="thread")  # Prefect limits tasks by the same alarm signal that pytest-timeout would use
 
 
 @pytest.fixture(scope="module", autouse=True)
