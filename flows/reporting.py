@@ -25,7 +25,7 @@ MLFLOW_PAGE = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""
 
 
-@task(cache_policy=NO_CACHE, timeout_seconds=300)
+@task(task_run_name="publish", cache_policy=NO_CACHE, timeout_seconds=300)
 def publish(outcomes: list[Outcome], registry: dict[str, Any], root: Path = ROOT) -> None:
     """Publish which stages ran, the test figures beside the champion's, the gate's verdict and the confusion matrix."""
     create_table_artifact(
@@ -56,7 +56,7 @@ def summary(evaluation: dict[str, Any], registration: dict[str, Any], registry: 
         [
             f"## {registration['model']} version {registration['version']} ({evaluation['picked']}): gate {verdict}; champion: {reigning}",
             f"\n{evaluation['test']['images']} test images of {evaluation['test']['groups']} lesions; 95 % intervals in brackets\n",
-            f"| test figure | version {registration['version']} | champion |\n| --- | --- | --- |",
+            f"| test figure | version {registration['version']} | champion: {reigning} |\n| --- | --- | --- |",
             *rows,
             "\n| gate | rule | |\n| --- | --- | --- |",
             *rules,

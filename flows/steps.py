@@ -35,7 +35,7 @@ def environment(root: Path) -> dict[str, str]:
     return {**workspace.store(root), FLOW_RUN: str(runtime.flow_run.id or "")}
 
 
-@task(timeout_seconds=10 * MINUTE, **PATIENT)
+@task(task_run_name="fresh", timeout_seconds=10 * MINUTE, **PATIENT)
 def fresh(root: Path = ROOT) -> list[str]:
     """The sources and stages that need no run, in order, up to the first that does."""
     return fresh_stages(get_run_logger().info, root)
@@ -49,13 +49,13 @@ def stage(stage: str, root: Path = ROOT, force: bool = False, known_fresh: bool 
     return Completed(message=said, name="Cached" if outcome.cached else "Completed", data=outcome)
 
 
-@task(timeout_seconds=12 * HOUR, **PATIENT)
+@task(task_run_name="pull", timeout_seconds=12 * HOUR, **PATIENT)
 def pull(root: Path = ROOT) -> None:
     """Bring the data and the weights that data.dvc and weights.dvc name, from DVC's cache or its remote."""
     dvc(["pull", *SOURCES], get_run_logger().info, root=root)
 
 
-@task(timeout_seconds=10 * MINUTE, **PATIENT)
+@task(task_run_name="look", timeout_seconds=10 * MINUTE, **PATIENT)
 def look(root: Path = ROOT) -> dict[str, Any]:
     """Who is champion and who is challenger now. A move that a person made in MLflow is noticed, and recorded, here."""
     return dict(

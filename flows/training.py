@@ -17,12 +17,12 @@ from flows.runner import ROOT, SOURCES, STAGES, CommandFailed, Outcome, execute
 from flows.steps import MINUTE, fresh, look, pull, stage
 
 Override = Annotated[str, Field(pattern=r"^\+?[A-Za-z_][A-Za-z0-9_.]*=.+$")]
-Revision = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_./@{}^~-]*$")]
+Revision = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_./@{}^~-]*)?$")]
 Promote = Literal["params.yaml", "automatic", "manual"]
 
 
-@task(timeout_seconds=30 * MINUTE, cache_policy=NO_CACHE)
-def copy_with(overrides: list[str], data_revision: str | None) -> Path:
+@task(task_run_name="copy", timeout_seconds=30 * MINUTE, cache_policy=NO_CACHE)
+def copy_with(overrides: list[str], data_revision: str) -> Path:
     """A copy of the workspace with other params and, perhaps, the dataset of another commit; the params are checked there."""
     root = workspace.copy()
     if data_revision:
@@ -57,8 +57,8 @@ def bring_up_to_date(root: Path = ROOT, force: bool = False) -> list[Outcome]:
 
 @flow(name="training", log_prints=True, **reporting.HOOKS)
 def training(
-    data_revision: Revision | None = None,
-    overrides: list[Override] | None = None,
+    data_revision: Revision = "",
+    overrides: list[Override] = [],  # noqa: B006 (Prefect's form shows the default, and nothing changes it)
     force: bool = False,
     promote: Promote = "params.yaml",
 ) -> list[Outcome]:
@@ -70,7 +70,7 @@ def training(
         force: Run every stage, whether or not anything has changed.
         promote: automatic: a version that passes the gate becomes champion; manual: a person decides in MLflow.
     """
-    changes = [*(overrides or []), *([] if promote == "params.yaml" else [f"register.promote={promote}"])]
+    changes = [*overrides, *([] if promote == "params.yaml" else [f"register.promote={promote}"])]
     with workspace.held(patience=-1):
         if changes or data_revision:
             root = copy_with(changes, data_revision)
@@ -84,8 +84,10 @@ def training(
 def main() -> None:
     """Run the flow once, here and now; exit code 1 where a stage failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-revision", metavar="REV", help="git revision whose data.dvc names the dataset")
-    parser.add_argument("-S", "--set-param", dest="overrides", action="append", metavar="KEY=VALUE", help="a param for this run alone")
+    parser.add_argument("--data-revision", metavar="REV", default="", help="git revision whose data.dvc names the dataset")
+    parser.add_argument(
+        "-S", "--set-param", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="a param for this run alone"
+    )
     parser.add_argument("-f", "--force", action="store_true", help="run every stage, whether or not anything has changed")
     parser.add_argument("--promote", choices=("params.yaml", "automatic", "manual"), default="params.yaml", help="who moves champion")
     given = parser.parse_args()

@@ -8,15 +8,15 @@ from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from flows import reporting, workspace
-from flows.runner import LESIONFLOW, ask
-from flows.steps import HOUR, PATIENT, environment, look, pull
+from flows.runner import LESIONFLOW, CommandFailed, ask
+from flows.steps import HOUR, MINUTE, PATIENT, environment, look, pull
 
 
 class FiguresMoved(Exception):
     """The champion no longer measures what was recorded of it."""
 
 
-@task(cache_policy=NO_CACHE)
+@task(task_run_name="copy", timeout_seconds=30 * MINUTE, cache_policy=NO_CACHE)
 def copy_with_data(data_md5: str) -> Path:
     """A copy of the workspace that holds the dataset the champion was measured on."""
     root = workspace.copy()
@@ -24,7 +24,7 @@ def copy_with_data(data_md5: str) -> Path:
     return root
 
 
-@task(timeout_seconds=6 * HOUR, **PATIENT)
+@task(task_run_name="measure", timeout_seconds=6 * HOUR, **PATIENT)
 def measure(root: Path) -> dict[str, Any]:
     """The champion's test figures, as recorded and as measured now."""
     command = [*LESIONFLOW, "champion", "verify", "--format", "json"]
@@ -43,6 +43,10 @@ def verify() -> dict[str, Any]:
     if champion is None:
         logger.info("no champion yet: nothing to verify")
         return {}
+    if not champion["data_md5"].endswith(".dir"):
+        raise CommandFailed(
+            f"version {champion['version']} names no dataset under DVC ({champion['data_md5']}): it cannot be measured again"
+        )
     with workspace.held(patience=-1):
         root = copy_with_data(champion["data_md5"])
         pull(root)
@@ -52,9 +56,8 @@ def verify() -> dict[str, Any]:
         table=[{"test figure": name, **figures} for name, figures in found["figures"].items()],
         description=f"{found['model']} version {found['version']} on {found['images']} test images, as recorded and now",
     )
-    if found["moved"]:
-        raise FiguresMoved(
-            f"{found['model']} version {found['version']}: {', '.join(found['moved'])} moved; see the artifact `verification`"
-        )
+    moved = [*found["moved"], *found["unsupported"]]
+    if moved:
+        raise FiguresMoved(f"{found['model']} version {found['version']}: {', '.join(moved)} moved; see the artifact `verification`")
     logger.info("version %s measures as recorded on %s test images", found["version"], found["images"])
     return found

@@ -57,7 +57,7 @@ def commit_pointer(message: str) -> bool:
     return True
 
 
-@task(timeout_seconds=24 * HOUR, **PATIENT)
+@task(task_run_name="inbox", timeout_seconds=24 * HOUR, **PATIENT)
 def take_arrival(inbox: Path, settle_seconds: float) -> str | None:
     """Import the next dataset of the inbox; what it was called, or None where nothing came or nothing changed.
 
@@ -86,7 +86,7 @@ def take_arrival(inbox: Path, settle_seconds: float) -> str | None:
     return arrival.name if changed else None
 
 
-@task(timeout_seconds=12 * HOUR, **PATIENT)
+@task(task_run_name="upstream", timeout_seconds=12 * HOUR, **PATIENT)
 def take_upstream() -> str | None:
     """Take over data.dvc from the branch this one follows, where it names another dataset; that branch's name, or None.
 

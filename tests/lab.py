@@ -21,6 +21,8 @@ import yaml
 
 from tests.project import Project
 
+CLIENT = httpx.Client(timeout=20)
+
 
 def free_port() -> int:
     with socket.socket() as listener:
@@ -42,7 +44,7 @@ def wait(what: str, look: Callable[[], Any], seconds: float = 240) -> Any:
         found = look()
         if found:
             return found
-        time.sleep(0.5)
+        time.sleep(1)
     raise AssertionError(f"waited {seconds:.0f} s for {what}")
 
 
@@ -88,7 +90,7 @@ class Lab:
     def ask(self, path: str, **body: Any) -> Any:
         """Ask the server's API; None while it does not answer."""
         try:
-            return httpx.post(f"http://127.0.0.1:{self.port}/api/{path}", json=body, timeout=20).raise_for_status().json()
+            return CLIENT.post(f"http://127.0.0.1:{self.port}/api/{path}", json=body).raise_for_status().json()
         except httpx.HTTPError:
             return None
 
@@ -162,10 +164,12 @@ def webhook() -> Iterator[tuple[str, list[str]]]:
 
 @contextmanager
 def lab_of(project: Project, root: Path, **environment: str) -> Iterator[Lab]:
-    """A lab on a copy of the project; whatever it left running is killed in the end."""
+    """A lab on a copy of the project, where nothing is scheduled yet; whatever it left running is killed in the end."""
     lab = Lab(project.copy(root), environment)
-    lab.project.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "lab", "--allow-empty")
+    lab.schedule("none")
+    lab.commit()
     try:
+        lab.start()
         yield lab
     finally:
         if lab.process is not None and lab.process.poll() is None:

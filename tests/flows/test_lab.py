@@ -37,8 +37,7 @@ def settle(lab: Lab, deployment: str) -> None:
 def test_a_schedule_fires_by_itself_and_goes_on_when_the_server_is_killed(lab):
     lab.project.set_params({"finetune": {"learning_rate": 0.0004}})
     lab.schedule("train-nightly", interval=15, timezone="Europe/Zurich")
-    lab.commit()
-    lab.start()
+    lab.deploy()
 
     first = wait("a scheduled run to complete", lambda: lab.runs("train-nightly", "Completed"))[0]
     tasks = lab.tasks(first["id"])
@@ -113,6 +112,20 @@ def test_a_dataset_in_the_inbox_becomes_a_registered_version_with_no_hand_on_the
     assert next((lab.project.root / "inbox/imported").iterdir()).name.endswith("january.zip")
 
 
+def test_a_run_may_take_the_dataset_of_an_earlier_commit_and_registers_nothing_twice(lab):
+    root = lab.project.root
+    before = (root / "data.dvc").read_text()
+    earlier = lab.project.run("git", "show", "HEAD~1:data.dvc").stdout
+    assert earlier != before
+    run = lab.ended(lab.start_run("training", "train-on-demand", data_revision="HEAD~1"))
+    assert run["state_name"] == "Completed", run["state"]["message"]
+    assert yaml.safe_load((root / ".prefect/workspace/data.dvc").read_text()) == yaml.safe_load(earlier)
+    copied = json.loads((root / ".prefect/workspace/reports/registration.json").read_text(encoding="utf-8"))
+    assert copied["version"] != report(lab, "registration")["version"]
+    assert not copied["new_version"]
+    assert (root / "data.dvc").read_text() == before
+
+
 def test_what_cannot_be_imported_is_put_aside_with_the_reason_and_is_not_tried_again(lab):
     pointer = (lab.project.root / "data.dvc").read_text()
     (lab.project.root / "inbox" / "broken.zip").write_bytes(b"PK\x03\x04 no archive")
@@ -133,7 +146,7 @@ def test_a_run_with_other_params_leaves_the_workspace_as_it_was_even_when_killed
     before = {name: (root / name).read_bytes() for name in ("params.yaml", "dvc.lock", "reports/registration.json", "data.dvc")}
     overrides = ["register.min_balanced_accuracy=0.999"]
     killed = lab.start_run("training", "train-on-demand", overrides=overrides)
-    wait("the copy to hold the params", lambda: lab.tasks(killed).get("copy_with-0", {}).get("state_type") == "COMPLETED")
+    wait("the copy to hold the params", lambda: lab.tasks(killed).get("copy", {}).get("state_type") == "COMPLETED")
     worker = lab.child("worker")
     for process in [*worker.children(recursive=True), worker]:
         process.kill()

@@ -67,8 +67,7 @@ def test_schedule_registration_and_promotion_on_postgresql(project: Project, pos
     with lab_of(project, tmp_path / "project", **environment) as lab:
         lab.project.set_params({"register": {"min_balanced_accuracy": 0.9}})
         lab.schedule("train-nightly", interval=15, timezone="Europe/Zurich")
-        lab.commit()
-        lab.start()
+        lab.deploy()
         first, second = wait("two scheduled runs", lambda: (done := lab.runs("train-nightly", "Completed"))[1:] and done[:2], 500)
         assert lab.tasks(first["id"])["register"]["state_name"] == "Completed"
         assert {lab.tasks(second["id"])[name]["state_name"] for name in STAGES} == {"Cached"}
