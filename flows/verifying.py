@@ -43,7 +43,7 @@ def verify() -> dict[str, Any]:
     if champion is None:
         logger.info("no champion yet: nothing to verify")
         return {}
-    if not champion["data_md5"].endswith(".dir"):
+    if not (champion["data_md5"] or "").endswith(".dir"):
         raise CommandFailed(
             f"version {champion['version']} names no dataset under DVC ({champion['data_md5']}): it cannot be measured again"
         )

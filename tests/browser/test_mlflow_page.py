@@ -16,7 +16,7 @@ from components import registry, tracking
 from tests.lab import Lab, free_port, wait
 from tests.project import ROOT
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("lab")]
 
 FLAGS = (
     "--no-sandbox",
