@@ -14,12 +14,15 @@ from types import FrameType
 from urllib.parse import urlsplit
 
 import httpx
+import psutil
 
 from flows.deploy import deployments
 from flows.runner import ROOT
 
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 PAUSE = 2.0
+GRACE = 40.0
+"""Seconds a run has to end in: longer than a stage has, once interrupted."""
 START = 120.0
 """Seconds a server has to answer in, on its first start with an empty database."""
 
@@ -41,10 +44,14 @@ class Supervised:
             self._process = self._start()
 
     def stop(self) -> None:
-        """End it and what it started; runs at work are ended as Prefect cancels them."""
+        """End it and the runs it has at work, which the server is told of before it is ended itself."""
+        family = psutil.Process(self._process.pid).children() if self._process.poll() is None else []
+        for process in family:
+            process.terminate()
+        psutil.wait_procs(family, GRACE)
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(30)
+            self._process.wait(GRACE)
         except subprocess.TimeoutExpired:
             self._process.kill()
 

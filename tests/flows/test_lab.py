@@ -232,8 +232,12 @@ def test_stopping_and_starting_again_keeps_schedules_and_doubles_no_deployment(l
     lab.schedule("verify", cron="0 5 * * 0", timezone="Europe/Zurich")
     lab.deploy()
     before = lab.ask("deployments/filter")
+    interrupted = lab.start_run("training", "train-on-demand", force=True)
+    wait("a stage to run", lambda: lab.tasks(interrupted).get("validate", {}).get("state_type") == "RUNNING")
     lab.stop()
+    assert not [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(lab.project.root)]
     lab.start()
+    assert lab.run(interrupted)["state_type"] not in ("RUNNING", "COMPLETED")
     after = lab.ask("deployments/filter")
     assert {item["id"] for item in after} == {item["id"] for item in before}
     active = {item["name"]: [row["active"] for row in item["schedules"]] for item in after}
