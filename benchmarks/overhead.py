@@ -91,7 +91,7 @@ def _seconds(stamp: str) -> float:
 def _post(api: httpx.Client, path: str, **body: Any) -> Any:
     try:
         return api.post(path, json=body).raise_for_status().json()
-    except httpx.TransportError:
+    except httpx.HTTPError:
         return None
 
 

@@ -129,6 +129,7 @@ def test_moving_champion_in_the_page_decides_what_serves_and_is_noticed(lab, sto
     dialog.get_by_role("button", name="Save aliases").click()
     wait("the alias to stand", lambda: str(registry.alias(client, model, "champion").version) == chosen, 30)
     page.get_by_title("champion", exact=True).first.wait_for()
+    page.get_by_role("dialog").wait_for(state="hidden")
     picture(page, "version")
 
     now, warned = champion(lab)
@@ -150,15 +151,17 @@ def test_runs_stand_side_by_side_with_curves_and_confusion_matrix(store, address
     experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
     versions = client.search_model_versions("name = 'skin-lesion-mobilenetv2'")
     runs = list(dict.fromkeys(version.run_id for version in versions))[:2]
-    chosen = "[" + ",".join(f'"{run}"' for run in runs) + "]"
 
-    page.goto(f'{address}/#/compare-runs?runs={chosen}&experiments=["{experiment}"]')
-    page.get_by_text("Comparing").first.wait_for()
+    page.goto(f"{address}/#/experiments/{experiment}/runs?compareRunsMode=CHART")
+    for run in runs:
+        page.get_by_text(client.get_run(run).info.run_name, exact=True).first.wait_for()
+    page.get_by_placeholder("Search metric charts").fill("test/balanced_accuracy")
     page.get_by_text("test/balanced_accuracy", exact=True).first.wait_for()
     picture(page, "comparison")
 
     page.goto(f"{address}/#/runs/{runs[0]}")
-    page.get_by_text("test/balanced_accuracy", exact=True).first.wait_for()
+    page.get_by_placeholder("Search metrics").fill("test/balanced_accuracy")
+    page.get_by_role("link", name="test/balanced_accuracy", exact=True).wait_for()
     assert f"/experiments/{experiment}/runs/{runs[0]}" in page.url, "the link in a flow run's summary leads to the run"
     picture(page, "run")
     page.goto(f"{address}/#/experiments/{experiment}/runs/{runs[0]}/artifacts")
