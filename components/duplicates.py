@@ -126,11 +126,11 @@ def candidates(thumbnails: Thumbnails) -> tuple[NDArray[np.int64], NDArray[np.in
         kept = (near < len(thumbnails)) & (near != image)
         found.append((image[kept], near[kept], np.full(kept.sum(), number)))
         distances.append(distance[kept])
-    image, near, number = (np.concatenate(columns) for columns in zip(*found, strict=True))
-    key = np.minimum(image, near) * len(thumbnails) + np.maximum(image, near)
+    images, others, numbers = (np.concatenate(columns) for columns in zip(*found, strict=True))
+    key = np.minimum(images, others) * len(thumbnails) + np.maximum(images, others)
     order = np.lexsort((np.concatenate(distances), key))
     first = order[np.unique(key[order], return_index=True)[1]]
-    return np.stack([image[first], near[first]], axis=1), number[first]
+    return np.stack([images[first], others[first]], axis=1), numbers[first]
 
 
 def score(thumbnails: Thumbnails, pairs: NDArray[np.int64], window: NDArray[np.int64]) -> Pairs:

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from components.catalog import COLUMNS, SIDES
-from components.classes import CLASSES
+from components.classes import CLASSES, MALIGNANT
 from components.settings import Validate
 
 HEX = "^[0-9a-f]{64}$"
@@ -42,7 +42,7 @@ def check_catalog(catalog: pd.DataFrame, classes: pd.DataFrame, found: Counts, l
         "Found, by kind and class": _counts_table(found, "found"),
     }
     note = "Files left out, with their reasons: build/quarantine.csv. Every finding: build/findings.csv."
-    suites = {"usable_images": (images, _images(limits)), "classes": (classes, _classes(limits))}
+    suites = {"usable_images": (images, _images(limits)), "classes": (_held(classes, limits), _classes(limits))}
     return _check(suites, docs, tables, note)
 
 
@@ -161,12 +161,20 @@ def _least_side(limits: Validate) -> int:
     return 1 if limits.policy.tiny.then == "warn" else limits.min_side
 
 
+def _held(classes: pd.DataFrame, limits: Validate) -> pd.DataFrame:
+    """Classes that must be large enough: those the policy neither warns about alone nor has left out whole."""
+    rules = [limits.policy.scarce_cancer if name in (*MALIGNANT, "malignant") else limits.policy.scarce_class for name in classes["class"]]
+    asked = [
+        rule.then == "fail" or (rule.then == "quarantine" and images > 0) for rule, images in zip(rules, classes["images"], strict=True)
+    ]
+    return classes[asked]
+
+
 def _classes(limits: Validate) -> Wanted:
-    least = limits.min_images_per_class if limits.policy.scarce_class.then == "fail" else 0
     return [
         ("ExpectColumnValuesToBeUnique", {"column": "class"}),
-        ("ExpectColumnValuesToBeBetween", {"column": "images", "min_value": least}),
-        ("ExpectColumnValuesToBeBetween", {"column": "lesions", "min_value": min(least, 1)}),
+        ("ExpectColumnValuesToBeBetween", {"column": "images", "min_value": limits.min_images_per_class}),
+        ("ExpectColumnValuesToBeBetween", {"column": "lesions", "min_value": 1}),
     ]
 
 

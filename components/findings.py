@@ -34,7 +34,8 @@ KINDS = {
     "across_sides": "one photograph on both sides of the given Train/Test",
     "missing_licence": "no licence named",
     "missing_file": "named by metadata.csv and not there",
-    "scarce_class": "too few usable images",
+    "scarce_cancer": "a malignant class with too few usable images",
+    "scarce_class": "a benign class with too few usable images",
     "stale_decision": "a decision whose file has changed or gone",
 }
 ARCHIVE_ID = re.compile(r"(ISIC_\d+)")

@@ -108,7 +108,8 @@ class Policy(_Section):
     across_sides: NoticeRule
     missing_licence: FileRule
     missing_file: NoticeRule
-    scarce_class: NoticeRule
+    scarce_cancer: FileRule
+    scarce_class: FileRule
     stale_decision: NoticeRule
 
 

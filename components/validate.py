@@ -13,14 +13,14 @@ import pandas as pd
 
 from components import decisions, expectations, findings, policy
 from components.catalog import COLUMNS
-from components.classes import CLASSES, class_of_folder, output_names, targets
+from components.classes import CLASSES, MALIGNANT, class_of_folder, output_names, targets
 from components.duplicates import Pairs, near_pairs
 from components.errors import LesionflowError
 from components.files import replacing, write_json
 from components.findings import ARCHIVE_ID, Finding
 from components.paths import CATALOG, DATA, FINDINGS, QUARANTINE, REPORTS, SCANS
 from components.scan import Scans, scan
-from components.settings import Settings, Validate, load
+from components.settings import Policy, Settings, Validate, load
 from components.stage import run
 
 REPORT = REPORTS / "validation.json"
@@ -113,11 +113,22 @@ def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
 
 def scarce(classes: pd.DataFrame, least: int) -> list[Finding]:
     """Classes with fewer usable images than `least`."""
-    return [
-        Finding("scarce_class", (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}")
-        for row in classes.itertuples()
-        if row.images < least
-    ]
+    found = []
+    for row in classes.itertuples():
+        kind = "scarce_cancer" if row[1] in MALIGNANT or row[1] == "malignant" else "scarce_class"
+        if row.images < least:
+            found.append(Finding(kind, (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}"))
+    return found
+
+
+def leave_out(frame: pd.DataFrame, found: list[Finding], limits: Policy) -> pd.DataFrame:
+    """The catalog without the classes that are too small, where the policy says `quarantine`."""
+    frame = frame.copy()
+    for finding in found:
+        if policy.rule(limits, finding.kind).then == "quarantine":
+            rows = frame["usable"] & (frame["diagnosis"] == finding.paths[0])
+            frame.loc[rows, "reason"] = f"{finding.kind}: {finding.says}"
+    return frame.assign(usable=frame["reason"] == "")
 
 
 def catalog_of(frame: pd.DataFrame, outcome: policy.Outcome) -> pd.DataFrame:
@@ -155,7 +166,10 @@ def validate(settings: Settings) -> None:
     scans = scan(DATA, files, SCANS)
     frame, found, table = judge(DATA, scans, decisions.read(), limits)
     classes = count_classes(frame, settings.task)
-    found += scarce(classes, limits.min_images_per_class)
+    small = scarce(classes, limits.min_images_per_class)
+    found += small
+    frame = leave_out(frame, small, limits.policy)
+    classes = count_classes(frame, settings.task)
     left_out = frame.loc[~frame["usable"], ["path", "diagnosis", "lesion_id", "reason"]]
     with replacing(CATALOG) as draft:
         frame.to_parquet(draft, index=False)
