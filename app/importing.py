@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 from tqdm import tqdm
 
-from app.sources import ARCHIVES, Member, Source, open_source
+from app.sources import ARCHIVES, Member, Source, open_source, unpacking
 from components.classes import CLASSES, class_of_folder
 from components.errors import LesionflowError
 from components.images import SUFFIXES
@@ -137,14 +137,14 @@ def fetch(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], 
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.partial")
             written = 0
-            with partial.open("wb") as copy:
+            with partial.open("wb") as copy, unpacking(opened.path, name):
                 while chunk := stream.read(CHUNK):
                     written += len(chunk)
                     if written > sizes[name]:
                         break
                     copy.write(chunk)
             if written != sizes[name]:
-                raise LesionflowError(f"{name!r} does not hold the {sizes[name]} bytes it says; nothing was imported")
+                raise LesionflowError(f"{opened.path}: {name!r} does not hold the {sizes[name]} bytes it says; nothing was imported")
             partial.replace(target)
             bar.update()
 

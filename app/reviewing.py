@@ -90,7 +90,8 @@ def _section(kind: str, found: pd.DataFrame, decided: pd.DataFrame) -> str:
     groups = list(found.groupby("number", sort=True))
     rows = [_article(group, decided) for _, group in groups[:SHOWN]]
     more = f"<p>and {len(groups) - SHOWN} more in {escape(str(FINDINGS))}</p>" if len(groups) > SHOWN else ""
-    return f"<section id='{kind}'><h2>{_words(kind)}</h2><p>{escape(KINDS[kind])}: {escape(found['then'].iloc[0])}</p>{''.join(rows)}{more}</section>"
+    head = f"<h2>{_words(kind)}</h2><p>{escape(KINDS[kind])}: {escape(found['then'].iloc[0])}</p>"
+    return f"<section id='{kind}'>{head}{''.join(rows)}{more}</section>"
 
 
 def _article(group: pd.DataFrame, decided: pd.DataFrame) -> str:

@@ -26,6 +26,8 @@ RATIO_MATTERS = 2**20
 """Members smaller than this may shrink as they like: a table of text does."""
 MAX_NAME = 200
 """Bytes of a file name; what most file systems hold, less what a name may get in front."""
+PADDING = 2**16
+"""Bytes of zeros; more than any tar has after its end."""
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
@@ -38,7 +40,9 @@ class Member:
 
 
 class Source(Protocol):
-    """Members first, then their contents in the source's own order."""
+    """Members first, then their contents in the source's own order, each read under `unpacking`."""
+
+    path: Path
 
     def members(self) -> list[Member]:
         """Every file, judged.
@@ -55,22 +59,22 @@ class Folder:
     """A folder as a source."""
 
     def __init__(self, root: Path, limits: ImportLimits) -> None:
-        self._root, self._limits = root, limits
+        self.path, self._limits = root, limits
 
     def members(self) -> list[Member]:
         found = []
-        inside = self._root.resolve()
-        for path in sorted(self._root.rglob("*")):
+        inside = self.path.resolve()
+        for path in sorted(self.path.rglob("*")):
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                raise LesionflowError(f"{path} is a link that leads out of {self._root}; nothing was imported")
+                raise LesionflowError(f"{path} is a link that leads out of {self.path}; nothing was imported")
             if path.is_file():
-                found.append(Member(path.relative_to(self._root).as_posix(), path.stat().st_size))
-        _judge(self._root, found, self._limits)
+                found.append(Member(path.relative_to(self.path).as_posix(), path.stat().st_size))
+        _judge(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
         for name in wanted:
-            with (self._root / name).open("rb") as stream:
+            with (self.path / name).open("rb") as stream:
                 yield name, stream
 
 
@@ -78,7 +82,7 @@ class Zip:
     """A zip archive as a source."""
 
     def __init__(self, path: Path, limits: ImportLimits) -> None:
-        self._path, self._limits = path, limits
+        self.path, self._limits = path, limits
         try:
             self._archive = zipfile.ZipFile(path)
         except BROKEN as fault:
@@ -89,27 +93,29 @@ class Zip:
         for item in items:
             kind = stat.S_IFMT(item.external_attr >> 16)
             if kind not in (0, stat.S_IFREG):
-                raise _refusal(self._path, item.filename, "is a link or a device, not a file")
+                raise _refusal(self.path, item.filename, "is a link or a device, not a file")
             if item.flag_bits & 1:
-                raise _refusal(self._path, item.filename, "is encrypted: unpack the archive yourself and import the folder")
+                raise _refusal(self.path, item.filename, "is encrypted: unpack the archive yourself and import the folder")
             if item.file_size > max(RATIO_MATTERS, self._limits.max_ratio * item.compress_size):
                 raise _refusal(
-                    self._path,
+                    self.path,
                     item.filename,
                     f"would unpack to more than {self._limits.max_ratio} times its size (import.max_ratio): a bomb, it seems",
                 )
         end = 0
         for item in sorted(items, key=lambda one: one.header_offset):
             if item.header_offset < end:
-                raise _refusal(self._path, item.filename, "lies over another member: a bomb, it seems")
+                raise _refusal(self.path, item.filename, "lies over another member: a bomb, it seems")
             end = item.header_offset + item.compress_size
         found = [Member(item.filename, item.file_size) for item in items]
-        _judge(self._path, found, self._limits)
+        _judge(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
         for name in wanted:
-            with _told(self._path, name), self._archive.open(name) as stream:
+            with unpacking(self.path, name):
+                stream = self._archive.open(name)
+            with stream:
                 yield name, stream
 
 
@@ -117,40 +123,43 @@ class Tar:
     """A tar archive as a source, compressed or not; read from front to back."""
 
     def __init__(self, path: Path, limits: ImportLimits) -> None:
-        self._path, self._limits = path, limits
+        self.path, self._limits = path, limits
 
     def members(self) -> list[Member]:
         found: list[Member] = []
-        total, allowed = 0, max(RATIO_MATTERS, self._limits.max_ratio * self._path.stat().st_size)
-        with _told(self._path, "the archive"), tarfile.open(self._path, "r:*") as archive:
+        total, allowed = 0, max(RATIO_MATTERS, self._limits.max_ratio * self.path.stat().st_size)
+        with unpacking(self.path, "the archive"), tarfile.open(self.path, "r:*") as archive:
             for item in archive:
                 if item.isdir():
                     continue
                 if not item.isreg():
-                    raise _refusal(self._path, item.name, "is a link or a device, not a file")
+                    raise _refusal(self.path, item.name, "is a link or a device, not a file")
                 total += item.size
                 found.append(Member(item.name, item.size))
                 if item.size > self._limits.max_file_mb * 2**20:
                     break  # _judge refuses it; reading on would unpack it
                 if total > allowed:
                     raise _refusal(
-                        self._path,
+                        self.path,
                         item.name,
                         f"takes the archive over {self._limits.max_ratio} times its size (import.max_ratio): a bomb, it seems",
                     )
                 if len(found) > self._limits.max_files or total > self._limits.max_total_gb * 2**30:
                     break
-        _judge(self._path, found, self._limits)
+        _judge(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
         left = set(wanted)
-        with _told(self._path, "the archive"), tarfile.open(self._path, "r:*") as archive:
+        with unpacking(self.path, "the archive"), tarfile.open(self.path, "r:*") as archive:
             for item in archive:
                 if item.name in left and item.isreg():
                     stream = archive.extractfile(item)
                     assert stream is not None  # isreg
                     yield item.name, stream
+            padding = archive.fileobj.read(PADDING) if archive.fileobj else b""  # a compressed stream's checksum comes at its end
+            if padding.strip(b"\0") or len(padding) == PADDING:
+                raise LesionflowError(f"{self.path} holds something after its end; nothing was imported")
 
 
 def open_source(source: Path, limits: ImportLimits) -> Source:
@@ -220,7 +229,7 @@ def _refusal(source: Path, name: str, reason: str) -> LesionflowError:
 
 
 @contextmanager
-def _told(source: Path, name: str) -> Iterator[None]:
+def unpacking(source: Path, name: str) -> Iterator[None]:
     """One line for what a broken archive raises while it is read."""
     try:
         yield

@@ -29,12 +29,12 @@ MAX_ORDER = 5
 """Coefficients whose frequencies add up to no more than this describe an image."""
 MARGIN, WIDE_MARGIN = 0.05, 0.10
 """Shares of the side that a crop takes away: from the middle or a corner, and from the middle alone."""
-NEIGHBOURS = 6
+NEIGHBOURS = 4
 RADIUS = 0.2
 """Largest distance of descriptors at which a neighbour is a candidate."""
 COARSE = 16
-MIN_COARSE = 0.90
-"""Least correlation of tiny thumbnails, in the best orientation."""
+MIN_COARSE = 0.93
+"""Least correlation of tiny thumbnails, in the best orientation and window."""
 HALF = SIDE // 2
 HALF_STEPS, STEPS = 2, 4
 MIN_HALF = 0.45
@@ -66,7 +66,7 @@ def near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
         thumbnails: uint8, shape (n, SIDE, SIDE).
         min_score: least correlation of fine structure after alignment.
     """
-    found = score(thumbnails, *candidates(thumbnails))
+    found = score(thumbnails, candidates(thumbnails))
     kept = found.scores >= min_score
     return Pairs(found.indices[kept], found.scores[kept])
 
@@ -106,57 +106,57 @@ def descriptors(thumbnails: Thumbnails, window: tuple[float, float, float, float
     return np.concatenate([larger, smaller[:, mirrored]], axis=1)
 
 
-def candidates(thumbnails: Thumbnails) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Pairs that may be near-duplicates, and the window of the first image in which it resembles the second.
+def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
+    """Pairs that may be near-duplicates.
 
     Returns:
-        Indices of shape (n, 2), and numbers of windows() of shape (n,). A pair comes once, with its closest window.
+        Indices of shape (n, 2), each pair once; some window of the first image resembles the whole of the second.
     """
     if len(thumbnails) < 2:
-        return np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.int64)
+        return np.empty((0, 2), dtype=np.int64)
     tree = cKDTree(descriptors(thumbnails))
-    found: list[tuple[NDArray[np.int64], ...]] = []
+    found: list[NDArray[np.int64]] = []
     distances: list[Floats] = []
-    for number, window in enumerate(windows()):
+    for window in windows():
         distance, neighbour = tree.query(
             descriptors(thumbnails, window), k=min(NEIGHBOURS, len(thumbnails)), distance_upper_bound=RADIUS, workers=-1
         )
         image = np.repeat(np.arange(len(thumbnails)), neighbour.shape[1])
         near, distance = neighbour.ravel(), distance.ravel()
         kept = (near < len(thumbnails)) & (near != image)
-        found.append((image[kept], near[kept], np.full(kept.sum(), number)))
+        found.append(np.stack([image[kept], near[kept]], axis=1))
         distances.append(distance[kept])
-    images, others, numbers = (np.concatenate(columns) for columns in zip(*found, strict=True))
-    key = np.minimum(images, others) * len(thumbnails) + np.maximum(images, others)
+    pairs = np.concatenate(found)
+    key = pairs.min(axis=1) * len(thumbnails) + pairs.max(axis=1)
     order = np.lexsort((np.concatenate(distances), key))
-    first = order[np.unique(key[order], return_index=True)[1]]
-    return np.stack([images[first], others[first]], axis=1), numbers[first]
+    return pairs[order[np.unique(key[order], return_index=True)[1]]]
 
 
-def score(thumbnails: Thumbnails, pairs: NDArray[np.int64], window: NDArray[np.int64]) -> Pairs:
+def score(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
     """Verify candidates.
 
     Args:
         thumbnails: uint8, shape (n, SIDE, SIDE).
-        pairs: indices, shape (m, 2).
-        window: for each pair, the number of the window of its first image that resembles the second.
+        pairs: indices, shape (m, 2), as `candidates` gives them.
 
     Returns:
         All pairs, in sorted order; a pair that is not even coarsely alike scores 0.
     """
+    if not len(pairs):
+        return Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32))
     values = thumbnails.astype(np.float32)
     half = values.reshape(-1, HALF, 2, HALF, 2).mean(axis=(2, 4))
-    tiny, turned = _coarse(values)
+    cut, turned = _coarse(values)
 
     def verify(start: int) -> Floats:
-        block = slice(start, start + BLOCK)
-        first, second, cut = pairs[block, 0], pairs[block, 1], window[block]
+        first, second = pairs[start : start + BLOCK].T
         scores = np.zeros(len(first), dtype=np.float32)
-        alike = (turned[second] @ tiny[cut, first][:, :, None])[:, :, 0]
+        alike = (turned[second] @ cut[first].swapaxes(1, 2)).reshape(len(first), -1)
+        orientation, window = np.divmod(alike.argmax(axis=1), cut.shape[1])
         left = np.flatnonzero(alike.max(axis=1) >= MIN_COARSE)
         warp = np.tile(IDENTITY, (len(first), 1))
         for size, steps, least in ((half, HALF_STEPS, MIN_HALF), (values, STEPS, -1.0)):
-            fixed, moving = _cut(size[first[left]], cut[left]), _orient(size[second[left]], alike.argmax(axis=1)[left])
+            fixed, moving = _cut(size[first[left]], window[left]), _orient(size[second[left]], orientation[left])
             warp[left] = _align(fixed, moving, warp[left], steps)
             correlation = _fine_correlation(fixed, _warped(moving, warp[left]))
             left, correlation = left[correlation >= least], correlation[correlation >= least]
@@ -164,7 +164,7 @@ def score(thumbnails: Thumbnails, pairs: NDArray[np.int64], window: NDArray[np.i
         return scores
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        scores = np.concatenate([np.empty(0, dtype=np.float32), *pool.map(verify, range(0, len(pairs), BLOCK))])
+        scores = np.concatenate(list(pool.map(verify, range(0, len(pairs), BLOCK))))
     indices = np.sort(pairs, axis=1)
     order = np.lexsort((indices[:, 1], indices[:, 0]))
     return Pairs(indices[order], scores[order])
@@ -175,15 +175,15 @@ IDENTITY = np.array([1, 0, 1, 0], dtype=np.float32)
 
 
 def _coarse(values: Floats) -> tuple[Floats, Floats]:
-    """Unit vectors of tiny thumbnails: each window, shape (windows, n, COARSE**2); each orientation, shape (n, 8, COARSE**2)."""
+    """Unit vectors of tiny thumbnails: each window, shape (n, windows, COARSE**2); each orientation, shape (n, 8, COARSE**2)."""
     soft = _blurred(values, 1 / SIDE)
     cut = [_sampler(top, height, COARSE) @ soft @ _sampler(left, width, COARSE).T for top, left, height, width in windows()]
-    turned = np.stack([_orient(cut[0], np.full(len(values), number)) for number in range(8)], axis=1)
-    return _unit(np.stack(cut)), _unit(turned)
+    turned = [_orient(cut[0], np.full(len(values), number)) for number in range(8)]
+    return _unit(np.stack(cut, axis=1)), _unit(np.stack(turned, axis=1))
 
 
 def _unit(images: Floats) -> Floats:
-    flat = images.reshape(*images.shape[:-2], -1)
+    flat = images.reshape(*images.shape[:-2], images.shape[-2] * images.shape[-1])
     flat = flat - flat.mean(axis=-1, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 1e-6)
 

@@ -62,7 +62,7 @@ def check_splits(splits: pd.DataFrame, docs: Path) -> list[str]:
 
 def _distinct(frame: pd.DataFrame, key: str, column: str) -> "pd.Series[int]":
     """For each row, how many values of `column` the rows with its `key` have."""
-    return frame.groupby(key)[column].transform("nunique").astype(int)
+    return frame.groupby(key, dropna=False)[column].transform("nunique").astype(int)
 
 
 def _counts_table(found: Counts, corner: str) -> pd.DataFrame:
@@ -147,7 +147,7 @@ def _images(limits: Validate) -> Wanted:
         ),
         *(("ExpectColumnValuesToBeUnique", {"column": name}) for name in ("path", "sha256", "pixels_sha256")),
         *(("ExpectColumnValuesToNotBeNull", {"column": name}) for name in ("isic_id", "lesion_id", "diagnosis", "near_group")),
-        ("ExpectColumnValuesToMatchRegex", {"column": "isic_id", "regex": r"^\S(.*\S)?$"}),
+        ("ExpectColumnValuesToMatchRegex", {"column": "isic_id", "regex": r"^\S(?:.*\S)?$"}),
         ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": list(CLASSES)}),
         ("ExpectColumnValuesToBeInSet", {"column": "format", "value_set": ["JPEG", "PNG"]}),
         *(("ExpectColumnValuesToMatchRegex", {"column": name, "regex": HEX}) for name in ("sha256", "pixels_sha256")),

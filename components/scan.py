@@ -85,8 +85,7 @@ def _look(content: bytes) -> tuple[Any, ...]:
 
 def thumbnail(image: Image.Image) -> bytes:
     """The image's green channel, which carries most of its contrast, squeezed to SIDE x SIDE bytes."""
-    green = image.getchannel("G").reduce((max(1, image.width // SIDE), max(1, image.height // SIDE)))
-    return green.resize((SIDE, SIDE), Image.Resampling.BILINEAR).tobytes()
+    return image.getchannel("G").resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0).tobytes()
 
 
 def _one_colour(samples: Pixels, largest: Pixels) -> NDArray[np.float64]:

@@ -133,9 +133,9 @@ def leave_out(frame: pd.DataFrame, found: list[Finding], limits: Policy) -> pd.D
 
 def catalog_of(frame: pd.DataFrame, outcome: policy.Outcome) -> pd.DataFrame:
     """The catalog's columns, given what is done about each file."""
-    reasons = frame["path"].map(outcome.reasons).fillna("").astype("str")
-    groups = frame["path"].map(outcome.groups).fillna(frame["path"]).astype("str")
-    return frame.assign(reason=reasons, usable=reasons == "", near_group=groups)[list(COLUMNS)]
+    reasons = [outcome.reasons.get(path, "") for path in frame["path"]]
+    groups = [outcome.groups.get(path, path) for path in frame["path"]]
+    return frame.assign(reason=reasons, usable=[not reason for reason in reasons], near_group=groups)[list(COLUMNS)]
 
 
 def judge(root: Path, scans: Scans, table: pd.DataFrame, limits: Validate) -> tuple[pd.DataFrame, list[Finding], pd.DataFrame]:
@@ -143,7 +143,9 @@ def judge(root: Path, scans: Scans, table: pd.DataFrame, limits: Validate) -> tu
     metadata = read_metadata(root)
     frame = describe(scans.table, metadata)
     decided = decisions.match(table, frame)
-    frame["diagnosis"] = frame["path"].map(decided.relabel).astype("str").fillna(frame["diagnosis"])
+    frame["diagnosis"] = pd.array(
+        [decided.relabel.get(path, name) for path, name in zip(frame["path"], frame["diagnosis"], strict=True)], dtype="str"
+    )
     if metadata is not None and "diagnosis" in metadata:
         metadata = metadata.assign(diagnosis=metadata["diagnosis"].where(~metadata.index.isin(decided.relabel)))
     found = [*find(frame, scans, metadata, decided.drop, limits), *decided.stale]

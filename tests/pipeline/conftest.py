@@ -14,7 +14,7 @@ from components import sample
 from components.classes import CLASSES
 from tests.conftest import ROOT
 
-COPIED = ("components", "flows", "app", "dvc.yaml", "params.yaml", ".dvcignore")
+COPIED = ("components", "flows", "app", "dvc.yaml", "params.yaml", "decisions.csv", ".dvcignore")
 SMALL = {
     "validate": {"min_images_per_class": 5},
     "augment": {"views": 1, "max_views": 1},
