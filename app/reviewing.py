@@ -70,8 +70,8 @@ def _to_fill_in(found: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
     files = found[found["sha256"].notna()].drop_duplicates("path")
     table = pd.DataFrame({"path": files["path"], "sha256": files["sha256"]})
     for column in ("decision", "to"):
-        known = decided[column] if column in decided else pd.Series(dtype=str)
-        table[column] = files["path"].map(known).fillna("")
+        known = dict(zip(decided.index, decided[column], strict=True))
+        table[column] = [known.get(path, "") for path in files["path"]]
     return table.assign(note=files["kind"] + ": " + files["says"])
 
 

@@ -26,7 +26,7 @@ from components.errors import UnreadableImage
 from components.files import replacing
 from components.images import Pixels
 
-BLOCK = 64
+BLOCK = 256
 SAMPLE = 16
 """Side of the grid of single pixels from which flat colour is told."""
 DARK = 32
@@ -48,6 +48,9 @@ FIELDS = {
 }
 
 
+Look = tuple[Any, ...]
+
+
 @dataclass(frozen=True)
 class Scans:
     """`table`: a row per file in the order given, with `path`, `bytes` and FIELDS but for the thumbnail. `thumbnails`: uint8, shape
@@ -58,29 +61,28 @@ class Scans:
     decoded: int
 
 
-def scan_contents(contents: Sequence[bytes], digests: Sequence[str]) -> pd.DataFrame:
-    """What each file's bytes tell: a row of FIELDS for each, in the order given."""
-    seen = [_look(content) for content in contents]
-    thumbnails = np.frombuffer(b"".join(one[-2] for one in seen), dtype=np.uint8).reshape(-1, SIDE * SIDE)
-    samples = np.frombuffer(b"".join(one[-1] for one in seen), dtype=np.uint8).reshape(-1, SAMPLE * SAMPLE, 3)
-    table = pd.DataFrame([(digest, *one[:-1]) for digest, one in zip(digests, seen, strict=True)], columns=list(FIELDS)[:9])
+def table_of(looks: Sequence[Look]) -> pd.DataFrame:
+    """A row of FIELDS for each file that was looked at, in the order given."""
+    thumbnails = np.frombuffer(b"".join(look[-2] for look in looks), dtype=np.uint8).reshape(-1, SIDE * SIDE)
+    samples = np.frombuffer(b"".join(look[-1] for look in looks), dtype=np.uint8).reshape(-1, SAMPLE * SAMPLE, 3)
+    table = pd.DataFrame([look[:-1] for look in looks], columns=list(FIELDS)[:9])
     largest = samples.max(axis=2)
-    return table.assign(
-        contrast=thumbnails.std(axis=1),
-        one_colour=_one_colour(samples, largest),
-        colourfulness=(largest - samples.min(axis=2)).mean(axis=1),
-    )
+    table["contrast"] = thumbnails.std(axis=1)
+    table["one_colour"] = _one_colour(samples, largest)
+    table["colourfulness"] = (largest - samples.min(axis=2)).mean(axis=1)
+    return table
 
 
-def _look(content: bytes) -> tuple[Any, ...]:
+def look(content: bytes, digest: str) -> Look:
+    """What one file's bytes tell: FIELDS as far as the thumbnail, and a grid of single pixels."""
     try:
         image, header = images.decode_with_header(content)
     except UnreadableImage as fault:
-        return (str(fault), None, None, 1, 0, 0, "", bytes(SIDE * SIDE), bytes(SAMPLE * SAMPLE * 3))
+        return (digest, str(fault), None, None, 1, 0, 0, "", bytes(SIDE * SIDE), bytes(SAMPLE * SAMPLE * 3))
     pixels = hashlib.sha256(repr((image.height, image.width, 3)).encode())
     pixels.update(image.tobytes())
     sample = image.resize((SAMPLE, SAMPLE), Image.Resampling.NEAREST).tobytes()
-    return ("", header.format, header.mode, header.orientation, *image.size, pixels.hexdigest(), thumbnail(image), sample)
+    return (digest, "", header.format, header.mode, header.orientation, *image.size, pixels.hexdigest(), thumbnail(image), sample)
 
 
 def thumbnail(image: Image.Image) -> bytes:
@@ -93,21 +95,23 @@ def _one_colour(samples: Pixels, largest: Pixels) -> NDArray[np.float64]:
     packed = samples @ np.array([65536, 256, 1])
     packed[largest <= DARK] = -1
     packed.sort(axis=1)
-    ends = np.concatenate([packed[:, 1:] != packed[:, :-1], np.ones((len(packed), 1), dtype=bool)], axis=1)
-    commonest = []
-    for colours, end in zip(packed, ends, strict=True):
-        last = np.flatnonzero(end)
-        runs = np.diff(last, prepend=-1)[colours[last] >= 0]
-        commonest.append(runs.max() / len(colours) if len(runs) else 1.0)
-    return np.array(commonest)
+    place = np.arange(packed.shape[1])
+    fresh = np.diff(packed, axis=1, prepend=-2) != 0
+    run = place - np.maximum.accumulate(np.where(fresh, place, 0), axis=1) + 1
+    longest = np.where(packed >= 0, run, 0).max(axis=1, initial=0)
+    return np.where(longest, longest / packed.shape[1], 1.0)
 
 
 def _scan_block(root: Path, known: frozenset[str], names: Sequence[str]) -> tuple[list[int], list[str], pd.DataFrame]:
     """The files' sizes and hashes, and a row for each content that is not known."""
-    contents = [(root / name).read_bytes() for name in names]
-    digests = [hashlib.sha256(content).hexdigest() for content in contents]
-    fresh = {digest: content for digest, content in zip(digests, contents, strict=True) if digest not in known}
-    return [len(content) for content in contents], digests, scan_contents(list(fresh.values()), list(fresh))
+    sizes, digests, looks = [], [], []
+    for name in names:
+        content = (root / name).read_bytes()
+        sizes.append(len(content))
+        digests.append(hashlib.sha256(content).hexdigest())
+        if digests[-1] not in known:
+            looks.append(look(content, digests[-1]))
+    return sizes, digests, table_of(looks)
 
 
 def scan(root: Path, names: Sequence[str], cache: Path) -> Scans:
@@ -119,7 +123,7 @@ def scan(root: Path, names: Sequence[str], cache: Path) -> Scans:
         cache: folder for what earlier scans gave, by content; entries of another version of this code or of Pillow are not used.
     """
     kept = cache / f"{_version()}.parquet"
-    tables = [pd.read_parquet(kept) if kept.exists() else scan_contents([], [])]
+    tables = [pd.read_parquet(kept) if kept.exists() else table_of([])]
     known = frozenset(tables[0]["sha256"])
     blocks = [names[start : start + BLOCK] for start in range(0, len(names), BLOCK)]
     sizes: list[int] = []

@@ -72,7 +72,9 @@ def screenshot():
 def test_flat_colour_is_told_from_a_photograph_and_its_dark_corners():
     vignetted = Image.new("RGB", (200, 200))
     vignetted.paste(noise(2, 120), (40, 40))
-    table = scan.scan_contents([encoded(screenshot(), "PNG"), encoded(vignetted, "PNG"), encoded(noise(3))], list("abc"))
+    table = scan.table_of(
+        [scan.look(content, "") for content in (encoded(screenshot(), "PNG"), encoded(vignetted, "PNG"), encoded(noise(3)))]
+    )
     assert table["one_colour"].iloc[0] > 0.8
     assert table["one_colour"].iloc[1:].max() < 0.1
     assert table["colourfulness"].iloc[2] > 20
