@@ -66,10 +66,11 @@ def table_of(looks: Sequence[Look]) -> pd.DataFrame:
     thumbnails = np.frombuffer(b"".join(look[-2] for look in looks), dtype=np.uint8).reshape(-1, SIDE * SIDE)
     samples = np.frombuffer(b"".join(look[-1] for look in looks), dtype=np.uint8).reshape(-1, SAMPLE * SAMPLE, 3)
     table = pd.DataFrame([look[:-1] for look in looks], columns=list(FIELDS)[:9])
-    largest = samples.max(axis=2)
-    table["contrast"] = thumbnails.std(axis=1)
+    red, green, blue = samples.transpose(2, 0, 1)  # quicker, one by one, than a reduction over three
+    largest, smallest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    table["contrast"] = thumbnails.astype(np.float32).std(axis=1)
     table["one_colour"] = _one_colour(samples, largest)
-    table["colourfulness"] = (largest - samples.min(axis=2)).mean(axis=1)
+    table["colourfulness"] = (largest - smallest).mean(axis=1)
     return table
 
 
@@ -92,7 +93,8 @@ def thumbnail(image: Image.Image) -> bytes:
 
 def _one_colour(samples: Pixels, largest: Pixels) -> NDArray[np.float64]:
     """Share of the commonest colour of each image; the dark corners of a round view are one colour too, and are not counted."""
-    packed = samples @ np.array([65536, 256, 1])
+    red, green, blue = samples.astype(np.int32).transpose(2, 0, 1)
+    packed = red << 16 | green << 8 | blue
     packed[largest <= DARK] = -1
     packed.sort(axis=1)
     place = np.arange(packed.shape[1])
