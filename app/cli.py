@@ -44,17 +44,62 @@ def main() -> None:
 
 
 @main.command("import")
-@click.argument("source", type=click.Path(exists=True, path_type=Path))
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("--collection", "collections", default="", metavar="ID[,ID]", help="With SOURCE isic: collections of the ISIC Archive.")
+@click.option("--search", default="", metavar="QUERY", help="With SOURCE isic: a query, as diagnosis_3:Nevus AND age_approx:50.")
+@click.option("--limit", type=click.IntRange(min=0), default=0, help="With SOURCE isic: at most so many images; 0 is no limit.")
 @mendable
-def import_command(source: Path) -> None:
-    """Make SOURCE, a folder or a zip of class folders, the dataset in data/, and have DVC version it.
+def import_command(source: Path, collections: str, search: str, limit: int) -> None:
+    """Make SOURCE the dataset in data/, and have DVC version it.
+
+    SOURCE is a folder, a zip or a tar of class folders, or the word isic for the ISIC Archive.
 
     Folder names are matched to the nine classes without regard to case, spaces and hyphens; Train/ and Test/ parents are
-    flattened. metadata.csv, attribution.txt and licenses/ come along. The previous dataset stays in git and DVC.
+    joined, and metadata.csv keeps which was which. metadata.csv, attribution.txt and licenses/ come along. The previous
+    dataset stays in git and DVC. Started again after an interruption, it carries on.
     """
     from app.importing import import_dataset
+    from app.isic import import_isic
 
-    for line in import_dataset(source):
+    if source == Path("isic") and not source.exists():
+        lines = import_isic(collections, search, limit)
+    elif collections or search or limit:
+        raise LesionflowError("--collection, --search and --limit go with `lesionflow import isic` alone")
+    else:
+        lines = import_dataset(source)
+    for line in lines:
+        click.echo(line)
+
+
+@main.group()
+def data() -> None:
+    """What the dataset holds, what is wrong with it, and how versions differ."""
+
+
+@data.command()
+@click.option("--decisions", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Take over a filled-in table of decisions.")
+@mendable
+def review(decisions: Path | None) -> None:
+    """Write a page that shows every finding as pictures side by side, and take a person's decisions.
+
+    The page is reports/review/index.html, with a table to fill in beside it: keep, drop or relabel. Given back with
+    --decisions, it is merged into decisions.csv, which git versions and the next `dvc repro` applies.
+    """
+    from app.reviewing import merge, write_page
+
+    for line in write_page() if decisions is None else merge(decisions):
+        click.echo(line)
+
+
+@data.command()
+@click.argument("old", metavar="REV1")
+@click.argument("new", metavar="REV2", required=False)
+@mendable
+def diff(old: str, new: str | None) -> None:
+    """Say what the datasets of two git revisions have apart; without REV2, REV1 against the files in data/."""
+    from app.differing import compare
+
+    for line in compare(old, new):
         click.echo(line)
 
 

@@ -1,81 +1,43 @@
-"""Bring a dataset into data/ and have DVC version it; an interrupted import leaves the old dataset in place."""
+"""Bring a dataset into data/ and have DVC version it; an interrupted import leaves the old dataset in place, and carries on when
+it is started again."""
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
-import zipfile
+import unicodedata
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import IO
 
 import pandas as pd
 from tqdm import tqdm
 
+from app.sources import ARCHIVES, Member, Source, open_source, unpacking
 from components.classes import CLASSES, class_of_folder
 from components.errors import LesionflowError
-from components.files import replacing
+from components.images import SUFFIXES
 from components.paths import DATA, DATA_POINTER
+from components.settings import ImportLimits, load
 
 METADATA = "metadata.csv"
 COMPANIONS = (METADATA, "attribution.txt")
 LICENSES = "licenses"
-MAX_FILE_BYTES = 256 * 2**20
-"""No dermoscopy image is larger; a member that is, is a mistake or a bomb."""
-
-
-@dataclass(frozen=True)
-class Member:
-    """One file of the source: its name there, with forward slashes, and how many bytes it says it has."""
-
-    name: str
-    size: int
-
-
-class Folder:
-    """A folder as a source of members."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-
-    def members(self) -> list[Member]:
-        found = sorted(path for path in self._root.rglob("*") if path.is_file())
-        return [Member(path.relative_to(self._root).as_posix(), path.stat().st_size) for path in found]
-
-    def open(self, name: str) -> IO[bytes]:
-        return (self._root / name).open("rb")
-
-
-class Zip:
-    """A zip archive as a source of members; only names are taken from it, never paths to write to."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            self._archive = zipfile.ZipFile(path)
-        except zipfile.BadZipFile as fault:
-            raise LesionflowError(f"{path} is no zip archive: {fault}") from None
-
-    def members(self) -> list[Member]:
-        return [Member(item.filename, item.file_size) for item in self._archive.infolist() if not item.is_dir()]
-
-    def open(self, name: str) -> IO[bytes]:
-        return self._archive.open(name)
-
-
-def open_source(source: Path) -> Folder | Zip:
-    """The source as members.
-
-    Raises:
-        LesionflowError: it is neither a folder nor a zip archive.
-    """
-    if source.is_dir():
-        return Folder(source)
-    if zipfile.is_zipfile(source):
-        return Zip(source)
-    raise LesionflowError(f"{source} is neither a folder nor a zip archive")
+SIDES = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+}
+STAGING = Path(".data.importing")
+PREVIOUS = STAGING / "previous"
+CHUNK = 2**20
 
 
 def plan(members: list[Member]) -> tuple[dict[str, str], list[str]]:
@@ -83,6 +45,9 @@ def plan(members: list[Member]) -> tuple[dict[str, str], list[str]]:
 
     An image goes to <class>/<file name>, its class being that of the nearest parent folder that names one. Where two
     members would meet (Train/ and Test/ hold the same name), the later one takes its parents' names along.
+
+    Raises:
+        LesionflowError: two members would still meet, on a file system that does not tell case or accents' encodings apart.
     """
     targets: dict[str, str] = {}
     taken: set[str] = set()
@@ -93,14 +58,18 @@ def plan(members: list[Member]) -> tuple[dict[str, str], list[str]]:
         if target is None:
             left.append(member.name)
             continue
-        if target.lower() in taken:
+        if _folded(target) in taken:
             others = "_".join(part for part in path.parts[:-1] if class_of_folder(part) is None)
             target = f"{PurePosixPath(target).parent}/{others}_{path.name}".replace(" ", "_")
-        if target.lower() in taken:
+        if _folded(target) in taken:
             raise LesionflowError(f"two files would both become {DATA}/{target}; one of them is {member.name!r}: rename one")
-        taken.add(target.lower())
+        taken.add(_folded(target))
         targets[member.name] = target
     return targets, left
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _target(path: PurePosixPath) -> str | None:
@@ -112,63 +81,145 @@ def _target(path: PurePosixPath) -> str | None:
         return f"{LICENSES}/{path.name}"
     folders = (class_of_folder(part) for part in reversed(path.parts[:-1]))
     diagnosis = next((found for found in folders if found), None)
-    return f"{diagnosis}/{path.name}" if diagnosis else None
+    return f"{diagnosis}/{path.name}" if diagnosis and path.suffix.lower() in SUFFIXES else None
 
 
-def import_dataset(source: Path) -> Iterator[str]:
-    """Import a folder or a zip as the dataset; yields what a person wants to know.
+def given_side(name: str) -> str | None:
+    """The side of a split that a member's folders name, or None."""
+    folders = PurePosixPath(name.replace("\\", "/")).parts[:-1]
+    return next((SIDES[part.lower()] for part in reversed(folders) if part.lower() in SIDES), None)
+
+
+def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator[str]:
+    """Import a folder, a zip or a tar as the dataset; yields what a person wants to know.
+
+    Args:
+        source: the folder or archive.
+        limits: what it may hold; those of params.yaml where None.
 
     Raises:
-        LesionflowError: the source holds no image in a class folder, or the present dataset is not safe in git and DVC.
+        LesionflowError: the source is hostile or broken or holds no image in a class folder, or the present dataset is not safe in
+            git and DVC. Nothing was changed.
     """
-    _require_safe_previous()
-    opened = open_source(source)
+    require_safe_previous()
+    opened = open_source(source, limits or load().importing)
     members = opened.members()
     targets, left = plan(members)
     counts = Counter(target.split("/")[0] for target in targets.values() if target.split("/")[0] in CLASSES)
+    nested = [name for name in left if name.lower().endswith(ARCHIVES)]
+    if nested:
+        raise LesionflowError(f"{source} holds an archive, {nested[0]!r}: unpack it, then import the folder")
     if not counts:
         raise LesionflowError(f"{source} holds no image in a folder named after one of the nine classes: {', '.join(CLASSES)}")
-    too_large = [member.name for member in members if member.name in targets and member.size > MAX_FILE_BYTES]
-    if too_large:
-        raise LesionflowError(f"{source}: {too_large[0]} is larger than {MAX_FILE_BYTES // 2**20} MiB; nothing was imported")
-    with replacing(DATA) as draft:
-        for name, target in tqdm(targets.items(), desc="importing", unit="file", mininterval=1):
-            _copy(opened, name, draft / target)
+    sizes = {member.name: member.size for member in members}
+    with staged(source) as draft:
+        fetch(opened, targets, sizes, draft)
         _rewrite_metadata(draft / METADATA, targets)
-    _dvc("add", str(DATA))
-    yield f"imported {sum(counts.values())} files in {len(counts)} of {len(CLASSES)} classes:"
-    yield from (f"  {name:<28} {counts[name]:>6}" for name in CLASSES)
+    columns = _columns(DATA / METADATA)
+    yield from added(counts, columns)
     if left:
-        yield f"left out {len(left)} files in no class folder, first {left[0]!r}"
-    if METADATA not in targets.values():
-        yield f"no {METADATA}: each image counts as its own lesion until a near-duplicate says otherwise"
+        yield f"left out {len(left)} files that are no image in a class folder, first {left[0]!r}"
+    if "lesion_id" not in columns:
+        yield f"no lesion_id in {METADATA}: each image counts as its own lesion until a near-duplicate says otherwise"
+    yield from afterwards()
+
+
+def fetch(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path) -> None:
+    """Copy members to where they go; what an interrupted import has brought already is not copied again.
+
+    Raises:
+        LesionflowError: a member holds more or fewer bytes than it says.
+    """
+    wanted = [name for name, target in targets.items() if not (draft / target).is_file()]
+    with tqdm(total=len(targets), initial=len(targets) - len(wanted), desc="importing", unit="file", mininterval=1) as bar:
+        for name, stream in opened.contents(wanted):
+            target = draft / targets[name]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.partial")
+            written = 0
+            with partial.open("wb") as copy, unpacking(opened.path, name):
+                while chunk := stream.read(CHUNK):
+                    written += len(chunk)
+                    if written > sizes[name]:
+                        break
+                    copy.write(chunk)
+            if written != sizes[name]:
+                raise LesionflowError(f"{opened.path}: {name!r} does not hold the {sizes[name]} bytes it says; nothing was imported")
+            partial.replace(target)
+            bar.update()
+
+
+@contextmanager
+def staged(source: Path) -> Iterator[Path]:
+    """A folder beside data/ that takes data/'s place when the block ends well, and is then put under DVC.
+
+    An import that is interrupted finds its folder again, by its source's name, size and time; one that fails leaves nothing.
+    """
+    stat = source.stat()
+    identity = f"{source.resolve()} {stat.st_size} {stat.st_mtime_ns}"
+    draft = STAGING / hashlib.sha256(identity.encode()).hexdigest()[:16]
+    if PREVIOUS.exists() and not DATA.exists():  # killed between the two renames below
+        PREVIOUS.replace(DATA)
+    for other in STAGING.glob("*"):
+        if other != draft:
+            shutil.rmtree(other)
+    draft.mkdir(parents=True, exist_ok=True)
+    for partial in draft.rglob(".*.partial"):
+        partial.unlink()
+    try:
+        yield draft
+    except Exception:
+        shutil.rmtree(STAGING)
+        raise
+    if DATA.exists():
+        DATA.replace(PREVIOUS)
+    draft.replace(DATA)
+    shutil.rmtree(STAGING)
+    dvc("add", str(DATA))
+
+
+def added(counts: Mapping[str, int], columns: list[str]) -> Iterator[str]:
+    """What came of it, in lines."""
+    yield f"imported {sum(counts.values())} files in {len(counts)} of {len(CLASSES)} classes:"
+    yield from (f"  {name:<28} {counts.get(name, 0):>6}" for name in CLASSES)
+    if "given_side" in columns:
+        yield f"Train/ and Test/ were joined: the split is made anew; {METADATA} keeps each image's side in given_side"
+
+
+def afterwards() -> Iterator[str]:
+    """What a person does next."""
     yield f"next: git add {DATA_POINTER} && git commit, then dvc repro"
     yield f"the previous dataset: git checkout REV {DATA_POINTER} && dvc checkout {DATA_POINTER}"
 
 
-def _copy(opened: Folder | Zip, name: str, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _columns(path: Path) -> list[str]:
+    return list(pd.read_csv(path, dtype=str, nrows=0).columns) if path.exists() else []
+
+
+def _rewrite_metadata(path: Path, targets: Mapping[str, str]) -> None:
+    """Let metadata.csv's filenames follow their files to where these went, and note the sides of a given split."""
+    images = {name: target for name, target in targets.items() if target.split("/")[0] in CLASSES}
+    sides = {target: side for name, target in images.items() if (side := given_side(name))}
     try:
-        with opened.open(name) as stream, target.open("wb") as copy:
-            shutil.copyfileobj(stream, copy)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError) as fault:
-        raise LesionflowError(f"{name} cannot be read from the archive: {fault}; nothing was imported") from None
-
-
-def _rewrite_metadata(path: Path, targets: dict[str, str]) -> None:
-    """Let metadata.csv's filenames follow their files to where these went."""
-    if not path.exists():
-        return
-    table = pd.read_csv(path, dtype=str)
+        table = pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame({"filename": list(images.values())} if sides else {})
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
+        raise LesionflowError(f"the source's {METADATA} is not a CSV table: {fault}; nothing was imported") from None
     if "filename" not in table:
         return
-    ends = {tuple(PurePosixPath(name).parts[-2:]): target for name, target in targets.items()}
-    moved = [ends.get(tuple(PurePosixPath(str(name)).parts[-2:]), name) for name in table["filename"]]
-    if moved != table["filename"].tolist():
-        table.assign(filename=moved).to_csv(path, index=False)
+    ends = Counter(_end(name) for name in images)
+    moved = {_end(name): target for name, target in images.items() if ends[_end(name)] == 1}
+    table["filename"] = [moved.get(_end(str(name)), name) for name in table["filename"]]
+    if sides:
+        table = pd.concat([table, pd.DataFrame({"filename": [name for name in sides if name not in set(table["filename"])]})])
+        table["given_side"] = table["filename"].map(sides)
+    table.to_csv(path, index=False)
 
 
-def _require_safe_previous() -> None:
+def _end(name: str) -> tuple[str, ...]:
+    return PurePosixPath(name.replace("\\", "/")).parts[-2:]
+
+
+def require_safe_previous() -> None:
     """Refuse where replacing data/ would lose a dataset that neither git nor DVC could bring back."""
     if not DATA_POINTER.exists():
         if DATA.exists():
@@ -179,13 +230,18 @@ def _require_safe_previous() -> None:
         raise LesionflowError(
             f"{DATA_POINTER} names a dataset that git does not know yet: `git add {DATA_POINTER} && git commit` keeps it reachable"
         )
-    if DATA.exists() and json.loads(_dvc("status", "--json", str(DATA_POINTER))):
+    if DATA.exists() and json.loads(dvc("status", "--json", str(DATA_POINTER))):
         raise LesionflowError(
             f"{DATA}/ has changes that DVC does not know: `dvc add {DATA}` and commit keep them, `dvc checkout {DATA_POINTER}` drops them"
         )
 
 
-def _dvc(*command: str) -> str:
+def dvc(*command: str) -> str:
+    """Run DVC and return what it prints.
+
+    Raises:
+        LesionflowError: it fails, with what it says.
+    """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *command], capture_output=True, text=True, env={**os.environ, "PATH": path}, check=False

@@ -2,11 +2,13 @@
 
 import hashlib
 import io
+import struct
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from components.errors import UnreadableImage
 
@@ -15,7 +17,18 @@ SUFFIXES = (".jpg", ".jpeg", ".png")
 MAX_PIXELS = 64_000_000
 """Larger than any dermoscope's picture, small enough to decode on a clinic's laptop (192 MB as RGB)."""
 
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)  # open_checked judges the size itself
+
 Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: its format, Pillow's colour mode before conversion, and its EXIF orientation (1 is upright)."""
+
+    format: str
+    mode: str
+    orientation: int
 
 
 def decode(content: bytes) -> Image.Image:
@@ -26,12 +39,20 @@ def decode(content: bytes) -> Image.Image:
     Raises:
         UnreadableImage: empty, of another format, too large, truncated or corrupt; the message says which.
     """
-    with open_checked(content) as image:
-        try:
-            image.load()
-            return ImageOps.exif_transpose(image).convert("RGB")
-        except (OSError, SyntaxError, ValueError, EOFError) as fault:
-            raise UnreadableImage(f"truncated or corrupt: {fault}") from None
+    return decode_with_header(content)[0]
+
+
+def decode_with_header(content: bytes) -> tuple[Image.Image, Header]:
+    """As `decode`, with what the header says."""
+    image: Image.Image = open_checked(content)
+    try:
+        image.load()
+        header = Header(str(image.format), image.mode, int(image.getexif().get(ExifTags.Base.Orientation, 1)))
+        if header.orientation != 1:
+            ImageOps.exif_transpose(image, in_place=True)
+        return image if image.mode == "RGB" else image.convert("RGB"), header
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, OverflowError, struct.error) as fault:
+        raise UnreadableImage(f"truncated or corrupt: {fault}") from None
 
 
 def open_checked(content: bytes) -> Image.Image:
@@ -43,9 +64,7 @@ def open_checked(content: bytes) -> Image.Image:
     if not content:
         raise UnreadableImage("empty file")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content), formats=FORMATS)
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
     except Image.DecompressionBombError:
         raise UnreadableImage(f"more than {MAX_PIXELS:,} pixels") from None
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, EOFError):
@@ -56,9 +75,10 @@ def open_checked(content: bytes) -> Image.Image:
 
 
 def pixels_sha256(image: Image.Image) -> str:
-    """Hex sha256 of a decoded image's pixels: what tells whether two files show the same picture."""
-    pixels = np.asarray(image)
-    return hashlib.sha256(repr(pixels.shape).encode() + pixels.tobytes()).hexdigest()
+    """Hex sha256 of a decoded RGB image's pixels: what tells whether two files show the same picture."""
+    digest = hashlib.sha256(repr((image.height, image.width, 3)).encode())
+    digest.update(image.tobytes())
+    return digest.hexdigest()
 
 
 def fit(image: Image.Image, size: int) -> Pixels:

@@ -7,6 +7,9 @@ DATA_POINTER = Path("data.dvc")
 
 CATALOG = Path("build/catalog.parquet")
 QUARANTINE = Path("build/quarantine.csv")
+FINDINGS = Path("build/findings.csv")
+SCANS = Path("build/scans")
+"""What scans gave, by content; no stage's output, since it decides nothing."""
 SPLITS = Path("build/splits.parquet")
 SHARDS = Path("build/shards")
 FEATURES = Path("build/features")

@@ -53,21 +53,91 @@ class Backbone(_Section):
         return self
 
 
+class Rule(_Section):
+    """What is done with a file that shows a fault; with more than `at_most` such files the stage fails (null: any number may)."""
+
+    then: str
+    at_most: Limit
+
+
+class FileRule(Rule):
+    """A fault of one file."""
+
+    then: Literal["fail", "quarantine", "warn"]
+
+
+class HardRule(Rule):
+    """A fault that no later stage can live with."""
+
+    then: Literal["fail", "quarantine"]
+
+
+class CopyRule(Rule):
+    """`keep one`: the first by path; `group`: all are used, on one side of the split."""
+
+    then: Literal["fail", "quarantine", "keep one", "group", "warn"]
+
+
+class SameRule(Rule):
+    """Equal pixels are never used twice, so `group` and `warn` are no choice."""
+
+    then: Literal["fail", "quarantine", "keep one"]
+
+
+class NoticeRule(Rule):
+    """What is said of the dataset, and changes nothing."""
+
+    then: Literal["fail", "warn"]
+
+
+class Policy(_Section):
+    """A rule for every kind of finding; findings.py says what each kind is."""
+
+    unreadable: HardRule
+    unplaced: HardRule
+    tiny: FileRule
+    blank: FileRule
+    odd_shape: FileRule
+    odd_mode: FileRule
+    exif_rotated: FileRule
+    not_dermoscopic: FileRule
+    label_conflict: HardRule
+    lesion_conflict: HardRule
+    exact_duplicate: SameRule
+    near_duplicate: CopyRule
+    across_sides: NoticeRule
+    missing_licence: FileRule
+    missing_file: NoticeRule
+    scarce_cancer: FileRule
+    scarce_class: FileRule
+    stale_decision: NoticeRule
+
+
 class Validate(_Section):
-    """How many files of each kind may be left out before the stage fails; null is no limit."""
+    """`min_side` in pixels; `max_aspect` the long side over the short; `max_one_colour` a share of an image's pixels;
+    `near_duplicate_score` a correlation (duplicates.near_pairs)."""
 
     min_images_per_class: Annotated[int, Field(ge=1)]
     min_side: Annotated[int, Field(ge=1)]
-    max_unreadable: Limit
-    max_duplicates: Limit
-    max_conflicts: Limit
-    max_missing: Limit
+    max_aspect: Annotated[float, Field(ge=1)]
+    min_contrast: Annotated[float, Field(ge=0, le=128)]
+    max_one_colour: Share
+    near_duplicate_score: Annotated[float, Field(ge=0.5, le=1)]
+    policy: Policy
+
+
+class ImportLimits(_Section):
+    """What an archive may hold; `max_ratio` is unpacked over packed bytes of one member."""
+
+    max_files: Annotated[int, Field(ge=1)]
+    max_file_mb: Annotated[int, Field(ge=1)]
+    max_total_gb: Annotated[float, Field(gt=0)]
+    max_ratio: Annotated[int, Field(ge=2)]
 
 
 class Split(_Section):
     test: SplitShare
     validation: SplitShare
-    near_duplicate_bits: Annotated[int, Field(ge=0, le=64)]
 
 
 class Augment(_Section):
@@ -149,6 +219,7 @@ class Settings(_Section):
     task: Literal["multiclass", "binary"]
     backbone: str
     backbones: dict[str, Backbone]
+    importing: Annotated[ImportLimits, Field(alias="import")]
     validation: Annotated[Validate, Field(alias="validate")]
     split: Split
     augment: Augment
@@ -224,11 +295,9 @@ def _describe(error: Any) -> str:
 
 def _allowed_keys(where: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
-    if where and where[0] == "backbones":
-        model = Backbone
-    elif where:
-        fields = {field.alias or name: field.annotation for name, field in Settings.model_fields.items()}
-        model = fields[where[0]]  # type: ignore[assignment]
+    for key in ["backbone", *where[2:]] if where[:1] == ["backbones"] else where:
+        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+        model = Backbone if key == "backbone" else fields[key]  # type: ignore[assignment]
     return [field.alias or name for name, field in model.model_fields.items()]
 
 

@@ -1,6 +1,7 @@
 """Deal usable images into train, validation and test: stratified by class, no lesion or near-duplicate on two sides.
 
-Reads build/catalog.parquet. Writes build/splits.parquet and reports/split.json, with the hash that identifies the test split.
+Reads build/catalog.parquet. Writes build/splits.parquet, reports/split/ (Data Docs) and reports/split.json, with the hash that
+identifies the test split.
 """
 
 from fractions import Fraction
@@ -13,7 +14,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
-from components import catalog
+from components import catalog, expectations
 from components.classes import CLASSES
 from components.errors import LesionflowError
 from components.files import replacing, write_json
@@ -22,37 +23,15 @@ from components.settings import SPLIT_RESOLUTION, Settings, load
 from components.stage import run
 
 REPORT = REPORTS / "split.json"
-BLOCK = 256
+DOCS = REPORTS / "split"
 
 
-def near_pairs(hashes: list[str], max_bits: int) -> NDArray[np.int64]:
-    """Pairs of images whose perceptual hashes differ by at most `max_bits`.
-
-    Args:
-        hashes: 64 hex digits (256 bits) each.
-        max_bits: largest Hamming distance of a near-duplicate.
-
-    Returns:
-        Index pairs, shape (pairs, 2), first below second.
-    """
-    words = np.array([np.frombuffer(bytes.fromhex(text), dtype=">u8") for text in hashes], dtype=np.uint64).reshape(-1, 4)
-    found = [np.empty((0, 2), dtype=np.int64)]
-    for start in range(0, len(words), BLOCK):
-        block, rest = words[start : start + BLOCK], words[start:]
-        distance = np.bitwise_count(block[:, None, :] ^ rest[None, :, :]).sum(axis=2, dtype=np.int16)
-        first, second = np.nonzero(distance <= max_bits)
-        keep = first < second
-        found.append(np.stack([first[keep], second[keep]], axis=1) + start)
-    return np.concatenate(found)
-
-
-def group(images: pd.DataFrame, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+def group(images: pd.DataFrame) -> NDArray[np.int64]:
     """Number of each image's group: images that share a lesion or are near-duplicates, however indirectly, share a group."""
-    lesions = pd.factorize(images["lesion_id"])[0]
-    same_lesion = pd.Series(np.arange(len(images))).groupby(lesions).transform("first").to_numpy()
-    first = np.concatenate([np.arange(len(images)), pairs[:, 0]])
-    second = np.concatenate([same_lesion, pairs[:, 1]])
-    links = coo_array((np.ones(len(first), dtype=np.int8), (first, second)), shape=(len(images), len(images)))
+    keys = [pd.factorize(images[column])[0] for column in ("lesion_id", "near_group")]
+    first = [pd.Series(np.arange(len(images))).groupby(key).transform("first").to_numpy() for key in keys]
+    pairs = np.concatenate([np.stack([np.arange(len(images)), other], axis=1) for other in first])
+    links = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(images), len(images)))
     return connected_components(links, directed=False)[1].astype(np.int64)
 
 
@@ -112,12 +91,15 @@ def check(splits: pd.DataFrame) -> None:
 
 def split(settings: Settings) -> None:
     """Run the stage."""
-    frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "pixels_sha256", "phash"]]
-    pairs = near_pairs(list(frame["phash"]), settings.split.near_duplicate_bits)
-    frame = frame.drop(columns="phash").assign(group=group(frame, pairs))
+    frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "pixels_sha256", "near_group"]]
+    frame = frame.assign(group=group(frame))
     knobs = settings.split
     frame["side"] = deal(list(frame["diagnosis"]), frame["group"].to_numpy(), knobs.test, knobs.validation, settings.seed)
     check(frame)
+    with replacing(DOCS) as draft:
+        unmet = expectations.check_splits(frame, draft)
+    if unmet:
+        raise LesionflowError("\n".join(unmet))
     with replacing(SPLITS) as draft:
         frame.to_parquet(draft, index=False)
     sides = {name: frame[frame["side"] == name] for name in catalog.SIDES}
@@ -125,7 +107,7 @@ def split(settings: Settings) -> None:
         REPORT,
         {
             "test_split_hash": catalog.split_hash(sides["test"]),
-            "near_duplicate_pairs": len(pairs),
+            "near_duplicates": int((frame["near_group"].map(frame["near_group"].value_counts()) > 1).sum()),
             "groups": int(frame["group"].nunique()),
             "images": {name: len(rows) for name, rows in sides.items()},
             "lesions": {name: int(rows["lesion_id"].nunique()) for name, rows in sides.items()},

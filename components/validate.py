@@ -1,79 +1,38 @@
-"""Scan every file of data/, build the catalog, quarantine what is unusable, and hold the rest to an expectation suite.
+"""Scan every file of data/, find what is wrong, do with each finding what params.yaml says, and hold the rest to expectations.
 
-Reads data/. Writes build/catalog.parquet (a row per file), build/quarantine.csv, reports/validation/ (Data Docs) and
-reports/validation.json. Nothing in data/ is changed or deleted.
+Reads data/ and decisions.csv. Writes build/catalog.parquet (a row per file), build/quarantine.csv, build/findings.csv,
+reports/validation/ (Data Docs) and reports/validation.json. Nothing in data/ is changed or deleted. What a scan gave is kept in
+build/scans/ by content, so only new images are decoded.
 """
 
-import hashlib
-import os
-import re
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-import imagehash
+import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from components import expectations, images
+from components import decisions, expectations, findings, policy
 from components.catalog import COLUMNS
-from components.classes import class_of_folder, output_names, targets
-from components.errors import LesionflowError, UnreadableImage
+from components.classes import CLASSES, MALIGNANT, class_of_folder, output_names, targets
+from components.duplicates import Pairs, near_pairs
+from components.errors import LesionflowError
 from components.files import replacing, write_json
-from components.paths import CATALOG, DATA, QUARANTINE, REPORTS
-from components.settings import Settings, Validate, load
+from components.findings import ARCHIVE_ID, Finding
+from components.paths import CATALOG, DATA, FINDINGS, QUARANTINE, REPORTS, SCANS
+from components.scan import Scans, scan
+from components.settings import Policy, Settings, Validate, load
 from components.stage import run
 
 REPORT = REPORTS / "validation.json"
 DOCS = REPORTS / "validation"
 METADATA = "metadata.csv"
 COMPANIONS = (METADATA, "attribution.txt", "licenses", ".gitignore")
-ISIC_ID = re.compile(r"(ISIC_\d+)")
-HASH_SIDE = 16
-
-UNREADABLE, DUPLICATE, CONFLICT = "unreadable", "duplicate", "conflicting"
-FINDINGS = {UNREADABLE: "max_unreadable", DUPLICATE: "max_duplicates", CONFLICT: "max_conflicts"}
-"""Kinds of quarantine, and the knob of `validate` that limits each."""
-
-
-def scan_file(root: Path, relative: str) -> dict[str, Any]:
-    """Everything that one file tells by itself, as a partial catalog row; `reason` is empty where it is readable."""
-    content = (root / relative).read_bytes()
-    row: dict[str, Any] = {
-        "path": relative,
-        "bytes": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "reason": "",
-    }
-    try:
-        with images.open_checked(content) as header:
-            row |= {"format": header.format, "mode": header.mode}
-        image = images.decode(content)
-    except UnreadableImage as fault:
-        return row | {"reason": f"{UNREADABLE}: {fault}"}
-    return row | {
-        "width": image.width,
-        "height": image.height,
-        "pixels_sha256": images.pixels_sha256(image),
-        "phash": str(imagehash.phash(image, hash_size=HASH_SIDE)),
-    }
 
 
 def list_files(root: Path) -> list[str]:
     """Relative paths of every file that should be an image, sorted; the dataset's companions are left out."""
     found = (path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file())
     return [path.as_posix() for path in found if path.parts[0] not in COMPANIONS]
-
-
-def scan(root: Path, files: list[str]) -> pd.DataFrame:
-    """Scan files on every core; one row per file, in the order given."""
-    with ProcessPoolExecutor(max_workers=os.cpu_count()) as pool:
-        scanned = pool.map(partial(scan_file, root), files, chunksize=16)
-        rows = list(tqdm(scanned, total=len(files), desc="scanning", unit="file", mininterval=1))
-    frame = pd.DataFrame(rows).reindex(columns=list(COLUMNS))
-    return frame.astype({"width": "Int64", "height": "Int64"})
 
 
 def read_metadata(root: Path) -> pd.DataFrame | None:
@@ -97,18 +56,17 @@ def read_metadata(root: Path) -> pd.DataFrame | None:
     return table.set_index("filename")
 
 
-def describe(frame: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame:
-    """Add what folders and metadata.csv say: class, image id, lesion, collection, licence."""
-    frame = frame.copy()
-    frame["diagnosis"] = [_class_of_path(path) for path in frame["path"]]
-    stems = pd.Series([Path(path).stem for path in frame["path"]], index=frame.index)
-    for column in ("isic_id", "lesion_id", "collection", "license"):
-        known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype=str)
+def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame:
+    """Add what folders and metadata.csv say: class, image id, lesion, collection, licence, side of a given split."""
+    frame = files.copy()
+    frame["diagnosis"] = pd.array([_class_of_path(path) for path in frame["path"]], dtype="str")
+    names = pd.Series([Path(path).stem for path in frame["path"]], index=frame.index, dtype="str")
+    for column in ("isic_id", "lesion_id", "collection", "license", "given_side"):
+        known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype="str")
         frame[column] = frame["path"].map(known).astype("str")
-    frame["isic_id"] = frame["isic_id"].fillna(stems)
-    frame["lesion_id"] = frame["lesion_id"].fillna(frame["isic_id"])
-    homeless = frame["diagnosis"].isna() & (frame["reason"] == "")
-    frame.loc[homeless, "reason"] = f"{UNREADABLE}: in no folder named after a class"
+    frame["isic_id"] = frame["isic_id"].fillna(names)
+    archive_ids = frame["isic_id"].str.extract(ARCHIVE_ID, expand=False)
+    frame["lesion_id"] = frame["lesion_id"].fillna(archive_ids).fillna(frame["isic_id"])
     return frame
 
 
@@ -117,39 +75,30 @@ def _class_of_path(path: str) -> str | None:
     return next((found for folder in folders if (found := class_of_folder(folder))), None)
 
 
-def quarantine(frame: pd.DataFrame, metadata: pd.DataFrame | None, min_side: int) -> pd.DataFrame:
-    """Give every file that may not be used its reason; the first of several equal files is kept.
+def find(frame: pd.DataFrame, scans: Scans, metadata: pd.DataFrame | None, dropped: frozenset[str], limits: Validate) -> list[Finding]:
+    """Everything that is wrong with the files of a dataset, dropped ones apart."""
+    looked = frame[~frame["path"].isin(dropped)]
+    fit = ((looked["fault"] == "") & looked["diagnosis"].notna()).to_numpy()
+    positions = looked.index[fit].to_numpy()
+    images = looked[fit].reset_index(drop=True)
+    pairs = _pairs_of_unlike(images["pixels_sha256"], scans.thumbnails[positions], limits)
+    found = list(findings.of_files(looked, limits))
+    found += findings.conflicts(images, pairs, metadata)
+    found += findings.lesions(images)
+    found += findings.exact(images)
+    found += findings.near(images, pairs)
+    found += findings.across_sides(images, pairs)
+    if metadata is not None:
+        there = set(frame["path"])
+        found += [Finding("missing_file", (name,), findings.KINDS["missing_file"]) for name in sorted(set(metadata.index) - there)]
+    return found
 
-    In order: too small, one image under two classes (every copy goes: nobody knows which label is right), exact duplicates.
-    """
-    frame = frame.copy()
-    small = (frame["reason"] == "") & (frame[["width", "height"]].min(axis=1) < min_side).fillna(False)
-    for index in frame.index[small]:
-        size = f"{frame.at[index, 'width']} x {frame.at[index, 'height']} px"
-        frame.at[index, "reason"] = f"{UNREADABLE}: {size} is smaller than {min_side} px a side"
-    _mark_conflicts(frame, metadata)
-    readable = frame[frame["reason"] == ""]
-    first = readable.groupby("pixels_sha256")["path"].transform("first")
-    for index in readable.index[first != readable["path"]]:
-        frame.at[index, "reason"] = f"{DUPLICATE}: same pixels as {first[index]}"
-    frame["usable"] = frame["reason"] == ""
-    return frame
 
-
-def _mark_conflicts(frame: pd.DataFrame, metadata: pd.DataFrame | None) -> None:
-    readable = frame[frame["reason"] == ""]
-    archive_ids = readable["isic_id"].str.extract(ISIC_ID, expand=False)
-    for key in (readable["pixels_sha256"], archive_ids):
-        for _, same in readable.groupby(key):
-            if same["diagnosis"].nunique() > 1:
-                stands = " and ".join(sorted(same["diagnosis"].unique()))
-                frame.loc[same.index, "reason"] = f"{CONFLICT}: the same image stands under {stands}"
-    if metadata is None or "diagnosis" not in metadata:
-        return
-    said = readable["path"].map(metadata["diagnosis"])
-    for index in readable.index[said.notna()]:
-        if class_of_folder(said[index]) != frame.at[index, "diagnosis"] and frame.at[index, "reason"] == "":
-            frame.at[index, "reason"] = f"{CONFLICT}: metadata.csv says {said[index]!r}"
+def _pairs_of_unlike(pixels: "pd.Series[str]", thumbnails: np.ndarray, limits: Validate) -> Pairs:
+    """Near-duplicates among the first of each set of equal images, as positions among all; blank images resemble nothing."""
+    first = np.flatnonzero(~pixels.duplicated() & (thumbnails.std(axis=(1, 2)) >= limits.min_contrast))
+    pairs = near_pairs(thumbnails[first], limits.near_duplicate_score)
+    return Pairs(first[pairs.indices], pairs.scores)
 
 
 def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
@@ -162,25 +111,46 @@ def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "images", "lesions"])
 
 
-def faults(frame: pd.DataFrame, classes: pd.DataFrame, missing: list[str], limits: Validate) -> list[str]:
-    """What exceeds the thresholds of params.yaml, a line each; empty where nothing does."""
-    lines: list[str] = []
-    for kind, knob in FINDINGS.items():
-        bad = frame[frame["reason"].str.startswith(f"{kind}:")]
-        limit = getattr(limits, knob)
-        if limit is not None and len(bad) > limit:
-            lines.append(f"{len(bad)} files are {kind}; validate.{knob} allows {limit}:")
-            lines += [f"  {DATA}/{row.path}: {row.reason}" for row in bad.head(5).itertuples()]
-    if limits.max_missing is not None and len(missing) > limits.max_missing:
-        lines.append(f"{DATA / METADATA} names {len(missing)} files that are not there; validate.max_missing allows {limits.max_missing}:")
-        lines += [f"  {DATA}/{name}" for name in missing[:5]]
+def scarce(classes: pd.DataFrame, least: int) -> list[Finding]:
+    """Classes with fewer usable images than `least`."""
+    found = []
     for row in classes.itertuples():
-        if row.images < limits.min_images_per_class:
-            lines.append(
-                f"{row[1]}: {row.images} usable images, validate.min_images_per_class asks for {limits.min_images_per_class};"
-                " its folder is missing, empty or too small"
-            )
-    return lines
+        kind = "scarce_cancer" if row[1] in MALIGNANT or row[1] == "malignant" else "scarce_class"
+        if row.images < least:
+            found.append(Finding(kind, (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}"))
+    return found
+
+
+def leave_out(frame: pd.DataFrame, found: list[Finding], limits: Policy) -> pd.DataFrame:
+    """The catalog without the classes that are too small, where the policy says `quarantine`."""
+    frame = frame.copy()
+    for finding in found:
+        if policy.rule(limits, finding.kind).then == "quarantine":
+            rows = frame["usable"] & (frame["diagnosis"] == finding.paths[0])
+            frame.loc[rows, "reason"] = f"{finding.kind}: {finding.says}"
+    return frame.assign(usable=frame["reason"] == "")
+
+
+def catalog_of(frame: pd.DataFrame, outcome: policy.Outcome) -> pd.DataFrame:
+    """The catalog's columns, given what is done about each file."""
+    reasons = [outcome.reasons.get(path, "") for path in frame["path"]]
+    groups = [outcome.groups.get(path, path) for path in frame["path"]]
+    return frame.assign(reason=reasons, usable=[not reason for reason in reasons], near_group=groups)[list(COLUMNS)]
+
+
+def judge(root: Path, scans: Scans, table: pd.DataFrame, limits: Validate) -> tuple[pd.DataFrame, list[Finding], pd.DataFrame]:
+    """The catalog, the findings, and the findings as a table, of the scanned files of a dataset under a person's decisions."""
+    metadata = read_metadata(root)
+    frame = describe(scans.table, metadata)
+    decided = decisions.match(table, frame)
+    frame["diagnosis"] = pd.array(
+        [decided.relabel.get(path, name) for path, name in zip(frame["path"], frame["diagnosis"], strict=True)], dtype="str"
+    )
+    if metadata is not None and "diagnosis" in metadata:
+        metadata = metadata.assign(diagnosis=metadata["diagnosis"].where(~metadata.index.isin(decided.relabel)))
+    found = [*find(frame, scans, metadata, decided.drop, limits), *decided.stale]
+    outcome = policy.apply(found, limits.policy, decided, dict(zip(frame["path"], frame["diagnosis"], strict=True)))
+    return catalog_of(frame, outcome), found, policy.as_table(found, limits.policy, outcome, frame)
 
 
 def validate(settings: Settings) -> None:
@@ -194,38 +164,46 @@ def validate(settings: Settings) -> None:
     files = list_files(DATA)
     if not files:
         raise LesionflowError(f"{DATA}/ holds no files: `lesionflow import SRC` brings a dataset")
-    metadata = read_metadata(DATA)
-    frame = describe(scan(DATA, files), metadata)
-    frame = quarantine(frame, metadata, settings.validation.min_side)[list(COLUMNS)]
-    missing = sorted(set(metadata.index) - set(files)) if metadata is not None else []
+    limits = settings.validation
+    scans = scan(DATA, files, SCANS)
+    frame, found, table = judge(DATA, scans, decisions.read(), limits)
     classes = count_classes(frame, settings.task)
-
+    small = scarce(classes, limits.min_images_per_class)
+    found += small
+    frame = leave_out(frame, small, limits.policy)
+    classes = count_classes(frame, settings.task)
+    left_out = frame.loc[~frame["usable"], ["path", "diagnosis", "lesion_id", "reason"]]
     with replacing(CATALOG) as draft:
         frame.to_parquet(draft, index=False)
-    left_out = frame.loc[~frame["usable"], ["path", "diagnosis", "lesion_id", "reason"]]
     with replacing(QUARANTINE) as draft:
         left_out.to_csv(draft, index=False)
-    exceeded = faults(frame, classes, missing, settings.validation)
+    with replacing(FINDINGS) as draft:
+        table.to_csv(draft, index=False)
+    exceeded = policy.exceeded(found, limits.policy)
+    found_per_class = policy.per_class(table, CLASSES)
     with replacing(DOCS) as draft:
-        unmet = expectations.check(frame, classes, settings.validation, draft)
-    kinds = Counter(reason.partition(":")[0] for reason in left_out["reason"])
+        unmet = expectations.check_catalog(frame, classes, found_per_class, limits, draft)
     write_json(
         REPORT,
         {
             "files": len(frame),
             "usable": int(frame["usable"].sum()),
             "lesions": int(frame.loc[frame["usable"], "lesion_id"].nunique()),
-            "quarantined": {kind: kinds[kind] for kind in FINDINGS},
-            "missing": len(missing),
+            "quarantined": dict(Counter(reason.partition(":")[0] for reason in left_out["reason"])),
+            "found": dict(policy.counts(found)),
+            "found_per_class": found_per_class,
             "images_per_class": dict(zip(classes["class"], classes["images"].tolist(), strict=True)),
             "expectations_met": not unmet,
         },
     )
-    print(f"{len(frame)} files, {int(frame['usable'].sum())} usable, {len(left_out)} quarantined ({QUARANTINE}), {len(missing)} missing")
+    print(
+        f"{len(frame)} files ({scans.decoded} scanned anew), {int(frame['usable'].sum())} usable, {len(left_out)} left out ({QUARANTINE})"
+    )
+    for kind, count in policy.counts(found).most_common():
+        print(f"  {count:>6} {kind:<16} {policy.rule(limits.policy, kind).then:<11} {findings.KINDS[kind]}")
     if exceeded or unmet:
-        raise LesionflowError(
-            "\n".join([*exceeded, *unmet, f"every file left out is in {QUARANTINE} with its reason; {DATA}/ was not changed"])
-        )
+        way_out = f"every finding is in {FINDINGS}, and `lesionflow data review` shows the pictures; {DATA}/ was not changed"
+        raise LesionflowError("\n".join([*exceeded, *unmet, way_out]))
 
 
 if __name__ == "__main__":

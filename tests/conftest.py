@@ -25,6 +25,17 @@ def noise(seed: int, size: int = 64) -> Image.Image:
     return Image.fromarray(coarse).resize((size, size), Image.Resampling.BICUBIC)
 
 
+def textured(seed: int, width: int = 200, height: int = 150) -> Image.Image:
+    """A picture with structure at every scale, as a photograph has, that no other seed's resembles."""
+    random, image = np.random.default_rng(seed), np.zeros((height, width, 3))
+    for cells in (4, 8, 16, 32, 64):
+        layer = Image.fromarray(random.integers(0, 256, (cells, cells, 3), dtype=np.uint8)).resize(
+            (width, height), Image.Resampling.BICUBIC
+        )
+        image += (np.asarray(layer) - 127.5) / cells**0.5
+    return Image.fromarray(np.clip(120 + image * 0.7, 0, 255).astype(np.uint8))
+
+
 @pytest.fixture
 def params() -> dict:
     """The repository's params.yaml as a mapping that a test may change."""

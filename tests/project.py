@@ -21,6 +21,7 @@ COPIED = (
     "app",
     "dvc.yaml",
     "params.yaml",
+    "decisions.csv",
     "prefect.yaml",
     "prefect.toml",
     ".dvcignore",

@@ -189,7 +189,7 @@ def test_a_failed_stage_in_the_flow_shows_the_stages_own_message(project, tmp_pa
     done = twin.run("python", "-m", "flows.training", check=False)
     assert done.returncode == 1
     assert "error: validate failed:" in done.stdout
-    assert "data/nevus/bad.jpg: unreadable: not a JPEG or PNG image" in done.stdout
+    assert "nevus/bad.jpg: not a JPEG or PNG image" in done.stdout
 
 
 def test_a_killed_stage_is_never_taken_for_a_whole_one(project, tmp_path):
@@ -232,8 +232,8 @@ def test_a_misspelled_param_stops_with_its_name(project, tmp_path):
     ("spoil", "said"),
     [
         (lambda data: [path.unlink() for path in (data / "melanoma").iterdir()], "melanoma: 0 usable images"),
-        (lambda data: (data / "nevus/empty.jpg").touch(), "data/nevus/empty.jpg: unreadable: empty file"),
-        (lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"), "names 1 files that are not there"),
+        (lambda data: (data / "nevus/empty.jpg").touch(), "nevus/empty.jpg: empty file"),
+        (lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"), "1 missing_file (named by metadata.csv and not there)"),
         (lambda data: __import__("shutil").rmtree(data), "data/ is not there"),
     ],
     ids=["empty class", "empty file", "metadata", "no data"],
@@ -297,6 +297,10 @@ def test_import_replaces_the_dataset_and_keeps_the_previous_one_reachable(projec
     refused = twin.run("python", "-m", "app.cli", "import", str(source), check=False)
     assert refused.returncode == 1
     assert "names a dataset that git does not know yet" in refused.stdout
+    apart = twin.run("python", "-m", "app.cli", "data", "diff", "HEAD").stdout
+    assert "from HEAD to data/: 0 added" in apart
+    assert "1 relabelled, 1 changed, 2 renamed" in apart  # all three were there as nevi; metadata.csv is the one that changed
+    assert "-> nevus/Train_a.jpg" in apart
     twin.run("git", "checkout", "data.dvc")
     twin.run("dvc", "checkout", "data.dvc")
     assert len(list(Path(twin.root / "data/nevus").iterdir())) > 3

@@ -1,4 +1,3 @@
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -9,10 +8,6 @@ from components.classes import CLASSES
 from components.errors import LesionflowError
 
 
-def hex_hash(bits: int) -> str:
-    return f"{bits:064x}"
-
-
 def rows(lesions_per_class: int, images_per_lesion: int) -> pd.DataFrame:
     made = [
         (f"{name}/{lesion}_{image}.jpg", name, f"{name}_{lesion}", f"{name}{lesion}{image}")
@@ -20,26 +15,13 @@ def rows(lesions_per_class: int, images_per_lesion: int) -> pd.DataFrame:
         for lesion in range(lesions_per_class)
         for image in range(images_per_lesion)
     ]
-    return pd.DataFrame(made, columns=["path", "diagnosis", "lesion_id", "pixels_sha256"])
-
-
-def test_near_pairs_are_those_within_the_distance():
-    hashes = [hex_hash(0), hex_hash(0b111), hex_hash(0b1111), hex_hash(2**256 - 1)]
-    assert split.near_pairs(hashes, 3).tolist() == [[0, 1], [1, 2]]
-    assert split.near_pairs(hashes, 0).tolist() == []
-
-
-@settings(deadline=None)
-@given(st.lists(st.integers(0, 2**256 - 1), min_size=2, max_size=600, unique=True), st.integers(0, 64))
-def test_near_pairs_agree_with_counting_bits_one_by_one(values, limit):
-    few = values[:40]
-    expected = [[i, j] for i in range(len(few)) for j in range(i + 1, len(few)) if (few[i] ^ few[j]).bit_count() <= limit]
-    assert sorted(split.near_pairs([hex_hash(value) for value in few], limit).tolist()) == expected
+    frame = pd.DataFrame(made, columns=["path", "diagnosis", "lesion_id", "pixels_sha256"])
+    return frame.assign(near_group=frame["path"])
 
 
 def test_lesions_and_near_duplicates_chain_into_one_group():
-    images = pd.DataFrame({"lesion_id": ["a", "a", "b", "c", "d"]})
-    groups = split.group(images, np.array([[1, 2]]))
+    images = pd.DataFrame({"lesion_id": ["a", "a", "b", "c", "d"], "near_group": ["1", "2", "2", "3", "4"]})
+    groups = split.group(images)
     assert groups[0] == groups[1] == groups[2]
     assert len({groups[0], groups[3], groups[4]}) == 3
 
@@ -48,7 +30,7 @@ def test_lesions_and_near_duplicates_chain_into_one_group():
 @given(st.integers(0, 1000), st.sampled_from([(0.2, 0.2), (0.1, 0.15), (0.4, 0.4)]))
 def test_no_group_stands_on_two_sides_and_every_class_is_on_each(seed, shares):
     images = rows(12, 3)
-    groups = split.group(images, np.empty((0, 2), dtype=np.int64))
+    groups = split.group(images)
     images = images.assign(group=groups, side=split.deal(list(images["diagnosis"]), groups, *shares, seed))
     split.check(images)
     assert abs((images["side"] == "test").mean() - shares[0]) < 0.06
@@ -57,7 +39,7 @@ def test_no_group_stands_on_two_sides_and_every_class_is_on_each(seed, shares):
 
 def test_the_same_seed_deals_the_same_split():
     images = rows(12, 2)
-    groups = split.group(images, np.empty((0, 2), dtype=np.int64))
+    groups = split.group(images)
     first, again, other = (split.deal(list(images["diagnosis"]), groups, 0.2, 0.2, seed) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
@@ -66,7 +48,7 @@ def test_the_same_seed_deals_the_same_split():
 def test_a_class_of_two_lesions_cannot_be_split():
     images = rows(12, 2)
     images = images[(images["diagnosis"] != "melanoma") | images["lesion_id"].isin(["melanoma_0", "melanoma_1"])]
-    groups = split.group(images.reset_index(drop=True), np.empty((0, 2), dtype=np.int64))
+    groups = split.group(images.reset_index(drop=True))
     with pytest.raises(LesionflowError, match="melanoma has 2"):
         split.deal(list(images["diagnosis"]), groups, 0.2, 0.2, 0)
 

@@ -1,104 +1,223 @@
+import io
 import shutil
+import zipfile
+from collections import defaultdict
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
-from components import validate
+from app import importing
+from components import decisions, validate
+from components.catalog import COLUMNS
 from components.classes import CLASSES
 from components.errors import LesionflowError
+from components.policy import counts, exceeded
+from components.scan import scan
 from components.settings import Validate
-from tests.conftest import noise
+from tests.conftest import ROOT, noise, textured
 from tests.unit.test_images import encoded, png_header
 
-LIMITS = Validate(min_images_per_class=2, min_side=32, max_unreadable=0, max_duplicates=0, max_conflicts=0, max_missing=0)
+KAGGLE = ROOT.parent / "shared/data/kaggle9_raw.zip"
 
 
-def cataloged(root, min_side=32):
-    """The catalog of a folder, as the stage makes it."""
-    metadata = validate.read_metadata(root)
-    rows = pd.DataFrame([validate.scan_file(root, name) for name in validate.list_files(root)]).reindex(columns=list(validate.COLUMNS))
-    frame = validate.describe(rows.astype({"width": "Int64", "height": "Int64"}), metadata)
-    return validate.quarantine(frame, metadata, min_side).set_index("path")
+@pytest.fixture
+def limits(settings) -> Validate:
+    """The repository's own, for datasets of a few images."""
+    return settings.validation.model_copy(update={"min_images_per_class": 2})
 
 
-def test_a_clean_dataset_is_wholly_usable(tmp_path, make_dataset):
-    frame = cataloged(make_dataset(tmp_path / "data"))
+@pytest.fixture
+def root(tmp_path, make_dataset):
+    return make_dataset(tmp_path / "data")
+
+
+def judged(root: Path, limits: Validate, table: pd.DataFrame | None = None):
+    """The catalog indexed by path, the findings and the findings' table, as the stage makes them."""
+    scans = scan(root, validate.list_files(root), root.parent / "scans")
+    table = decisions.read(Path("nowhere")) if table is None else table
+    frame, found, listed = validate.judge(root, scans, table, limits)
+    return frame.set_index("path"), found, listed
+
+
+def kinds_of(found, path):
+    return {finding.kind for finding in found if path in finding.paths}
+
+
+def decided(*rows):
+    return pd.DataFrame(rows, columns=decisions.COLUMNS)
+
+
+def test_a_clean_dataset_is_wholly_usable(root, limits):
+    frame, found, _ = judged(root, limits)
     assert frame["usable"].all()
     assert sorted(frame["diagnosis"].unique()) == sorted(CLASSES)
-    assert frame["phash"].str.fullmatch("[0-9a-f]{64}").all()
+    assert list(frame.reset_index().columns) == list(COLUMNS)
+    assert set(counts(found)) == {"missing_licence"}
 
 
-@pytest.mark.parametrize(
-    ("content", "reason"),
-    [
-        (b"", "unreadable: empty file"),
-        (b"text named jpg", "unreadable: not a JPEG or PNG"),
-        (encoded(noise(1))[:-200], "unreadable: truncated"),
-        (png_header(30_000, 30_000), "unreadable: 30000 x 30000 px|unreadable: more than"),
-        (encoded(noise(1, 16)), "unreadable: 16 x 16 px is smaller than 32 px"),
-    ],
-    ids=["empty", "text", "truncated", "huge", "tiny"],
-)
-def test_what_cannot_be_used_is_quarantined_with_its_reason(tmp_path, make_dataset, content, reason):
-    root = make_dataset(tmp_path / "data")
+def animated() -> bytes:
+    stream = io.BytesIO()
+    noise(91).save(stream, "PNG", save_all=True, append_images=[noise(2), noise(3)])
+    return stream.getvalue()
+
+
+def with_orientation(image: Image.Image, orientation: int) -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    return encoded(image, exif=exif)
+
+
+HOSTILE = {
+    "empty": (b"", "unreadable: empty file"),
+    "text": (b"text named jpg", "unreadable: not a JPEG or PNG image"),
+    "html": (b"<html><body>404</body></html>", "unreadable: not a JPEG or PNG image"),
+    "truncated jpeg": (encoded(noise(91))[:-200], "unreadable: truncated or corrupt"),
+    "jpeg header alone": (encoded(noise(91))[:30], "unreadable: "),
+    "truncated png": (encoded(noise(91), "PNG")[:-500], "unreadable: truncated or corrupt"),
+    "png without pixels": (png_header(64, 64), "unreadable: truncated or corrupt"),
+    "bomb of 900 million pixels": (png_header(30_000, 30_000), "unreadable: "),
+    "bomb of 10 billion pixels": (png_header(100_000, 100_000), "unreadable: "),
+    "gif": (encoded(noise(91), "GIF"), "unreadable: not a JPEG or PNG image"),
+    "webp": (encoded(noise(91), "WEBP"), "unreadable: not a JPEG or PNG image"),
+    "tiff": (encoded(noise(91), "TIFF"), "unreadable: not a JPEG or PNG image"),
+    "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unreadable: not a JPEG or PNG image"),
+    "zip": (b"PK\x05\x06" + bytes(18), "unreadable: not a JPEG or PNG image"),
+    "bytes of noise": (np.random.default_rng(0).bytes(5000), "unreadable: not a JPEG or PNG image"),
+    "tiny": (encoded(noise(91, 16)), "tiny: 16 x 16 px is smaller than 32 px"),
+    "one pixel": (encoded(noise(91, 1)), "tiny: 1 x 1 px"),
+    "a strip": (encoded(textured(1, 600, 40)), "odd_shape: 600 x 40 px is more than 4 times"),
+    "blank white": (encoded(Image.new("RGB", (80, 80), "white")), "blank: "),
+    "blank black": (encoded(Image.new("RGB", (80, 80))), "blank: "),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_what_cannot_be_used_is_left_out_with_one_reason_and_not_touched(root, limits, name):
+    content, reason = HOSTILE[name]
     (root / "nevus" / "bad.jpg").write_bytes(content)
-    frame = cataloged(root)
-    assert not frame.at["nevus/bad.jpg", "usable"]
-    assert pd.Series([frame.at["nevus/bad.jpg", "reason"]]).str.match(reason).all()
+    frame, found, _ = judged(root, limits)
+    said = frame.at["nevus/bad.jpg", "reason"]
+    assert said.startswith(reason)
+    assert "\n" not in said
+    assert frame["usable"].sum() == len(frame) - 1
+    assert any(f"nevus/bad.jpg: {said.partition(': ')[2]}" in line for line in exceeded(found, limits.policy))
     assert (root / "nevus" / "bad.jpg").read_bytes() == content
 
 
-def test_the_first_of_two_equal_images_is_kept(tmp_path, make_dataset):
-    root = make_dataset(tmp_path / "data")
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (encoded(textured(1).convert("L")), "odd_mode"),
+        (encoded(textured(1).convert("CMYK")), "odd_mode"),
+        (encoded(textured(1).convert("P"), "PNG"), "odd_mode"),
+        (encoded(textured(1).convert("RGBA"), "PNG"), "odd_mode"),
+        (encoded(textured(1).convert("L")), "not_dermoscopic"),
+        (with_orientation(textured(1), 6), "exif_rotated"),
+        (animated(), "missing_licence"),
+    ],
+    ids=["grey", "cmyk", "palette", "alpha", "black and white", "turned", "animated"],
+)
+def test_what_is_odd_is_said_and_used_all_the_same(root, limits, content, kind):
+    (root / "nevus" / "odd.jpg").write_bytes(content)
+    frame, found, _ = judged(root, limits)
+    assert kind in kinds_of(found, "nevus/odd.jpg")
+    assert frame.at["nevus/odd.jpg", "usable"]
+
+
+def test_a_screenshot_does_not_look_like_dermoscopy(root, limits):
+    image = Image.new("RGB", (200, 150), (250, 250, 250))
+    image.paste(noise(1, 60), (10, 10))
+    image.save(root / "nevus" / "screen.png")
+    _, found, _ = judged(root, limits)
+    assert "not_dermoscopic" in kinds_of(found, "nevus/screen.png")
+
+
+def test_the_first_of_two_equal_images_is_kept(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "nevus" / "nevus_0 (1).png")
-    frame = cataloged(root)
-    assert frame["usable"].sum() == len(frame) - 1
-    assert frame.loc[~frame["usable"], "reason"].iloc[0].startswith("duplicate: same pixels as nevus/")
+    Image.open(root / "nevus" / "nevus_1.png").save(root / "nevus" / "nevus_1 again.png", compress_level=0)
+    frame, _, _ = judged(root, limits)
+    assert frame.loc[~frame["usable"], "reason"].to_dict() == {
+        "nevus/nevus_0.png": "exact_duplicate: the same bytes as nevus/nevus_0 (1).png",
+        "nevus/nevus_1.png": "exact_duplicate: the same pixels as nevus/nevus_1 again.png",
+    }
 
 
-def test_equal_pixels_in_other_bytes_are_duplicates_too(tmp_path, make_dataset):
-    root = make_dataset(tmp_path / "data")
-    again = noise(4000).copy()  # the first nevus
-    again.save(root / "nevus" / "again.png", compress_level=0)
-    frame = cataloged(root)
-    assert frame.loc[~frame["usable"], "reason"].tolist() == ["duplicate: same pixels as nevus/again.png"]
+def test_near_duplicates_are_used_and_share_a_group(root, limits):
+    image = textured(5)
+    image.save(root / "nevus" / "a.jpg", quality=95)
+    image.transpose(Image.Transpose.ROTATE_90).save(root / "nevus" / "b.jpg", quality=60)
+    frame, found, _ = judged(root, limits)
+    assert kinds_of(found, "nevus/b.jpg") >= {"near_duplicate"}
+    assert frame.at["nevus/a.jpg", "near_group"] == frame.at["nevus/b.jpg", "near_group"] == "nevus/a.jpg"
+    assert frame["usable"].all()
+    assert frame.at["nevus/nevus_0.png", "near_group"] == "nevus/nevus_0.png"
 
 
-def test_an_image_under_two_classes_loses_every_copy(tmp_path, make_dataset):
-    root = make_dataset(tmp_path / "data")
+def test_an_image_under_two_classes_loses_every_copy_near_ones_too(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "melanoma" / "x.png")
-    frame = cataloged(root)
-    assert set(frame.index[~frame["usable"]]) == {"nevus/nevus_0.png", "melanoma/x.png"}
-    assert frame.at["melanoma/x.png", "reason"] == "conflicting: the same image stands under melanoma and nevus"
+    image = textured(5)
+    image.save(root / "nevus" / "a.jpg", quality=95)
+    image.resize((100, 75)).save(root / "dermatofibroma" / "b.jpg")
+    frame, _, _ = judged(root, limits)
+    assert set(frame.index[~frame["usable"]]) == {"nevus/nevus_0.png", "melanoma/x.png", "nevus/a.jpg", "dermatofibroma/b.jpg"}
+    assert frame.at["melanoma/x.png", "reason"] == "label_conflict: the same bytes under melanoma and nevus"
+    assert frame.at["nevus/a.jpg", "reason"].startswith("label_conflict: nearly the same picture")
 
 
-def test_an_archive_id_under_two_classes_is_a_conflict_whatever_its_pixels(tmp_path, make_dataset):
-    root = make_dataset(tmp_path / "data")
+def test_conflicts_that_could_hide_a_cancer_come_first_then_the_surest(root, limits):
+    shutil.copy(root / "nevus" / "nevus_0.png", root / "vascular_lesion" / "x.png")
     noise(77).save(root / "nevus" / "ISIC_0000001.png")
     noise(78).save(root / "melanoma" / "ISIC_0000001 (1).png")
-    frame = cataloged(root)
-    assert frame["reason"].str.startswith("conflicting").sum() == 2
+    shutil.copy(root / "nevus" / "nevus_1.png", root / "melanoma" / "y.png")
+    _, found, _ = judged(root, limits)
+    said = [finding.says for finding in found if finding.kind == "label_conflict"]
+    assert said == [
+        "the same bytes under melanoma and nevus",
+        "the same archive id under melanoma and nevus",
+        "the same bytes under nevus and vascular_lesion",
+    ]
 
 
-def test_metadata_that_contradicts_the_folder_is_a_conflict(tmp_path, make_dataset):
-    root = make_dataset(tmp_path / "data")
+def test_metadata_that_contradicts_the_folder_is_a_conflict(root, limits):
     (root / "metadata.csv").write_text("filename,diagnosis,lesion_id\nnevus/nevus_0.png,melanoma,L1\nnevus/nevus_1.png,Nevus,L1\n")
-    frame = cataloged(root)
-    assert frame.at["nevus/nevus_0.png", "reason"] == "conflicting: metadata.csv says 'melanoma'"
+    frame, _, _ = judged(root, limits)
+    assert frame.at["nevus/nevus_0.png", "reason"] == "label_conflict: metadata.csv says 'melanoma', its folder nevus"
     assert frame.at["nevus/nevus_1.png", "usable"]
     assert frame.at["nevus/nevus_1.png", "lesion_id"] == "L1"
     assert frame.at["nevus/nevus_2.png", "lesion_id"] == "nevus_2"
 
 
-def test_a_file_in_no_class_folder_is_unreadable(tmp_path, make_dataset):
-    root = make_dataset(tmp_path / "data")
+def test_a_lesion_under_two_classes_loses_every_image(root, limits):
+    (root / "metadata.csv").write_text("filename,lesion_id\nnevus/nevus_0.png,L1\nmelanoma/melanoma_0.png,L1\nnevus/nevus_1.png,L2\n")
+    frame, _, _ = judged(root, limits)
+    assert list(frame.index[~frame["usable"]]) == ["melanoma/melanoma_0.png", "nevus/nevus_0.png"]
+    assert set(frame.loc[~frame["usable"], "reason"]) == {"lesion_conflict: lesion L1 stands under melanoma and nevus"}
+
+
+def test_copies_of_one_archive_image_are_one_lesion(root, limits):
+    for number, name in enumerate(("ISIC_0000009.png", "ISIC_0000009 (1).png")):
+        noise(50 + number).save(root / "nevus" / name)
+    frame, _, _ = judged(root, limits)
+    assert frame.at["nevus/ISIC_0000009.png", "lesion_id"] == frame.at["nevus/ISIC_0000009 (1).png", "lesion_id"] == "ISIC_0000009"
+
+
+def test_one_photograph_on_both_given_sides_is_said(root, limits):
+    shutil.copy(root / "nevus" / "nevus_0.png", root / "nevus" / "again.png")
+    (root / "metadata.csv").write_text("filename,given_side\nnevus/nevus_0.png,train\nnevus/again.png,test\nnevus/nevus_1.png,test\n")
+    _, found, _ = judged(root, limits)
+    assert [finding.paths for finding in found if finding.kind == "across_sides"] == [("nevus/again.png", "nevus/nevus_0.png")]
+
+
+def test_a_file_in_no_class_folder_is_unplaced(root, limits):
     (root / "moles").mkdir()
     noise(5).save(root / "moles" / "a.png")
-    assert cataloged(root).at["moles/a.png", "reason"] == "unreadable: in no folder named after a class"
+    assert judged(root, limits)[0].at["moles/a.png", "reason"] == "unplaced: in no folder named after a class"
 
 
-def test_companions_of_the_dataset_are_no_images(tmp_path, make_dataset):
-    root = make_dataset(tmp_path / "data")
+def test_companions_of_the_dataset_are_no_images(root):
     (root / "attribution.txt").write_text("ISIC")
     (root / "licenses").mkdir()
     (root / "licenses" / "CC-0.txt").write_text("...")
@@ -119,29 +238,101 @@ def test_metadata_that_cannot_be_used_says_why(tmp_path, content, said):
         validate.read_metadata(tmp_path)
 
 
-def test_thresholds_name_the_knob_and_the_files(tmp_path, make_dataset):
-    root = make_dataset(tmp_path / "data")
+def test_decisions_keep_drop_and_relabel_and_settle_a_conflict(root, limits):
+    for name in ("x", "y", "z"):
+        shutil.copy(root / "nevus" / f"nevus_{'xyz'.index(name)}.png", root / "melanoma" / f"{name}.png")
+    digest = {row.path: row.sha256 for row in scan(root, validate.list_files(root), root.parent / "scans").table.itertuples()}
+    table = decided(
+        ("melanoma/x.png", digest["melanoma/x.png"], "keep", "", ""),
+        ("melanoma/y.png", digest["melanoma/y.png"], "drop", "", ""),
+        ("melanoma/z.png", digest["melanoma/z.png"], "relabel", "nevus", ""),
+    )
+    frame, _, _ = judged(root, limits, table)
+    reasons = frame.loc[~frame["usable"], "reason"].str.partition(":")[0].to_dict()
+    assert reasons == {"nevus/nevus_0.png": "label_conflict", "melanoma/y.png": "dropped", "nevus/nevus_2.png": "exact_duplicate"}
+    assert frame.at["melanoma/z.png", "diagnosis"] == "nevus"
+
+
+def test_a_decision_about_other_bytes_is_stale_and_changes_nothing(root, limits):
+    table = decided(("nevus/nevus_0.png", "0" * 64, "drop", "", ""), ("nevus/gone.png", "0" * 64, "drop", "", ""))
+    frame, found, _ = judged(root, limits, table)
+    assert frame["usable"].all()
+    assert [finding.says for finding in found if finding.kind == "stale_decision"] == [
+        "drop no longer applies: the file's bytes have changed",
+        "drop no longer applies: the file is not there",
+    ]
+
+
+def test_keeping_one_picture_under_two_classes_is_refused(root, limits):
+    shutil.copy(root / "nevus" / "nevus_0.png", root / "melanoma" / "x.png")
+    digest = scan(root, ["melanoma/x.png"], root.parent / "scans").table["sha256"].iloc[0]
+    table = decided(*((path, digest, "keep", "", "") for path in ("melanoma/x.png", "nevus/nevus_0.png")))
+    with pytest.raises(LesionflowError, match="keeps one picture under two classes"):
+        judged(root, limits, table)
+
+
+def test_thresholds_name_the_knob_and_the_files(root, limits):
     (root / "nevus" / "bad.jpg").write_bytes(b"")
+    (root / "metadata.csv").write_text("filename\nnevus/gone.jpg\n")
     for path in (root / "melanoma").iterdir():
         path.unlink()
-    frame = cataloged(root).reset_index()
-    classes = validate.count_classes(frame, "multiclass")
-    lines = "\n".join(validate.faults(frame, classes, ["nevus/gone.jpg"], LIMITS))
-    assert "1 files are unreadable; validate.max_unreadable allows 0" in lines
-    assert "data/nevus/bad.jpg: unreadable: empty file" in lines
-    assert "names 1 files that are not there; validate.max_missing allows 0" in lines
-    assert "data/nevus/gone.jpg" in lines
+    frame, found, _ = judged(root, limits)
+    found += validate.scarce(validate.count_classes(frame.reset_index(), "multiclass"), 2)
+    lines = "\n".join(exceeded(found, limits.policy))
+    assert "1 unreadable (truncated, corrupt, too large, or no image); validate.policy.unreadable.at_most allows 0" in lines
+    assert "nevus/bad.jpg: empty file" in lines
+    assert "validate.policy.missing_file.at_most allows 0" in lines
+    assert "nevus/gone.jpg" in lines
     assert "melanoma: 0 usable images, validate.min_images_per_class asks for 2" in lines
 
 
-def test_no_limit_lets_anything_pass(tmp_path, make_dataset):
-    root = make_dataset(tmp_path / "data")
-    (root / "nevus" / "bad.jpg").write_bytes(b"")
-    frame = cataloged(root).reset_index()
-    tolerant = LIMITS.model_copy(update={"max_unreadable": None})
-    assert validate.faults(frame, validate.count_classes(frame, "multiclass"), [], tolerant) == []
+def test_a_small_benign_class_is_left_out_whole_and_a_small_malignant_one_stops_the_stage(root, limits):
+    for name in ("melanoma", "nevus"):
+        for path in sorted((root / name).iterdir())[1:]:
+            path.unlink()
+    frame, _, _ = judged(root, limits)
+    small = validate.scarce(validate.count_classes(frame.reset_index(), "multiclass"), 2)
+    left = validate.leave_out(frame.reset_index(), small, limits.policy).set_index("path")
+    assert left.loc["nevus/nevus_0.png", "reason"] == "scarce_class: 1 usable images, validate.min_images_per_class asks for 2"
+    assert left.loc["melanoma/melanoma_0.png", "usable"]
+    assert exceeded(small, limits.policy)[0].startswith("1 scarce_cancer")
+    assert not any("scarce_class" in line for line in exceeded(small, limits.policy))
 
 
-def test_binary_counts_malignant_and_benign(tmp_path, make_dataset):
-    frame = cataloged(make_dataset(tmp_path / "data")).reset_index()
-    assert validate.count_classes(frame, "binary")["images"].tolist() == [20, 16]
+def test_binary_counts_malignant_and_benign(root, limits):
+    frame, _, _ = judged(root, limits)
+    assert validate.count_classes(frame.reset_index(), "binary")["images"].tolist() == [20, 16]
+
+
+@pytest.mark.skipif(not KAGGLE.exists(), reason="the public nine-class download is not beside this checkout (../shared/data)")
+def test_every_id_under_two_diagnoses_of_the_public_download_is_found_and_left_out(tmp_path, settings):
+    limits = settings.validation
+    source = importing.open_source(KAGGLE, settings.importing)
+    members = source.members()
+    targets, _ = importing.plan(members)
+    importing.fetch(source, targets, {member.name: member.size for member in members}, tmp_path / "data")
+    importing._rewrite_metadata(tmp_path / "data/metadata.csv", targets)
+
+    classes_of_id, files_of_id, bytes_of = defaultdict(set), defaultdict(set), defaultdict(set)
+    with zipfile.ZipFile(KAGGLE) as archive:
+        for name in archive.namelist():
+            if name.endswith(".jpg"):
+                identity = name.rpartition("/")[2][: len("ISIC_0000000")]
+                classes_of_id[identity].add(name.split("/")[2])
+                files_of_id[identity].add(targets[name])
+                bytes_of[archive.read(name)].add(targets[name])
+    torn = {identity for identity, names in classes_of_id.items() if len(names) > 1}
+    equal = [files for files in bytes_of.values() if len(files) > 1]
+    assert len(torn) == 155
+
+    frame, found, _ = judged(tmp_path / "data", limits)
+    conflicts = [set(finding.paths) for finding in found if finding.kind == "label_conflict"]
+    for identity in torn:
+        assert any(files_of_id[identity] <= paths for paths in conflicts), identity
+        assert not frame.loc[sorted(files_of_id[identity]), "usable"].any()
+    together = [set(finding.paths) for finding in found if finding.kind in ("exact_duplicate", "label_conflict")]
+    assert all(any(files <= paths for paths in together) for files in equal)
+    used = frame[frame["usable"]]
+    assert used["pixels_sha256"].is_unique
+    assert used.groupby("lesion_id")["diagnosis"].nunique().max() == 1
+    assert exceeded(found, limits.policy) == []

@@ -1,0 +1,280 @@
+"""Near-duplicates: the same photograph resized, recompressed, mirrored, turned, slightly cropped or brightened.
+
+Every image is a small grey thumbnail, its sides squeezed to a square. The search has two steps:
+
+1. Candidates. The magnitudes of a thumbnail's low-frequency cosine coefficients, sorted within each pair (u, v), (v, u), do not
+   change when the picture is mirrored or turned by 90 degrees. Each image, as it is and with a margin cut off in six ways, asks
+   a k-d tree (Bentley 1975; scipy's cKDTree) for the few nearest other images.
+2. Verification. Of each candidate pair, one thumbnail is brought into the best of its eight orientations and aligned with the
+   other in scale and position (inverse compositional Gauss-Newton: Baker and Matthews 2004), on half the side first. What then
+   counts is the correlation of fine structure at equal local contrast: broad shading, in which one lesion resembles another,
+   does not count, and a lesion's dark rim counts no more than the skin around it.
+
+The coefficients follow the perceptual hash of Zauner (2010), unquantised.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct
+from scipy.ndimage import gaussian_filter1d
+from scipy.spatial import cKDTree
+
+SIDE = 48
+"""Side of a thumbnail in pixels."""
+MAX_ORDER = 5
+"""Coefficients whose frequencies add up to no more than this describe an image."""
+MARGIN, WIDE_MARGIN = 0.05, 0.10
+"""Shares of the side that a crop takes away: from the middle or a corner, and from the middle alone."""
+NEIGHBOURS = 4
+RADIUS = 0.2
+"""Largest distance of descriptors at which a neighbour is a candidate."""
+COARSE = 16
+MIN_COARSE = 0.93
+"""Least correlation of tiny thumbnails, in the best orientation and window."""
+HALF = SIDE // 2
+HALF_STEPS, STEPS = 2, 4
+MIN_HALF = 0.45
+"""Least correlation of fine structure on half the side, after the first alignment."""
+SHADING = 1 / 16
+"""Standard deviation, as a share of the side, of the blur that is taken away before thumbnails are aligned."""
+FINE_BLUR, CONTRAST_BLUR, BORDER = 1 / 32, 1 / 8, 1 / 24
+"""Shares of the side: what is taken away to leave fine structure, over what its contrast is evened, what of the rim is left out."""
+CONTRAST_FLOOR = 2.0
+"""Grey levels."""
+BLOCK = 512
+
+Floats = NDArray[np.floating]
+Thumbnails = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of images: `indices` of shape (n, 2), first below second, sorted; `scores` of shape (n,), 1 for the same picture."""
+
+    indices: NDArray[np.int64]
+    scores: Floats
+
+
+def near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
+    """Pairs that show the same photograph.
+
+    Args:
+        thumbnails: uint8, shape (n, SIDE, SIDE).
+        min_score: least correlation of fine structure after alignment.
+    """
+    found = score(thumbnails, candidates(thumbnails))
+    kept = found.scores >= min_score
+    return Pairs(found.indices[kept], found.scores[kept])
+
+
+def windows() -> list[tuple[float, float, float, float]]:
+    """What of a picture is compared: (top, left, height, width) as shares; all of it first."""
+    places = [(MARGIN, 0.5, 0.5), *((MARGIN, y, x) for y in (0, 1) for x in (0, 1)), (WIDE_MARGIN, 0.5, 0.5)]
+    return [(0, 0, 1, 1), *((margin * y, margin * x, 1 - margin, 1 - margin) for margin, y, x in places)]
+
+
+def _sampler(start: float, extent: float, size: int, side: int = SIDE) -> Floats:
+    """Matrix of shape (size, side) that samples `size` points of the span [start, start + extent] by linear interpolation."""
+    at = ((np.arange(size) + 0.5) / size * extent + start) * side - 0.5
+    low = np.clip(np.floor(at).astype(int), 0, side - 2)
+    matrix = np.zeros((size, side), dtype=np.float32)
+    matrix[np.arange(size), low] = 1 - (at - low)
+    matrix[np.arange(size), low + 1] = at - low
+    return matrix
+
+
+def descriptors(thumbnails: Thumbnails, window: tuple[float, float, float, float] = (0, 0, 1, 1)) -> Floats:
+    """What of an image stays the same when it is mirrored or turned by 90 degrees, or made brighter.
+
+    Returns:
+        Shape (n, 20): sorted magnitudes of cosine coefficients, relative to the picture's contrast.
+    """
+    top, left, height, width = window
+    order = MAX_ORDER + 1
+    cosines = dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:order]
+    seen = _sampler(top, height, SIDE) @ thumbnails.astype(np.float32) @ _sampler(left, width, SIDE).T
+    spread = seen.reshape(len(seen), -1).std(axis=1) * SIDE
+    size = np.abs(cosines @ seen @ cosines.T) / np.maximum(spread, 1)[:, None, None]
+    every = np.stack(np.triu_indices(order))
+    u, v = every[:, (every.sum(axis=0) > 0) & (every.sum(axis=0) <= MAX_ORDER)]
+    mirrored = u != v
+    larger, smaller = np.maximum(size[:, u, v], size[:, v, u]), np.minimum(size[:, u, v], size[:, v, u])
+    return np.concatenate([larger, smaller[:, mirrored]], axis=1)
+
+
+def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
+    """Pairs that may be near-duplicates.
+
+    Returns:
+        Indices of shape (n, 2), each pair once; some window of the first image resembles the whole of the second.
+    """
+    if len(thumbnails) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    tree = cKDTree(descriptors(thumbnails))
+    found: list[NDArray[np.int64]] = []
+    distances: list[Floats] = []
+    for window in windows():
+        distance, neighbour = tree.query(
+            descriptors(thumbnails, window), k=min(NEIGHBOURS, len(thumbnails)), distance_upper_bound=RADIUS, workers=-1
+        )
+        image = np.repeat(np.arange(len(thumbnails)), neighbour.shape[1])
+        near, distance = neighbour.ravel(), distance.ravel()
+        kept = (near < len(thumbnails)) & (near != image)
+        found.append(np.stack([image[kept], near[kept]], axis=1))
+        distances.append(distance[kept])
+    pairs = np.concatenate(found)
+    key = pairs.min(axis=1) * len(thumbnails) + pairs.max(axis=1)
+    order = np.lexsort((np.concatenate(distances), key))
+    return pairs[order[np.unique(key[order], return_index=True)[1]]]
+
+
+def score(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
+    """Verify candidates.
+
+    Args:
+        thumbnails: uint8, shape (n, SIDE, SIDE).
+        pairs: indices, shape (m, 2), as `candidates` gives them.
+
+    Returns:
+        All pairs, in sorted order; a pair that is not even coarsely alike scores 0.
+    """
+    if not len(pairs):
+        return Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32))
+    values = thumbnails.astype(np.float32)
+    half = values.reshape(-1, HALF, 2, HALF, 2).mean(axis=(2, 4))
+    cut, turned = _coarse(values)
+
+    def verify(start: int) -> Floats:
+        first, second = pairs[start : start + BLOCK].T
+        scores = np.zeros(len(first), dtype=np.float32)
+        alike = (turned[second] @ cut[first].swapaxes(1, 2)).reshape(len(first), -1)
+        orientation, window = np.divmod(alike.argmax(axis=1), cut.shape[1])
+        left = np.flatnonzero(alike.max(axis=1) >= MIN_COARSE)
+        warp = np.tile(IDENTITY, (len(first), 1))
+        for size, steps, least in ((half, HALF_STEPS, MIN_HALF), (values, STEPS, -1.0)):
+            fixed, moving = _cut(size[first[left]], window[left]), _orient(size[second[left]], orientation[left])
+            warp[left] = _align(fixed, moving, warp[left], steps)
+            correlation = _fine_correlation(fixed, _warped(moving, warp[left]))
+            left, correlation = left[correlation >= least], correlation[correlation >= least]
+        scores[left] = correlation
+        return scores
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        scores = np.concatenate(list(pool.map(verify, range(0, len(pairs), BLOCK))))
+    indices = np.sort(pairs, axis=1)
+    order = np.lexsort((indices[:, 1], indices[:, 0]))
+    return Pairs(indices[order], scores[order])
+
+
+IDENTITY = np.array([1, 0, 1, 0], dtype=np.float32)
+"""Scale and shift of rows, then of columns, where a side runs from -1 to 1."""
+
+
+def _coarse(values: Floats) -> tuple[Floats, Floats]:
+    """Unit vectors of tiny thumbnails: each window, shape (n, windows, COARSE**2); each orientation, shape (n, 8, COARSE**2)."""
+    soft = _blurred(values, 1 / SIDE)
+    cut = [_sampler(top, height, COARSE) @ soft @ _sampler(left, width, COARSE).T for top, left, height, width in windows()]
+    turned = [_orient(cut[0], np.full(len(values), number)) for number in range(8)]
+    return _unit(np.stack(cut, axis=1)), _unit(np.stack(turned, axis=1))
+
+
+def _unit(images: Floats) -> Floats:
+    flat = images.reshape(*images.shape[:-2], images.shape[-2] * images.shape[-1])
+    flat = flat - flat.mean(axis=-1, keepdims=True)
+    return flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 1e-6)
+
+
+def _orient(images: Floats, number: NDArray[np.int64]) -> Floats:
+    """Each image in one of eight orientations: bit 0 transposes, bit 1 mirrors rows, bit 2 mirrors columns."""
+    out = images.copy()
+    turned, upturned, mirrored = (number >> bit & 1 == 1 for bit in range(3))
+    out[turned] = out[turned].swapaxes(1, 2)
+    out[upturned] = out[upturned, ::-1]
+    out[mirrored] = out[mirrored, :, ::-1]
+    return out
+
+
+def _cut(images: Floats, window: NDArray[np.int64]) -> Floats:
+    side, out = images.shape[1], np.empty_like(images)
+    for number, (top, left, height, width) in enumerate(windows()):
+        chosen = window == number
+        out[chosen] = _sampler(top, height, side, side) @ images[chosen] @ _sampler(left, width, side, side).T
+    return out
+
+
+def _align(fixed: Floats, moving: Floats, warp: Floats, steps: int) -> Floats:
+    """The warp, shape (n, 4), that brings `moving` best onto `fixed`, both without their shading."""
+    side = fixed.shape[1]
+    fixed, moving = _without_shading(fixed, SHADING), _without_shading(moving, SHADING)
+    place = np.linspace(-1, 1, side, dtype=np.float32)
+    by_row, by_column = np.gradient(fixed, 2 / (side - 1), axis=(1, 2))
+    slopes = np.stack([by_row * place[:, None], by_row, by_column * place, by_column], axis=1).reshape(len(fixed), 4, side * side)
+    solver = np.linalg.inv(slopes @ slopes.swapaxes(1, 2) + 1e-3 * np.eye(4, dtype=np.float32))
+    best, found = np.full(len(fixed), -1, dtype=np.float32), warp
+    for step in range(steps + 1):
+        now = _warped(moving, warp)
+        correlation = _correlation(fixed, now)
+        better = correlation > best
+        best, found = np.where(better, correlation, best), np.where(better[:, None], warp, found)
+        if step < steps:
+            gain = _dot(fixed, now) / np.maximum(_dot(now, now), 1e-6)
+            missing = (gain[:, None, None] * now - fixed).reshape(len(fixed), side * side, 1)
+            change = np.clip((solver @ (slopes @ missing))[:, :, 0], -0.1, 0.1)
+            scale = warp[:, ::2] / (1 + change[:, ::2])
+            warp = np.stack([scale, warp[:, 1::2] - scale * change[:, 1::2]], axis=2).reshape(-1, 4)
+    return found
+
+
+def _warped(images: Floats, warp: Floats) -> Floats:
+    """Bilinear samples of each image at scale * place + shift; beyond the border, the border repeats."""
+    place = np.linspace(-1, 1, images.shape[1], dtype=np.float32)
+    for at in (2, 0):
+        images = _sampled_rows(images.swapaxes(1, 2) if at else images, warp[:, at, None] * place + warp[:, at + 1, None])
+        images = images.swapaxes(1, 2) if at else images
+    return images
+
+
+def _sampled_rows(images: Floats, places: Floats) -> Floats:
+    last = images.shape[1] - 1
+    at = np.clip((places + 1) / 2 * last, 0, last)
+    low = np.minimum(at.astype(np.int64), last - 1)
+    share = (at - low)[:, :, None].astype(np.float32)
+    which = np.arange(len(images))[:, None]
+    lower = images[which, low]
+    return lower + share * (images[which, low + 1] - lower)
+
+
+def _fine_correlation(one: Floats, other: Floats) -> Floats:
+    rim = round(one.shape[1] * BORDER)
+    inner = slice(rim, -rim)
+    return _correlation(*(_evened(images)[:, inner, inner] for images in (one, other)))
+
+
+def _without_shading(images: Floats, blur: float) -> Floats:
+    return images - _blurred(images, blur)
+
+
+def _blurred(images: Floats, blur: float) -> Floats:
+    """Images under a Gaussian blur whose standard deviation is a share of the side; a matrix product is quicker than a filter here."""
+    side = images.shape[1]
+    weights = gaussian_filter1d(np.eye(side), side * blur, axis=0).astype(np.float32)
+    return weights @ images @ weights.T
+
+
+def _evened(images: Floats) -> Floats:
+    """Fine structure at equal local contrast."""
+    fine = _without_shading(images, FINE_BLUR)
+    return fine / (np.sqrt(_blurred(fine * fine, CONTRAST_BLUR)) + CONTRAST_FLOOR)
+
+
+def _dot(one: Floats, other: Floats) -> Floats:
+    return np.einsum("nij,nij->n", one, other)
+
+
+def _correlation(one: Floats, other: Floats) -> Floats:
+    one, other = (values - values.mean(axis=(1, 2), keepdims=True) for values in (one, other))
+    return _dot(one, other) / np.maximum(np.sqrt(_dot(one, one) * _dot(other, other)), 1e-6)
