@@ -207,7 +207,10 @@ def test_a_misspelled_param_stops_with_its_name(project, tmp_path):
     [
         (lambda data: [path.unlink() for path in (data / "melanoma").iterdir()], "melanoma: 0 usable images"),
         (lambda data: (data / "nevus/empty.jpg").touch(), "nevus/empty.jpg: empty file"),
-        (lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"), "1 missing_file (named by metadata.csv and not there)"),
+        (
+            lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"),
+            "1 missing_file (named by metadata.csv and not there)",
+        ),
         (lambda data: __import__("shutil").rmtree(data), "data/ is not there"),
     ],
     ids=["empty class", "empty file", "metadata", "no data"],
