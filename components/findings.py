@@ -1,6 +1,9 @@
 """What is wrong with a dataset, found and ranked; what is done about it is policy.py's.
 
 Every function is pure: frames in, findings out. A finding names the files that show it, most telling first.
+
+Cleanlab's cleanvision (0.3.7) was tried and is not used: to it, near-duplicates are images of equal perceptual hash, so mirrored,
+turned and cropped copies escape it; it knows no labels, lesions or archive ids; and it decodes every file twice.
 """
 
 import re
