@@ -259,7 +259,7 @@ def test_a_full_disk_is_said_and_leaves_no_shards(project, tmp_path):
 
 def test_import_replaces_the_dataset_and_keeps_the_previous_one_reachable(project, tmp_path):
     twin = project.copy(tmp_path / "twin")
-    twin.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "data")
+    twin.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--allow-empty", "-qam", "data")
     before = (twin.root / "data.dvc").read_text()
     source = tmp_path / "source"
     for name in ("Train/Nevus", "Test/nevus", "Train/Seborrheic Keratosis"):
