@@ -53,6 +53,7 @@ def download(collections: str, search: str, limit: int, folder: Path) -> None:
     command = shutil.which("isic")
     if command is None:
         raise LesionflowError("the command `isic` is not there: `pip install isic-cli` (or this project with its extra `isic`) brings it")
+    folder.mkdir(parents=True, exist_ok=True)
     options = [*(("--collections", collections) if collections else ()), *(("--search", search) if search else ())]
     done = subprocess.run([command, "image", "download", *options, "--limit", str(limit), str(folder)], check=False)
     if done.returncode != 0:
@@ -96,7 +97,6 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
         raise LesionflowError("the whole archive times out: name a --collection, a --search or a --limit")
     key = hashlib.sha256(repr((collections, search, limit)).encode()).hexdigest()[:16]
     folder = DOWNLOADS / key
-    folder.mkdir(parents=True, exist_ok=True)
     download(collections, search, limit, folder)
     try:
         metadata = pd.read_csv(folder / METADATA, dtype=str)

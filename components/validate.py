@@ -57,7 +57,8 @@ def read_metadata(root: Path) -> pd.DataFrame | None:
 
 
 def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame:
-    """Add what folders and metadata.csv say: class, image id, lesion, collection, licence, side of a given split."""
+    """Add what folders and metadata.csv say: class, image id, lesion (and whether metadata.csv names it), collection, licence, given
+    side."""
     frame = files.copy()
     frame["diagnosis"] = pd.array([_class_of_path(path) for path in frame["path"]], dtype="str")
     names = pd.Series([Path(path).stem for path in frame["path"]], index=frame.index, dtype="str")
@@ -65,6 +66,7 @@ def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame
         known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype="str")
         frame[column] = frame["path"].map(known).astype("str")
     frame["isic_id"] = frame["isic_id"].fillna(names)
+    frame["lesion_named"] = frame["lesion_id"].notna()
     archive_ids = frame["isic_id"].str.extract(ARCHIVE_ID, expand=False)
     frame["lesion_id"] = frame["lesion_id"].fillna(archive_ids).fillna(frame["isic_id"])
     return frame
@@ -84,7 +86,7 @@ def find(frame: pd.DataFrame, scans: Scans, metadata: pd.DataFrame | None, dropp
     pairs = _pairs_of_unlike(images["pixels_sha256"], scans.thumbnails[positions], limits)
     found = list(findings.of_files(looked, limits))
     found += findings.conflicts(images, pairs, metadata)
-    found += findings.lesions(images)
+    found += findings.lesions(images[images["lesion_named"]])
     found += findings.exact(images)
     found += findings.near(images, pairs)
     found += findings.across_sides(images, pairs)

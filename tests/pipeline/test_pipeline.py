@@ -233,7 +233,10 @@ def test_a_misspelled_param_stops_with_its_name(project, tmp_path):
     [
         (lambda data: [path.unlink() for path in (data / "melanoma").iterdir()], "melanoma: 0 usable images"),
         (lambda data: (data / "nevus/empty.jpg").touch(), "nevus/empty.jpg: empty file"),
-        (lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"), "1 missing_file (named by metadata.csv and not there)"),
+        (
+            lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"),
+            "1 missing_file (named by metadata.csv and not there)",
+        ),
         (lambda data: __import__("shutil").rmtree(data), "data/ is not there"),
     ],
     ids=["empty class", "empty file", "metadata", "no data"],
@@ -282,7 +285,7 @@ def test_a_full_disk_is_said_and_leaves_no_shards(project, tmp_path):
 
 def test_import_replaces_the_dataset_and_keeps_the_previous_one_reachable(project, tmp_path):
     twin = project.copy(tmp_path / "twin")
-    twin.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qam", "data")
+    twin.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "--allow-empty", "-qam", "data")
     before = (twin.root / "data.dvc").read_text()
     source = tmp_path / "source"
     for name in ("Train/Nevus", "Test/nevus", "Train/Seborrheic Keratosis"):
