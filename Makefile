@@ -37,7 +37,7 @@ run: setup  ## bring the data, run the whole pipeline, say what came of it
 
 test: setup  ## run every test, the quick ones first
 	@test -d data -a -d weights || dvc pull data.dvc weights.dvc
-	pytest -n 2 --dist loadgroup --no-loadscope-reorder tests/unit tests/mlflow tests/pipeline tests/flows tests/browser
+	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/mlflow tests/pipeline tests/flows tests/browser
 
 lint: setup  ## ruff and mypy
 	ruff check .

@@ -181,7 +181,7 @@ def lab_of(project: Project, root: Path, **environment: str) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def lab(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The lab that flow and browser tests share: it is started by the first test that needs it."""
+    """The lab that flow tests share: it is started by the first test that needs it."""
     with webhook() as (url, told), lab_of(project, tmp_path_factory.mktemp("lab") / "project", LESIONFLOW_WEBHOOK=url) as lab:
         lab.told = told
         yield lab

@@ -13,10 +13,10 @@ import httpx
 import pytest
 
 from components import registry, tracking
-from tests.lab import Lab, free_port, wait
-from tests.project import ROOT
+from tests.lab import free_port, wait
+from tests.project import ROOT, Project
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.timeout(900)
 
 FLAGS = (
     "--no-sandbox",
@@ -30,14 +30,13 @@ PATIENCE = 60_000  # milliseconds: the page is large and the machine may be smal
 
 
 @pytest.fixture(scope="module")
-def store(lab: Lab) -> str:
+def store(project: Project) -> str:
     """The tracking URI of a project in whose registry there are at least two versions."""
-    uri = f"sqlite:///{lab.project.root / 'mlruns' / 'mlflow.db'}"
+    uri = f"sqlite:///{project.root / 'mlruns' / 'mlflow.db'}"
     model = "skin-lesion-mobilenetv2"
     if len(_client(uri).search_model_versions(f"name = '{model}'")) < 2:
-        lab.project.set_params({"train": {"dropout": 0.2}})
-        lab.project.repro("--force", "--single-item", "register")
-        lab.project.repro()
+        project.set_params({"train": {"dropout": 0.2}})
+        project.repro()
     return uri
 
 
@@ -93,12 +92,12 @@ def picture(page, name: str) -> None:
     page.screenshot(path=Path(page.pictures) / f"{name}.png")
 
 
-def champion(lab: Lab) -> tuple[dict, str]:
+def champion(project: Project) -> tuple[dict, str]:
     """What `lesionflow champion show` answers, and what it warns of."""
     done = subprocess.run(
         ["python", "-m", "app.cli", "champion", "show", "--format", "json"],
-        cwd=lab.project.root,
-        env=lab.project.environment(),
+        cwd=project.root,
+        env=project.environment(),
         capture_output=True,
         text=True,
         check=True,
@@ -106,10 +105,10 @@ def champion(lab: Lab) -> tuple[dict, str]:
     return json.loads(done.stdout), done.stderr
 
 
-def test_moving_champion_in_the_page_decides_what_serves_and_is_noticed(lab, store, address, page):
+def test_moving_champion_in_the_page_decides_what_serves_and_is_noticed(project, store, address, page):
     client = _client(store)
     model = "skin-lesion-mobilenetv2"
-    before, _ = champion(lab)
+    before, _ = champion(project)
     reigning = before["champion"]["version"] if before["champion"] else None
     versions = sorted(str(found.version) for found in client.search_model_versions(f"name = '{model}'"))
     chosen = next(version for version in versions if version != reigning)
@@ -132,17 +131,17 @@ def test_moving_champion_in_the_page_decides_what_serves_and_is_noticed(lab, sto
     page.get_by_role("dialog").wait_for(state="hidden")
     picture(page, "version")
 
-    now, warned = champion(lab)
+    now, warned = champion(project)
     assert now["champion"]["version"] == chosen
     assert now["noticed"]["before"] == reigning
     assert now["noticed"]["after"] == chosen
     assert "moved outside the gate" in warned
-    again, silent = champion(lab)
+    again, silent = champion(project)
     assert again["noticed"] is None
     assert silent == ""
 
-    image = next((lab.project.root / "data/melanoma").iterdir())
-    said = lab.project.run("python", "-m", "app.cli", "predict", "--format", "json", str(image)).stdout
+    image = next((project.root / "data/melanoma").iterdir())
+    said = project.run("python", "-m", "app.cli", "predict", "--format", "json", str(image)).stdout
     assert json.loads(said[said.index("[\n") :])[0]["version"] == chosen
 
 

@@ -16,7 +16,7 @@ from components.classes import CLASSES
 from flows.runner import STAGES
 from tests.lab import Lab, wait
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.timeout(900)
 
 PLANNED = ("Scheduled", "Late", "Pending", "Running", "AwaitingConcurrencySlot")
 

@@ -15,7 +15,7 @@ from flows.runner import STAGES
 from tests.lab import free_port, lab_of, wait
 from tests.project import Project
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("lab")]
+pytestmark = pytest.mark.timeout(900)
 
 
 def programs() -> Path | None:

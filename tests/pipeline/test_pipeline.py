@@ -16,7 +16,7 @@ from components.classes import CLASSES
 from flows.runner import STAGES
 from tests.project import Project, ran
 
-pytestmark = [pytest.mark.timeout(900), pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.timeout(900)
 
 
 def lock(project: Project) -> dict:
