@@ -71,4 +71,4 @@ starter: setup  ## pretrain the bundled backbone anew on synthetic images
 	python -m components.pretrain weights/starter.weights.h5
 
 clean:  ## remove what stages made; data, weights, mlruns and DVC's cache stay
-	rm -rf build reports/validation reports/evaluation reports/augment reports/curves
+	rm -rf build reports/validation reports/split reports/review reports/evaluation reports/augment reports/curves

@@ -1,5 +1,6 @@
 """The gate: what a challenger must pass to become champion, rule by rule."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -27,7 +28,9 @@ class Comparison:
     """The champion was measured on another test split first, and may have trained on images of this one."""
 
 
-def judge(test: dict[str, Any], export: dict[str, Any], comparison: Comparison | None, knobs: Register) -> list[Rule]:
+def judge(
+    test: dict[str, Any], export: dict[str, Any], comparison: Comparison | None, knobs: Register, unmeasured: Sequence[str]
+) -> list[Rule]:
     """Apply every rule; all must pass.
 
     Args:
@@ -35,14 +38,21 @@ def judge(test: dict[str, Any], export: dict[str, Any], comparison: Comparison |
         export: reports/export.json.
         comparison: against the champion, or None where there is none.
         knobs: the thresholds of params.yaml.
+        unmeasured: classes without a test image: the model may never say them, and no figure would show it.
     """
     rules = [
+        _measured(unmeasured),
         _floor("balanced accuracy", test["balanced_accuracy"], knobs.min_balanced_accuracy),
         _floor("melanoma sensitivity", test["melanoma_sensitivity"], knobs.min_melanoma_sensitivity),
         _ceiling("calibration error", test["calibration_error"], knobs.max_calibration_error),
         _agreement(export["float16"]["same_top1"], knobs.min_export_agreement),
     ]
     return rules if comparison is None else [*rules, *_against(comparison, knobs)]
+
+
+def _measured(unmeasured: Sequence[str]) -> Rule:
+    said = f"no test image of {', '.join(unmeasured)}" if unmeasured else "every class has test images"
+    return Rule("every class measured", not unmeasured, said.replace("_", " "))
 
 
 def _floor(figure: str, estimate: dict[str, float], floor: float) -> Rule:

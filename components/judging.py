@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from components import gate, measuring, metrics
+from components.classes import output_names, targets
 from components.errors import LesionflowError
 from components.paths import EVALUATION, EXPORT_REPORT, PREDICTIONS
 from components.scores import Scored, difference
@@ -74,7 +75,13 @@ def judge(client: "MlflowClient", evidence: Evidence, champion: "ModelVersion | 
         LesionflowError: the champion answers another task, or must be measured again and data/ does not hold the images.
     """
     comparison = None if champion is None else compare(client, evidence, champion, settings)
-    return gate.judge(evidence.test, evidence.export, comparison, settings.registration)
+    return gate.judge(evidence.test, evidence.export, comparison, settings.registration, unmeasured(evidence.scored))
+
+
+def unmeasured(scored: Scored) -> list[str]:
+    """The classes without a test image."""
+    there = set(targets(list(scored.images["diagnosis"]), scored.task))
+    return [name for number, name in enumerate(output_names(scored.task)) if number not in there]
 
 
 def compare(client: "MlflowClient", evidence: Evidence, champion: "ModelVersion", settings: Settings) -> gate.Comparison:

@@ -73,7 +73,8 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, An
     figures |= {f"validation/{name}": value for name, value in evaluation["validation"][evaluation["picked"]].items()}
     figures |= {f"export/{name}": value for name, value in tracking.flat(export).items()}
     tracking.log_figures(client, run_id, figures)
-    for folder, name in ((FIGURES, judging.EVALUATION_IN_RUN), (EXPORTED, "export"), (REPORTS / "validation", "data_docs")):
+    docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
+    for folder, name in ((FIGURES, judging.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
     for report in (EVALUATION, EXPORT_REPORT):
         client.log_artifact(run_id, str(report), judging.REPORTS_IN_RUN)

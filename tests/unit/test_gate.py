@@ -16,9 +16,9 @@ def failed(rules):
 
 
 def test_a_good_first_candidate_passes_with_no_champion_to_beat(settings):
-    rules = gate.judge(TEST, EXPORT, None, settings.registration)
+    rules = gate.judge(TEST, EXPORT, None, settings.registration, ())
     assert gate.passed(rules)
-    assert len(rules) == 4
+    assert len(rules) == 5
 
 
 @pytest.mark.parametrize(
@@ -30,13 +30,13 @@ def test_a_good_first_candidate_passes_with_no_champion_to_beat(settings):
     ],
 )
 def test_each_floor_and_ceiling_fails_alone_and_says_by_how_much(settings, figure, value, rule):
-    rules = gate.judge({**TEST, figure: {"value": value, "low": 0.1, "high": 0.9}}, EXPORT, None, settings.registration)
+    rules = gate.judge({**TEST, figure: {"value": value, "low": 0.1, "high": 0.9}}, EXPORT, None, settings.registration, ())
     assert failed(rules) == [rule]
     assert f"{value:.3f} [0.100, 0.900]" in next(item.says for item in rules if not item.passed)
 
 
 def test_an_export_that_disagrees_fails(settings):
-    rules = gate.judge(TEST, {"float16": {"same_top1": 0.5}}, None, settings.registration)
+    rules = gate.judge(TEST, {"float16": {"same_top1": 0.5}}, None, settings.registration, ())
     assert failed(rules) == ["export agrees"]
 
 
@@ -55,5 +55,10 @@ def test_an_int8_export_that_disagrees_is_warned_of_and_does_not_fail_the_gate()
     ids=["within noise", "worse", "loses melanomas"],
 )
 def test_a_challenger_is_held_against_the_champion(settings, gain, melanoma, names):
-    rules = gate.judge(TEST, EXPORT, gate.Comparison("3", gain, melanoma), settings.registration)
+    rules = gate.judge(TEST, EXPORT, gate.Comparison("3", gain, melanoma), settings.registration, ())
     assert failed(rules) == names
+
+
+def test_a_class_without_test_images_keeps_a_version_from_becoming_champion(settings):
+    rules = gate.judge(TEST, EXPORT, None, settings.registration, ["seborrheic_keratosis"])
+    assert [rule.says for rule in rules if not rule.passed] == ["no test image of seborrheic keratosis"]
