@@ -4,9 +4,7 @@ Run `dvc repro` first, then this from the project's root; it starts a Prefect se
 """
 
 import argparse
-import json
 import os
-import platform
 import signal
 import socket
 import statistics
@@ -15,12 +13,11 @@ import sys
 import tempfile
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
+import machine
 
-RESULT = Path("benchmarks/results/overhead.json")
 PARTS = ("fresh", "look", "publish")
 
 
@@ -29,6 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="(default: %(default)s)")
     given = parser.parse_args()
+    described = machine.described()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -47,11 +45,9 @@ def main() -> None:
             serving.send_signal(signal.SIGTERM)
             serving.wait(90)
     medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
-    machine = f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps({"machine": machine, "runs": rows, "median": medians}, indent=2) + "\n", encoding="utf-8")
-    print(f"a fully cached flow run through a worker; {given.runs} runs on {machine}\n")
+    print(f"a fully cached flow run through a worker; medians of {given.runs} runs on {described}\n")
     print("\n".join(f"{name:<44} {value:6.1f} s" for name, value in medians.items()))
+    print(f"written to {machine.write('overhead', {'machine': described, 'runs': rows, 'median': medians})}")
 
 
 def measure(api: httpx.Client) -> dict[str, float]:
