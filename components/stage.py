@@ -72,6 +72,7 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
         epilog="Run it from the project's root. All its knobs are in params.yaml.",
     ).parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     end_with_reader()
     try:
         if tensorflow:

@@ -19,9 +19,10 @@ import psutil
 import pytest
 import yaml
 
+from flows.runner import STAGES
 from tests.project import Project
 
-CLIENT = httpx.Client(timeout=20)
+CLIENT = httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))  # a server that is killed leaves no dead connection
 
 
 def free_port() -> int:
@@ -102,7 +103,8 @@ class Lab:
 
     def start_run(self, flow: str, deployment: str, **parameters: Any) -> str:
         """Start a run by hand, as a person does in the page; returns its id."""
-        found = self.ask("deployments/filter", deployments={"name": {"any_": [deployment]}}, flows={"name": {"any_": [flow]}})
+        chosen = {"deployments": {"name": {"any_": [deployment]}}, "flows": {"name": {"any_": [flow]}}}
+        found = wait("the deployment", lambda: self.ask("deployments/filter", **chosen), 60)
         return str(self.ask(f"deployments/{found[0]['id']}/create_flow_run", parameters=parameters, state={"type": "SCHEDULED"})["id"])
 
     def run(self, run_id: str) -> dict[str, Any]:
@@ -115,6 +117,17 @@ class Lab:
     def tasks(self, run_id: str) -> dict[str, dict[str, Any]]:
         found = self.ask("task_runs/filter", task_runs={"flow_run_id": {"any_": [run_id]}}, sort="EXPECTED_START_TIME_ASC")
         return {task["name"]: task for task in found or []}
+
+    def stages(self, run_id: str) -> dict[str, str]:
+        """Names of the final states of a run's stages; the server hears of them a little after the run's own."""
+
+        def ended() -> dict[str, str]:
+            tasks = self.tasks(run_id)
+            states = {name: tasks[name] for name in STAGES if name in tasks}
+            over = len(states) == len(STAGES) and all(task["state_type"] in ("COMPLETED", "FAILED", "CRASHED") for task in states.values())
+            return {name: task["state_name"] for name, task in states.items()} if over else {}
+
+        return dict(wait(f"the stages of run {run_id}", ended, 60))
 
     def logs(self, run_id: str) -> list[str]:
         found = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, sort="TIMESTAMP_ASC", limit=200)

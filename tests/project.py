@@ -78,8 +78,8 @@ class Project:
         path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
     def copy(self, target: Path) -> "Project":
-        """The same project, cache and all, for a test that spoils it; MLflow's store stays behind."""
-        shutil.copytree(self.root, target, ignore=shutil.ignore_patterns("mlruns"))
+        """The same project, cache and all, for a test that spoils it; MLflow's store and Prefect's state stay behind."""
+        shutil.copytree(self.root, target, ignore=shutil.ignore_patterns("mlruns", ".prefect"))
         return Project(target)
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from flows.runner import STAGES
 from tests.lab import free_port, lab_of, wait
 from tests.project import Project
 
@@ -69,8 +68,8 @@ def test_schedule_registration_and_promotion_on_postgresql(project: Project, pos
         lab.schedule("train-nightly", interval=15, timezone="Europe/Zurich")
         lab.deploy()
         first, second = wait("two scheduled runs", lambda: (done := lab.runs("train-nightly", "Completed"))[1:] and done[:2], 500)
-        assert lab.tasks(first["id"])["register"]["state_name"] == "Completed"
-        assert {lab.tasks(second["id"])[name]["state_name"] for name in STAGES} == {"Cached"}
+        assert lab.stages(first["id"])["register"] == "Completed"
+        assert set(lab.stages(second["id"]).values()) == {"Cached"}
         assert not (lab.project.root / ".prefect/prefect.db").exists()
         assert not (lab.project.root / "mlruns/mlflow.db").exists()
         assert list((lab.project.root / "mlruns/artifacts").iterdir())
