@@ -35,15 +35,14 @@ def settle(lab: Lab, deployment: str) -> None:
 
 
 def test_a_schedule_fires_by_itself_and_goes_on_when_the_server_is_killed(lab):
-    lab.project.set_params({"finetune": {"learning_rate": 0.0004}})
+    lab.project.set_params({"register": {"min_export_agreement": 0.91}})
     lab.schedule("train-nightly", interval=15, timezone="Europe/Zurich")
     lab.deploy()
 
     first = wait("a scheduled run to complete", lambda: lab.runs("train-nightly", "Completed"))[0]
     states = lab.stages(first["id"])
-    assert {states[name] for name in ("validate", "split", "augment", "embed", "train")} == {"Cached"}
-    assert {states[name] for name in ("finetune", "evaluate", "export", "register")} == {"Completed"}
-    wait("what a stage said to stand in the run's log", lambda: any("Epoch" in line for line in lab.logs(first["id"])), 30)
+    assert {name for name, state in states.items() if state == "Completed"} == {"register"}
+    wait("what a stage said to stand in the run's log", lambda: any("export agrees" in line for line in lab.logs(first["id"])), 30)
 
     server = lab.child("server")
     server.send_signal(signal.SIGKILL)
