@@ -72,6 +72,16 @@ def create_pools() -> None:
                 continue
 
 
+def drop_schedules() -> None:
+    """Take away the schedules of deployments that have none in prefect.yaml any more: `prefect deploy` leaves those alone."""
+    unscheduled = {item["name"] for item in deployments() if not item.get("schedules")}
+    with get_client(sync_client=True) as client:
+        for deployment in client.read_deployments():
+            if deployment.name in unscheduled:
+                for schedule in deployment.schedules:
+                    client.delete_deployment_schedule(deployment.id, schedule.id)
+
+
 def main() -> None:
     """Create the pool, register the deployments, and have silent runs marked as crashed."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
@@ -82,6 +92,8 @@ def main() -> None:
     crash_silent_runs()
     here = {**os.environ, "PWD": str(ROOT)}  # prefect.yaml names this folder by it
     done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=ROOT, env=here, check=False)
+    if done.returncode == 0:
+        drop_schedules()
     raise SystemExit(done.returncode)
 
 

@@ -20,7 +20,7 @@ import pytest
 import yaml
 
 from flows.runner import STAGES
-from tests.project import Project
+from tests.project import Project, make
 
 CLIENT = httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))  # a server that is killed leaves no dead connection
 
@@ -176,9 +176,9 @@ def webhook() -> Iterator[tuple[str, list[str]]]:
 
 
 @contextmanager
-def lab_of(project: Project, root: Path, **environment: str) -> Iterator[Lab]:
-    """A lab on a copy of the project, where nothing is scheduled yet; whatever it left running is killed in the end."""
-    lab = Lab(project.copy(root), environment)
+def lab_of(project: Project, **environment: str) -> Iterator[Lab]:
+    """A lab on a project, where nothing is scheduled yet; whatever it left running is killed in the end."""
+    lab = Lab(project, environment)
     lab.schedule("none")
     lab.commit()
     try:
@@ -188,13 +188,13 @@ def lab_of(project: Project, root: Path, **environment: str) -> Iterator[Lab]:
         if lab.process is not None and lab.process.poll() is None:
             lab.stop()
         for process in psutil.process_iter(["cwd"]):
-            if process.pid != os.getpid() and (process.info["cwd"] or "").startswith(str(root)):
+            if process.pid != os.getpid() and (process.info["cwd"] or "").startswith(str(project.root)):
                 process.kill()
 
 
 @pytest.fixture(scope="session")
-def lab(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The lab that flow tests share: it is started by the first test that needs it."""
-    with webhook() as (url, told), lab_of(project, tmp_path_factory.mktemp("lab") / "project", LESIONFLOW_WEBHOOK=url) as lab:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The lab that flow tests share; its pipeline was never run before."""
+    with webhook() as (url, told), lab_of(make(tmp_path_factory.mktemp("lab") / "project"), LESIONFLOW_WEBHOOK=url) as lab:
         lab.told = told
         yield lab

@@ -88,13 +88,12 @@ def ran(output: str) -> list[str]:
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
 
 
-@pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline, run to its end."""
+def make(root: Path) -> Project:
+    """A project that was never run, with a small dataset under DVC, committed to git."""
     weights = ROOT / "weights"
     if not weights.is_dir():
         pytest.fail("weights/ is not there: `make data` brings it from bundled/")
-    root = tmp_path_factory.mktemp("project")
+    root.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         source = ROOT / name
         if source.is_dir():
@@ -111,5 +110,12 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     made.run("dvc", "add", "-q", "data", "weights")
     made.run("git", "add", "-A")
     made.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start")
+    return made
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The pipeline, run to its end."""
+    made = make(tmp_path_factory.mktemp("project"))
     made.repro()
     return made

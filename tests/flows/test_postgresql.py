@@ -63,7 +63,7 @@ def test_schedule_registration_and_promotion_on_postgresql(project: Project, pos
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{postgresql}/prefect",
         "MLFLOW_TRACKING_URI": f"postgresql://{postgresql}/mlflow",
     }
-    with lab_of(project, tmp_path / "project", **environment) as lab:
+    with lab_of(project.copy(tmp_path / "project"), **environment) as lab:
         lab.project.set_params({"register": {"min_balanced_accuracy": 0.9}})
         lab.schedule("train-nightly", interval=15, timezone="Europe/Zurich")
         lab.deploy()
