@@ -9,11 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from components import images, promotion, registry, settings, tracking
+from components import images, measuring, promotion, registry, settings, tracking
 from components.errors import LesionflowError, UnreadableImage
 from components.stage import load_tensorflow
-
-BATCH = 64
 
 
 @dataclass(frozen=True)
@@ -67,9 +65,7 @@ def _served(version: Any, contents: dict[Path, bytes]) -> pd.DataFrame:
     load_tensorflow()
     with tracking.told(f"version {version.version} of {version.name} cannot be loaded"):
         served = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
-    todo = list(contents.values())
-    found = [served.predict(pd.DataFrame({"image": todo[start : start + BATCH]})) for start in range(0, len(todo), BATCH)]
-    table = pd.concat(found, ignore_index=True)
+    table = measuring.predict(served, contents.values())
     table.insert(0, "image", [str(path) for path in contents])
     return table
 

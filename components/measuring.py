@@ -1,6 +1,7 @@
 """A registered version measured again on labelled images of data/, which must be the very images that were meant."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,8 +33,7 @@ def measure(version: "ModelVersion", wanted: pd.DataFrame, task: str, data_md5: 
         LesionflowError: an image is not in data/, or shows something else; or the model cannot be loaded.
     """
     check_in_data(wanted, data_md5)
-    served = _load(version)
-    found = pd.concat([served.predict(pd.DataFrame({"image": batch})) for batch in _batches([DATA / path for path in wanted["path"]])])
+    found = predict(_load(version), ((DATA / path).read_bytes() for path in wanted["path"]))
     return Scored(wanted.reset_index(drop=True), found[list(output_names(task))].to_numpy(dtype=float), task)
 
 
@@ -59,9 +59,11 @@ def _pixels(path: Path) -> str | None:
         return None
 
 
-def _batches(paths: list[Path]) -> Iterator[list[bytes]]:
-    for start in range(0, len(paths), BATCH):
-        yield [path.read_bytes() for path in paths[start : start + BATCH]]
+def predict(served: Any, contents: Iterable[bytes]) -> pd.DataFrame:
+    """What a loaded version answers to images, given as bytes: a row for each, in order. Few are in memory at once."""
+    images_left = iter(contents)
+    batches = iter(lambda: list(islice(images_left, BATCH)), [])
+    return pd.concat([served.predict(pd.DataFrame({"image": batch})) for batch in batches], ignore_index=True)
 
 
 def _load(version: "ModelVersion") -> Any:

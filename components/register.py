@@ -98,7 +98,6 @@ def register(settings: Settings) -> None:
     client = tracking.connect()
     overtaken = None
     with tracking.told("MLflow refused the registration"):
-        noticed = promotion.look(client, knobs.model).noticed
         version = registry.version_of_candidate(client, knobs.model, card["model_sha256"])
         new = version is None
         if version is None:
@@ -120,7 +119,7 @@ def register(settings: Settings) -> None:
             except Overtaken as fault:
                 overtaken = str(fault)
         now = promotion.look(client, knobs.model)
-        noticed = now.noticed or standing.noticed or noticed
+        noticed = now.noticed or standing.noticed
     if noticed is not None:
         print(f"warning: {promotion.warning(noticed)}", file=sys.stderr)
     report = {

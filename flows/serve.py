@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from types import FrameType
-from urllib.parse import urlsplit
 
 import httpx
 import psutil
@@ -95,8 +94,7 @@ def main() -> None:
     children: list[Supervised] = []
     try:
         if own:
-            address = urlsplit(api)
-            children.append(Supervised("server", *PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(address.port)))
+            children.append(Supervised("server", *PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(given.port)))
         await_server(api)
         subprocess.run([sys.executable, "-m", "flows.deploy"], cwd=ROOT, check=True)
         pools = sorted({item["work_pool"]["name"] for item in deployments()})
