@@ -1,7 +1,7 @@
 """Fine-tuning: unfreeze the upper blocks of the frozen-phase model and train on at a low rate.
 
 Reads build/shards/ and build/frozen/. Writes build/finetuned/model.keras, reports/curves/finetune.csv and
-reports/finetune.json, and one MLflow run. Batch normalisation stays in inference mode throughout.
+reports/finetune.json, and one MLflow run.
 """
 
 from components import fitting, model, records, tracking

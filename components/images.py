@@ -82,12 +82,17 @@ def pixels_sha256(image: Image.Image) -> str:
 
 
 def fit(image: Image.Image, size: int) -> Pixels:
-    """The whole image squeezed to a square, area-averaged where it shrinks.
+    """The largest centred square of the image, area-averaged where it shrinks.
+
+    A square keeps the lesion's proportions whatever the camera's, so that a model cannot tell clinics apart by how they are squeezed.
 
     Returns:
         uint8 array of shape (size, size, 3).
     """
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
+    side = min(image.size)
+    left, top = (image.width - side) / 2, (image.height - side) / 2
+    square = (left, top, left + side, top + side)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=square), dtype=np.uint8)
 
 
 def read(content: bytes, size: int) -> Pixels:

@@ -71,8 +71,61 @@ def build_base(backbone: Backbone) -> "keras.Model":
         raise LesionflowError(
             f"{weights} holds no weights of {backbone.architecture} (alpha {backbone.alpha}) without its top: {_first_line(fault)}"
         ) from None
-    base.trainable = False
-    return base
+    folded = without_batch_norm(base)
+    folded.trainable = False
+    return folded
+
+
+def without_batch_norm(base: "keras.Model") -> "keras.Model":
+    """The same function with every batch normalisation folded into the convolution before it.
+
+    In inference mode a batch normalisation is a factor and an offset per channel, which the convolution's kernel and bias can
+    hold (Jacob et al. 2018, section 3.2). Without it the base runs at twice the rate, and fine-tuning has no moving statistics
+    that a training flag could ruin. Layers keep their names and numbers: what was a batch normalisation is an identity.
+
+    Raises:
+        ValueError: a batch normalisation follows something other than a convolution whose output nothing else reads.
+    """
+    import keras
+
+    convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    norm_after: dict[str, Any] = {}
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            before = layer.input._keras_history.operation
+            linear = isinstance(before, convolutions) and before.activation is keras.activations.linear
+            if not linear or len(before._outbound_nodes) != 1:
+                raise ValueError(f"{layer.name} follows {before.name}, into which it cannot be folded")
+            norm_after[before.name] = layer
+
+    def replaced(layer: "keras.layers.Layer") -> "keras.layers.Layer":
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return keras.layers.Identity(name=layer.name)
+        more = {"use_bias": True} if layer.name in norm_after else {}
+        return type(layer).from_config({**layer.get_config(), **more})
+
+    def called(layer: "keras.layers.Layer", *inputs: Any, **flags: Any) -> Any:
+        return layer(*inputs) if isinstance(layer, keras.layers.Identity) else layer(*inputs, **flags)
+
+    folded = keras.models.clone_model(base, clone_function=replaced, call_function=called)
+    for layer in base.layers:
+        if layer.name in norm_after:
+            folded.get_layer(layer.name).set_weights(_folded(layer, norm_after[layer.name]))
+        elif layer.weights and not isinstance(layer, keras.layers.BatchNormalization):
+            folded.get_layer(layer.name).set_weights(layer.get_weights())
+    return folded
+
+
+def _folded(convolution: "keras.layers.Layer", norm: "keras.layers.BatchNormalization") -> list[NDArray[np.floating]]:
+    """Kernel and bias of the convolution with the batch normalisation in them."""
+    kernel, *rest = convolution.get_weights()
+    bias = rest[0] if rest else 0.0
+    mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
+    factor = (norm.gamma.numpy() if norm.scale else 1.0) / np.sqrt(variance + norm.epsilon)
+    offset = (norm.beta.numpy() if norm.center else 0.0) - mean * factor
+    # A depthwise kernel is (height, width, channels, 1), any other (height, width, in, channels).
+    depthwise = type(convolution).__name__ == "DepthwiseConv2D"
+    return [kernel * (factor[:, None] if depthwise else factor), bias * factor + offset]
 
 
 def _first_line(fault: Exception) -> str:
@@ -160,10 +213,7 @@ def probabilities(logits: NDArray[np.floating], task: str, temperature: float = 
 
 
 def unfreeze(base: "keras.Model", start: str | int) -> list[str]:
-    """Make the base trainable from a layer on, every batch normalisation left in inference mode.
-
-    Keras lets the outer model's training flag override `base(x, training=False)`, so batch normalisation would run in
-    training mode and ruin pretrained weights; a layer that is not trainable stays in inference mode whatever the flag.
+    """Make the base trainable from a layer on.
 
     Args:
         base: the convolutional base, whose layers are meant.
@@ -178,7 +228,7 @@ def unfreeze(base: "keras.Model", start: str | int) -> list[str]:
     first = _layer_number(base, start)
     base.trainable = True
     for number, layer in enumerate(base.layers):
-        layer.trainable = number >= first and type(layer).__name__ != "BatchNormalization"
+        layer.trainable = number >= first
     return [layer.name for layer in base.layers if layer.trainable and layer.weights]
 
 

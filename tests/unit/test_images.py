@@ -76,10 +76,19 @@ def test_exif_orientation_is_applied():
     assert images.decode(encoded(wide, exif=exif)).size == (30, 60)
 
 
-def test_fit_squeezes_the_whole_image_to_a_square():
-    left_white = Image.new("RGB", (100, 50))
-    left_white.paste((255, 255, 255), (0, 0, 50, 50))
-    fitted = images.fit(left_white, 20)
+@pytest.mark.parametrize("turned", [False, True], ids=["wide", "tall"])
+def test_fit_takes_the_largest_centred_square(turned):
+    rows = np.zeros((40, 100, 3), np.uint8)
+    rows[:, 30:70] = 90
+    rows[:, 50:70] = 200
+    picture = Image.fromarray(rows.transpose(1, 0, 2) if turned else rows)
+    fitted = images.fit(picture, 20)
+    fitted = fitted.transpose(1, 0, 2) if turned else fitted
     assert fitted.dtype == np.uint8
-    assert fitted[:, :8].min() == 255
-    assert fitted[:, 12:].max() == 0
+    assert np.unique(fitted[:, 1:9]).tolist() == [90]
+    assert np.unique(fitted[:, 11:-1]).tolist() == [200]
+
+
+def test_a_square_image_is_fitted_whole():
+    picture = noise(5).resize((64, 64))
+    assert np.array_equal(images.fit(picture, 32), np.asarray(picture.resize((32, 32), Image.Resampling.BILINEAR)))
