@@ -1,18 +1,26 @@
 """What frozen-base training and fine-tuning share: class weights, the falling rate, early stopping, the curves."""
 
+import math
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from components.checkpoint import Checkpoint
 from components.classes import CLASSES, output_names, targets
+from components.errors import LesionflowError
 from components.files import replacing
 
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
+
+
+COLUMNS = ["epoch", "loss", "balanced_accuracy", "val_loss", "val_balanced_accuracy", "learning_rate"]
+DRAWS_PER_EPOCH = 2**20
+"""More than any epoch has steps; times the most epochs allowed it stays below 2**32, which the counter holds."""
 
 
 def balancing_weights(counts: Mapping[str, int], task: str) -> dict[int, float]:
@@ -61,37 +69,73 @@ def compile_for(task: str, model: "keras.Model", optimizer: "keras.optimizers.Op
 
 def fit(
     model: "keras.Model",
-    train: "tf.data.Dataset",
+    train: "Callable[[int], tf.data.Dataset]",
     validation: "tf.data.Dataset",
     epochs: int,
     patience: int,
     on_epoch: Callable[[int, dict[str, float]], None],
+    checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Fit until the validation loss has not fallen for `patience` epochs, then restore the best epoch's weights.
 
-    `train` shuffles itself.
+    Args:
+        model: built and compiled.
+        train: the batches of an epoch, by its number, in an order that depends on nothing else: so a training that was
+            stopped and goes on ends in the same weights as one that was not.
+        validation: the batches to stop on.
+        epochs: at most so many.
+        patience: epochs without a lower validation loss before it stops.
+        on_epoch: told the figures of each epoch, of those before a stop again.
+        checkpoint: where to keep the state after each epoch, and take it up from.
 
     Returns:
         A row per epoch: epoch, loss, balanced_accuracy, val_loss, val_balanced_accuracy, learning_rate.
+
+    Raises:
+        LesionflowError: the loss is no number any more.
     """
-    import keras
+    model.optimizer.build(model.trainable_variables)
+    rows, best = checkpoint.resume(model) if checkpoint else ([], None)
+    if rows:
+        print(f"going on after epoch {len(rows)} of {epochs}, where training was stopped")
+    for row in rows:
+        on_epoch(int(row["epoch"]), _figures(row))
+    while len(rows) < epochs and _epochs_since_best(rows) < patience:
+        number = len(rows)
+        _rewind_dropout(model, number)
+        shown = 1 if sys.stdout.isatty() else 2
+        logs = model.fit(
+            train(number), validation_data=validation, initial_epoch=number, epochs=number + 1, verbose=shown, shuffle=False
+        ).history
+        row = {name: float(values[0]) for name, values in logs.items()}
+        row |= {"epoch": number, "learning_rate": float(model.optimizer.learning_rate)}
+        if not math.isfinite(row["loss"] + row["val_loss"]):
+            raise LesionflowError(f"the loss is no number in epoch {number + 1}: a lower learning_rate in params.yaml may help")
+        rows.append(row)
+        improved = _epochs_since_best(rows) == 0
+        if improved:
+            best = model.get_weights()
+        if checkpoint:
+            checkpoint.save(model, rows, improved)
+        on_epoch(number, _figures(row))
+    model.set_weights(best)
+    return pd.DataFrame(rows, columns=COLUMNS)
 
-    rows: list[dict[str, Any]] = []
 
-    def record(epoch: int, logs: dict[str, Any]) -> None:
-        figures = {name: float(value) for name, value in logs.items()}
-        figures["learning_rate"] = float(model.optimizer.learning_rate)
-        rows.append({"epoch": epoch, **figures})
-        on_epoch(epoch, figures)
+def _rewind_dropout(model: "keras.Model", epoch: int) -> None:
+    """Let dropout draw from a stretch of its generator that depends on the epoch alone: a weights file does not hold its place."""
+    for variable in model.non_trainable_variables:
+        if variable.path.endswith("seed_generator_state"):
+            variable.assign([variable.numpy()[0], epoch * DRAWS_PER_EPOCH])
 
-    callbacks = [
-        keras.callbacks.LambdaCallback(on_epoch_end=record),
-        keras.callbacks.TerminateOnNaN(),
-        keras.callbacks.EarlyStopping(monitor="val_loss", patience=patience, restore_best_weights=True),
-    ]
-    progress = 1 if sys.stdout.isatty() else 2
-    model.fit(train, validation_data=validation, epochs=epochs, callbacks=callbacks, verbose=progress, shuffle=False)
-    return pd.DataFrame(rows)
+
+def _figures(row: dict[str, float]) -> dict[str, float]:
+    return {name: value for name, value in row.items() if name != "epoch"}
+
+
+def _epochs_since_best(rows: list[dict[str, float]]) -> int:
+    losses = [row["val_loss"] for row in rows]
+    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
 
 
 def write_curves(history: pd.DataFrame, path: Path) -> None:

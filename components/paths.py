@@ -15,6 +15,8 @@ SHARDS = Path("build/shards")
 FEATURES = Path("build/features")
 FROZEN = Path("build/frozen")
 FINETUNED = Path("build/finetuned")
+CHECKPOINT = Path("build/checkpoint")
+"""State of an unfinished fine-tuning; no stage's output, since it is gone when the stage ends well."""
 CANDIDATE = Path("build/candidate")
 EXPORTED = Path("build/export")
 

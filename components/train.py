@@ -46,14 +46,18 @@ def train(settings: Settings) -> None:
         sides[side] = (np.load(FEATURES / f"{side}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
 
     features, target, weight = sides["train"]
-    batches = tf.data.Dataset.from_tensor_slices((features, target, weight)).shuffle(len(target), seed=settings.seed)
+
+    def batches(epoch: int) -> "tf.data.Dataset":
+        order = np.random.default_rng([settings.seed, epoch]).permutation(len(target))
+        return tf.data.Dataset.from_tensor_slices((features[order], target[order], weight[order])).batch(knobs.batch_size)
+
     head = model.build_head(features.shape[1], knobs, model.logit_count(task))
     steps = -(-len(target) // knobs.batch_size) * knobs.epochs
     fitting.compile_for(task, head, keras.optimizers.Adam(fitting.falling_rate(knobs.learning_rate, steps)))
     with tracking.start_phase("frozen", settings.logged(SECTIONS), {"backbone.sha256": weights_sha256}) as mlflow_run:
         history = fitting.fit(
             head,
-            batches.batch(knobs.batch_size).prefetch(2),
+            batches,
             tf.data.Dataset.from_tensor_slices(sides["validation"]).batch(knobs.batch_size),
             knobs.epochs,
             knobs.patience,

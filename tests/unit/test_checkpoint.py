@@ -1,0 +1,82 @@
+"""Training that is stopped and goes on must end as if it had not been stopped."""
+
+import numpy as np
+import pytest
+
+from components import fitting
+from components.checkpoint import Checkpoint
+from components.errors import LesionflowError
+
+keras = pytest.importorskip("keras")
+tf = pytest.importorskip("tensorflow")
+
+RANDOM = np.random.default_rng(0)
+FEATURES = RANDOM.normal(size=(64, 6)).astype(np.float32)
+TARGET = RANDOM.integers(0, 9, 64)
+VALIDATION = tf.data.Dataset.from_tensor_slices((FEATURES[:20], TARGET[:20], np.ones(20, np.float32))).batch(10)
+
+
+class Killed(Exception):
+    pass
+
+
+def train(epoch: int):
+    order = np.random.default_rng([1, epoch]).permutation(64)
+    return tf.data.Dataset.from_tensor_slices((FEATURES[order], TARGET[order], np.ones(64, np.float32))).batch(16)
+
+
+def network(rate: float = 0.05):
+    keras.utils.set_random_seed(3)
+    made = keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.3), keras.layers.Dense(9)])
+    fitting.compile_for("multiclass", made, keras.optimizers.AdamW(fitting.falling_rate(rate, 40, 4)))
+    return made
+
+
+def fit(made, checkpoint=None, stop_after=None, epochs=8, patience=8):
+    told = []
+
+    def on_epoch(epoch, figures):
+        told.append((epoch, figures["val_loss"]))
+        if epoch == stop_after:
+            raise Killed
+
+    return fitting.fit(made, train, VALIDATION, epochs, patience, on_epoch, checkpoint), told
+
+
+@pytest.mark.parametrize("stopped", [0, 3, 7])
+def test_stopped_and_taken_up_again_it_ends_in_the_same_weights_to_the_last_bit(tmp_path, stopped):
+    whole = network()
+    expected, _ = fit(whole)
+    checkpoint = Checkpoint(tmp_path / "checkpoint", "one")
+    with pytest.raises(Killed):
+        fit(network(), checkpoint, stop_after=stopped)
+    resumed = network()
+    history, told = fit(resumed, checkpoint)
+    assert history.equals(expected)
+    assert [epoch for epoch, _ in told] == list(range(8))
+    assert all(np.array_equal(one, other) for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True))
+    checkpoint.clear()
+    assert not (tmp_path / "checkpoint").exists()
+
+
+def test_the_state_of_another_training_is_not_taken_up(tmp_path):
+    with pytest.raises(Killed):
+        fit(network(), Checkpoint(tmp_path / "checkpoint", "one"), stop_after=3)
+    expected, _ = fit(network(0.01))
+    history, _ = fit(network(0.01), Checkpoint(tmp_path / "checkpoint", "other"))
+    assert history.equals(expected)
+
+
+def test_it_stops_when_the_validation_loss_rests_and_restores_the_best_epoch(tmp_path):
+    made = network(0.9)
+    history, _ = fit(made, Checkpoint(tmp_path / "checkpoint", "one"), epochs=30, patience=2)
+    best = history["val_loss"].idxmin()
+    assert len(history) == best + 3 < 30
+    assert made.evaluate(VALIDATION, verbose=0, return_dict=True)["loss"] == pytest.approx(history["val_loss"][best], rel=1e-5)
+
+
+def test_a_loss_that_is_no_number_says_what_may_help():
+    with pytest.raises(LesionflowError, match="no number in epoch 1: a lower learning_rate"):
+        made = network()
+        made.layers[-1].bias.assign(np.full(9, np.nan, np.float32))
+        fit(made)
