@@ -4,8 +4,12 @@ Reads build/shards/ and the backbone's weights. Writes build/features/: for each
 (views, width), as .npy, and whose they are as .parquet; and backbone.json, which says what computed them.
 """
 
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components import model, records
@@ -17,7 +21,17 @@ from components.paths import FEATURES
 from components.settings import Settings, load
 from components.stage import run
 
+if TYPE_CHECKING:
+    import keras
+
 SIDES = ("train", "validation")
+
+
+def pooled_batches(extractor: "keras.Model", side: str, batch_size: int) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.float32]]]:
+    """Batches of a side in the shards' order, and the features of each."""
+    pooled_of = model.compiled(extractor)
+    for batch in records.in_order(side, batch_size=batch_size):
+        yield batch, pooled_of(batch["pixels"])
 
 
 def embed(settings: Settings) -> None:
@@ -28,7 +42,7 @@ def embed(settings: Settings) -> None:
     """
     seed_everything(settings.seed)
     extractor = model.build_extractor(settings.base)
-    width, pooled_of = extractor.output_shape[-1], model.compiled(extractor)
+    width = extractor.output_shape[-1]
     with replacing(FEATURES) as draft:
         draft.mkdir()
         for side in SIDES:
@@ -36,8 +50,7 @@ def embed(settings: Settings) -> None:
             features = np.lib.format.open_memmap(draft / f"{side}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
             owners = []
             with tqdm(total=expected, desc=side, unit="view", mininterval=1) as bar:
-                for batch in records.in_order(side, batch_size=settings.embed.batch_size):
-                    pooled = pooled_of(batch["pixels"])
+                for batch, pooled in pooled_batches(extractor, side, settings.embed.batch_size):
                     features[bar.n : bar.n + len(pooled)] = pooled
                     owners.append(pd.DataFrame({"class": batch["class"], "path": batch["path"].astype(str), "view": batch["view"]}))
                     bar.update(len(pooled))

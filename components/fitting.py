@@ -2,7 +2,7 @@
 
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -76,7 +76,9 @@ def fit(
     on_epoch: Callable[[int, dict[str, float]], None],
     checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
-    """Fit until the validation loss has not fallen for `patience` epochs, then restore the best epoch's weights.
+    """Fit until balanced accuracy on validation has not risen for `patience` epochs, then restore the best epoch's weights.
+
+    Not until the loss rests: it rises with confidence long before accuracy falls, and the temperature mends it afterwards.
 
     Args:
         model: built and compiled.
@@ -84,7 +86,7 @@ def fit(
             stopped and goes on ends in the same weights as one that was not.
         validation: the batches to stop on.
         epochs: at most so many.
-        patience: epochs without a lower validation loss before it stops.
+        patience: epochs without a better one before it stops.
         on_epoch: told the figures of each epoch, of those before a stop again.
         checkpoint: where to keep the state after each epoch, and take it up from.
 
@@ -134,8 +136,12 @@ def _figures(row: dict[str, float]) -> dict[str, float]:
 
 
 def _epochs_since_best(rows: list[dict[str, float]]) -> int:
-    losses = [row["val_loss"] for row in rows]
-    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+    return len(rows) - 1 - _best(rows) if rows else 0
+
+
+def _best(rows: Sequence[Mapping[str, float]]) -> int:
+    """Number of the epoch with the best balanced accuracy on validation; of equals that with the lower loss, then the earlier."""
+    return max(range(len(rows)), key=lambda at: (rows[at]["val_balanced_accuracy"], -rows[at]["val_loss"], -at))
 
 
 def write_curves(history: pd.DataFrame, path: Path) -> None:
@@ -145,6 +151,6 @@ def write_curves(history: pd.DataFrame, path: Path) -> None:
 
 
 def best_epoch(history: pd.DataFrame) -> dict[str, float]:
-    """The row whose weights were restored: the lowest validation loss."""
-    row = history.loc[history["val_loss"].idxmin()]
-    return {str(name): float(value) for name, value in row.items()}
+    """The row whose weights were restored."""
+    rows = [{str(name): float(value) for name, value in row.items()} for row in history.to_dict("records")]
+    return rows[_best(rows)]

@@ -1,6 +1,7 @@
 """Training that is stopped and goes on must end as if it had not been stopped."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from components import fitting
@@ -67,12 +68,19 @@ def test_the_state_of_another_training_is_not_taken_up(tmp_path):
     assert history.equals(expected)
 
 
-def test_it_stops_when_the_validation_loss_rests_and_restores_the_best_epoch(tmp_path):
+def test_it_stops_when_balanced_accuracy_rests_and_restores_the_best_epoch(tmp_path):
     made = network(0.9)
     history, _ = fit(made, Checkpoint(tmp_path / "checkpoint", "one"), epochs=30, patience=2)
-    best = history["val_loss"].idxmin()
-    assert len(history) == best + 3 < 30
-    assert made.evaluate(VALIDATION, verbose=0, return_dict=True)["loss"] == pytest.approx(history["val_loss"][best], rel=1e-5)
+    best = fitting.best_epoch(history)
+    assert best["val_balanced_accuracy"] == history["val_balanced_accuracy"].max()
+    assert len(history) == best["epoch"] + 3 < 30
+    assert made.evaluate(VALIDATION, verbose=0, return_dict=True)["loss"] == pytest.approx(best["val_loss"], rel=1e-5)
+
+
+def test_of_epochs_alike_in_accuracy_the_one_of_lower_loss_is_best():
+    rows = [(0.5, 1.0), (0.6, 1.2), (0.6, 1.1), (0.6, 1.1), (0.4, 0.2)]
+    history = pd.DataFrame([{"epoch": n, "val_balanced_accuracy": a, "val_loss": loss} for n, (a, loss) in enumerate(rows)])
+    assert fitting.best_epoch(history)["epoch"] == 2
 
 
 def test_a_loss_that_is_no_number_says_what_may_help():
