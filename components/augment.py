@@ -85,8 +85,11 @@ def streamed(pool: Executor, look: Callable[[Planned], list[View]], planned: Seq
 
 
 def workers(count: int = CORES) -> ProcessPoolExecutor:
-    """Fresh processes, since a fork of one that runs TensorFlow's threads may hang; Ctrl-C is left to this process to act on."""
-    return ProcessPoolExecutor(count, get_context("spawn"), initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    """Processes forked from one that has imported this module and not TensorFlow, whose threads a fork may hang on. Ctrl-C is left to
+    this process to act on."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["components.augment"])
+    return ProcessPoolExecutor(count, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
 
 
 def preview(rows: pd.DataFrame, root: Path, size: int, knobs: Augment, seed: int) -> dict[str, list[Pixels]]:

@@ -25,6 +25,8 @@ VIGNETTE_STARTS = 0.4
 """Distance from the centre, in half sides, within which a vignette darkens nothing."""
 
 Matrix = NDArray[np.float64]
+Levels = NDArray[np.float32]
+"""Pixels as grey levels, 0 to 255 and, until they are rounded, beyond."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,13 @@ def generator(seed: int, path: str, number: int) -> np.random.Generator:
 
 def render(image: Image.Image, size: int, knobs: Augment, random: np.random.Generator) -> Pixels:
     """A view of an RGB image of any size: uint8, shape (size, size, 3). With every knob at rest it is `images.fit`'s picture."""
-    view = warped(image, size, draw_warp(knobs, random))
+    pixels = warped(image, size, draw_warp(knobs, random))
     if random.random() < knobs.blur:
-        view = view.filter(ImageFilter.GaussianBlur(random.uniform(*BLUR) * size / REFERENCE))
-    pixels = coloured(np.asarray(view), knobs, random)
+        pixels = blurred(pixels, random.uniform(*BLUR) * size / REFERENCE)
+    pixels = coloured(pixels, knobs, random)
     if random.random() < knobs.vignette:
         pixels *= vignette(size, random.uniform(*VIGNETTE))
-    view = Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+    view = rounded(pixels)
     if random.random() < knobs.jpeg:
         view = compressed(view, int(random.integers(*JPEG_QUALITY, endpoint=True)))
     return np.asarray(view)
@@ -74,8 +76,8 @@ def draw_warp(knobs: Augment, random: np.random.Generator) -> Warp:
     return Warp(turn, zoom, random.uniform(-knobs.shift, knobs.shift, 2))
 
 
-def warped(image: Image.Image, size: int, warp: Warp) -> Image.Image:
-    """The part of the image that `warp` names, (size, size), bilinear; beyond its edges the image is mirrored.
+def warped(image: Image.Image, size: int, warp: Warp) -> Levels:
+    """The part of the image that `warp` names, bilinear: float32, shape (size, size, 3). Beyond its edges the image is mirrored.
 
     Where the view is coarser than the image, the image is first averaged down to the view's scale, so that nothing aliases and
     memory depends on the view's size.
@@ -89,7 +91,11 @@ def warped(image: Image.Image, size: int, warp: Warp) -> Image.Image:
     window = Image.fromarray(np.asarray(scene)[rows][:, columns])
     x, y = start - low
     coefficients = (step[0, 0], step[0, 1], x, step[1, 0], step[1, 1], y)
-    return window.transform((size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+    bands = [  # of 8-bit pixels Pillow's transform cuts the fractions off, which darkens by half a level
+        band.convert("F").transform((size, size), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
+        for band in window.split()
+    ]
+    return np.stack([np.asarray(band, dtype=np.float32) for band in bands], axis=-1)
 
 
 def reduced(image: Image.Image, wanted: int) -> tuple[Image.Image, Matrix, int]:
@@ -117,15 +123,25 @@ def mirrored(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:
     return np.minimum(turned, 2 * length - 1 - turned)
 
 
-def coloured(pixels: Pixels, knobs: Augment, random: np.random.Generator) -> NDArray[np.float32]:
+def rounded(pixels: Levels) -> Image.Image:
+    """The picture in 8 bits a channel."""
+    return Image.fromarray(np.clip(np.rint(pixels), 0, 255).astype(np.uint8))
+
+
+def blurred(pixels: Levels, radius: float) -> Levels:
+    """The picture out of focus; `radius` is the Gaussian's standard deviation in pixels."""
+    return np.asarray(rounded(pixels).filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32)
+
+
+def coloured(pixels: Levels, knobs: Augment, random: np.random.Generator) -> Levels:
     """Brightness (a factor), contrast (about the picture's mean), saturation (about each pixel's grey) and white balance (a factor for
-    each channel), all at once, since together they are one affine map of colours: float32, not clipped."""
+    each channel), all at once, since together they are one affine map of colours."""
     brightness, contrast, saturation = (1 + random.uniform(-reach, reach) for reach in (knobs.brightness, knobs.contrast, knobs.saturation))
     balance = np.exp(random.uniform(-knobs.white_balance, knobs.white_balance, 3))
     mixing = saturation * np.eye(3) + (1 - saturation) / 3
     colours = balance[:, None] * mixing * (contrast * brightness)
     lift = balance * (1 - contrast) * brightness * pixels.mean()
-    return pixels.astype(np.float32) @ colours.T.astype(np.float32) + lift.astype(np.float32)
+    return pixels @ colours.T.astype(np.float32) + lift.astype(np.float32)
 
 
 def vignette(size: int, strength: float) -> NDArray[np.float32]:
