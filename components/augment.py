@@ -2,33 +2,45 @@
 
 Reads build/splits.parquet and data/. Writes build/shards/{train,validation,test}/ and reports/augment/views.png.
 Only training images are augmented; rarer classes get more views of each image, so that all classes are seen as often.
+Images are rendered on every core and written as they come, in the plan's order, so memory does not grow with their number.
 """
 
-import math
-from collections.abc import Iterator
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from components import catalog, figures, images
+from components import catalog, figures, images, rendering
 from components.catalog import SIDES
 from components.classes import CLASSES
-from components.determinism import seed_everything
 from components.files import replacing
+from components.images import Pixels
 from components.paths import DATA, REPORTS, SHARDS
-from components.records import View, Writer
+from components.records import View, Writer, as_png
 from components.settings import Augment, Settings, load
 from components.stage import run
 
-if TYPE_CHECKING:
-    import keras
-
 PREVIEW = REPORTS / "augment"
 PREVIEW_VIEWS = 8
-BATCH = 64
+CORES = os.cpu_count() or 1
+AHEAD = 4 * CORES
+"""Images under way at once: enough that no core waits, few enough to be done with soon when the stage is interrupted."""
+
+
+class Planned(NamedTuple):
+    """An image, and how many views of it are to be rendered; `path` is relative to the dataset's folder."""
+
+    path: str
+    diagnosis: str
+    views: int
 
 
 def views_per_image(counts: dict[str, int], views: int, max_views: int) -> dict[str, int]:
@@ -37,91 +49,79 @@ def views_per_image(counts: dict[str, int], views: int, max_views: int) -> dict[
     return {name: min(max_views, round(views * largest / count)) for name, count in counts.items() if count}
 
 
-def pipeline(knobs: Augment, seed: int) -> "list[keras.layers.Layer]":
-    """The augmenting layers, in order; each draws from its own seed, so the same seed gives the same views."""
-    import keras
-
-    place = {"fill_mode": "reflect", "interpolation": "bilinear"}
-    pixel = {"value_range": (0, 255)}
-    turns, slant = knobs.rotation / 360, math.tan(math.radians(knobs.shear))
-    layers = [
-        keras.layers.RandomFlip("horizontal_and_vertical", seed=seed) if knobs.flips else None,
-        keras.layers.RandomRotation(turns, seed=seed + 1, **place) if turns else None,
-        keras.layers.RandomTranslation(knobs.shift, knobs.shift, seed=seed + 2, **place) if knobs.shift else None,
-        keras.layers.RandomShear(slant, slant, seed=seed + 3, **place) if slant else None,
-        keras.layers.RandomZoom((-knobs.zoom, knobs.zoom), seed=seed + 4, **place) if knobs.zoom else None,
-        keras.layers.RandomBrightness(knobs.brightness, seed=seed + 5, **pixel) if knobs.brightness else None,
-        keras.layers.RandomContrast(knobs.contrast, seed=seed + 6, **pixel) if knobs.contrast else None,
-    ]
-    return [layer for layer in layers if layer is not None]
-
-
-def plan(rows: pd.DataFrame, views: dict[str, int], seed: int) -> pd.DataFrame:
-    """A row per view to render: path, diagnosis, number; in random order of images, an image's views together."""
+def plan(rows: pd.DataFrame, views: dict[str, int], seed: int) -> list[Planned]:
+    """The images in random order, each with the views of its class."""
     mixed = rows.sample(frac=1, random_state=seed)
-    repeated = mixed.loc[mixed.index.repeat(mixed["diagnosis"].map(views)), ["path", "diagnosis"]]
-    return repeated.assign(number=repeated.groupby("path").cumcount()).reset_index(drop=True)
+    return [Planned(row.path, row.diagnosis, views[row.diagnosis]) for row in mixed.itertuples()]
 
 
-def clean(rows: pd.DataFrame, root: Path, size: int) -> Iterator[View]:
-    """Each image as it will be seen when served, number 0."""
-    for row in rows.itertuples():
-        yield View(images.read((root / row.path).read_bytes(), size), row.diagnosis, row.path, 0)
+def clean(root: Path, size: int, image: Planned) -> list[View]:
+    """The one view of an image that serving sees, number 0."""
+    pixels = images.read((root / image.path).read_bytes(), size)
+    return [View(as_png(pixels), image.diagnosis, image.path, 0)]
 
 
-def augmented(todo: pd.DataFrame, root: Path, size: int, layers: "list[keras.layers.Layer]") -> Iterator[View]:
-    """Each planned view, rendered by the layers in batches on a tf.data pipeline."""
-    import tensorflow as tf
-
-    def originals() -> Iterator[np.ndarray]:
-        last, pixels = None, np.empty((size, size, 3), np.uint8)
-        for path in todo["path"]:
-            if path != last:
-                last, pixels = path, images.read((root / path).read_bytes(), size)
-            yield pixels
-
-    def render(batch: "tf.Tensor") -> "tf.Tensor":
-        batch = tf.cast(batch, tf.float32)
-        for layer in layers:
-            batch = layer(batch, training=True)
-        return tf.cast(tf.round(tf.clip_by_value(batch, 0, 255)), tf.uint8)
-
-    signature = tf.TensorSpec((size, size, 3), tf.uint8)
-    rendered = tf.data.Dataset.from_generator(originals, output_signature=signature).batch(BATCH).map(render).prefetch(2).unbatch()
-    for row, pixels in zip(todo.itertuples(), rendered.as_numpy_iterator(), strict=True):
-        yield View(pixels, row.diagnosis, row.path, row.number)
+def augmented(root: Path, size: int, knobs: Augment, seed: int, image: Planned) -> list[View]:
+    """The planned views of an image, by number."""
+    pictures = pictures_of(root, size, knobs, seed, image)
+    return [View(as_png(pixels), image.diagnosis, image.path, number) for number, pixels in enumerate(pictures)]
 
 
-def preview(rows: pd.DataFrame, root: Path, size: int, layers: "list[keras.layers.Layer]") -> list[list[np.ndarray]]:
-    """For each class one training image, as it is, then views of it."""
-    chosen = rows.groupby("diagnosis").head(1)
-    todo = chosen.loc[chosen.index.repeat(PREVIEW_VIEWS)].assign(number=0)
-    rendered = [view.pixels for view in augmented(todo, root, size, layers)]
-    originals = [view.pixels for view in clean(chosen, root, size)]
-    return [[original, *rendered[at * PREVIEW_VIEWS : (at + 1) * PREVIEW_VIEWS]] for at, original in enumerate(originals)]
+def pictures_of(root: Path, size: int, knobs: Augment, seed: int, image: Planned) -> list[Pixels]:
+    """The planned views of an image as pixels, each drawn by its own generator."""
+    original = images.decode((root / image.path).read_bytes())
+    return [rendering.render(original, size, knobs, rendering.generator(seed, image.path, number)) for number in range(image.views)]
+
+
+def streamed(pool: Executor, look: Callable[[Planned], list[View]], planned: Sequence[Planned]) -> Iterator[View]:
+    """The views of each image in the order planned, with at most AHEAD images under way in the pool."""
+    under_way: deque[Future[list[View]]] = deque()
+    for image in planned:
+        if len(under_way) == AHEAD:
+            yield from under_way.popleft().result()
+        under_way.append(pool.submit(look, image))
+    while under_way:
+        yield from under_way.popleft().result()
+
+
+def workers(count: int = CORES) -> ProcessPoolExecutor:
+    """Processes forked from one that has imported this module and not TensorFlow, whose threads a fork may hang on. Ctrl-C is left to
+    this process to act on."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["components.augment"])
+    return ProcessPoolExecutor(count, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+
+
+def preview(rows: pd.DataFrame, root: Path, size: int, knobs: Augment, seed: int) -> dict[str, list[Pixels]]:
+    """For each class its first training image, as serving sees it, then the first views of it."""
+    grid = {}
+    for row in rows.groupby("diagnosis").head(1).sort_values("diagnosis").itertuples():
+        original = images.read((root / row.path).read_bytes(), size)
+        views = pictures_of(root, size, knobs, seed, Planned(row.path, row.diagnosis, PREVIEW_VIEWS))
+        grid[row.diagnosis.replace("_", " ")] = [original, *views]
+    return grid
 
 
 def augment(settings: Settings) -> None:
     """Run the stage."""
-    knobs, size = settings.augment, settings.base.image_size
-    seed_everything(settings.seed)
+    knobs, size, seed = settings.augment, settings.base.image_size, settings.seed
     sides = {name: catalog.side(name) for name in SIDES}
     counts = {name: int((sides["train"]["diagnosis"] == name).sum()) for name in CLASSES}
-    views = views_per_image(counts, knobs.views, knobs.max_views)
-    todo = plan(sides["train"], views, settings.seed)
-    layers = pipeline(knobs, settings.seed)
-    streams = {"train": (len(todo), augmented(todo, DATA, size, layers))}
-    streams |= {name: (len(sides[name]), clean(sides[name], DATA, size)) for name in ("validation", "test")}
-    with replacing(SHARDS) as draft:
-        for name, (expected, stream) in streams.items():
-            with Writer(draft / name, expected, size, settings.seed) as writer:
-                for view in tqdm(stream, total=expected, desc=name, unit="view", mininterval=1):
+    planned = {"train": plan(sides["train"], views_per_image(counts, knobs.views, knobs.max_views), seed)}
+    for name in ("validation", "test"):
+        planned[name] = [Planned(row.path, row.diagnosis, 1) for row in sides[name].itertuples()]
+    as_served, varied = partial(clean, DATA, size), partial(augmented, DATA, size, knobs, seed)
+    with replacing(SHARDS) as draft, workers() as pool:
+        for name, todo in planned.items():
+            expected = sum(image.views for image in todo)
+            views = streamed(pool, varied if name == "train" else as_served, todo)
+            with Writer(draft / name, expected, size, seed) as writer:
+                for view in tqdm(views, total=expected, desc=name, unit="view", mininterval=1):
                     writer.write(view)
-    grid = preview(sides["train"], DATA, size, pipeline(knobs, settings.seed))
+    grid = preview(sides["train"], DATA, size, knobs, seed)
     with replacing(PREVIEW) as draft:
         draft.mkdir()
-        rows = sorted(sides["train"]["diagnosis"].unique())
-        figures.picture_grid(grid, [name.replace("_", " ") for name in rows], draft / "views.png")
+        figures.picture_grid(list(grid.values()), list(grid), draft / "views.png")
 
 
 if __name__ == "__main__":

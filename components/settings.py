@@ -141,7 +141,10 @@ class Split(_Section):
 
 
 class Augment(_Section):
-    """`views` of each image of the largest class; angles in degrees, other ranges as shares of the side or of the value."""
+    """`views` of each image of the largest class. What is drawn for each view alone: rotation and shear in degrees, shift as a share
+    of the side, brightness, contrast and saturation as shares of the value, all to either side of none; zoom between two factors and
+    aspect up to a factor, even in their logarithm; white balance as a channel's largest logarithm of a factor. `blur`, `jpeg` and
+    `vignette` are the shares of views that have one."""
 
     views: Annotated[int, Field(ge=1, le=100)]
     max_views: Annotated[int, Field(ge=1, le=1000)]
@@ -149,9 +152,15 @@ class Augment(_Section):
     flips: bool
     shift: Annotated[float, Field(ge=0, le=0.5)]
     shear: Annotated[float, Field(ge=0, le=45)]
-    zoom: Annotated[float, Field(ge=0, lt=1)]
+    zoom: tuple[Annotated[float, Field(ge=0.25, le=1)], Annotated[float, Field(ge=1, le=4)]]
+    aspect: Annotated[float, Field(ge=1, le=2)]
     brightness: Annotated[float, Field(ge=0, lt=1)]
     contrast: Annotated[float, Field(ge=0, lt=1)]
+    saturation: Share
+    white_balance: Annotated[float, Field(ge=0, lt=1)]
+    blur: Share
+    jpeg: Share
+    vignette: Share
 
     @model_validator(mode="after")
     def _rarer_classes_get_no_fewer(self) -> "Augment":

@@ -1,0 +1,101 @@
+import io
+from concurrent.futures import Future
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from components import augment, images
+from components.augment import Planned
+from components.classes import CLASSES
+from components.errors import UnreadableImage
+
+
+@pytest.fixture
+def root(tmp_path, make_dataset):
+    return make_dataset(tmp_path / "data", images=2)
+
+
+@pytest.fixture
+def rows(root):
+    paths = [path.relative_to(root) for path in sorted(root.rglob("*.png"))]
+    return pd.DataFrame([(path.as_posix(), path.parent.name) for path in paths], columns=["path", "diagnosis"])
+
+
+def pixels(view):
+    with Image.open(io.BytesIO(view.png)) as image:
+        return np.asarray(image)
+
+
+def test_rarer_classes_get_more_views_up_to_the_limit():
+    assert augment.views_per_image({"nevus": 300, "melanoma": 100, "dermatofibroma": 10}, 2, 8) == {
+        "nevus": 2,
+        "melanoma": 6,
+        "dermatofibroma": 8,
+    }
+
+
+def test_the_plan_covers_every_image_as_often_as_its_class_asks():
+    rows = pd.DataFrame({"path": ["a", "b", "c"], "diagnosis": ["nevus", "nevus", "melanoma"]})
+    planned = augment.plan(rows, {"nevus": 1, "melanoma": 3}, seed=0)
+    assert sorted(planned) == [("a", "nevus", 1), ("b", "nevus", 1), ("c", "melanoma", 3)]
+
+
+def test_views_and_their_order_depend_on_the_seed_and_on_no_number_of_processes(settings, root, rows):
+    planned = augment.plan(rows, dict.fromkeys(CLASSES, 3), seed=0)
+    first, other = ([view for image in planned for view in augment.augmented(root, 32, settings.augment, seed, image)] for seed in (0, 1))
+    for count in (1, 3):
+        with augment.workers(count) as pool:
+            assert list(augment.streamed(pool, partial(augment.augmented, root, 32, settings.augment, 0), planned)) == first
+    assert not {view.png for view in first} & {view.png for view in other}
+    assert len({view.png for view in first}) == len(first) == 54
+    assert [(view.path, view.number) for view in first] == [(path, number) for path, _, views in planned for number in range(views)]
+
+
+def test_more_views_leave_the_first_ones_as_they_were(settings, root):
+    few, more = (augment.augmented(root, 32, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", views)) for views in (2, 5))
+    assert more[:2] == few
+
+
+def test_no_more_images_are_under_way_than_said():
+    class Pool:
+        waiting = 0
+
+        def submit(self, look, image):
+            self.waiting += 1
+            assert self.waiting <= augment.AHEAD
+            future = Future()
+            future.set_result(look(image))
+            return future
+
+    def look(image):
+        return [image]
+
+    pool, seen = Pool(), []
+    for image in augment.streamed(pool, look, range(3 * augment.AHEAD)):
+        pool.waiting -= 1
+        seen.append(image)
+    assert seen == list(range(3 * augment.AHEAD))
+
+
+def test_an_image_that_a_worker_cannot_read_stops_the_stage(root):
+    (root / "nevus/nevus_0.png").write_bytes(b"")
+    with augment.workers(1) as pool, pytest.raises(UnreadableImage, match="empty file"):
+        list(augment.streamed(pool, partial(augment.clean, root, 32), [Planned("nevus/nevus_0.png", "nevus", 1)]))
+
+
+def test_clean_images_are_exactly_what_serving_sees(root):
+    (view,) = augment.clean(root, 48, Planned("nevus/nevus_0.png", "nevus", 1))
+    assert np.array_equal(pixels(view), images.read((root / "nevus/nevus_0.png").read_bytes(), 48))
+
+
+def test_the_preview_shows_views_that_are_trained_on(settings, root, rows):
+    grid = augment.preview(rows, root, 32, settings.augment, seed=0)
+    assert list(grid) == [name.replace("_", " ") for name in CLASSES]
+    original, *views = grid["nevus"]
+    assert np.array_equal(original, images.read((root / "nevus/nevus_0.png").read_bytes(), 32))
+    trained = augment.augmented(root, 32, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", 3))
+    assert all(np.array_equal(one, pixels(view)) for one, view in zip(views, trained, strict=False))
+    assert len(views) == augment.PREVIEW_VIEWS
