@@ -7,11 +7,12 @@ Images are rendered on every core and written as they come, in the plan's order,
 
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from functools import partial
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,11 +86,24 @@ def streamed(pool: Executor, look: Callable[[Planned], list[View]], planned: Seq
 
 
 def workers(count: int = CORES) -> ProcessPoolExecutor:
-    """Processes forked from one that has imported this module and not TensorFlow, whose threads a fork may hang on. Ctrl-C is left to
-    this process to act on."""
+    """Processes forked from one that has imported this module and not TensorFlow, whose threads a fork may hang on."""
     context = get_context("forkserver")
     context.set_forkserver_preload(["components.augment"])
-    return ProcessPoolExecutor(count, context, initializer=signal.signal, initargs=(signal.SIGINT, signal.SIG_IGN))
+    return ProcessPoolExecutor(count, context, initializer=follow_parent)
+
+
+def follow_parent() -> None:
+    """Leave Ctrl-C to the stage's process to act on, and end when it ends, even where it was killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    stage = parent_process()
+    if stage is None:
+        raise RuntimeError("only a process that multiprocessing started has a parent to follow")
+
+    def end_with_stage() -> None:
+        stage.join()
+        os._exit(1)
+
+    threading.Thread(target=end_with_stage, daemon=True).start()
 
 
 def preview(rows: pd.DataFrame, root: Path, size: int, knobs: Augment, seed: int) -> dict[str, list[Pixels]]:

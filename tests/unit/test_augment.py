@@ -1,9 +1,12 @@
 import io
+import subprocess
+import sys
 from concurrent.futures import Future
 from functools import partial
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 from PIL import Image
 
@@ -11,6 +14,7 @@ from components import augment, images
 from components.augment import Planned
 from components.classes import CLASSES
 from components.errors import UnreadableImage
+from tests.conftest import ROOT
 
 
 @pytest.fixture
@@ -84,6 +88,26 @@ def test_an_image_that_a_worker_cannot_read_stops_the_stage(root):
     (root / "nevus/nevus_0.png").write_bytes(b"")
     with augment.workers(1) as pool, pytest.raises(UnreadableImage, match="empty file"):
         list(augment.streamed(pool, partial(augment.clean, root, 32), [Planned("nevus/nevus_0.png", "nevus", 1)]))
+
+
+def test_workers_end_with_a_stage_that_was_killed():
+    code = "\n".join(
+        [
+            "import os, time",
+            "from components.augment import workers",
+            "if __name__ == '__main__':",
+            "    pool = workers(2)",
+            "    print(*{pool.submit(os.getpid).result() for _ in range(4)}, flush=True)",
+            "    time.sleep(60)",
+        ]
+    )
+    stage = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    children = [psutil.Process(int(pid)) for pid in stage.stdout.readline().split()]
+    assert children
+    stage.kill()
+    stage.communicate()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
 
 
 def test_clean_images_are_exactly_what_serving_sees(root):
