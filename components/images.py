@@ -82,12 +82,15 @@ def pixels_sha256(image: Image.Image) -> str:
 
 
 def fit(image: Image.Image, size: int) -> Pixels:
-    """The whole image squeezed to a square, area-averaged where it shrinks.
+    """The largest centred square of the image, area-averaged where it shrinks.
 
     Returns:
         uint8 array of shape (size, size, 3).
     """
-    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR), dtype=np.uint8)
+    width, height = image.size
+    side = min(width, height)
+    box = ((width - side) / 2, (height - side) / 2, (width + side) / 2, (height + side) / 2)
+    return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=box), dtype=np.uint8)
 
 
 def read(content: bytes, size: int) -> Pixels:

@@ -76,10 +76,11 @@ def test_exif_orientation_is_applied():
     assert images.decode(encoded(wide, exif=exif)).size == (30, 60)
 
 
-def test_fit_squeezes_the_whole_image_to_a_square():
-    left_white = Image.new("RGB", (100, 50))
-    left_white.paste((255, 255, 255), (0, 0, 50, 50))
+def test_fit_keeps_the_largest_centred_square():
+    left_white = Image.new("RGB", (100, 50), (0, 255, 0))
+    left_white.paste((255, 255, 255), (25, 0, 50, 50))
+    left_white.paste((0, 0, 0), (50, 0, 75, 50))
     fitted = images.fit(left_white, 20)
     assert fitted.dtype == np.uint8
-    assert fitted[:, :8].min() == 255
-    assert fitted[:, 12:].max() == 0
+    assert fitted[:, 1:8].min() == 255
+    assert fitted[:, 12:19].max() == 0
