@@ -1,7 +1,10 @@
 """What the last run of the pipeline came to, for a person."""
 
+from typing import Any
+
 from components.files import read_json
 from components.paths import EVALUATION, REGISTRATION
+from components.shifts import worst
 
 FURTHER = (
     ("make ui", "runs, models and versions in MLflow, on http://127.0.0.1:5000"),
@@ -22,6 +25,7 @@ def lines() -> list[str]:
         "",
         f"Test figures of the {evaluation['picked']} model on {test['images']} images of {test['groups']} lesions, with 95 % intervals:",
         *(f"  {name.replace('_', ' '):<26} {row['value']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]" for name, row in figures.items()),
+        *_shifts(evaluation.get("shifts")),
         "",
         f"Registered as {registration['model']} version {registration['version']}: {place}. Gate {gate}.",
         *([f"Warning: {registration['warning']}."] if registration["warning"] else []),
@@ -29,4 +33,15 @@ def lines() -> list[str]:
         "",
         "Look further:",
         *(f"  {command:<40} {what}" for command, what in FURTHER),
+    ]
+
+
+def _shifts(costs: dict[str, Any] | None) -> list[str]:
+    if costs is None:
+        return ["Not measured under shifts: `dvc repro` does."]
+    name = worst(costs)
+    row, drop = costs[name], costs[name]["drop"]
+    return [
+        f"Worst of {len(costs)} shifts: {name.replace('_', ' ')}, balanced accuracy {row['balanced_accuracy']:.3f},"
+        f" a loss of {drop['value']:.3f} [{drop['low']:.3f}, {drop['high']:.3f}]."
     ]

@@ -1,9 +1,10 @@
-"""Pick the better of frozen and fine-tuned on validation, calibrate it there, and report on test once.
+"""Pick the better of frozen and fine-tuned on validation, calibrate it there, and report on test once, as it is and under shifts.
 
-Reads build/shards/, build/frozen/ and build/finetuned/. Writes build/candidate/ (the calibrated classifier, what it is,
-its test predictions), reports/evaluation.json, and pictures and tables in reports/evaluation/.
+Reads build/shards/, build/frozen/, build/finetuned/ and, for the shifts, data/. Writes build/candidate/ (the calibrated
+classifier, what it is, its test predictions), reports/evaluation.json, and pictures and tables in reports/evaluation/.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,14 +15,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from components import catalog, figures, metrics, model, records
+from components import catalog, figures, metrics, model, records, robustness
 from components.classes import output_names
 from components.determinism import seed_everything
 from components.files import replacing, write_json
+from components.images import Pixels
 from components.metrics import Estimate
-from components.paths import CANDIDATE, EVALUATION, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS
+from components.paths import CANDIDATE, DATA, EVALUATION, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS
 from components.scores import HEADLINES, Scored, difference
 from components.settings import Settings, load
+from components.shifts import allowed, worst
 from components.stage import run
 
 PHASES = {"frozen": FROZEN, "finetuned": FINETUNED}
@@ -45,6 +48,12 @@ def score(classifier: Any, side: str, task: str) -> tuple[Scored, NDArray[np.flo
     """Uncalibrated probabilities of a side, and the logits they come from."""
     images, found = logits(classifier, side)
     return Scored(images, model.probabilities(found, task), task), found
+
+
+def classifier_of(classifier: Any, task: str, temperature: float) -> Callable[[Pixels], NDArray[np.float64]]:
+    """Calibrated probabilities as a function of pixels (n, size, size, 3)."""
+    headless = model.compiled(model.logits_of(classifier))
+    return lambda pixels: model.probabilities(headless(pixels), task, temperature)
 
 
 def pick(on_validation: dict[str, Scored]) -> str:
@@ -73,8 +82,10 @@ def evaluate(settings: Settings) -> None:
     test = {name: score(classifier, "test", task) for name, classifier in classifiers.items()}
     before, test_logits = test[picked]
     after = replace(before, probabilities=model.probabilities(test_logits, task, temperature))
+    shifted = robustness.under_shifts(classifier_of(classifiers[picked], task, temperature), after, settings.base.image_size)
     samples = metrics.resamples(after.images["group"].to_numpy(), knobs.bootstrap, settings.seed)
     gain = difference(test["finetuned"][0], test["frozen"][0], "balanced_accuracy", samples, knobs.calibration_bins)
+    costs = robustness.costs(after, shifted, samples, knobs.calibration_bins)
     names = output_names(task)
     split_hash = catalog.split_hash(after.images)
     report = {
@@ -94,6 +105,7 @@ def evaluate(settings: Settings) -> None:
             name: as_dicts(scored.estimates(COMPARED, samples, knobs.calibration_bins)) for name, (scored, _) in test.items()
         },
         "finetuned_less_frozen_on_test": {"balanced_accuracy": gain.as_dict()},
+        "shifts": costs,
         "averages": metrics.averages(after.truth, after.probabilities),
         "per_class": metrics.per_class(after.truth, after.probabilities, names),
     }
@@ -115,9 +127,15 @@ def evaluate(settings: Settings) -> None:
     with replacing(FIGURES) as draft:
         draft.mkdir()
         draw(after, before, knobs.calibration_bins, knobs.gallery, draft)
+        limits = allowed(settings.registration.max_shift_loss, settings.registration.max_square_crop_loss)
+        robustness.draw(costs, limits, (DATA / after.images["path"][0]).read_bytes(), settings.base.image_size, draft)
     write_json(EVALUATION, report)
     value = after.headline("balanced_accuracy", np.arange(len(after.images)), knobs.calibration_bins)
-    print(f"picked {picked} on validation; balanced accuracy on {len(after.images)} test images {value:.3f}")
+    hardest = worst(costs)
+    print(
+        f"picked {picked} on validation; balanced accuracy on {len(after.images)} test images {value:.3f},"
+        f" under {hardest.replace('_', ' ')} (the worst shift) {costs[hardest]['balanced_accuracy']:.3f}"
+    )
 
 
 def as_dicts(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from components.metrics import Estimate
 from components.settings import Register
+from components.shifts import SQUARE_CROP, allowed, worst
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,18 @@ class Comparison:
 
 
 def judge(
-    test: dict[str, Any], export: dict[str, Any], comparison: Comparison | None, knobs: Register, unmeasured: Sequence[str]
+    test: dict[str, Any],
+    shifts: dict[str, Any],
+    export: dict[str, Any],
+    comparison: Comparison | None,
+    knobs: Register,
+    unmeasured: Sequence[str],
 ) -> list[Rule]:
     """Apply every rule; all must pass.
 
     Args:
         test: the `test` figures of reports/evaluation.json.
+        shifts: its `shifts`, the balanced accuracy and the drop under each; empty where none was measured.
         export: reports/export.json.
         comparison: against the champion, or None where there is none.
         knobs: the thresholds of params.yaml.
@@ -45,6 +52,7 @@ def judge(
         _floor("balanced accuracy", test["balanced_accuracy"], knobs.min_balanced_accuracy),
         _floor("melanoma sensitivity", test["melanoma_sensitivity"], knobs.min_melanoma_sensitivity),
         _ceiling("calibration error", test["calibration_error"], knobs.max_calibration_error),
+        *_robust(shifts, allowed(knobs.max_shift_loss, knobs.max_square_crop_loss)),
         _agreement(export["float16"]["same_top1"], knobs.min_export_agreement),
     ]
     return rules if comparison is None else [*rules, *_against(comparison, knobs)]
@@ -63,6 +71,23 @@ def _floor(figure: str, estimate: dict[str, float], floor: float) -> Rule:
 def _ceiling(figure: str, estimate: dict[str, float], ceiling: float) -> Rule:
     passed = estimate["value"] <= ceiling
     return Rule(f"{figure} ceiling", passed, f"{_with_interval(estimate)}, at most {ceiling:.3f} allowed")
+
+
+def _robust(shifts: dict[str, Any], limits: dict[str, float]) -> list[Rule]:
+    others = [name for name in limits if name != SQUARE_CROP]
+    named = (("robust to shifts", others), ("robust to a square crop", [SQUARE_CROP]))
+    return [_kept(rule, names, shifts, limits[names[0]]) for rule, names in named]
+
+
+def _kept(rule: str, names: list[str], shifts: dict[str, Any], limit: float) -> Rule:
+    missing = [name for name in names if name not in shifts]
+    if missing:
+        said = f"not measured under {', '.join(missing)} when this version was evaluated: `dvc repro` measures and registers one that is"
+        return Rule(rule, False, said.replace("_", " "))
+    costs = {name: shifts[name] for name in names}
+    too_large = [name for name in names if costs[name]["drop"]["value"] > limit]
+    told = ", ".join(f"{_signed(costs[name]['drop'])} under {name}" for name in too_large or [worst(costs)])
+    return Rule(rule, not too_large, f"balanced accuracy lost: {told}; at most {limit:.3f} allowed".replace("_", " "))
 
 
 def _agreement(share: float, floor: float) -> Rule:

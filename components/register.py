@@ -70,6 +70,8 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, An
     """
     figures = {f"test/{name}": evaluation["test"][name]["value"] for name in HEADLINES}
     figures |= {f"test_{bound}/{name}": evaluation["test"][name][bound] for name in HEADLINES for bound in ("low", "high")}
+    figures |= {f"shift/{name}": row["balanced_accuracy"] for name, row in evaluation["shifts"].items()}
+    figures |= {f"shift_loss/{name}": row["drop"]["value"] for name, row in evaluation["shifts"].items()}
     figures |= {f"validation/{name}": value for name, value in evaluation["validation"][evaluation["picked"]].items()}
     figures |= {f"export/{name}": value for name, value in tracking.flat(export).items()}
     tracking.log_figures(client, run_id, figures)
@@ -84,7 +86,7 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, An
 def evidence_of_candidate(card: dict[str, Any], evaluation: dict[str, Any], export: dict[str, Any]) -> Evidence:
     """What the gate judges the candidate by, from the files of this run."""
     scored = Scored.of_table(pd.read_parquet(existing(CANDIDATE / PREDICTIONS)), card["task"])
-    return Evidence(evaluation["test"], export, scored, card["test_split_hash"], tracking.provenance()["data.md5"])
+    return Evidence(evaluation["test"], evaluation["shifts"], export, scored, card["test_split_hash"], tracking.provenance()["data.md5"])
 
 
 def register(settings: Settings) -> None:

@@ -220,6 +220,8 @@ class Register(_Section):
     min_melanoma_sensitivity: Share
     max_melanoma_sensitivity_loss: Share
     max_calibration_error: Share
+    max_shift_loss: Share
+    max_square_crop_loss: Share
     min_export_agreement: Share
 
 

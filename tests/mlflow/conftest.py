@@ -17,6 +17,7 @@ from components import gate, images, judging, ledger, promotion, registry, setti
 from components.classes import CLASSES
 from components.paths import EVALUATION, EXPORT_REPORT, PREDICTIONS
 from components.scores import HEADLINES, Scored
+from components.shifts import SHIFTS
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MODEL = "skin-lesion-mobilenetv2"
 MD5 = "0123456789abcdef.dir"
 PER_CLASS = 4
+UNMOVED = {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 @pytest.fixture(scope="session")
@@ -45,13 +47,17 @@ class Lab:
     root: Path
     client: "MlflowClient"
 
-    def version(self, wrong: int = 0, split: str = "split a", judged: bool = True, export: float = 1.0, model: Any = None) -> str:
+    def version(
+        self, wrong: int = 0, split: str = "split a", judged: bool = True, export: float = 1.0, model: Any = None, shifts: bool = True
+    ) -> str:
         """Register a version that misses the first `wrong` images of every class; returns its number."""
         table = self.scored(wrong)
         figures = {name: table.headline(name, np.arange(len(table.images)), 15) for name in HEADLINES}
         test = {name: {"value": value, "low": value, "high": value} for name, value in figures.items()}
         run = self.client.create_run(tracking.experiment_id(self.client)).info.run_id
-        self.client.log_dict(run, {"test": {"images": len(table.images), **test}}, f"{judging.REPORTS_IN_RUN}/{EVALUATION.name}")
+        still = {name: {"balanced_accuracy": figures["balanced_accuracy"], "drop": UNMOVED} for name in SHIFTS}
+        evaluation = {"test": {"images": len(table.images), **test}, **({"shifts": still} if shifts else {})}
+        self.client.log_dict(run, evaluation, f"{judging.REPORTS_IN_RUN}/{EVALUATION.name}")
         self.client.log_dict(run, {"float16": {"same_top1": export}}, f"{judging.REPORTS_IN_RUN}/{EXPORT_REPORT.name}")
         file = self.root / PREDICTIONS
         table.table().to_parquet(file, index=False)

@@ -75,6 +75,14 @@ def test_promote_moves_the_alias_where_the_gate_passes_with_the_thresholds_of_no
     assert lab.champion() == "1"
 
 
+def test_a_version_that_was_evaluated_without_shifts_is_refused_and_the_way_out_is_said(lab, run_cli):
+    lab.version(shifts=False, judged=False)
+    refused = run_cli("champion", "promote", "1")
+    assert refused.exit_code == 1
+    assert "not measured under square crop" in " ".join((refused.stdout + refused.stderr).split())
+    assert lab.champion() is None
+
+
 def test_an_override_is_recorded_with_its_reason(lab, run_cli):
     lab.version()
     lab.move("1")

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from components.classes import CLASSES
+from components.shifts import SHIFTS
 from flows.runner import STAGES
 from tests.project import Project, ran
 
@@ -42,7 +43,10 @@ def test_every_report_is_there_and_figures_carry_intervals(project):
         assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1, name
     assert set(evaluation["per_class"]) == set(CLASSES)
     assert {"precision", "recall", "f1", "specificity"} <= set(evaluation["per_class"]["melanoma"])
-    for name in ("confusion.png", "roc.png", "reliability.png", "mistakes.png"):
+    assert set(evaluation["shifts"]) == set(SHIFTS)
+    for row in evaluation["shifts"].values():
+        assert row["drop"]["value"] == pytest.approx(evaluation["test"]["balanced_accuracy"]["value"] - row["balanced_accuracy"])
+    for name in ("confusion.png", "roc.png", "reliability.png", "mistakes.png", "shifts.png", "shifts_examples.png"):
         assert (project.root / "reports/evaluation" / name).stat().st_size > 5000
     assert (project.root / "reports/validation/index.html").exists()
     assert (project.root / "reports/augment/views.png").exists()
@@ -114,6 +118,9 @@ def test_a_version_says_where_it_came_from_and_its_run_holds_the_curves(project)
     figures = report(project, "evaluation")["test"]["balanced_accuracy"]
     logged = [run.data.metrics[f"{section}/balanced_accuracy"] for section in ("test", "test_low", "test_high")]
     assert logged == pytest.approx([figures["value"], figures["low"], figures["high"]])
+    blurred = report(project, "evaluation")["shifts"]["blur"]
+    assert run.data.metrics["shift/blur"] == pytest.approx(blurred["balanced_accuracy"])
+    assert run.data.metrics["shift_loss/blur"] == pytest.approx(blurred["drop"]["value"])
     assert f"Gate: **{version.tags['gate']}**" in version.description
     assert f"| balanced accuracy | {figures['value']:.4f} | {figures['low']:.4f} to {figures['high']:.4f} |" in version.description
 

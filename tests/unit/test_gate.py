@@ -1,6 +1,6 @@
 import pytest
 
-from components import gate
+from components import gate, shifts
 from components.metrics import Estimate
 
 TEST = {
@@ -8,6 +8,7 @@ TEST = {
     "melanoma_sensitivity": {"value": 0.6, "low": 0.5, "high": 0.7},
     "calibration_error": {"value": 0.04, "low": 0.02, "high": 0.06},
 }
+SHIFTS = {name: {"balanced_accuracy": 0.68, "drop": {"value": 0.02, "low": 0.01, "high": 0.03}} for name in shifts.SHIFTS}
 EXPORT = {"float16": {"same_top1": 0.99}, "int8": {"same_top1": 0.5}}
 
 
@@ -16,9 +17,9 @@ def failed(rules):
 
 
 def test_a_good_first_candidate_passes_with_no_champion_to_beat(settings):
-    rules = gate.judge(TEST, EXPORT, None, settings.registration, ())
+    rules = gate.judge(TEST, SHIFTS, EXPORT, None, settings.registration, ())
     assert gate.passed(rules)
-    assert len(rules) == 5
+    assert len(rules) == 7
 
 
 @pytest.mark.parametrize(
@@ -30,13 +31,13 @@ def test_a_good_first_candidate_passes_with_no_champion_to_beat(settings):
     ],
 )
 def test_each_floor_and_ceiling_fails_alone_and_says_by_how_much(settings, figure, value, rule):
-    rules = gate.judge({**TEST, figure: {"value": value, "low": 0.1, "high": 0.9}}, EXPORT, None, settings.registration, ())
+    rules = gate.judge({**TEST, figure: {"value": value, "low": 0.1, "high": 0.9}}, SHIFTS, EXPORT, None, settings.registration, ())
     assert failed(rules) == [rule]
     assert f"{value:.3f} [0.100, 0.900]" in next(item.says for item in rules if not item.passed)
 
 
 def test_an_export_that_disagrees_fails(settings):
-    rules = gate.judge(TEST, {"float16": {"same_top1": 0.5}}, None, settings.registration, ())
+    rules = gate.judge(TEST, SHIFTS, {"float16": {"same_top1": 0.5}}, None, settings.registration, ())
     assert failed(rules) == ["export agrees"]
 
 
@@ -55,10 +56,45 @@ def test_an_int8_export_that_disagrees_is_warned_of_and_does_not_fail_the_gate()
     ids=["within noise", "worse", "loses melanomas"],
 )
 def test_a_challenger_is_held_against_the_champion(settings, gain, melanoma, names):
-    rules = gate.judge(TEST, EXPORT, gate.Comparison("3", gain, melanoma), settings.registration, ())
+    rules = gate.judge(TEST, SHIFTS, EXPORT, gate.Comparison("3", gain, melanoma), settings.registration, ())
     assert failed(rules) == names
 
 
 def test_a_class_without_test_images_keeps_a_version_from_becoming_champion(settings):
-    rules = gate.judge(TEST, EXPORT, None, settings.registration, ["seborrheic_keratosis"])
+    rules = gate.judge(TEST, SHIFTS, EXPORT, None, settings.registration, ["seborrheic_keratosis"])
     assert [rule.says for rule in rules if not rule.passed] == ["no test image of seborrheic keratosis"]
+
+
+def lost(**values):
+    return SHIFTS | {
+        name: {"balanced_accuracy": 0.7 - value, "drop": {"value": value, "low": 0.0, "high": 0.2}} for name, value in values.items()
+    }
+
+
+def test_every_shift_that_costs_too_much_is_named_with_its_figure(settings):
+    rules = gate.judge(TEST, lost(blur=0.06, vignette=0.08, narrow=0.05), EXPORT, None, settings.registration, ())
+    assert failed(rules) == ["robust to shifts"]
+    said = next(rule.says for rule in rules if not rule.passed)
+    assert "+0.060 [+0.000, +0.200] under blur, +0.080 [+0.000, +0.200] under vignette; at most 0.050 allowed" in said
+    assert "narrow" not in said
+
+
+def test_a_square_crop_is_allowed_less_and_judged_alone(settings):
+    rules = gate.judge(TEST, lost(square_crop=0.04), EXPORT, None, settings.registration, ())
+    assert failed(rules) == ["robust to a square crop"]
+
+
+def test_a_robust_version_is_told_its_worst_shift(settings):
+    rules = gate.judge(TEST, lost(blur=0.03), EXPORT, None, settings.registration, ())
+    assert "+0.030 [+0.000, +0.200] under blur" in next(rule.says for rule in rules if rule.name == "robust to shifts")
+
+
+def test_a_version_without_shifts_fails_and_is_told_how_to_get_them(settings):
+    rules = gate.judge(TEST, {}, EXPORT, None, settings.registration, ())
+    assert failed(rules) == ["robust to shifts", "robust to a square crop"]
+    assert all("not measured under" in rule.says and "`dvc repro`" in rule.says for rule in rules if not rule.passed)
+
+
+def test_one_shift_that_was_not_measured_fails_alone(settings):
+    rules = gate.judge(TEST, {name: row for name, row in SHIFTS.items() if name != "jpeg_40"}, EXPORT, None, settings.registration, ())
+    assert ["not measured under jpeg 40" in rule.says for rule in rules if not rule.passed] == [True]

@@ -1,0 +1,68 @@
+"""What the shifts of components/shifts.py cost a classifier, on the original test images."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from components import figures, images
+from components.images import Pixels
+from components.paths import DATA
+from components.scores import Indices, Scored, difference
+from components.shifts import SHIFTS
+
+BATCH = 32
+"""Originals at once: each is held once per shift, at the model's size."""
+
+
+def under_shifts(classify: Callable[[Pixels], NDArray[np.floating]], clean: Scored, size: int, root: Path = DATA) -> dict[str, Scored]:
+    """The probabilities of the same images under each shift; an image is decoded once for all.
+
+    Args:
+        classify: probabilities (n, outputs) of pixels (n, size, size, 3).
+        clean: the images as they are, with their paths under `root`.
+        size: side of what the classifier sees, in pixels.
+        root: folder of the originals.
+    """
+    paths: list[str] = clean.images["path"].tolist()
+    found: dict[str, list[NDArray[np.floating]]] = {name: [] for name in SHIFTS}
+    with tqdm(total=len(paths), desc="test under shifts", unit="image", mininterval=1) as bar:
+        for start in range(0, len(paths), BATCH):
+            originals = paths[start : start + BATCH]
+            views = [seen((root / path).read_bytes(), size) for path in originals]
+            for name, parts in found.items():
+                parts.append(classify(np.stack([view[name] for view in views])))
+            bar.update(len(originals))
+    return {name: replace(clean, probabilities=np.concatenate(parts)) for name, parts in found.items()}
+
+
+def seen(content: bytes, size: int) -> dict[str, Pixels]:
+    """What the model sees of an image file under each shift: uint8 (size, size, 3)."""
+    original = images.decode(content)
+    return {name: images.fit(shift(original), size) for name, shift in SHIFTS.items()}
+
+
+def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bins: int) -> dict[str, dict[str, Any]]:
+    """Balanced accuracy under each shift, and the drop (clean less shifted) with its paired bootstrap interval over lesions."""
+    everything = np.arange(len(clean.images))
+    return {
+        name: {
+            "balanced_accuracy": scored.headline("balanced_accuracy", everything, bins),
+            "drop": difference(clean, scored, "balanced_accuracy", samples, bins).as_dict(),
+        }
+        for name, scored in shifted.items()
+    }
+
+
+def draw(costs: dict[str, dict[str, Any]], limits: dict[str, float], example: bytes, size: int, folder: Path) -> None:
+    """Write shifts.csv, shifts.png, and shifts_examples.png, which shows one test image as the model sees it under every shift."""
+    rows = [{"shift": name, "balanced_accuracy": row["balanced_accuracy"], **row["drop"]} for name, row in costs.items()]
+    pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
+    figures.drops({name: row["drop"] for name, row in costs.items()}, limits, folder / "shifts.png")
+    pictures = {"as it is": images.read(example, size), **seen(example, size)}
+    figures.shifted(pictures, folder / "shifts_examples.png")
