@@ -10,7 +10,7 @@ UI_PORT ?= 5000
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test lint format lock ui server deploy worker starter clean
+.PHONY: help setup data run test lint format lock ui server deploy worker starter clean bench
 
 help:  ## list these commands
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -51,6 +51,11 @@ format: setup  ## let ruff put the code in order
 lock: setup  ## compile requirements.lock anew from pyproject.toml
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-annotate --upgrade --quiet --output-file requirements.lock
+
+bench: setup  ## measure this machine on the pipeline as it was run last; results go to benchmarks/results/
+	@test -d build/frozen || { echo "error: nothing to measure yet: make run"; exit 1; }
+	python benchmarks/rates.py
+	python benchmarks/overhead.py
 
 ui: setup  ## MLflow's page on http://127.0.0.1:5000
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "MLflow's page is on $$MLFLOW_TRACKING_URI already"; exit;; esac; \

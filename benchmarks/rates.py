@@ -24,10 +24,13 @@ ROUNDS = 3
 def main() -> None:
     """Measure, print a table, and write it under benchmarks/results/."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=512, help="views to go through, in each round (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=384, help="views to go through in each round (default: %(default)s)")
     given = parser.parse_args()
     described, settings = machine.described(), load()
     load_tensorflow()
+    there, needed = sum(records.counts("train").values()), given.images * (ROUNDS + 1)
+    if there < needed:
+        parser.error(f"build/shards holds {there} training views and {needed} are gone through: name fewer --images")
     views = list(records.read("train").take(given.images).as_numpy_iterator())
     pixels = np.stack([view["pixels"] for view in views]).astype(np.float32)
     target = np.array([view["class"] for view in views])
