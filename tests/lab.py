@@ -7,6 +7,7 @@ import socket
 import subprocess
 import threading
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -105,7 +106,8 @@ class Lab:
         """Start a run by hand, as a person does in the page; returns its id."""
         chosen = {"deployments": {"name": {"any_": [deployment]}}, "flows": {"name": {"any_": [flow]}}}
         found = wait("the deployment", lambda: self.ask("deployments/filter", **chosen), 60)
-        return str(self.ask(f"deployments/{found[0]['id']}/create_flow_run", parameters=parameters, state={"type": "SCHEDULED"})["id"])
+        wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid.uuid4())}
+        return str(wait("the run to be taken", lambda: self.ask(f"deployments/{found[0]['id']}/create_flow_run", **wanted), 60)["id"])
 
     def run(self, run_id: str) -> dict[str, Any]:
         return (self.ask("flow_runs/filter", flow_runs={"id": {"any_": [run_id]}}) or [{}])[0]
