@@ -95,6 +95,14 @@ def fit(image: Image.Image, size: int) -> Pixels:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=square), dtype=np.uint8)
 
 
+def recompressed(image: Image.Image, quality: int) -> Image.Image:
+    """The RGB image after it was saved as a JPEG, at Pillow's quality of 1 to 95."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    with Image.open(stream) as compressed:
+        return compressed.convert("RGB")
+
+
 def read(content: bytes, size: int) -> Pixels:
     """Decode and fit: what the model sees of an image, as a uint8 array of shape (size, size, 3)."""
     return fit(decode(content), size)

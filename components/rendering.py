@@ -5,7 +5,6 @@ depend on: how the dermoscope is held and how far away, the lamp, the white bala
 """
 
 import hashlib
-import io
 import math
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from components.images import Pixels
+from components.images import Pixels, recompressed
 from components.settings import Augment
 
 BLUR = (0.5, 2.0)
@@ -59,7 +58,7 @@ def render(image: Image.Image, size: int, knobs: Augment, random: np.random.Gene
         pixels *= vignette(size, random.uniform(*VIGNETTE))
     view = rounded(pixels)
     if random.random() < knobs.jpeg:
-        view = compressed(view, int(random.integers(*JPEG_QUALITY, endpoint=True)))
+        view = recompressed(view, int(random.integers(*JPEG_QUALITY, endpoint=True)))
     return np.asarray(view)
 
 
@@ -149,10 +148,3 @@ def vignette(size: int, strength: float) -> NDArray[np.float32]:
     place = np.linspace(-1, 1, size, dtype=np.float32)
     distance = np.hypot(place[:, None], place)[..., None]
     return (1 - strength * np.clip(distance - VIGNETTE_STARTS, 0, 1) ** 2).astype(np.float32)
-
-
-def compressed(view: Image.Image, quality: int) -> Image.Image:
-    """The picture after it was saved as a JPEG."""
-    stream = io.BytesIO()
-    view.save(stream, "JPEG", quality=quality)
-    return Image.open(stream)

@@ -5,7 +5,6 @@ under it can be measured on labelled test images. Hendrycks and Dietterich 2019 
 photographs; Maron et al. 2021 (doi:10.1016/j.ejca.2021.06.047) for dermoscopy.
 """
 
-import io
 import math
 from collections.abc import Callable
 from functools import partial
@@ -13,6 +12,8 @@ from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
+
+from components.images import recompressed
 
 Shift = Callable[[Image.Image], Image.Image]
 BILINEAR = Image.Resampling.BILINEAR
@@ -53,14 +54,6 @@ def blur(image: Image.Image, sigma: float) -> Image.Image:
     return image.filter(ImageFilter.GaussianBlur(sigma * min(image.size)))
 
 
-def jpeg(image: Image.Image, quality: int) -> Image.Image:
-    """Compressed and decoded again, at Pillow's quality of 1 to 95."""
-    stream = io.BytesIO()
-    image.save(stream, "JPEG", quality=quality)
-    with Image.open(stream) as compressed:
-        return compressed.convert("RGB")
-
-
 def vignette(image: Image.Image, strength: float, start: float) -> Image.Image:
     """Darker outwards: times 1 - strength * clip(r - start, 0, 1)^2, with r the distance from the centre in half sides."""
     across, down = (np.abs((2 * np.arange(side, dtype=np.float32) + 1) / side - 1) for side in image.size)
@@ -80,7 +73,7 @@ SHIFTS: dict[str, Shift] = {
     "exposure_dark": partial(colour, red=0.75, green=0.75, blue=0.75),
     "exposure_bright": partial(colour, red=1.25, green=1.25, blue=1.25),
     "blur": partial(blur, sigma=0.01),
-    "jpeg_40": partial(jpeg, quality=40),
+    "jpeg_40": partial(recompressed, quality=40),
     "vignette": partial(vignette, strength=0.6, start=0.4),
 }
 
