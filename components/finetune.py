@@ -48,7 +48,14 @@ def finetune(settings: Settings) -> None:
     with tracking.start_phase("finetuned", settings.logged(SECTIONS), tags) as mlflow_run:
         history = fitting.fit(
             trained,
-            lambda epoch: records.batches("train", task, knobs.batch_size, train_weights, shuffle_seed=epoch_seed(settings.seed, epoch)),
+            lambda epoch: records.batches(
+                "train",
+                task,
+                knobs.batch_size,
+                train_weights,
+                shuffle_seed=epoch_seed(settings.seed, epoch),
+                symmetries=knobs.symmetries,
+            ),
             records.batches("validation", task, knobs.batch_size, fitting.balancing_weights(counts["validation"], task)),
             knobs.epochs,
             knobs.patience,

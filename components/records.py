@@ -151,10 +151,29 @@ def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None) -> "tf
     return counted.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
 
+def turned(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
+    """A square picture in one of its eight symmetries (quarter turns, flips), which one says `seed`, int64 (2,): no pixel is resampled."""
+    import tensorflow as tf
+
+    rows, columns, swap = tf.unstack(tf.random.stateless_uniform([3], seed, minval=0, maxval=2, dtype=tf.int32) == 1)
+    pixels = tf.where(rows, tf.reverse(pixels, [0]), pixels)
+    pixels = tf.where(columns, tf.reverse(pixels, [1]), pixels)
+    return tf.where(swap, tf.transpose(pixels, [1, 0, 2]), pixels)
+
+
 def batches(
-    side: str, task: str, batch_size: int, weights: dict[int, float], root: Path = SHARDS, shuffle_seed: int | None = None
+    side: str,
+    task: str,
+    batch_size: int,
+    weights: dict[int, float],
+    root: Path = SHARDS,
+    shuffle_seed: int | None = None,
+    symmetries: bool = False,
 ) -> "tf.data.Dataset":
-    """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,)."""
+    """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,).
+
+    With `symmetries` each view is `turned` at random, in a way that hangs on `shuffle_seed` alone.
+    """
     import tensorflow as tf
 
     target_of_class = tf.constant(targets(CLASSES, task))
@@ -164,7 +183,13 @@ def batches(
         target = tf.gather(target_of_class, batch["class"])
         return tf.cast(batch["pixels"], tf.float32), target, tf.gather(weight_of_target, target)
 
-    return read(side, root, shuffle_seed).batch(batch_size).map(pair).prefetch(2)
+    def turn(number: "tf.Tensor", view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
+        return {**view, "pixels": turned(view["pixels"], tf.stack([tf.constant(shuffle_seed or 0, tf.int64), number]))}
+
+    views = read(side, root, shuffle_seed)
+    if symmetries:
+        views = views.enumerate().map(turn, num_parallel_calls=tf.data.AUTOTUNE)
+    return views.batch(batch_size).map(pair).prefetch(2)
 
 
 def in_order(side: str, root: Path = SHARDS, batch_size: int = 64) -> Iterator[dict[str, np.ndarray]]:

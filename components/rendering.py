@@ -15,7 +15,7 @@ from PIL import Image, ImageFilter
 from components.images import Pixels, recompressed
 from components.settings import Augment
 
-BLUR = (0.5, 2.0)
+BLUR = (0.5, 3.0)
 """Standard deviation of the Gaussian, in pixels of a view REFERENCE pixels wide."""
 REFERENCE = 224
 JPEG_QUALITY = (30, 85)

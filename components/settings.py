@@ -186,7 +186,8 @@ class Train(_Section):
 
 
 class Finetune(_Section):
-    """`unfreeze_from`: a layer's or block's name, or a layer number; from there up the base is trained."""
+    """`unfreeze_from`: a layer's or block's name, or a layer number; from there up the base is trained. `symmetries`: each epoch sees
+    each view in another of the square's eight."""
 
     unfreeze_from: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
     learning_rate: Rate
@@ -196,6 +197,7 @@ class Finetune(_Section):
     epochs: Epochs
     patience: Annotated[int, Field(ge=1)]
     class_weights: bool
+    symmetries: bool
 
 
 class Evaluate(_Section):

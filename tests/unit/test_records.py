@@ -48,6 +48,25 @@ def test_batches_weigh_each_target(shards):
     assert set(zip(target.numpy().tolist(), weight.numpy().tolist(), strict=True)) == {(0, 0.5), (1, 2.0)}
 
 
+def test_a_view_is_seen_in_each_of_the_squares_eight_symmetries_and_in_no_other_way():
+    pixels = np.asarray(noise(1, 16))
+    quarters = [np.rot90(pixels, turns) for turns in range(4)]
+    wanted = {picture.tobytes() for picture in [*quarters, *(np.flip(picture, axis=0) for picture in quarters)]}
+    assert {records.turned(pixels, [3, number]).numpy().tobytes() for number in range(100)} == wanted
+
+
+def test_turned_batches_hang_on_the_seed_alone_and_hold_the_same_views(shards):
+    def drawn(**how):
+        return [np.asarray(batch[0]) for batch in records.batches("train", "multiclass", 100, dict.fromkeys(range(9), 1.0), shards, **how)]
+
+    first, again, other = (drawn(shuffle_seed=seed, symmetries=True) for seed in (5, 5, 6))
+    straight = drawn(shuffle_seed=5)
+    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert not any(np.array_equal(one, two) for one, two in zip(first, other, strict=True))
+    for batch, plain in zip(first, straight, strict=True):
+        assert np.array_equal(np.sort(batch, axis=None), np.sort(plain, axis=None))
+
+
 def test_a_writer_that_failed_leaves_no_index_and_its_folder_is_not_read(tmp_path):
     with pytest.raises(KeyboardInterrupt), Writer(tmp_path / "train", 10, 16, seed=0) as writer:
         writer.write(View(as_png(np.zeros((16, 16, 3), np.uint8)), "nevus", "a.jpg", 0))
