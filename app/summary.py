@@ -26,6 +26,7 @@ def lines() -> list[str]:
         f"Test figures of the {evaluation['picked']} model on {test['images']} images of {test['groups']} lesions, with 95 % intervals:",
         *(f"  {name.replace('_', ' '):<26} {row['value']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]" for name, row in figures.items()),
         *_shifts(evaluation.get("shifts")),
+        *_left_out(evaluation.get("collections_left_out", {})),
         "",
         f"Registered as {registration['model']} version {registration['version']}: {place}. Gate {gate}.",
         *([f"Warning: {registration['warning']}."] if registration["warning"] else []),
@@ -44,4 +45,12 @@ def _shifts(costs: dict[str, Any] | None) -> list[str]:
     return [
         f"Worst of {len(costs)} shifts: {name.replace('_', ' ')}, balanced accuracy {row['balanced_accuracy']:.3f},"
         f" a loss of {drop['value']:.3f} [{drop['low']:.3f}, {drop['high']:.3f}]."
+    ]
+
+
+def _left_out(costs: dict[str, dict[str, Any]]) -> list[str]:
+    return [
+        f"A linear head that never saw {name} loses {row['drop']['value']:.3f} [{row['drop']['low']:.3f}, {row['drop']['high']:.3f}] there,"
+        f" on {row['images']} images of {len(row['classes'])} classes."
+        for name, row in costs.items()
     ]

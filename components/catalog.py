@@ -39,7 +39,7 @@ def usable(path: Path = CATALOG) -> pd.DataFrame:
 
 
 def splits(path: Path = SPLITS) -> pd.DataFrame:
-    """One row per usable image: path, isic_id, diagnosis, lesion_id, group, side; sorted by path."""
+    """One row per usable image: path, isic_id, diagnosis, lesion_id, collection, group, side; sorted by path."""
     return pd.read_parquet(existing(path))
 
 

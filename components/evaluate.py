@@ -1,7 +1,7 @@
 """Pick the better of frozen and fine-tuned on validation, calibrate it there, and report on test once, as it is and under shifts.
 
-Reads build/shards/, build/frozen/, build/finetuned/ and, for the shifts, data/. Writes build/candidate/ (the calibrated
-classifier, what it is, its test predictions), reports/evaluation.json, and pictures and tables in reports/evaluation/.
+Reads build/shards/, build/features/, build/frozen/, build/finetuned/ and, for the shifts, data/. Writes build/candidate/ (the
+calibrated classifier, what it is, its test predictions), reports/evaluation.json, and pictures and tables in reports/evaluation/.
 """
 
 from collections.abc import Callable
@@ -15,17 +15,18 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from components import catalog, figures, metrics, model, records, robustness
+from components import catalog, figures, metrics, model, records, robustness, transfer
 from components.classes import output_names
 from components.determinism import seed_everything
-from components.files import replacing, write_json
+from components.files import existing, replacing, write_json
 from components.images import Pixels
 from components.metrics import Estimate
-from components.paths import CANDIDATE, DATA, EVALUATION, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS
+from components.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS
 from components.scores import HEADLINES, Scored, difference
 from components.settings import Settings, load
 from components.shifts import allowed, worst
 from components.stage import run
+from components.transfer import Featured
 
 PHASES = {"frozen": FROZEN, "finetuned": FINETUNED}
 COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity")
@@ -40,8 +41,7 @@ def logits(classifier: Any, side: str) -> tuple[pd.DataFrame, NDArray[np.float32
             found.append(headless(batch["pixels"]))
             paths += [path.decode() for path in batch["path"]]
             bar.update(len(batch["path"]))
-    images = catalog.side(side).set_index("path").loc[paths].reset_index()[KEYS]
-    return images, np.concatenate(found)
+    return of_paths(paths, side)[KEYS], np.concatenate(found)
 
 
 def score(classifier: Any, side: str, task: str) -> tuple[Scored, NDArray[np.float32]]:
@@ -54,6 +54,24 @@ def classifier_of(classifier: Any, task: str, temperature: float) -> Callable[[P
     """Calibrated probabilities as a function of pixels (n, size, size, 3)."""
     headless = model.compiled(model.logits_of(classifier))
     return lambda pixels: model.probabilities(headless(pixels), task, temperature)
+
+
+def featured(frozen: Any) -> tuple[Featured, Featured]:
+    """The frozen base's features of training images (of each its first view, as `embed` wrote them) and of test images."""
+    import keras
+
+    views = pd.read_parquet(existing(FEATURES / "train.parquet"))
+    first = np.flatnonzero(views["view"] == 0)
+    train = Featured(of_paths(views["path"].iloc[first].tolist(), "train"), np.load(FEATURES / "train.npy", mmap_mode="r")[first])
+    extract = model.compiled(keras.Model(frozen.input, frozen.get_layer("features").output))
+    batches = [(batch["path"], extract(batch["pixels"])) for batch in records.in_order("test")]
+    paths: list[str] = np.concatenate([paths for paths, _ in batches]).astype(str).tolist()
+    return train, Featured(of_paths(paths, "test"), np.concatenate([features for _, features in batches]))
+
+
+def of_paths(paths: list[str], side: str) -> pd.DataFrame:
+    """The split's rows of these images of a side, in their order."""
+    return catalog.side(side).set_index("path").loc[paths].reset_index()
 
 
 def pick(on_validation: dict[str, Scored]) -> str:
@@ -86,6 +104,7 @@ def evaluate(settings: Settings) -> None:
     samples = metrics.resamples(after.images["group"].to_numpy(), knobs.bootstrap, settings.seed)
     gain = difference(test["finetuned"][0], test["frozen"][0], "balanced_accuracy", samples, knobs.calibration_bins)
     costs = robustness.costs(after, shifted, samples, knobs.calibration_bins)
+    left_out = transfer.left_out(*featured(classifiers["frozen"]), knobs.bootstrap, settings.seed)
     names = output_names(task)
     split_hash = catalog.split_hash(after.images)
     report = {
@@ -106,6 +125,7 @@ def evaluate(settings: Settings) -> None:
         },
         "finetuned_less_frozen_on_test": {"balanced_accuracy": gain.as_dict()},
         "shifts": costs,
+        "collections_left_out": left_out,
         "averages": metrics.averages(after.truth, after.probabilities),
         "per_class": metrics.per_class(after.truth, after.probabilities, names),
     }
@@ -128,7 +148,7 @@ def evaluate(settings: Settings) -> None:
         draft.mkdir()
         draw(after, before, knobs.calibration_bins, knobs.gallery, draft)
         limits = allowed(settings.registration.max_shift_loss, settings.registration.max_square_crop_loss)
-        robustness.draw(costs, limits, (DATA / after.images["path"][0]).read_bytes(), settings.base.image_size, draft)
+        robustness.draw(costs, left_out, limits, (DATA / after.images["path"][0]).read_bytes(), settings.base.image_size, draft)
     write_json(EVALUATION, report)
     value = after.headline("balanced_accuracy", np.arange(len(after.images)), knobs.calibration_bins)
     hardest = worst(costs)

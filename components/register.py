@@ -6,6 +6,7 @@ no scheduled run undoes a rollback.
 """
 
 import io
+import re
 import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -72,6 +73,8 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, An
     figures |= {f"test_{bound}/{name}": evaluation["test"][name][bound] for name in HEADLINES for bound in ("low", "high")}
     figures |= {f"shift/{name}": row["balanced_accuracy"] for name, row in evaluation["shifts"].items()}
     figures |= {f"shift_loss/{name}": row["drop"]["value"] for name, row in evaluation["shifts"].items()}
+    left_out = evaluation["collections_left_out"].items()
+    figures |= {f"collection_left_out/{metric_name(name)}": row["drop"]["value"] for name, row in left_out}
     figures |= {f"validation/{name}": value for name, value in evaluation["validation"][evaluation["picked"]].items()}
     figures |= {f"export/{name}": value for name, value in tracking.flat(export).items()}
     tracking.log_figures(client, run_id, figures)
@@ -81,6 +84,11 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, An
     for report in (EVALUATION, EXPORT_REPORT):
         client.log_artifact(run_id, str(report), judging.REPORTS_IN_RUN)
     client.log_artifact(run_id, str(CANDIDATE / PREDICTIONS), judging.EVALUATION_IN_RUN)
+
+
+def metric_name(collection: str) -> str:
+    """A collection's name, which may be any text, with what MLflow refuses in a metric's name replaced by underscores."""
+    return re.sub(r"[^\w\- :]", "_", collection)[:100]
 
 
 def evidence_of_candidate(card: dict[str, Any], evaluation: dict[str, Any], export: dict[str, Any]) -> Evidence:

@@ -59,10 +59,14 @@ def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bin
     }
 
 
-def draw(costs: dict[str, dict[str, Any]], limits: dict[str, float], example: bytes, size: int, folder: Path) -> None:
-    """Write shifts.csv, shifts.png, and shifts_examples.png, which shows one test image as the model sees it under every shift."""
-    rows = [{"shift": name, "balanced_accuracy": row["balanced_accuracy"], **row["drop"]} for name, row in costs.items()]
+def draw(
+    costs: dict[str, dict[str, Any]], left_out: dict[str, dict[str, Any]], limits: dict[str, float], example: bytes, size: int, folder: Path
+) -> None:
+    """Write shifts.csv and shifts.png, with what leaving a collection out costs below the shifts, and shifts_examples.png, which shows
+    one test image as the model sees it under every shift."""
+    shown = costs | {f"without {name}": row for name, row in left_out.items()}
+    rows = [{"shift": name, "balanced_accuracy": row["balanced_accuracy"], **row["drop"]} for name, row in shown.items()]
     pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
-    figures.drops({name: row["drop"] for name, row in costs.items()}, limits, folder / "shifts.png")
+    figures.drops({name: row["drop"] for name, row in shown.items()}, limits, folder / "shifts.png")
     pictures = {"as it is": images.read(example, size), **seen(example, size)}
     figures.shifted(pictures, folder / "shifts_examples.png")

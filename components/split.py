@@ -91,7 +91,7 @@ def check(splits: pd.DataFrame) -> None:
 
 def split(settings: Settings) -> None:
     """Run the stage."""
-    frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "pixels_sha256", "near_group"]]
+    frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "collection", "pixels_sha256", "near_group"]]
     frame = frame.assign(group=group(frame))
     knobs = settings.split
     frame["side"] = deal(list(frame["diagnosis"]), frame["group"].to_numpy(), knobs.test, knobs.validation, settings.seed)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from components import judging, promotion, register, registry, settings
+from components import judging, promotion, register, registry, settings, tracking
 from components.files import read_json, write_json
 from components.paths import CANDIDATE, EVALUATION, EXPORT_REPORT, PREDICTIONS, REGISTRATION
 from tests.mlflow.conftest import MODEL
@@ -97,3 +97,11 @@ def test_a_move_in_the_ui_is_noticed_and_warned_of(lab, candidate, capsys):
     report, said = registered(capsys)
     assert (report["noticed"]["before"], report["noticed"]["after"]) == (None, "1")
     assert "warning: champion was moved outside the gate, from none to version 1, which FAILED the gate" in said
+
+
+@pytest.mark.parametrize("name", ["HAM10000", "BCN20000: 2019 (v2) + a/b", "../x", "Würzburg & Ulm", "/", "x" * 400])
+def test_any_collection_has_a_name_that_mlflow_takes(lab, name):
+    run = lab.client.get_model_version(MODEL, lab.version()).run_id
+    figure = f"collection_left_out/{register.metric_name(name)}"
+    tracking.log_figures(lab.client, run, {figure: 0.25})
+    assert lab.client.get_run(run).data.metrics[figure] == 0.25
