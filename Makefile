@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK ?= 1
+# Every stage is a process of its own: without byte code each would compile TensorFlow anew, at three times the seconds.
+unexport PYTHONDONTWRITEBYTECODE
 UI_PORT ?= 5000
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 

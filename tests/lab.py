@@ -23,6 +23,8 @@ import yaml
 from flows.runner import STAGES
 from tests.project import Project, make
 
+EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
+"""A worker that asks for work more often than every ten seconds: tests start one run after another by hand."""
 CLIENT = httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))  # a server that is killed leaves no dead connection
 
 
@@ -32,11 +34,17 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def _command(process: psutil.Process) -> list[str]:
+def command(process: psutil.Process) -> list[str]:
+    """Its program and arguments; nothing where it has ended meanwhile."""
     try:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return []
+
+
+def _answer(found: Any) -> list[Any]:
+    """An answer in a list, which is true also where the answer is that there is nothing; no answer makes an empty one."""
+    return [] if found is None else [found]
 
 
 def wait(what: str, look: Callable[[], Any], seconds: float = 240) -> Any:
@@ -46,7 +54,7 @@ def wait(what: str, look: Callable[[], Any], seconds: float = 240) -> Any:
         found = look()
         if found:
             return found
-        time.sleep(1)
+        time.sleep(0.5)
     raise AssertionError(f"waited {seconds:.0f} s for {what}")
 
 
@@ -71,11 +79,12 @@ class Lab:
             self.process = subprocess.Popen(
                 ["python", "-m", "flows.serve", "--port", str(self.port)],
                 cwd=self.project.root,
-                env=self.project.environment(**self.environment),
+                env=self.project.environment(**EAGER, **self.environment),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
         wait("the worker to start", lambda: self.ask("work_pools/lesionflow/workers/filter"), 180)
+        self.child("worker")  # where the server remembers a worker of before, only this says that everything is registered anew
 
     def stop(self) -> None:
         assert self.process is not None
@@ -86,7 +95,7 @@ class Lab:
         """The living process that `flows.serve` started with this word in its command."""
         assert self.process is not None
         return wait(
-            f"a {word}", lambda: next((child for child in psutil.Process(self.process.pid).children() if word in _command(child)), None)
+            f"a {word}", lambda: next((child for child in psutil.Process(self.process.pid).children() if word in command(child)), None)
         )
 
     def ask(self, path: str, **body: Any) -> Any:
@@ -97,10 +106,10 @@ class Lab:
             return None
 
     def runs(self, deployment: str, *states: str) -> list[dict[str, Any]]:
-        """Runs of a deployment, oldest first, in any of these states."""
+        """Runs of a deployment, oldest first, in any of these states: none only where the server says so."""
         chosen = {"state": {"name": {"any_": list(states)}}} if states else {}
-        found = self.ask("flow_runs/filter", deployments={"name": {"any_": [deployment]}}, flow_runs=chosen, sort="START_TIME_ASC")
-        return found or []
+        asked = {"deployments": {"name": {"any_": [deployment]}}, "flow_runs": chosen, "sort": "START_TIME_ASC"}
+        return list(wait(f"word of the runs of {deployment}", lambda: _answer(self.ask("flow_runs/filter", **asked)), 60)[0])
 
     def start_run(self, flow: str, deployment: str, **parameters: Any) -> str:
         """Start a run by hand, as a person does in the page; returns its id."""
@@ -110,7 +119,13 @@ class Lab:
         return str(wait("the run to be taken", lambda: self.ask(f"deployments/{found[0]['id']}/create_flow_run", **wanted), 60)["id"])
 
     def run(self, run_id: str) -> dict[str, Any]:
-        return (self.ask("flow_runs/filter", flow_runs={"id": {"any_": [run_id]}}) or [{}])[0]
+        """The run as it is now."""
+        return dict(wait(f"word of run {run_id}", lambda: self.ask("flow_runs/filter", flow_runs={"id": {"any_": [run_id]}}), 60)[0])
+
+    def deployments(self, *names: str) -> list[dict[str, Any]]:
+        """The deployments of these names, or all."""
+        chosen = {"deployments": {"name": {"any_": list(names)}}} if names else {}
+        return list(wait("the deployments", lambda: self.ask("deployments/filter", **chosen), 60))
 
     def ended(self, run_id: str, seconds: float = 300) -> dict[str, Any]:
         """The run, once it has ended."""
@@ -135,9 +150,19 @@ class Lab:
         found = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, sort="TIMESTAMP_ASC", limit=200)
         return [entry["message"] for entry in found or []]
 
-    def artifacts(self, run_id: str) -> dict[str, Any]:
-        found = self.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}})
-        return {artifact["key"]: artifact["data"] for artifact in found or []}
+    def artifacts(self, run_id: str, *wanted: str) -> dict[str, Any]:
+        """A run's artifacts, once these are among them: what says how it ended comes after its state."""
+
+        def found() -> dict[str, Any]:
+            listed = self.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}}) or []
+            data = {artifact["key"]: artifact["data"] for artifact in listed}
+            return data if set(wanted) <= set(data) else {}
+
+        return dict(wait(f"{', '.join(wanted)} of run {run_id}", found, 60))
+
+    def gone(self) -> None:
+        """Wait until every run's process has ended, and has said whatever it says after its state."""
+        wait("runs' processes to end", lambda: not self.child("worker").children(), 60)
 
     def schedule(self, name: str, **schedule: Any) -> None:
         """Give a deployment another schedule in prefect.yaml, and none to the others."""

@@ -38,6 +38,9 @@ SMALL = {
     "register": {"max_shift_loss": 1.0, "max_square_crop_loss": 1.0},
 }
 
+FOREIGN = ("MLFLOW_", "PREFECT_", "LESIONFLOW_", "PYTHONDONTWRITEBYTECODE")
+"""Environment that would change what a project does; without byte code its every process would compile TensorFlow anew."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -60,7 +63,7 @@ class Project:
         return done
 
     def environment(self, **extra: str) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("MLFLOW_", "PREFECT_", "LESIONFLOW_"))}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
         path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
         return {**kept, "PATH": path, "PYTHONPATH": str(self.root), "NO_COLOR": "1", **extra}
 

@@ -161,7 +161,7 @@ def test_runs_stand_side_by_side_with_curves_and_confusion_matrix(store, address
     page.goto(f"{address}/#/runs/{runs[0]}")
     page.get_by_placeholder("Search metrics").fill("test/balanced_accuracy")
     page.get_by_role("link", name="test/balanced_accuracy", exact=True).wait_for()
-    assert f"/experiments/{experiment}/runs/{runs[0]}" in page.url, "the link in a flow run's summary leads to the run"
+    page.wait_for_url(f"**/experiments/{experiment}/runs/{runs[0]}*")  # the link in a flow run's summary leads to the run
     picture(page, "run")
     page.goto(f"{address}/#/experiments/{experiment}/runs/{runs[0]}/artifacts")
     page.get_by_text("evaluation", exact=True).first.click()

@@ -14,11 +14,9 @@ import yaml
 from components import sample
 from components.classes import CLASSES
 from flows.runner import STAGES
-from tests.lab import Lab, wait
+from tests.lab import Lab, command, wait
 
 pytestmark = pytest.mark.timeout(900)
-
-PLANNED = ("Scheduled", "Late", "Pending", "Running", "AwaitingConcurrencySlot")
 
 
 def report(lab: Lab, name: str) -> dict:
@@ -31,7 +29,7 @@ def settle(lab: Lab, deployment: str) -> None:
     lab.deploy()
     for run in lab.runs(deployment, "Scheduled", "Late"):
         lab.ask(f"flow_runs/{run['id']}/set_state", state={"type": "CANCELLED", "name": "Cancelled"}, force=True)
-    assert not any(item["schedules"] for item in lab.ask("deployments/filter"))
+    assert not any(item["schedules"] for item in lab.deployments())
     wait("planned runs to end", lambda: not lab.runs(deployment, "Pending", "Running"))
 
 
@@ -68,8 +66,7 @@ def _seconds(stamp: str) -> float:
 
 def test_a_run_shows_stages_figures_confusion_matrix_and_verdict(lab):
     run = lab.runs("train-nightly", "Completed")[0]
-    artifacts = lab.artifacts(run["id"])
-    assert {"stages", "summary", "confusion-matrix", "outcome"} <= set(artifacts)
+    artifacts = lab.artifacts(run["id"], "stages", "summary", "confusion-matrix", "outcome")
     table = json.loads(artifacts["stages"])
     assert [row["stage"] for row in table] == list(STAGES)
     assert {row["cached"] for row in table} == {False}
@@ -133,10 +130,12 @@ def test_what_cannot_be_imported_is_put_aside_with_the_reason_and_is_not_tried_a
     assert "broken.zip" in run["state"]["message"]
     refused = sorted(path.name for path in (lab.project.root / "inbox/refused").iterdir())
     assert [name.split("-", 1)[1] for name in refused] == ["broken.zip", "broken.zip.txt"]
-    assert any("watch-data" in text and "Failed" in text and "broken.zip" in text for text in lab.told)
-    told = len(lab.told)
-    assert lab.ended(lab.start_run("watch-data", "watch-data", settle_seconds=0))["state_name"] == "Unchanged"
-    assert len(lab.told) == told, "a look that finds nothing is no news"
+    failed = f"watch-data run {run['name']}: Failed"
+    wait("the webhook to be told", lambda: any(failed in text and "broken.zip" in text for text in lab.told), 60)
+    again = lab.ended(lab.start_run("watch-data", "watch-data", settle_seconds=0))
+    assert again["state_name"] == "Unchanged"
+    lab.gone()
+    assert not any(again["name"] in text for text in lab.told), "a look that finds nothing is no news"
     assert (lab.project.root / "data.dvc").read_text() == pointer
 
 
@@ -160,7 +159,7 @@ def test_a_run_with_other_params_leaves_the_workspace_as_it_was_even_when_killed
     assert copied["promote"] == "manual"
     assert copied["promotion"] is None
     assert not copied["gate_passed"]
-    assert "at least 0.999 wanted" in lab.artifacts(again)["summary"]
+    assert "at least 0.999 wanted" in lab.artifacts(again, "summary")["summary"]
 
 
 @pytest.mark.parametrize(
@@ -185,7 +184,7 @@ def test_params_that_are_not_allowed_stop_the_run_before_any_stage_and_are_not_t
 def test_a_form_with_a_value_of_the_wrong_kind_is_refused_by_the_server(lab):
     import httpx
 
-    found = lab.ask("deployments/filter", deployments={"name": {"any_": ["train-on-demand"]}})[0]
+    found = lab.deployments("train-on-demand")[0]
     properties = found["parameter_openapi_schema"]["properties"]
     assert {"data_revision", "overrides", "force", "promote"} == set(properties)
     assert all(field.get("description") for field in properties.values())
@@ -195,7 +194,7 @@ def test_a_form_with_a_value_of_the_wrong_kind_is_refused_by_the_server(lab):
 
 
 def test_a_worker_killed_while_fine_tuning_costs_one_run_and_locks_nothing(lab):
-    lab.project.set_params({"finetune": {"learning_rate": 0.0005, "epochs": 12, "patience": 12}})
+    lab.project.set_params({"finetune": {"learning_rate": 0.0005, "epochs": 200, "patience": 200}})  # not over before it is killed
     lab.schedule("train-nightly", interval=20, timezone="Europe/Zurich")
     lab.deploy()
     running = wait("a scheduled run", lambda: lab.runs("train-nightly", "Running"))[0]
@@ -203,7 +202,7 @@ def test_a_worker_killed_while_fine_tuning_costs_one_run_and_locks_nothing(lab):
     worker = lab.child("worker")
     engines = worker.children()
     orphans = [process for engine in engines for process in engine.children(recursive=True)]
-    assert any("components.finetune" in " ".join(process.cmdline()) for process in orphans)
+    assert any("components.finetune" in " ".join(command(process)) for process in orphans)
     for process in [worker, *engines]:
         os.kill(process.pid, signal.SIGKILL)
     _, alive = psutil.wait_procs(orphans, timeout=40)
@@ -225,25 +224,27 @@ def test_the_champion_is_verified_on_the_images_it_was_measured_on_whatever_the_
     lab.project.repro()
     run = lab.ended(lab.start_run("verify", "verify"))
     assert run["state_name"] == "Completed", run["state"]["message"]
-    table = json.loads(lab.artifacts(run["id"])["verification"])
+    table = json.loads(lab.artifacts(run["id"], "verification")["verification"])
     assert {"balanced_accuracy", "melanoma_sensitivity"} <= {row["test figure"] for row in table}
 
 
 def test_stopping_and_starting_again_keeps_schedules_and_doubles_no_deployment(lab):
     lab.schedule("verify", cron="0 5 * * 0", timezone="Europe/Zurich")
     lab.deploy()
-    before = lab.ask("deployments/filter")
+    before = lab.deployments()
     interrupted = lab.start_run("training", "train-on-demand", force=True)
     wait("a stage to run", lambda: lab.tasks(interrupted).get("validate", {}).get("state_type") == "RUNNING")
     lab.stop()
     assert not [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(lab.project.root)]
     lab.start()
     assert lab.run(interrupted)["state_type"] not in ("RUNNING", "COMPLETED")
-    after = lab.ask("deployments/filter")
+    after = lab.deployments()
     assert {item["id"] for item in after} == {item["id"] for item in before}
     active = {item["name"]: [row["active"] for row in item["schedules"]] for item in after}
     assert active["verify"] == [True]
-    planned = [run["expected_start_time"] for run in lab.runs("verify", "Scheduled")]
-    assert len(planned) == len(set(planned)) > 0
-    silent = [item for item in lab.ask("automations/filter") if item["name"] == "Crash runs that fell silent"]
+    planned = [run["expected_start_time"] for run in wait("planned runs", lambda: lab.runs("verify", "Scheduled"), 90)]
+    assert len(planned) == len(set(planned))
+    silent = [
+        item for item in wait("automations", lambda: lab.ask("automations/filter"), 60) if item["name"] == "Crash runs that fell silent"
+    ]
     assert len(silent) == 1
