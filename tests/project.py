@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -38,6 +39,8 @@ SMALL = {
     "register": {"max_shift_loss": 1.0, "max_square_crop_loss": 1.0},
 }
 
+COLLECTIONS = ("Graz", "Zürich (2019)")
+"""Where the images are said to come from, lesion by lesion in turn."""
 FOREIGN = ("MLFLOW_", "PREFECT_", "LESIONFLOW_", "PYTHONDONTWRITEBYTECODE")
 """Environment that would change what a project does; without byte code its every process would compile TensorFlow anew."""
 
@@ -109,6 +112,9 @@ def make(root: Path) -> Project:
     made = Project(root)
     made.set_params(SMALL)
     sample.write_dataset(root / "data", dict.fromkeys(CLASSES, 9), seed=11, size=72)
+    metadata = pd.read_csv(root / "data/metadata.csv")
+    metadata["collection"] = [COLLECTIONS[number % 2] for number in pd.factorize(metadata["lesion_id"])[0]]
+    metadata.to_csv(root / "data/metadata.csv", index=False)
     made.run("git", "init", "-q")
     made.run("dvc", "init", "-q")
     made.run("dvc", "add", "-q", "data", "weights")

@@ -15,7 +15,7 @@ import yaml
 from components.classes import CLASSES
 from components.shifts import SHIFTS
 from flows.runner import STAGES
-from tests.project import Project, ran
+from tests.project import COLLECTIONS, Project, ran
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -46,6 +46,10 @@ def test_every_report_is_there_and_figures_carry_intervals(project):
     assert set(evaluation["shifts"]) == set(SHIFTS)
     for row in evaluation["shifts"].values():
         assert row["drop"]["value"] == pytest.approx(evaluation["test"]["balanced_accuracy"]["value"] - row["balanced_accuracy"])
+    assert set(evaluation["collections_left_out"]) == set(COLLECTIONS)
+    for row in evaluation["collections_left_out"].values():
+        assert row["images"] > 1 < len(row["classes"])
+    assert len(pd.read_csv(project.root / "reports/evaluation/shifts.csv")) == len(SHIFTS) + len(COLLECTIONS)
     for name in ("confusion.png", "roc.png", "reliability.png", "mistakes.png", "shifts.png", "shifts_examples.png"):
         assert (project.root / "reports/evaluation" / name).stat().st_size > 5000
     assert (project.root / "reports/validation/index.html").exists()
