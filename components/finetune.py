@@ -6,6 +6,7 @@ reports/finetune.json, and one MLflow run. Stopped, it goes on from its last who
 
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +17,9 @@ from components.files import replacing, sha256, write_json
 from components.paths import CHECKPOINT, CURVES, FINETUNED, FROZEN, MODEL, REPORTS
 from components.settings import Settings, load
 from components.stage import run
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 REPORT = REPORTS / "finetune.json"
 SECTIONS = ("augment", "train", "finetune")
@@ -45,17 +49,16 @@ def finetune(settings: Settings) -> None:
     code = [sha256(Path(module)) for module in (__file__, str(fitting.__file__), str(model.__file__), str(records.__file__))]
     decides = {"params": settings.logged(SECTIONS), "tags": tags, "views": counts, "code": code}
     checkpoint = Checkpoint(CHECKPOINT, json.dumps(decides, sort_keys=True))
+
+    def train_batches(epoch: int) -> "tf.data.Dataset":
+        drawn = epoch_seed(settings.seed, epoch)
+        turns = drawn if knobs.symmetries else None
+        return records.batches("train", task, knobs.batch_size, train_weights, shuffle_seed=drawn, turn_seed=turns)
+
     with tracking.start_phase("finetuned", settings.logged(SECTIONS), tags) as mlflow_run:
         history = fitting.fit(
             trained,
-            lambda epoch: records.batches(
-                "train",
-                task,
-                knobs.batch_size,
-                train_weights,
-                shuffle_seed=epoch_seed(settings.seed, epoch),
-                symmetries=knobs.symmetries,
-            ),
+            train_batches,
             records.batches("validation", task, knobs.batch_size, fitting.balancing_weights(counts["validation"], task)),
             knobs.epochs,
             knobs.patience,

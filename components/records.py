@@ -156,9 +156,9 @@ def turned(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
     import tensorflow as tf
 
     rows, columns, swap = tf.unstack(tf.random.stateless_uniform([3], seed, minval=0, maxval=2, dtype=tf.int32) == 1)
-    pixels = tf.where(rows, tf.reverse(pixels, [0]), pixels)
-    pixels = tf.where(columns, tf.reverse(pixels, [1]), pixels)
-    return tf.where(swap, tf.transpose(pixels, [1, 0, 2]), pixels)
+    pixels = tf.cond(rows, lambda: tf.reverse(pixels, [0]), lambda: pixels)
+    pixels = tf.cond(columns, lambda: tf.reverse(pixels, [1]), lambda: pixels)
+    return tf.cond(swap, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
 
 
 def batches(
@@ -168,11 +168,11 @@ def batches(
     weights: dict[int, float],
     root: Path = SHARDS,
     shuffle_seed: int | None = None,
-    symmetries: bool = False,
+    turn_seed: int | None = None,
 ) -> "tf.data.Dataset":
     """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,).
 
-    With `symmetries` each view is `turned` at random, in a way that hangs on `shuffle_seed` alone.
+    With `turn_seed` each view is `turned` at random, in a way that hangs on that seed and its place in the order.
     """
     import tensorflow as tf
 
@@ -184,10 +184,10 @@ def batches(
         return tf.cast(batch["pixels"], tf.float32), target, tf.gather(weight_of_target, target)
 
     def turn(number: "tf.Tensor", view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
-        return {**view, "pixels": turned(view["pixels"], tf.stack([tf.constant(shuffle_seed or 0, tf.int64), number]))}
+        return {**view, "pixels": turned(view["pixels"], tf.stack([tf.constant(turn_seed, tf.int64), number]))}
 
     views = read(side, root, shuffle_seed)
-    if symmetries:
+    if turn_seed is not None:
         views = views.enumerate().map(turn, num_parallel_calls=tf.data.AUTOTUNE)
     return views.batch(batch_size).map(pair).prefetch(2)
 
