@@ -2,8 +2,7 @@
 
 Its choices are kept, faults included: pixels in 0 to 1 where the base expects -1 to 1, ten outputs for nine classes, augmented
 validation images, a learning rate that only grows, no fine-tuning. What it could not keep is its split, which put one lesion on
-both sides. Run `dvc repro` first, on the nine-class task, then this from the project's root; it trains for about ten minutes on
-2,880 images and 2 cores.
+both sides. Run `dvc repro` first, on the nine-class task, then this from the project's root.
 """
 
 import argparse
@@ -11,10 +10,9 @@ import time
 from typing import Any
 
 import machine
-import numpy as np
 import pandas as pd
 
-from components import catalog, metrics
+from components import catalog, fitting, metrics
 from components.classes import CLASSES
 from components.files import existing
 from components.paths import CANDIDATE, DATA, PREDICTIONS
@@ -48,10 +46,11 @@ def main() -> None:
     theirs, seconds, epochs = trained(settings, ours.images, given.epochs)
     samples = metrics.resamples(ours.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
     bins = settings.evaluate.calibration_bins
+    candidate, notebook = (scored.estimates(FIGURES, samples, bins) for scored in (ours, theirs))
     table = {
         name: {
-            "candidate": ours.estimates([name], samples, bins)[name].as_dict(),
-            "notebook": theirs.estimates([name], samples, bins)[name].as_dict(),
+            "candidate": candidate[name].as_dict(),
+            "notebook": notebook[name].as_dict(),
             "gain": difference(ours, theirs, name, samples, bins).as_dict(),
         }
         for name in FIGURES
@@ -69,11 +68,9 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Scored
     """The notebook's probabilities for these images, the seconds that its training took, and its epochs."""
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
-    from sklearn.utils.class_weight import compute_class_weight
 
     keras.utils.set_random_seed(settings.seed)
-    weights = settings.base.weights
-    base = keras.applications.MobileNetV2(weights=weights, include_top=False, input_shape=(SIZE, SIZE, 3))
+    base = keras.applications.MobileNetV2(weights=settings.base.weights, include_top=False, input_shape=(SIZE, SIZE, 3))
     base.trainable = False
     network = keras.Sequential(
         [
@@ -102,7 +99,7 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Scored
 
     warped, plain = ImageDataGenerator(rescale=1 / 255, **WARP), ImageDataGenerator(rescale=1 / 255)
     train, validation = (flow(catalog.side(side), warped, shuffle=True) for side in ("train", "validation"))
-    balance = compute_class_weight("balanced", classes=np.unique(train.classes), y=train.classes)
+    counts = catalog.side("train")["diagnosis"].value_counts().to_dict()
     start = time.perf_counter()
     history = network.fit(
         train,
@@ -110,7 +107,7 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Scored
         validation_data=validation,
         steps_per_epoch=train.samples // BATCH,
         validation_steps=validation.samples // BATCH,
-        class_weight=dict(zip(np.unique(train.classes).tolist(), balance.tolist(), strict=True)),
+        class_weight=fitting.balancing_weights(counts, settings.task),
         callbacks=[
             keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE, restore_best_weights=True),
             keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4 * 10 ** (epoch / 24)),
