@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from components import catalog, images, metrics, model, rendering, shifts, split
+from components import catalog, images, metrics, model, rendering, shifts, split, transfer
 from components.classes import CLASSES
 from components.paths import DATA
 from components.settings import Augment, Settings, load
@@ -252,14 +252,11 @@ def _stepper(network: Any, variant: Variant, targets: NDArray[np.int64], steps: 
     return step
 
 
-def _linear(features: NDArray[np.floating], target: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+def _linear(features: NDArray[np.float32], target: NDArray[np.int64]) -> list[NDArray[np.float64]]:
     """Kernel and bias of a balanced logistic regression on the features: where fine-tuning starts."""
-    from sklearn.linear_model import LogisticRegression
-
-    centre, spread = features.mean(axis=0), features.std(axis=0) + 1e-6
-    found = LogisticRegression(C=0.003, class_weight="balanced", max_iter=500).fit((features - centre) / spread, target)
-    kernel = (found.coef_ / spread).T
-    return [kernel, found.intercept_ - centre @ kernel]
+    scaler, head = (step for _, step in transfer.linear_head(features, target).steps)
+    kernel = (head.coef_ / scaler.scale_).T
+    return [kernel, head.intercept_ - scaler.mean_ @ kernel]
 
 
 def _predict(network: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -5,13 +5,16 @@ would take days, so what is fitted and left out is a logistic regression on the 
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from components import metrics
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 Features = NDArray[np.float32]
 REGULARISATION = 0.003
@@ -76,11 +79,16 @@ def _cost(whole: Featured, rest: Featured, test: Featured, classes: list[str], b
 
 
 def _probabilities(train: Featured, features: Features) -> NDArray[np.float64]:
-    """Of a class-balanced logistic regression, columns in alphabetical order of the classes."""
+    """Columns in alphabetical order of the classes."""
+    found: NDArray[np.float64] = linear_head(train.features, train.images["diagnosis"].to_numpy()).predict_proba(features)
+    return found
+
+
+def linear_head(features: Features, labels: NDArray[np.generic]) -> "Pipeline":
+    """A class-balanced logistic regression fitted on features of mean 0 and variance 1: steps "standardscaler", "logisticregression"."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     head = make_pipeline(StandardScaler(), LogisticRegression(C=REGULARISATION, class_weight="balanced", max_iter=1000))
-    found: NDArray[np.float64] = head.fit(train.features, train.images["diagnosis"]).predict_proba(features)
-    return found
+    return head.fit(features, labels)
