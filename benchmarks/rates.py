@@ -12,7 +12,7 @@ from typing import Any
 import machine
 import numpy as np
 
-from components import embed, fitting, model, records
+from components import fitting, model, pooling, records
 from components.classes import CLASSES
 from components.paths import FROZEN, MODEL
 from components.settings import Settings, load
@@ -45,7 +45,12 @@ def main() -> None:
     print(f"{settings.backbone} backbone, fine-tuned from {cut}; medians of {ROUNDS} rounds of {len(pixels)} views on {described}\n")
     print("\n".join(f"{name:<44} {rate:8.1f} views/s" for name, rate in rates.items()))
     print("\n" + "\n".join(f"{name:<44} {ratio:8.2f}" for name, ratio in ratios.items()))
-    document = {"machine": described, "backbone": settings.base.model_dump(), "unfreeze_from": cut, "views_per_second": rates}
+    document = {
+        "machine": described,
+        "backbone": settings.base.model_dump(exclude={"weights"}),
+        "unfreeze_from": cut,
+        "views_per_second": rates,
+    }
     print(f"written to {machine.write('rates', {**document, 'ratios': ratios})}")
 
 
@@ -73,7 +78,7 @@ def inference(settings: Settings, pixels: np.ndarray) -> dict[str, float]:
     keras.config.set_dtype_policy("mixed_bfloat16")
     half = model.build_extractor(settings.base)
     keras.config.set_dtype_policy("float32")
-    embedded = embed.pooled_batches(folded, "train", batch_size)
+    embedded = pooling.pooled_batches(folded, "train", batch_size)
 
     def from_shards() -> int:
         batches = list(islice(embedded, -(-len(pixels) // batch_size)))
@@ -120,8 +125,10 @@ def training(settings: Settings, pixels: np.ndarray, target: np.ndarray) -> dict
             step(images, classes)
         return steps * knobs.batch_size
 
+    turn_seed = 0 if knobs.symmetries else None
+
     def fitted() -> int:
-        views = records.batches("train", "multiclass", knobs.batch_size, weights, shuffle_seed=0).take(steps)
+        views = records.batches("train", "multiclass", knobs.batch_size, weights, shuffle_seed=0, turn_seed=turn_seed).take(steps)
         network.fit(views, verbose=0, shuffle=False)
         return steps * knobs.batch_size
 

@@ -4,12 +4,8 @@ Reads build/shards/ and the backbone's weights. Writes build/features/: for each
 (views, width), as .npy, and whose they are as .parquet; and backbone.json, which says what computed them.
 """
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components import model, records
@@ -18,20 +14,11 @@ from components.determinism import seed_everything
 from components.errors import LesionflowError
 from components.files import replacing, write_json
 from components.paths import FEATURES
+from components.pooling import pooled_batches
 from components.settings import Settings, load
 from components.stage import run
 
-if TYPE_CHECKING:
-    import keras
-
 SIDES = ("train", "validation")
-
-
-def pooled_batches(extractor: "keras.Model", side: str, batch_size: int) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.float32]]]:
-    """Batches of a side in the shards' order, and the features of each."""
-    pooled_of = model.compiled(extractor)
-    for batch in records.in_order(side, batch_size=batch_size):
-        yield batch, pooled_of(batch["pixels"])
 
 
 def embed(settings: Settings) -> None:

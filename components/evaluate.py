@@ -22,6 +22,7 @@ from components.files import existing, replacing, write_json
 from components.images import Pixels
 from components.metrics import Estimate
 from components.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS
+from components.pooling import pooled_batches
 from components.scores import HEADLINES, Scored, difference
 from components.settings import Settings, load
 from components.shifts import allowed, worst
@@ -58,13 +59,10 @@ def classifier_of(classifier: Any, task: str, temperature: float) -> Callable[[P
 
 def featured(frozen: Any) -> tuple[Featured, Featured]:
     """The frozen base's features of training images (of each its first view, as `embed` wrote them) and of test images."""
-    import keras
-
     views = pd.read_parquet(existing(FEATURES / "train.parquet"))
     first = np.flatnonzero(views["view"] == 0)
     train = Featured(of_paths(views["path"].iloc[first].tolist(), "train"), np.load(FEATURES / "train.npy", mmap_mode="r")[first])
-    extract = model.compiled(keras.Model(frozen.input, frozen.get_layer("features").output))
-    batches = [(batch["path"], extract(batch["pixels"])) for batch in records.in_order("test")]
+    batches = [(batch["path"], pooled) for batch, pooled in pooled_batches(model.extractor_of(frozen), "test")]
     paths: list[str] = np.concatenate([paths for paths, _ in batches]).astype(str).tolist()
     return train, Featured(of_paths(paths, "test"), np.concatenate([features for _, features in batches]))
 

@@ -193,12 +193,16 @@ def compiled(network: "keras.Model") -> Callable[[NDArray[np.generic]], NDArray[
     return lambda pixels: graph(tf.constant(pixels, tf.float32)).numpy()
 
 
-def with_temperature(classifier: "keras.Model", task: str, temperature: float) -> "keras.Model":
-    """The classifier with its logits divided by `temperature` (Guo et al. 2017); layers are shared."""
+def extractor_of(classifier: "keras.Model") -> "keras.Model":
+    """The classifier up to its pooled features, as `build_extractor` makes it; layers are shared."""
     import keras
 
-    extractor = keras.Model(classifier.input, classifier.get_layer("features").output)
-    return assemble(extractor, classifier.get_layer("head"), task, temperature)
+    return keras.Model(classifier.input, classifier.get_layer("features").output)
+
+
+def with_temperature(classifier: "keras.Model", task: str, temperature: float) -> "keras.Model":
+    """The classifier with its logits divided by `temperature` (Guo et al. 2017); layers are shared."""
+    return assemble(extractor_of(classifier), classifier.get_layer("head"), task, temperature)
 
 
 def probabilities(logits: NDArray[np.floating], task: str, temperature: float = 1.0) -> NDArray[np.float64]:

@@ -1,0 +1,21 @@
+"""The base's pooled features of the views in the shards."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components import model, records
+
+if TYPE_CHECKING:
+    import keras
+
+
+def pooled_batches(
+    extractor: "keras.Model", side: str, batch_size: int = 64
+) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.float32]]]:
+    """Batches of a side in the shards' order, and the features of each."""
+    pooled_of = model.compiled(extractor)
+    for batch in records.in_order(side, batch_size=batch_size):
+        yield batch, pooled_of(batch["pixels"])
