@@ -9,6 +9,8 @@ import signal
 import stat
 import sys
 import threading
+import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +21,18 @@ INTERRUPTED = 130  # what shells report for Ctrl-C
 TRY_LATER = os.EX_TEMPFAIL
 GRACE = 20.0  # seconds to finish in, once interrupted
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+seconds: defaultdict[str, float] = defaultdict(float)
+"""Wall seconds of this process so far, by what they went to."""
+
+
+@contextmanager
+def counted(what: str) -> Iterator[None]:
+    """Add the seconds that the body takes to those of `what`."""
+    start = time.perf_counter()
+    try:
+        yield
+    finally:
+        seconds[what] += time.perf_counter() - start
 
 
 @contextmanager
@@ -38,6 +52,7 @@ def load_tensorflow() -> None:
     """Import TensorFlow without its greeting about CPUs and CUDA; a fault in the import is still raised."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with quiet_stream(2):
+        import keras  # noqa: F401
         import tensorflow  # noqa: F401
 
 
@@ -77,7 +92,9 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
     try:
         if tensorflow:
             load_tensorflow()
-        main()
+        with counted("work"):
+            main()
+        print(f"took {seconds['work']:.1f} s" + (f", {seconds['MLflow']:.1f} s of them MLflow's" if seconds["MLflow"] else ""))
     except LesionflowError as fault:
         _stop(str(fault), TRY_LATER if isinstance(fault, Unavailable) else 1)
     except KeyboardInterrupt:

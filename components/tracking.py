@@ -18,6 +18,7 @@ import yaml
 
 from components.errors import LesionflowError, Unavailable
 from components.paths import DATA_POINTER
+from components.stage import counted
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -207,7 +208,7 @@ class PhaseRun:
         if self.lost:
             return
         try:
-            with told("MLflow went away while the model trains"):
+            with counted("MLflow"), told("MLflow went away while the model trains"):
                 call()
         except LesionflowError as fault:
             self.lost = True
@@ -226,6 +227,7 @@ def log_figures(client: "MlflowClient", run_id: str, figures: Mapping[str, float
     client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
 
 
+@counted("MLflow")
 def start_phase(phase: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> PhaseRun:
     """Open a run for a training phase, before any work is done, so that a store that is down costs nothing.
 

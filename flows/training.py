@@ -29,20 +29,9 @@ def copy_with(overrides: list[str], data_revision: str) -> Path:
         pointer = workspace.git("show", f"{data_revision}:{workspace.POINTER}")
         (root / workspace.POINTER).write_text(pointer + "\n", encoding="utf-8")
     if overrides:
-        _set_params(root / workspace.PARAMS, overrides)
+        workspace.set_params(root / workspace.PARAMS, overrides)
     execute([sys.executable, "-m", "components.settings"], get_run_logger().info, root=root, what="params with overrides")
     return root
-
-
-def _set_params(path: Path, overrides: list[str]) -> None:
-    """Change params as DVC's own --set-param does."""
-    from dvc.exceptions import InvalidArgumentError
-    from dvc.utils.hydra import apply_overrides
-
-    try:
-        apply_overrides(path, overrides)
-    except InvalidArgumentError as fault:
-        raise CommandFailed(f"params override: {fault.__cause__ or fault}") from None
 
 
 def bring_up_to_date(root: Path = ROOT, force: bool = False) -> list[Outcome]:

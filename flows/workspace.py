@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from flows.runner import ROOT, dvc
+from flows.runner import ROOT, CommandFailed, dvc
 
 STATE = Path(".prefect")
 LOCK = STATE / "workspace.lock"
@@ -38,13 +38,17 @@ def held(patience: float, root: Path = ROOT) -> Iterator[None]:
         raise Busy(f"another run works in {root}: it holds {LOCK}") from None
 
 
-def copy(root: Path = ROOT) -> Path:
+def copy(root: Path = ROOT, place: Path = COPY) -> Path:
     """A copy of the project in which a run may change params.yaml and data.dvc; DVC's cache is shared, so nothing is made twice.
 
     The copy holds what git tracks and what it would add, as it is in the project now, and what an earlier run left is put
     right first. It is a git worktree, so commits and differences read as in the project.
+
+    Args:
+        root: the project.
+        place: where in it the copy stands.
     """
-    target = root / COPY
+    target = root / place
     head = git("rev-parse", "HEAD", root=root)
     if not (target / ".git").exists():
         shutil.rmtree(target, ignore_errors=True)
@@ -59,6 +63,21 @@ def copy(root: Path = ROOT) -> Path:
         shutil.copy2(root / name, target / name)
     _share_cache(root, target)
     return target
+
+
+def set_params(path: Path, overrides: list[str]) -> None:
+    """Change params as DVC's own --set-param does.
+
+    Raises:
+        CommandFailed: an override names no param, or is none.
+    """
+    from dvc.exceptions import InvalidArgumentError
+    from dvc.utils.hydra import apply_overrides
+
+    try:
+        apply_overrides(path, overrides)
+    except InvalidArgumentError as fault:
+        raise CommandFailed(f"params override: {fault.__cause__ or fault}") from None
 
 
 def _files(root: Path) -> list[str]:
