@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components import catalog, figures, metrics, model, records, robustness, transfer
-from components.classes import output_names
+from components.classes import CLASSES, output_names
 from components.determinism import seed_everything
 from components.files import existing, replacing, write_json
 from components.images import Pixels
@@ -78,6 +78,28 @@ def pick(on_validation: dict[str, Scored]) -> str:
     return max(worth, key=lambda name: (worth[name], name == "frozen"))
 
 
+def operating_point(scored: Scored, logits: NDArray[np.float32], sensitivity: float) -> NDArray[np.float32]:
+    """What to add to each logit so that at least this share of the scored melanomas is called melanoma (binary: malignant).
+
+    A missed melanoma costs more than a false alarm, so its odds are raised, as far as this takes and no further: never lowered.
+
+    Args:
+        scored: images of validation.
+        logits: float (n, outputs) of the same images.
+        sensitivity: 0 to 1; 0 leaves the logits as they are.
+    """
+    lift = np.zeros(logits.shape[1], dtype=np.float32)
+    rivals = logits.copy()
+    if scored.task == "multiclass":
+        number = CLASSES.index("melanoma")
+        rivals[:, number] = -np.inf
+        behind = rivals.max(axis=1) - logits[:, number]
+    else:
+        number, behind = 0, -logits[:, 0]
+    lift[number] = metrics.lift_for(behind[scored.melanoma], sensitivity)
+    return lift
+
+
 def validation_figures(scored: Scored, bins: int) -> dict[str, float]:
     """What the choice was made on."""
     everything = np.arange(len(scored.images))
@@ -92,12 +114,14 @@ def evaluate(settings: Settings) -> None:
     classifiers = {name: model.read(folder / MODEL) for name, folder in PHASES.items()}
     validation = {name: score(classifier, "validation", task) for name, classifier in classifiers.items()}
     picked = pick({name: scored for name, (scored, _) in validation.items()})
-    truth, raw = validation[picked][0].truth, validation[picked][1]
-    temperature = metrics.fit_temperature(truth, partial(model.probabilities, raw, task))
+    scored, raw = validation[picked]
+    lift = operating_point(scored, raw, knobs.melanoma_sensitivity)
+    temperature = metrics.fit_temperature(scored.truth, partial(model.probabilities, raw + lift, task))
 
     test = {name: score(classifier, "test", task) for name, classifier in classifiers.items()}
-    before, test_logits = test[picked]
-    after = replace(before, probabilities=model.probabilities(test_logits, task, temperature))
+    model.lift_logits(classifiers[picked], lift)
+    before = replace(test[picked][0], probabilities=model.probabilities(test[picked][1] + lift, task))
+    after = replace(before, probabilities=model.probabilities(test[picked][1] + lift, task, temperature))
     shifted = robustness.under_shifts(classifier_of(classifiers[picked], task, temperature), after, settings.base.image_size)
     samples = metrics.resamples(after.images["group"].to_numpy(), knobs.bootstrap, settings.seed)
     gain = difference(test["finetuned"][0], test["frozen"][0], "balanced_accuracy", samples, knobs.calibration_bins)
@@ -108,6 +132,7 @@ def evaluate(settings: Settings) -> None:
     report = {
         "picked": picked,
         "temperature": temperature,
+        "melanoma_lift": float(lift.max()),
         "test_split_hash": split_hash,
         "validation": {name: validation_figures(scored, knobs.calibration_bins) for name, (scored, _) in validation.items()},
         "test": {
@@ -133,6 +158,7 @@ def evaluate(settings: Settings) -> None:
         "task": task,
         "outputs": list(names),
         "temperature": temperature,
+        "melanoma_lift": float(lift.max()),
         "image_size": settings.base.image_size,
         "backbone": settings.base.model_dump(),
         "test_split_hash": split_hash,

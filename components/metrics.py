@@ -15,6 +15,8 @@ from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
 
 Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
+LEAD = 1e-4
+"""By how much a raised logit leads, so that rounding in an exported model does not undo it."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,17 @@ def fit_temperature(truth: Ints, at_temperature: Callable[[float], Floats]) -> f
 
     bounds = (float(np.log(0.05)), float(np.log(20)))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
+
+
+def lift_for(behind: Floats, sensitivity: float) -> float:
+    """The least that a logit must be raised by, 0 at least, for this share of positive images to be called positive.
+
+    Args:
+        behind: float (n,), how far each positive image's logit is behind the largest of the others; negative where it leads.
+        sensitivity: share of the images, 0 to 1.
+    """
+    wanted = int(np.ceil(round(sensitivity * len(behind), 9)))
+    return max(0.0, float(np.sort(behind)[wanted - 1]) + LEAD) if wanted else 0.0
 
 
 def resamples(groups: NDArray[np.generic], count: int, seed: int) -> list[NDArray[np.intp]]:

@@ -200,6 +200,12 @@ def extractor_of(classifier: "keras.Model") -> "keras.Model":
     return keras.Model(classifier.input, classifier.get_layer("features").output)
 
 
+def lift_logits(classifier: "keras.Model", lift: NDArray[np.floating]) -> None:
+    """Add `lift`, shape (outputs,), to the classifier's logits, in the bias of its last layer, so that every copy and export has it."""
+    bias = classifier.get_layer("head").get_layer("logits").bias
+    bias.assign_add(lift)
+
+
 def with_temperature(classifier: "keras.Model", task: str, temperature: float) -> "keras.Model":
     """The classifier with its logits divided by `temperature` (Guo et al. 2017); layers are shared."""
     return assemble(extractor_of(classifier), classifier.get_layer("head"), task, temperature)

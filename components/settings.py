@@ -201,8 +201,10 @@ class Finetune(_Section):
 
 
 class Evaluate(_Section):
-    """Resamples of the bootstrap, bins of the calibration error, pictures in the gallery of mistakes."""
+    """`melanoma_sensitivity` is what the melanoma logit is raised to reach on validation; then resamples of the bootstrap, bins of the
+    calibration error, pictures in the gallery of mistakes."""
 
+    melanoma_sensitivity: Annotated[float, Field(ge=0, lt=1)]
     bootstrap: Annotated[int, Field(ge=100, le=100_000)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
     gallery: Annotated[int, Field(ge=1, le=100)]

@@ -84,3 +84,13 @@ def test_the_interval_holds_its_own_value_even_for_the_calibration_error():
         lambda at: metrics.calibration_error(truth[at], probabilities[at], 15), metrics.resamples(np.arange(300), 200, 0), 300
     )
     assert found.low <= found.value <= found.high
+
+
+@given(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=40), st.floats(0, 1))
+def test_a_lift_finds_the_share_that_was_asked_for_and_is_no_larger_than_it_must_be(behind, sensitivity):
+    behind = np.array(behind)
+    lift = metrics.lift_for(behind, sensitivity)
+    assert (behind < lift).mean() >= sensitivity - 1e-9 or sensitivity == 0
+    assert lift >= 0
+    if lift > 2 * metrics.LEAD:
+        assert (behind < lift - 2 * metrics.LEAD).mean() < sensitivity

@@ -115,6 +115,16 @@ def test_the_temperature_in_the_model_is_the_one_in_the_probabilities(backbone, 
     assert np.allclose(warm if task == "multiclass" else warm[:, 0], expected if task == "multiclass" else expected[:, 1], atol=1e-5)
 
 
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+def test_lifted_logits_stay_lifted_in_every_later_form_of_the_classifier(backbone, task):
+    whole = classifier(backbone, task)
+    logits = model.compiled(model.logits_of(whole))(PIXELS)
+    lift = np.zeros(model.logit_count(task), dtype=np.float32)
+    lift[-1] = 1.5
+    model.lift_logits(whole, lift)
+    assert np.allclose(model.compiled(model.logits_of(model.with_temperature(whole, task, 2.0)))(PIXELS), logits + lift, atol=1e-5)
+
+
 def test_missing_and_misfitting_weights_say_what_to_do(backbone, tmp_path):
     with pytest.raises(LesionflowError, match=r"weights file .*none.h5 is not there"):
         model.build_base(backbone.model_copy(update={"weights": str(tmp_path / "none.h5")}))

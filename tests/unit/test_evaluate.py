@@ -1,0 +1,38 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from components import evaluate, model
+from components.classes import CLASSES
+from components.scores import Scored
+
+
+def scored(task: str, images: int = 200) -> tuple[Scored, np.ndarray]:
+    random = np.random.default_rng(0)
+    diagnosis = random.choice(CLASSES, images)
+    logits = random.normal(size=(images, 9 if task == "multiclass" else 1)).astype(np.float32)
+    frame = pd.DataFrame({"diagnosis": diagnosis})
+    return Scored(frame, model.probabilities(logits, task), task), logits
+
+
+def sensitivity(found: Scored) -> float:
+    return float(found.called_melanoma[found.melanoma].mean())
+
+
+@pytest.mark.parametrize("task", ["multiclass", "binary"])
+@pytest.mark.parametrize("wanted", [0.3, 0.7, 0.95])
+def test_the_operating_point_finds_as_many_melanomas_as_asked_for_and_hardly_more(task, wanted):
+    found, logits = scored(task)
+    lift = evaluate.operating_point(found, logits, wanted)
+    lifted = Scored(found.images, model.probabilities(logits + lift, task), task)
+    assert sensitivity(lifted) >= wanted
+    assert sensitivity(lifted) < max(wanted, sensitivity(found)) + 0.06
+    assert lift.min() >= 0
+    assert np.count_nonzero(lift) <= 1
+
+
+def test_a_model_that_finds_enough_melanomas_is_left_as_it_is():
+    found, logits = scored("multiclass")
+    assert not evaluate.operating_point(found, logits, 0.0).any()
+    logits[:, CLASSES.index("melanoma")] += 10
+    assert not evaluate.operating_point(found, logits, 0.7).any()
