@@ -1,0 +1,233 @@
+"""One training of an ablation's variant: views rendered anew for every step, and what the trained network says."""
+
+import multiprocessing
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+from tqdm import tqdm
+from variants import PREPARATIONS, Variant, class_weights
+
+from components import images, model, rendering, transfer
+from components.classes import CLASSES
+from components.settings import Augment, Settings
+
+AHEAD = 12
+"""Batches that are rendered while earlier ones are trained on."""
+PREDICTED = 64
+Change = Callable[[Image.Image], Image.Image]
+Batch = tuple[list[str], NDArray[np.int64], list[int], int]
+"""Paths, targets, a number for each view to be drawn from, and the views' side in pixels."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Decoded images by path; `sides` holds the split's rows of train, validation and test, with the column "target"."""
+
+    by_path: dict[str, Image.Image]
+    sides: dict[str, pd.DataFrame]
+
+    def fitted(self, side: str, size: int, change: Change = lambda image: image) -> NDArray[np.uint8]:
+        """What a model of that size sees of a side's images."""
+        return np.stack([images.fit(change(self.by_path[path]), size) for path in self.sides[side]["path"]])
+
+    def targets(self, side: str) -> NDArray[np.int64]:
+        return self.sides[side]["target"].to_numpy()
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The network after its last step; `averages` holds weights to score instead: moving (EMA) and over the last third (SWA)."""
+
+    network: Any
+    averages: dict[str, list[NDArray[np.float32]]]
+    seconds: float
+
+    def with_average(self, name: str) -> Any:
+        """The network with these weights."""
+        for variable, value in zip(self.network.trainable_variables, self.averages[name], strict=True):
+            variable.assign(value)
+        return self.network
+
+
+def train(name: str, variant: Variant, seed: int, settings: Settings, pictures: Pictures) -> Trained:
+    """Fit a linear head on the frozen features, then fine-tune; a variant with a teacher trains that first."""
+    knobs = settings.augment if variant.augment is None else settings.augment.model_copy(update=variant.augment)
+    prepare = PREPARATIONS[variant.preparation]
+    prepared = replace(pictures, by_path={path: prepare(image) for path, image in pictures.by_path.items()})
+    pool = multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), _keep, (prepared.by_path, knobs))
+    with pool:  # before TensorFlow has threads that a fork would lose
+        return _trained(name, variant, seed, settings, prepared, pool)
+
+
+def _trained(name: str, variant: Variant, seed: int, settings: Settings, pictures: Pictures, pool: Any) -> Trained:
+    import keras
+
+    teacher = None
+    if variant.teacher:
+        teacher = _trained(f"{name}, teacher", replace(variant, teacher=0.0), seed, settings, pictures, pool).network
+    keras.utils.set_random_seed(seed)
+    network, base = build(variant, settings, pictures)
+    model.unfreeze(base, variant.unfreeze_from)
+    batches = plan(pictures.sides["train"], variant, seed)
+    steps_per_epoch = len(batches) // variant.epochs
+    step = stepper(network, base, variant, pictures.targets("train"), len(batches), teacher)
+    moving = [value.numpy() for value in network.trainable_variables]
+    late, count, momentum, every = [np.zeros_like(value) for value in moving], 0, 0.998, 4
+    start = time.perf_counter()
+    with tqdm(total=len(batches), desc=f"{name}, seed {seed}", unit="batch", mininterval=5) as bar:
+        for number, (pixels, target) in enumerate(_rendered(batches, pool), start=1):
+            step(pixels, target)
+            bar.update()
+            if number % every == 0:
+                kept = min(momentum**every, number / (number + 10 * every))
+                for average, variable in zip(moving, network.trainable_variables, strict=True):
+                    average += (1 - kept) * (variable.numpy() - average)
+            if number % steps_per_epoch == 0 and number > 2 * len(batches) // 3:
+                count += 1
+                for total, variable in zip(late, network.trainable_variables, strict=True):
+                    total += variable.numpy()
+    seconds = time.perf_counter() - start
+    return Trained(network, {"EMA": moving, "SWA": [total / max(1, count) for total in late]}, seconds)
+
+
+def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any, Any]:
+    """The classifier up to its logits, for pictures of any size, and its base."""
+    import keras
+
+    backbone = settings.base.model_copy(update={"image_size": variant.side})
+    base = model.build_base(backbone)
+    if variant.first_side:
+        base = keras.models.clone_model(base, input_tensors=keras.Input((None, None, 3)), clone_function=lambda layer: layer)
+        base.trainable = False
+    pixels = keras.Input((None, None, 3) if variant.first_side else (variant.side, variant.side, 3))
+    maps = base(keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels), training=False)
+    if variant.pooling == "generalised":
+        mean_cube = keras.layers.GlobalAveragePooling2D()(keras.ops.maximum(maps, 1e-3) ** 3)
+        features = mean_cube ** (1 / 3)
+    else:
+        features = keras.layers.GlobalAveragePooling2D()(maps)
+    extractor = keras.Model(pixels, features)
+    head = model.build_head(features.shape[-1], settings.train.model_copy(update={"hidden": (), "dropout": variant.dropout}), len(CLASSES))
+    fitted = predict(extractor, pictures.fitted("train", variant.side))
+    head.get_layer("logits").set_weights(_linear(fitted, pictures.targets("train")))
+    return keras.Model(pixels, head(features)), base
+
+
+def plan(rows: pd.DataFrame, variant: Variant, seed: int) -> list[Batch]:
+    """The batches of all epochs."""
+    random = np.random.default_rng(seed)
+    target, paths = rows["target"].to_numpy(), rows["path"].to_numpy(dtype=str)
+    batches: list[Batch] = []
+    for epoch in range(variant.epochs):
+        order = random.permutation(len(rows))
+        if variant.balance == "sampling":
+            each = -(-len(rows) // len(CLASSES))
+            order = np.concatenate([random.choice(np.flatnonzero(target == number), each) for number in range(len(CLASSES))])
+            random.shuffle(order)
+        side = variant.first_side if variant.first_side and epoch < variant.epochs // 2 else variant.side
+        for at in range(0, len(order), variant.batch_size):
+            views = order[at : at + variant.batch_size]
+            drawn = random.integers(2**62, size=len(views)).tolist()
+            batches.append((list(paths[views]), target[views], drawn, side))
+    return batches
+
+
+def _keep(pictures: dict[str, Image.Image], knobs: Augment) -> None:
+    global _pictures, _knobs
+    _pictures, _knobs = pictures, knobs
+
+
+def _render(paths: list[str], seeds: list[int], side: int) -> NDArray[np.uint8]:
+    pairs = zip(paths, seeds, strict=True)
+    return np.stack([rendering.render(_pictures[path], side, _knobs, np.random.default_rng(seed)) for path, seed in pairs])
+
+
+def _rendered(batches: list[Batch], pool: Any) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:
+    waiting: deque[tuple[Any, NDArray[np.int64]]] = deque()
+    for paths, target, seeds, side in batches:
+        waiting.append((pool.apply_async(_render, (paths, seeds, side)), target))
+        if len(waiting) > AHEAD:
+            found, oldest = waiting.popleft()
+            yield found.get(), oldest
+    for found, oldest in waiting:
+        yield found.get(), oldest
+
+
+def stepper(network: Any, base: Any, variant: Variant, targets: NDArray[np.int64], steps: int, teacher: Any) -> Callable[[Any, Any], None]:
+    """A function that takes one training step on a batch of uint8 views and their targets."""
+    import keras
+    import tensorflow as tf
+
+    counts = np.bincount(targets, minlength=len(CLASSES))
+    weight = tf.constant(class_weights(variant.balance, counts), tf.float32)
+    prior = tf.constant(np.log(counts / len(targets)) if variant.balance == "logits" else np.zeros(len(CLASSES)), tf.float32)
+    optimizers = _optimizers(network, base, variant, steps)
+    mixing = [keras.layers.MixUp(variant.mixup)] if variant.mixup else []
+    mixing += [keras.layers.CutMix(variant.cutmix)] if variant.cutmix else []
+    randaugment = keras.layers.RandAugment((0, 255), factor=variant.randaugment) if variant.randaugment else None
+
+    @tf.function(reduce_retracing=True)
+    def step(pixels: Any, target: Any) -> None:
+        pixels, wanted = tf.cast(pixels, tf.float32), tf.one_hot(target, len(CLASSES))
+        if randaugment:
+            pixels = randaugment(pixels, training=True)
+        for layer in mixing:
+            mixed = layer({"images": pixels, "labels": wanted}, training=True)
+            pixels, wanted = mixed["images"], mixed["labels"]
+        weights = tf.reduce_sum(wanted * weight, axis=-1)
+        wanted = wanted * (1 - variant.label_smoothing) + variant.label_smoothing / len(CLASSES)
+        if teacher is not None:
+            wanted = (1 - variant.teacher) * wanted + variant.teacher * tf.nn.softmax(teacher(pixels, training=False))
+        with tf.GradientTape() as tape:
+            found = tf.nn.log_softmax(network(pixels, training=True) + prior)
+            losses = -tf.reduce_sum(wanted * (1 - tf.exp(found)) ** variant.focal * found, axis=-1)
+            loss = tf.reduce_mean(losses * weights)
+        gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, network.trainable_variables), 1.0)
+        found_for = {variable.path: gradient for variable, gradient in zip(network.trainable_variables, gradients, strict=True)}
+        for optimizer, variables in optimizers:
+            optimizer.apply([found_for[variable.path] for variable in variables], variables)
+
+    return step
+
+
+def _optimizers(network: Any, base: Any, variant: Variant, steps: int) -> list[tuple[Any, list[Any]]]:
+    """AdamW over all that is trained, or with `depth_decay` one for each block, its rate falling with depth."""
+    import keras
+
+    groups: dict[int, list[Any]] = {}
+    blocks = list(dict.fromkeys("_".join(layer.name.split("_")[:2]) for layer in base.layers))
+    deepest = {variable.path: blocks.index("_".join(layer.name.split("_")[:2])) for layer in base.layers for variable in layer.variables}
+    for variable in network.trainable_variables:
+        below = len(blocks) - deepest.get(variable.path, len(blocks))
+        groups.setdefault(below if variant.depth_decay < 1 else 0, []).append(variable)
+    made = []
+    for below, variables in groups.items():
+        rate, warm = variant.learning_rate * variant.depth_decay**below, max(1, steps // variant.epochs)
+        schedule: Any = keras.optimizers.schedules.CosineDecay(0.0, max(1, steps - warm), warmup_target=rate, warmup_steps=warm)
+        optimizer = keras.optimizers.AdamW(rate if variant.schedule == "constant" else schedule, weight_decay=1e-4)
+        optimizer.build(variables)
+        made.append((optimizer, variables))
+    return made
+
+
+def _linear(features: NDArray[np.float32], target: NDArray[np.int64]) -> list[NDArray[np.float64]]:
+    """Kernel and bias of a balanced logistic regression on the features: where fine-tuning starts."""
+    scaler, head = (step for _, step in transfer.linear_head(features, target).steps)
+    kernel = (head.coef_ / scaler.scale_).T
+    return [kernel, head.intercept_ - scaler.mean_ @ kernel]
+
+
+def predict(network: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What the network says of pixels (n, size, size, 3), in float32 (n, outputs)."""
+    import tensorflow as tf
+
+    graph = tf.function(lambda batch: network(tf.cast(batch, tf.float32), training=False), reduce_retracing=True)
+    return np.concatenate([graph(pixels[at : at + PREDICTED]).numpy() for at in range(0, len(pixels), PREDICTED)])

@@ -1,0 +1,150 @@
+"""The ideas that the ablation tries: each row is the default with one thing changed."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+from scipy import ndimage
+
+MILD = {
+    "shift": 0.08,
+    "shear": 8,
+    "zoom": (0.85, 1.18),
+    "aspect": 1.0,
+    "brightness": 0.12,
+    "contrast": 0.15,
+    "saturation": 0,
+    "white_balance": 0,
+    "blur": 0,
+    "jpeg": 0,
+    "vignette": 0,
+}
+STRONG = {
+    "shift": 0.15,
+    "shear": 15,
+    "zoom": (0.5, 2.2),
+    "aspect": 1.5,
+    "brightness": 0.35,
+    "contrast": 0.35,
+    "saturation": 0.4,
+    "white_balance": 0.2,
+    "blur": 0.35,
+    "jpeg": 0.35,
+    "vignette": 0.3,
+}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Knobs of one training. `augment` replaces those of params.yaml; every other value is the default of the table."""
+
+    augment: dict[str, Any] | None = None
+    side: int = 128
+    """Pixels. The default is below the backbone's own size so that the whole table is a matter of hours on two cores."""
+    first_side: int | None = None
+    """Of the first half of the epochs (progressive resizing)."""
+    unfreeze_from: str | int = "block_3"
+    learning_rate: float = 3e-4
+    depth_decay: float = 1.0
+    """Factor of the rate from each block to the one below (Howard and Ruder 2018)."""
+    schedule: str = "cosine"
+    """cosine: one epoch of warm-up, then a cosine to zero; constant."""
+    epochs: int = 16
+    balance: str = "weights"
+    """weights: class weights; sampling: each class drawn alike; effective: weights by effective number (Cui et al. 2019, beta 0.999);
+    logits: the loss sees logits plus log prior (Menon et al. 2021); none."""
+    label_smoothing: float = 0.0
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    focal: float = 0.0
+    dropout: float = 0.3
+    batch_size: int = 32
+    pooling: str = "average"
+    """average, or generalised: the cube root of the mean cube (Radenovic et al. 2018)."""
+    randaugment: float = 0.0
+    """Factor of Keras' RandAugment, two operations a view, on top of the views."""
+    preparation: str = "none"
+    """none; shades_of_grey: colour constancy; hair_removal."""
+    teacher: float = 0.0
+    """Share of the loss that is the cross-entropy with the probabilities of a model trained before (Furlanello et al. 2018)."""
+
+    def plain(self) -> Any:
+        """The knobs as JSON gives them back."""
+        return json.loads(json.dumps(asdict(self)))
+
+
+BASE = Variant()
+VARIANTS = {
+    "default": BASE,
+    "mild augmentation": replace(BASE, augment=MILD),
+    "stronger augmentation": replace(BASE, augment=STRONG),
+    "mixup 0.3": replace(BASE, mixup=0.3),
+    "cutmix": replace(BASE, cutmix=1.0),
+    "label smoothing 0.1": replace(BASE, label_smoothing=0.1),
+    "32 epochs": replace(BASE, epochs=32),
+    "whole network": replace(BASE, unfreeze_from=0),
+    "from block_6": replace(BASE, unfreeze_from="block_6"),
+    "from block_10": replace(BASE, unfreeze_from="block_10"),
+    "rate 1e-3": replace(BASE, learning_rate=1e-3),
+    "rate 1e-4": replace(BASE, learning_rate=1e-4),
+    "rate 1e-3, 0.85 a block down": replace(BASE, learning_rate=1e-3, depth_decay=0.85),
+    "160 px": replace(BASE, side=160),
+    "224 px": replace(BASE, side=224),
+    "96 px first": replace(BASE, first_side=96),
+    "256 px": replace(BASE, side=256),
+    "288 px": replace(BASE, side=288),
+    "balanced sampling": replace(BASE, balance="sampling"),
+    "logit adjustment": replace(BASE, balance="logits"),
+    "class-balanced (effective number)": replace(BASE, balance="effective"),
+    "no balancing": replace(BASE, balance="none"),
+    "focal 2": replace(BASE, focal=2.0),
+    "generalised mean pooling": replace(BASE, pooling="generalised"),
+    "self-distillation": replace(BASE, teacher=0.5),
+    "RandAugment": replace(BASE, randaugment=0.3),
+    "shades of grey": replace(BASE, preparation="shades_of_grey"),
+    "hair removal": replace(BASE, preparation="hair_removal"),
+    "constant rate": replace(BASE, schedule="constant"),
+    "dropout 0.5": replace(BASE, dropout=0.5),
+    "batches of 64": replace(BASE, batch_size=64),
+}
+
+
+def shades_of_grey(image: Image.Image) -> Image.Image:
+    """The image under a white lamp, whose colour is taken to be the Minkowski mean of order 6 (Finlayson and Trezzi 2004)."""
+    pixels = np.asarray(image, dtype=np.float64)
+    lamp = ((pixels / 255) ** 6).mean(axis=(0, 1)) ** (1 / 6)
+    white = lamp.mean() / np.maximum(lamp, 1e-3)
+    return Image.fromarray(np.clip(np.rint(pixels * white), 0, 255).astype(np.uint8))
+
+
+def hair_removal(image: Image.Image) -> Image.Image:
+    """The image with thin dark lines filled in from around them, after DullRazor (Lee et al. 1997)."""
+    pixels = np.asarray(image)
+    lines = [np.eye(9, dtype=bool), np.eye(9, dtype=bool)[::-1], np.ones((1, 9), dtype=bool), np.ones((9, 1), dtype=bool)]
+    grey = pixels.astype(np.float32).mean(axis=2)
+    depth = np.max([ndimage.grey_closing(grey, footprint=line) for line in lines], axis=0) - grey
+    hair = ndimage.binary_dilation(depth > 20)
+    around = np.asarray(image.filter(ImageFilter.MedianFilter(9)))
+    return Image.fromarray(np.where(hair[..., None], around, pixels).astype(np.uint8))
+
+
+PREPARATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "none": lambda image: image,
+    "shades_of_grey": shades_of_grey,
+    "hair_removal": hair_removal,
+}
+
+
+def class_weights(balance: str, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What each class's losses are multiplied by, mean one over the images."""
+    if balance == "weights":
+        weights = 1 / counts
+    elif balance == "effective":
+        weights = (1 - 0.999) / (1 - 0.999**counts)
+    else:
+        weights = np.ones(len(counts))
+    return weights * counts.sum() / (weights * counts).sum()
