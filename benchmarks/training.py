@@ -188,7 +188,9 @@ def stepper(network: Any, base: Any, variant: Variant, targets: NDArray[np.int64
             wanted = (1 - variant.teacher) * wanted + variant.teacher * tf.nn.softmax(teacher(pixels, training=False))
         with tf.GradientTape() as tape:
             found = tf.nn.log_softmax(network(pixels, training=True) + prior)
-            losses = -tf.reduce_sum(wanted * (1 - tf.exp(found)) ** variant.focal * found, axis=-1)
+            if variant.focal:  # where the power is none its gradient is no number once a probability is one
+                found *= (1 - tf.exp(found)) ** variant.focal
+            losses = -tf.reduce_sum(wanted * found, axis=-1)
             loss = tf.reduce_mean(losses * weights)
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, network.trainable_variables), 1.0)
         found_for = {variable.path: gradient for variable, gradient in zip(network.trainable_variables, gradients, strict=True)}
