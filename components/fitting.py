@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from components.averaging import kept_weights, validating_averages
 from components.checkpoint import Checkpoint
 from components.classes import CLASSES, output_names, targets
 from components.errors import LesionflowError
@@ -64,7 +65,21 @@ def compile_for(task: str, model: "keras.Model", optimizer: "keras.optimizers.Op
     else:
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
         accuracy = keras.metrics.BinaryAccuracy(name="balanced_accuracy", threshold=0.0)
-    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[accuracy])
+    # XLA is slower on processors, and with deterministic kernels, as the stages ask for, Keras leaves it off in any case.
+    model.compile(optimizer=optimizer, loss=loss, weighted_metrics=[accuracy], jit_compile=False)
+
+
+def strategy(devices: Sequence[str] | None = None) -> "tf.distribute.Strategy":
+    """How training is spread: over all devices where there are several, each with its part of every batch.
+
+    Args:
+        devices: TensorFlow's names of them; the GPUs it sees if left out.
+    """
+    import tensorflow as tf
+
+    if devices is None:
+        devices = [device.name for device in tf.config.list_logical_devices("GPU")]
+    return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else tf.distribute.get_strategy()
 
 
 def fit(
@@ -75,6 +90,7 @@ def fit(
     patience: int,
     on_epoch: Callable[[int, dict[str, float]], None],
     checkpoint: Checkpoint | None = None,
+    compared_from: int = 0,
 ) -> pd.DataFrame:
     """Fit until balanced accuracy on validation has not risen for `patience` epochs, then restore the best epoch's weights.
 
@@ -89,6 +105,7 @@ def fit(
         patience: epochs without a better one before it stops.
         on_epoch: told the figures of each epoch, of those before a stop again.
         checkpoint: where to keep the state after each epoch, and take it up from.
+        compared_from: number of the first epoch that may be the best, or that training may stop for.
 
     Returns:
         A row per epoch: epoch, loss, balanced_accuracy, val_loss, val_balanced_accuracy, learning_rate.
@@ -96,27 +113,40 @@ def fit(
     Raises:
         LesionflowError: the loss is no number any more.
     """
-    model.optimizer.build(model.trainable_variables)
+    with model.distribute_strategy.scope():
+        model.optimizer.build(model.trainable_variables)
     rows, best = checkpoint.resume(model) if checkpoint else ([], None)
     if rows:
         print(f"going on after epoch {len(rows)} of {epochs}, where training was stopped")
     for row in rows:
         on_epoch(int(row["epoch"]), _figures(row))
-    while len(rows) < epochs and _epochs_since_best(rows) < patience:
+    callbacks, shapes = validating_averages(model), None
+    while len(rows) < epochs and (len(rows) <= compared_from or _epochs_since_best(rows, compared_from) < patience):
         number = len(rows)
         _rewind_dropout(model, number)
         shown = 1 if sys.stdout.isatty() else 2
+        batches = train(number)
+        if shapes not in (None, batches.element_spec):
+            # Else Keras traces a step for pictures of any size, which one that was stopped before would not do.
+            model.make_train_function(force=True)
+        shapes = batches.element_spec
         logs = model.fit(
-            train(number), validation_data=validation, initial_epoch=number, epochs=number + 1, verbose=shown, shuffle=False
+            batches,
+            validation_data=validation,
+            initial_epoch=number,
+            epochs=number + 1,
+            verbose=shown,
+            shuffle=False,
+            callbacks=callbacks,
         ).history
         row = {name: float(values[0]) for name, values in logs.items()}
         row |= {"epoch": number, "learning_rate": float(model.optimizer.learning_rate)}
         if not math.isfinite(row["loss"] + row["val_loss"]):
             raise LesionflowError(f"the loss is no number in epoch {number + 1}: a lower learning_rate in params.yaml may help")
         rows.append(row)
-        improved = _epochs_since_best(rows) == 0
+        improved = _epochs_since_best(rows, compared_from) == 0
         if improved:
-            best = model.get_weights()
+            best = kept_weights(model)
         if checkpoint:
             checkpoint.save(model, rows, improved)
         on_epoch(number, _figures(row))
@@ -135,13 +165,17 @@ def _figures(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name != "epoch"}
 
 
-def _epochs_since_best(rows: list[dict[str, float]]) -> int:
-    return len(rows) - 1 - _best(rows) if rows else 0
+def _epochs_since_best(rows: Sequence[Mapping[str, float]], compared_from: int) -> int:
+    return len(rows) - 1 - _best(rows, compared_from)
 
 
-def _best(rows: Sequence[Mapping[str, float]]) -> int:
-    """Number of the epoch with the best balanced accuracy on validation; of equals that with the lower loss, then the earlier."""
-    return max(range(len(rows)), key=lambda at: (rows[at]["val_balanced_accuracy"], -rows[at]["val_loss"], -at))
+def _best(rows: Sequence[Mapping[str, float]], compared_from: int) -> int:
+    """Number of the epoch with the best balanced accuracy on validation; of equals that with the lower loss, then the earlier.
+
+    Those before `compared_from` count only until there is one after them.
+    """
+    compared = range(compared_from, len(rows)) or range(len(rows))
+    return max(compared, key=lambda at: (rows[at]["val_balanced_accuracy"], -rows[at]["val_loss"], -at))
 
 
 def write_curves(history: pd.DataFrame, path: Path) -> None:
@@ -150,7 +184,7 @@ def write_curves(history: pd.DataFrame, path: Path) -> None:
         history.to_csv(draft, index=False)
 
 
-def best_epoch(history: pd.DataFrame) -> dict[str, float]:
-    """The row whose weights were restored."""
+def best_epoch(history: pd.DataFrame, compared_from: int = 0) -> dict[str, float]:
+    """The row whose weights were restored; `compared_from` as for `fit`."""
     rows = [{str(name): float(value) for name, value in row.items()} for row in history.to_dict("records")]
-    return rows[_best(rows)]
+    return rows[_best(rows, compared_from)]

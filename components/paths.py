@@ -17,6 +17,8 @@ FROZEN = Path("build/frozen")
 FINETUNED = Path("build/finetuned")
 CHECKPOINT = Path("build/checkpoint")
 """State of an unfinished fine-tuning; no stage's output, since it is gone when the stage ends well."""
+MAPS = Path("build/maps")
+"""What frozen blocks made of the views of an unfinished fine-tuning; gone, like the checkpoint, when the stage ends well."""
 CANDIDATE = Path("build/candidate")
 EXPORTED = Path("build/export")
 

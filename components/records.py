@@ -2,7 +2,7 @@
 
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,14 +141,39 @@ def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None) -> "tf
         pixels = tf.ensure_shape(tf.io.decode_png(row.pop("png"), channels=3), (size, size, 3))
         return {"pixels": pixels, **row}
 
-    files = tf.data.Dataset.from_tensor_slices(names)
-    if shuffle_seed is None:
-        views = files.flat_map(tf.data.TFRecordDataset)
-    else:
-        views = files.shuffle(len(names), seed=shuffle_seed).interleave(tf.data.TFRecordDataset, cycle_length=8)
-        views = views.shuffle(4 * PER_SHARD, seed=shuffle_seed)
+    views = _ordered(tf.data.Dataset.from_tensor_slices(names), tf.data.TFRecordDataset, shuffle_seed)
     counted = views.apply(tf.data.experimental.assert_cardinality(index["views"]))  # a shard cut short is an error, not an epoch
     return counted.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
+
+
+def _ordered(shards: "tf.data.Dataset", opened: Callable[..., "tf.data.Dataset"], shuffle_seed: int | None) -> "tf.data.Dataset":
+    """What the shards hold, one after the other or, with a seed, mixed in a way that hangs on it and on their sizes alone."""
+    if shuffle_seed is None:
+        return shards.flat_map(opened)
+    mixed = shards.shuffle(shards.cardinality(), seed=shuffle_seed).interleave(opened, cycle_length=8)
+    return mixed.shuffle(4 * PER_SHARD, seed=shuffle_seed)
+
+
+def shard_sizes(side: str, root: Path = SHARDS) -> list[int]:
+    """Views in each shard of one side."""
+    import tensorflow as tf
+
+    names = sorted(str(path) for path in (root / side).glob("*.tfrecord"))
+    return [int(tf.data.TFRecordDataset(name).reduce(np.int64(0), lambda count, _: count + 1)) for name in names]
+
+
+def order(sizes: Sequence[int], shuffle_seed: int | None = None) -> "tf.data.Dataset":
+    """Places (int64) of the views in the fixed order of `read`, in the order in which it gives them with `shuffle_seed`.
+
+    Args:
+        sizes: of the side's shards, as `shard_sizes` counts them.
+        shuffle_seed: as for `read`.
+    """
+    import tensorflow as tf
+
+    ends = np.cumsum(sizes, dtype=np.int64)
+    shards = tf.data.Dataset.from_tensor_slices((ends - sizes, ends))
+    return _ordered(shards, tf.data.Dataset.range, shuffle_seed).apply(tf.data.experimental.assert_cardinality(int(ends[-1])))
 
 
 def turned(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
@@ -161,6 +186,20 @@ def turned(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
     return tf.cond(swap, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
 
 
+def labels(task: str, weights: dict[int, float]) -> Callable[["tf.Tensor"], tuple["tf.Tensor", "tf.Tensor"]]:
+    """A function from classes, int64 (n,), to their targets, int (n,), and weights, float32 (n,)."""
+    import tensorflow as tf
+
+    target_of_class = tf.constant(targets(CLASSES, task))
+    weight_of_target = tf.constant([weights[target] for target in range(len(weights))], tf.float32)
+
+    def labelled(classes: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        target = tf.gather(target_of_class, classes)
+        return target, tf.gather(weight_of_target, target)
+
+    return labelled
+
+
 def batches(
     side: str,
     task: str,
@@ -169,19 +208,22 @@ def batches(
     root: Path = SHARDS,
     shuffle_seed: int | None = None,
     turn_seed: int | None = None,
+    reduced_to: int | None = None,
 ) -> "tf.data.Dataset":
     """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,).
 
-    With `turn_seed` each view is `turned` at random, in a way that hangs on that seed and its place in the order.
+    With `turn_seed` each view is `turned` at random, in a way that hangs on that seed and its place in the order. With
+    `reduced_to` (pixels) that is their size, and not the one they are stored in.
     """
     import tensorflow as tf
 
-    target_of_class = tf.constant(targets(CLASSES, task))
-    weight_of_target = tf.constant([weights[target] for target in range(len(weights))], tf.float32)
+    labelled = labels(task, weights)
 
     def pair(batch: dict[str, "tf.Tensor"]) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
-        target = tf.gather(target_of_class, batch["class"])
-        return tf.cast(batch["pixels"], tf.float32), target, tf.gather(weight_of_target, target)
+        return tf.cast(batch["pixels"], tf.float32), *labelled(batch["class"])
+
+    def reduce(view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
+        return {**view, "pixels": tf.image.resize(view["pixels"], (reduced_to, reduced_to), antialias=True)}
 
     def turn(number: "tf.Tensor", view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
         return {**view, "pixels": turned(view["pixels"], tf.stack([tf.constant(turn_seed, tf.int64), number]))}
@@ -189,6 +231,8 @@ def batches(
     views = read(side, root, shuffle_seed)
     if turn_seed is not None:
         views = views.enumerate().map(turn, num_parallel_calls=tf.data.AUTOTUNE)
+    if reduced_to is not None:
+        views = views.map(reduce, num_parallel_calls=tf.data.AUTOTUNE)
     return views.batch(batch_size).map(pair).prefetch(2)
 
 

@@ -51,9 +51,10 @@ def train(settings: Settings) -> None:
         order = np.random.default_rng([settings.seed, epoch]).permutation(len(target))
         return tf.data.Dataset.from_tensor_slices((features[order], target[order], weight[order])).batch(knobs.batch_size)
 
-    head = model.build_head(features.shape[1], knobs, model.logit_count(task))
     steps = -(-len(target) // knobs.batch_size) * knobs.epochs
-    fitting.compile_for(task, head, keras.optimizers.Adam(fitting.falling_rate(knobs.learning_rate, steps)))
+    with fitting.strategy().scope():
+        head = model.build_head(features.shape[1], knobs, model.logit_count(task))
+        fitting.compile_for(task, head, keras.optimizers.Adam(fitting.falling_rate(knobs.learning_rate, steps)))
     with tracking.start_phase("frozen", settings.logged(SECTIONS), {"backbone.sha256": weights_sha256}) as mlflow_run:
         history = fitting.fit(
             head,

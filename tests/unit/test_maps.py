@@ -1,0 +1,151 @@
+"""Training on what frozen blocks gave once must end as training that runs them for every view."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from components import fitting, maps, model, records
+from components.classes import CLASSES
+from components.errors import LesionflowError
+from components.records import View, Writer, as_png
+from components.settings import Train
+from tests.conftest import noise
+
+keras = pytest.importorskip("keras")
+
+HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=True)
+EVEN = dict.fromkeys(range(9), 1.0)
+
+
+@pytest.fixture(scope="module")
+def shards(tmp_path_factory):
+    root = tmp_path_factory.mktemp("shards")
+    for side, count in (("train", 24), ("validation", 9)):
+        with Writer(root / side, 24, 32, seed=0) as writer:
+            for number in range(count):
+                writer.write(View(as_png(np.asarray(noise(number, 32))), CLASSES[number % 9], f"{number}.jpg", 0))
+    return root
+
+
+def whole(architecture="MobileNetV2"):
+    keras.utils.set_random_seed(1)
+    width = {"alpha": 0.35} if architecture == "MobileNetV2" else {}
+    build = getattr(keras.applications, architecture)
+    base = model.without_batch_norm(build(include_top=False, weights=None, input_shape=(32, 32, 3), name="base", **width))
+    base.trainable = False
+    pixels = keras.Input((32, 32, 3), name="pixels")
+    features = keras.layers.GlobalAveragePooling2D(name="features")(base(model._preprocess(pixels, architecture), training=False))
+    extractor = keras.Model(pixels, features)
+    return model.assemble(extractor, model.build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")
+
+
+@pytest.mark.parametrize(
+    ("start", "last"),
+    [("block_3", "block_2_add"), ("block_13_depthwise", "block_13_pad"), ("block_16_project", "block_16_depthwise_relu")],
+)
+def test_the_cut_is_the_last_place_that_one_tensor_crosses(start, last):
+    base = model.base_of(whole())
+    unfrozen = model.unfreeze(base, start)
+    at = maps.cut(base)
+    assert base.layers[at].name == last
+    below = {layer.name for layer in base.layers[: at + 1]}
+    assert not below & set(unfrozen)
+    for layer in base.layers[at + 1 :]:
+        assert not {source._keras_history.operation.name for source in maps._inputs(layer)} & (below - {base.layers[at].name})
+
+
+def test_within_a_residual_block_the_cut_moves_down_to_before_it():
+    base = model.base_of(whole())
+    model.unfreeze(base, "block_5_project")
+    assert base.layers[maps.cut(base)].name == "block_4_add"
+
+
+def test_nothing_is_kept_where_nothing_is_frozen():
+    base = model.base_of(whole())
+    model.unfreeze(base, 0)
+    assert maps.cut(base) is None
+
+
+def test_what_drops_units_at_random_is_never_kept():
+    base = model.base_of(whole("EfficientNetB0"))
+    model.unfreeze(base, "block7a")
+    below = base.layers[: maps.cut(base) + 1]
+    assert not any(isinstance(layer, keras.layers.Dropout) for layer in below)
+
+
+@pytest.mark.parametrize("saved", [False, True])
+def test_below_and_above_make_up_the_classifier_and_share_its_weights(saved, tmp_path):
+    classifier = whole()
+    if saved:
+        model.save(classifier, tmp_path / "m.keras")
+        classifier = model.read(tmp_path / "m.keras")
+    model.unfreeze(model.base_of(classifier), "block_6")
+    at = maps.cut(model.base_of(classifier))
+    pixels = np.stack([np.asarray(noise(number, 32)) for number in range(4)]).astype(np.float32)
+    below, above = maps.below(classifier, at), maps.above(classifier, at)
+    expected = model.logits_of(classifier)(pixels).numpy()
+    assert np.allclose(above(below(pixels)).numpy(), expected, atol=1e-6)
+    assert [id(v) for v in above.trainable_variables] == [id(v) for v in model.logits_of(classifier).trainable_variables]
+    model.save(classifier, tmp_path / "again.keras")
+    assert np.allclose(model.logits_of(model.read(tmp_path / "again.keras"))(pixels).numpy(), expected, atol=1e-6)
+
+
+def test_training_on_kept_maps_ends_in_the_same_classifier(shards, tmp_path):
+    def fitted(kept_in=None):
+        classifier = whole()
+        model.unfreeze(model.base_of(classifier), "block_13")
+        network, read = model.logits_of(classifier), lambda *given: records.batches(*given[:4], shards, *given[4:])
+        if kept_in:
+            at = maps.cut(model.base_of(classifier))
+            network, read = maps.above(classifier, at), maps.keep(maps.below(classifier, at), kept_in, "one", shards).batches
+        fitting.compile_for("multiclass", network, keras.optimizers.AdamW(0.001))
+        history = fitting.fit(
+            network, lambda epoch: read("train", "multiclass", 8, EVEN, epoch), read("validation", "multiclass", 8, EVEN), 2, 2, print
+        )
+        return history, classifier.get_weights()
+
+    history, weights = fitted()
+    kept_history, kept_weights = fitted(tmp_path / "maps")
+    assert np.allclose(history, kept_history, rtol=1e-3, atol=1e-3)
+    moved = [np.abs(one - other).max() for one, other in zip(weights, whole().get_weights(), strict=True)]
+    apart = [np.abs(one - other).max() for one, other in zip(weights, kept_weights, strict=True)]
+    assert max(apart) < 0.1 * max(moved)
+
+
+def test_views_come_in_the_order_of_the_shards_with_what_is_theirs(shards, tmp_path):
+    classifier = whole()
+    model.unfreeze(model.base_of(classifier), "block_13")
+    below = maps.below(classifier, maps.cut(model.base_of(classifier)))
+    kept = maps.keep(below, tmp_path / "maps", "one", shards)
+    for seed in (None, 5):
+        pairs = zip(
+            kept.batches("train", "multiclass", 8, EVEN, seed), records.batches("train", "multiclass", 8, EVEN, shards, seed), strict=True
+        )
+        for (found, target, weight), (pixels, expected, even) in pairs:
+            assert np.allclose(found, below(pixels), rtol=1e-2, atol=1e-3)
+            assert np.array_equal(target, expected)
+            assert np.array_equal(weight, even)
+    assert kept.size > 33 * 2 * np.prod(below.output_shape[1:])
+
+
+def test_kept_maps_are_taken_up_by_their_own_training_alone(shards, tmp_path, capsys):
+    classifier = whole()
+    model.unfreeze(model.base_of(classifier), "block_13")
+    below = maps.below(classifier, maps.cut(model.base_of(classifier)))
+    times = []
+    for identity in ("one", "one", "other"):
+        maps.keep(below, tmp_path / "maps", identity, shards)
+        times.append((tmp_path / "maps/train.npy").stat().st_mtime_ns)
+    assert times[0] == times[1] < times[2]
+    assert capsys.readouterr().out.count("taking up the maps") == 1
+
+
+def test_maps_that_do_not_fit_on_the_disk_are_not_begun(shards, tmp_path, monkeypatch):
+    classifier = whole()
+    model.unfreeze(model.base_of(classifier), "block_13")
+    usage = shutil.disk_usage(tmp_path)._replace(free=10)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    with pytest.raises(LesionflowError, match=r"finetune\.symmetries to true"):
+        maps.keep(maps.below(classifier, maps.cut(model.base_of(classifier))), tmp_path / "maps", "one", shards)
+    assert not (tmp_path / "maps").exists()
