@@ -7,7 +7,7 @@ import argparse
 import time
 from collections.abc import Callable
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import machine
 import numpy as np
@@ -19,6 +19,7 @@ from components.settings import Settings, load
 from components.stage import load_tensorflow
 
 ROUNDS = 3
+Name = TypeVar("Name")
 
 
 def main() -> None:
@@ -54,10 +55,10 @@ def main() -> None:
     print(f"written to {machine.write('rates', {**document, 'ratios': ratios})}")
 
 
-def in_turn(measured: dict[str, Callable[[], int]]) -> dict[str, float]:
+def in_turn(measured: dict[Name, Callable[[], int]], rounds: int = ROUNDS) -> dict[Name, float]:
     """Median rate of each, in views per second: each is run once unmeasured, then all in turn, so that drift hits all alike."""
-    taken: dict[str, list[float]] = {name: [] for name in measured}
-    for attempt in range(ROUNDS + 1):
+    taken: dict[Name, list[float]] = {name: [] for name in measured}
+    for attempt in range(rounds + 1):
         for name, run in measured.items():
             start = time.perf_counter()
             count = run()

@@ -69,6 +69,27 @@ def test_turned_batches_hang_on_the_seed_alone_and_hold_the_same_views(shards):
         assert np.array_equal(np.sort(batch, axis=None), np.sort(plain, axis=None))
 
 
+def test_reduced_batches_hold_the_same_views_smaller(shards):
+    def drawn(**how):
+        weights = dict.fromkeys(range(9), 1.0)
+        return next(iter(records.batches("train", "multiclass", 8, weights, shards, shuffle_seed=5, turn_seed=5, **how)))
+
+    (small, *said), (full, *same) = drawn(reduced_to=8), drawn()
+    assert small.shape == (8, 8, 8, 3)
+    assert all(np.array_equal(one, other) for one, other in zip(said, same, strict=True))
+    assert np.allclose(small, np.asarray(full).reshape(8, 8, 2, 8, 2, 3).mean(axis=(2, 4)), atol=40)
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+def test_the_order_of_places_is_the_order_of_the_views(shards, seed):
+    sizes = records.shard_sizes("train", shards)
+    assert len(sizes) == 3
+    paths = [
+        list(records.read("train", shards, shuffle_seed).map(lambda row: row["path"]).as_numpy_iterator()) for shuffle_seed in (None, seed)
+    ]
+    assert [paths[0][at] for at in records.order(sizes, seed).as_numpy_iterator()] == paths[1]
+
+
 def test_a_writer_that_failed_leaves_no_index_and_its_folder_is_not_read(tmp_path):
     with pytest.raises(KeyboardInterrupt), Writer(tmp_path / "train", 10, 16, seed=0) as writer:
         writer.write(View(as_png(np.zeros((16, 16, 3), np.uint8)), "nevus", "a.jpg", 0))

@@ -1,0 +1,149 @@
+"""What fine-tuning gains, cut by cut, where the maps of the frozen blocks are kept: against running those blocks for every view.
+
+Run `dvc repro` first, then this from the project's root: it takes the images and the model of build/.
+"""
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import machine
+import numpy as np
+from rates import ROUNDS, in_turn
+
+from components import fitting, maps, model, records
+from components.classes import CLASSES
+from components.determinism import seed_everything
+from components.paths import FROZEN, MAPS, MODEL
+from components.records import View, Writer, as_png
+from components.settings import Settings, load
+from components.stage import load_tensorflow
+
+CUTS = ("block_3", "block_6", "block_10", "block_13", "block_16")
+WEIGHTS = dict.fromkeys(range(len(CLASSES)), 1.0)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Fine-tuning from one cut up, in both ways: the networks, and the maps that were kept."""
+
+    below: Any
+    on_maps: Any
+    on_pictures: Any
+    kept: maps.KeptMaps
+    bytes_per_view: float
+    seconds_per_view: float
+
+
+def main() -> None:
+    """Measure, print a table, and write it under benchmarks/results/."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--images", type=int, default=384, help="views to go through in each round (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds whose median is taken (default: %(default)s)")
+    given = parser.parse_args()
+    described, settings = machine.described(), load()
+    load_tensorflow()
+    seed_everything(settings.seed)  # deterministic kernels, as the stage has them
+    names = dict.fromkeys([settings.finetune.unfreeze_from, *CUTS])
+    MAPS.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cuts-", dir=MAPS.parent) as scratch:
+        shards = write_shards(Path(scratch) / "shards", given.images, settings.base.image_size)
+        cuts = {str(name): prepared(settings, name, shards, Path(scratch) / f"maps-{name}") for name in names}
+        rows = measured(settings, cuts, shards, given.images, given.rounds)
+    shown = settings.finetune.batch_size
+    print(f"{settings.backbone} backbone, batches of {shown}; medians of {given.rounds} rounds of {given.images} views on {described}\n")
+    print("cut        kept maps  pictures  ratio  share below  bytes/view  s/view to keep")
+    for name, row in rows.items():
+        print(
+            f"{name:<10} {row['kept_maps_views_per_second']:9.1f} {row['pictures_views_per_second']:9.1f} {row['ratio']:6.2f}"
+            f" {row['share_below']:12.2f} {row['bytes_per_view']:11.0f} {row['seconds_per_view']:15.4f}"
+        )
+    document = {
+        "machine": described,
+        "backbone": settings.base.model_dump(exclude={"weights"}),
+        "batch_size": shown,
+        "images": given.images,
+        "rounds": given.rounds,
+        "cuts": rows,
+    }
+    print(f"written to {machine.write('cuts', document)}")
+
+
+def write_shards(folder: Path, images: int, image_size: int) -> Path:
+    """Shards of so many training views, and of as many validation views as make a batch."""
+    for side, count in (("train", images), ("validation", maps.BATCH)):
+        views = list(islice(records.read(side).as_numpy_iterator(), count))
+        with Writer(folder / side, len(views), image_size, seed=0) as writer:
+            for view in views:
+                writer.write(View(as_png(view["pixels"]), CLASSES[view["class"]], view["path"].decode(), int(view["view"])))
+    return folder
+
+
+def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) -> Cut:
+    """Keep the maps of a cut, with the clock running, and compile the networks of both ways."""
+    import keras
+
+    classifier = model.read(FROZEN / MODEL)
+    model.unfreeze(model.base_of(classifier), name)
+    at = maps.cut(model.base_of(classifier))
+    if at is None:
+        raise SystemExit(f"nothing is frozen below {name}")
+    below = maps.below(classifier, at)
+    start = time.perf_counter()
+    kept = maps.keep(below, folder, str(name), shards)
+    taken = time.perf_counter() - start
+    networks = (maps.above(classifier, at), model.logits_of(classifier))
+    for network in networks:
+        fitting.compile_for(settings.task, network, keras.optimizers.AdamW(1e-6))
+    views = sum(sum(records.counts(side, shards).values()) for side in maps.SIDES)
+    return Cut(below, *networks, kept, kept.size / views, taken / views)
+
+
+def measured(settings: Settings, cuts: dict[str, Cut], shards: Path, images: int, rounds: int) -> dict[str, dict[str, float]]:
+    """A row per cut; everything is run in turn in each round, so that drift hits all alike."""
+    size, task = settings.finetune.batch_size, settings.task
+    pixels = np.concatenate([batch["pixels"] for batch in records.in_order("train", shards)]).astype(np.float32)
+
+    def fitted(network: Any, batches: Any) -> Callable[[], int]:
+        def run() -> int:
+            network.fit(batches, verbose=0, shuffle=False)
+            return images
+
+        return run
+
+    def forward(network: Any) -> Callable[[], int]:
+        compute = model.compiled(network)
+
+        def run() -> int:
+            for first in range(0, images, size):
+                compute(pixels[first : first + size])
+            return images
+
+        return run
+
+    runs = {("whole", "forward"): forward(next(iter(cuts.values())).on_pictures)}
+    for name, cut in cuts.items():
+        runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", task, size, WEIGHTS, 0))
+        runs[name, "pictures"] = fitted(cut.on_pictures, records.batches("train", task, size, WEIGHTS, shards, 0))
+        runs[name, "below"] = forward(cut.below)
+    rates = in_turn(runs, rounds)
+    return {
+        name: {
+            "kept_maps_views_per_second": rates[name, "maps"],
+            "pictures_views_per_second": rates[name, "pictures"],
+            "ratio": rates[name, "maps"] / rates[name, "pictures"],
+            "share_below": rates["whole", "forward"] / rates[name, "below"],
+            "bytes_per_view": cut.bytes_per_view,
+            "seconds_per_view": cut.seconds_per_view,
+        }
+        for name, cut in cuts.items()
+    }
+
+
+if __name__ == "__main__":
+    main()
