@@ -6,52 +6,19 @@ import numpy as np
 import pytest
 
 from components import fitting, maps, model, records
-from components.classes import CLASSES
 from components.errors import LesionflowError
-from components.records import View, Writer, as_png
-from components.settings import Train
 from tests.conftest import noise
+from tests.small import classifier as small_classifier
+from tests.small import write_shards
 
 keras = pytest.importorskip("keras")
 
-HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=True)
 EVEN = dict.fromkeys(range(9), 1.0)
 
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    root = tmp_path_factory.mktemp("shards")
-    for side, count in (("train", 24), ("validation", 9)):
-        with Writer(root / side, 24, 32, seed=0) as writer:
-            for number in range(count):
-                writer.write(View(as_png(np.asarray(noise(number, 32))), CLASSES[number % 9], f"{number}.jpg", 0))
-    return root
-
-
-def residual(pixels):
-    """Three small residual blocks: what matters of a base here, and traced in no time."""
-    maps = keras.layers.Conv2D(8, 3, strides=4, padding="same", activation="relu", name="stem")(pixels)
-    for number in (1, 2, 3):
-        inner = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name=f"block_{number}_expand")(maps)
-        inner = keras.layers.Conv2D(8, 3, padding="same", name=f"block_{number}_project")(inner)
-        maps = keras.layers.Add(name=f"block_{number}_add")([maps, inner])
-    return maps
-
-
-def classifier_of(architecture="small"):
-    keras.utils.set_random_seed(1)
-    pixels = keras.Input((32, 32, 3), name="pixels")
-    if architecture == "small":
-        within = keras.Input((32, 32, 3))
-        base = keras.Model(within, residual(within), name="base")
-    else:
-        width = {"alpha": 0.35} if architecture == "MobileNetV2" else {}
-        build = getattr(keras.applications, architecture)
-        base = model.without_batch_norm(build(include_top=False, weights=None, input_shape=(32, 32, 3), name="base", **width))
-    base.trainable = False
-    maps_of = base(keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(pixels), training=False)
-    extractor = keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="features")(maps_of))
-    return model.assemble(extractor, model.build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")
+    return write_shards(tmp_path_factory.mktemp("shards"))
 
 
 @pytest.mark.parametrize(
@@ -59,7 +26,7 @@ def classifier_of(architecture="small"):
     [("block_3", "block_2_add"), ("block_13_depthwise", "block_13_pad"), ("block_16_project", "block_16_depthwise_relu")],
 )
 def test_the_cut_is_the_last_place_that_one_tensor_crosses(start, last):
-    base = model.base_of(classifier_of("MobileNetV2"))
+    base = model.base_of(small_classifier("MobileNetV2"))
     unfrozen = model.unfreeze(base, start)
     at = maps.cut(base)
     assert base.layers[at].name == last
@@ -70,19 +37,19 @@ def test_the_cut_is_the_last_place_that_one_tensor_crosses(start, last):
 
 
 def test_within_a_residual_block_the_cut_moves_down_to_before_it():
-    base = model.base_of(classifier_of("MobileNetV2"))
+    base = model.base_of(small_classifier("MobileNetV2"))
     model.unfreeze(base, "block_5_project")
     assert base.layers[maps.cut(base)].name == "block_4_add"
 
 
 def test_nothing_is_kept_where_nothing_is_frozen():
-    base = model.base_of(classifier_of("MobileNetV2"))
+    base = model.base_of(small_classifier("MobileNetV2"))
     model.unfreeze(base, 0)
     assert maps.cut(base) is None
 
 
 def test_what_drops_units_at_random_is_never_kept():
-    base = model.base_of(classifier_of("EfficientNetB0"))
+    base = model.base_of(small_classifier("EfficientNetB0"))
     model.unfreeze(base, "block7a")
     below = base.layers[: maps.cut(base) + 1]
     assert not any(isinstance(layer, keras.layers.Dropout) for layer in below)
@@ -90,7 +57,7 @@ def test_what_drops_units_at_random_is_never_kept():
 
 @pytest.mark.parametrize("saved", [False, True])
 def test_below_and_above_make_up_the_classifier_and_share_its_weights(saved, tmp_path):
-    classifier = classifier_of("MobileNetV2")
+    classifier = small_classifier("MobileNetV2")
     if saved:
         model.save(classifier, tmp_path / "m.keras")
         classifier = model.read(tmp_path / "m.keras")
@@ -107,7 +74,7 @@ def test_below_and_above_make_up_the_classifier_and_share_its_weights(saved, tmp
 
 def test_training_on_kept_maps_ends_in_the_same_classifier(shards, tmp_path):
     def fitted(kept_in=None):
-        classifier = classifier_of()
+        classifier = small_classifier()
         model.unfreeze(model.base_of(classifier), "block_3")
         network, read = model.logits_of(classifier), lambda *given: records.batches(*given[:4], shards, *given[4:])
         if kept_in:
@@ -122,13 +89,13 @@ def test_training_on_kept_maps_ends_in_the_same_classifier(shards, tmp_path):
     history, weights = fitted()
     kept_history, kept_weights = fitted(tmp_path / "maps")
     assert np.allclose(history, kept_history, rtol=1e-3, atol=1e-3)
-    moved = [np.abs(one - other).max() for one, other in zip(weights, classifier_of().get_weights(), strict=True)]
+    moved = [np.abs(one - other).max() for one, other in zip(weights, small_classifier().get_weights(), strict=True)]
     apart = [np.abs(one - other).max() for one, other in zip(weights, kept_weights, strict=True)]
     assert max(apart) < 0.1 * max(moved)
 
 
 def test_views_come_in_the_order_of_the_shards_with_what_is_theirs(shards, tmp_path):
-    classifier = classifier_of()
+    classifier = small_classifier()
     model.unfreeze(model.base_of(classifier), "block_3")
     below = maps.below(classifier, maps.cut(model.base_of(classifier)))
     kept = maps.keep(below, tmp_path / "maps", "one", shards)
@@ -144,7 +111,7 @@ def test_views_come_in_the_order_of_the_shards_with_what_is_theirs(shards, tmp_p
 
 
 def test_kept_maps_are_taken_up_by_their_own_training_alone(shards, tmp_path, capsys):
-    classifier = classifier_of()
+    classifier = small_classifier()
     model.unfreeze(model.base_of(classifier), "block_3")
     below = maps.below(classifier, maps.cut(model.base_of(classifier)))
     times = []
@@ -156,7 +123,7 @@ def test_kept_maps_are_taken_up_by_their_own_training_alone(shards, tmp_path, ca
 
 
 def test_maps_that_do_not_fit_on_the_disk_are_not_begun(shards, tmp_path, monkeypatch):
-    classifier = classifier_of()
+    classifier = small_classifier()
     model.unfreeze(model.base_of(classifier), "block_3")
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
