@@ -26,7 +26,8 @@ def fitted(devices, average):
     keras.utils.set_random_seed(3)
     with fitting.strategy(devices).scope():
         made = keras.Sequential([keras.Input((6,)), keras.layers.Dense(9)])
-        fitting.compile_for("multiclass", made, keras.optimizers.AdamW(0.05, use_ema=average > 0, ema_momentum=average))
+        rate = fitting.falling_rate(0.05, 20, 2)
+        fitting.compile_for("multiclass", made, keras.optimizers.AdamW(rate, use_ema=average > 0, ema_momentum=average))
     assert made.distribute_strategy.num_replicas_in_sync == len(devices)
     seen = []
     checkpoint = Checkpoint(Path(sys.argv[1]) / f"{len(devices)} {average}", "one")
