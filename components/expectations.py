@@ -11,6 +11,7 @@ import pandas as pd
 from components.catalog import COLUMNS, SIDES
 from components.classes import CLASSES, MALIGNANT
 from components.settings import Validate
+from components.stage import counted
 
 HEX = "^[0-9a-f]{64}$"
 Wanted = list[tuple[str, dict[str, Any]]]
@@ -73,7 +74,8 @@ def _counts_table(found: Counts, corner: str) -> pd.DataFrame:
 
 def _check(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables: dict[str, pd.DataFrame], note: str) -> list[str]:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    import great_expectations as gx  # 7 s to import, and only this function wants it
+    with counted("imports"):
+        import great_expectations as gx  # 7 s to import, and only this function wants it
 
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it sets INFO itself
     context = gx.get_context(mode="ephemeral")

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,8 +21,12 @@ INTERRUPTED = 130  # what shells report for Ctrl-C
 TRY_LATER = os.EX_TEMPFAIL
 GRACE = 20.0  # seconds to finish in, once interrupted
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+UNUSED_BY_KERAS = ("sklearn", "matplotlib")
+"""Packages that Keras imports, if it can, for wrappers and galleries that nobody here uses: a third of its start."""
 seconds: defaultdict[str, float] = defaultdict(float)
 """Wall seconds of this process so far, by what they went to."""
+PARTS = ("imports", "MLflow")
+"""What of a stage's own work computes nothing."""
 
 
 @contextmanager
@@ -54,9 +58,21 @@ def load_tensorflow() -> None:
     # TensorFlow then keeps its memory from tensor to tensor instead of giving it back. Where the kernel has no transparent huge
     # pages, faults on fresh pages otherwise took 45 % of the time (predicting became 1.8, training 1.25 times as fast).
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
-    with quiet_stream(2):
+    with quiet_stream(2), hidden(UNUSED_BY_KERAS):
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
+
+
+@contextmanager
+def hidden(names: Sequence[str]) -> Iterator[None]:
+    """Let imports of these packages fail within the body, unless they are imported already; afterwards they work as ever."""
+    absent = [name for name in names if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None is how Python marks what cannot be imported
+    try:
+        yield
+    finally:
+        for name in absent:
+            del sys.modules[name]
 
 
 def end_with_reader() -> None:
@@ -97,7 +113,8 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
             load_tensorflow()
         with counted("work"):
             main()
-        print(f"took {seconds['work']:.1f} s" + (f", {seconds['MLflow']:.1f} s of them MLflow's" if seconds["MLflow"] else ""))
+        shares = [f", {seconds[part]:.1f} s of them {part}'{'' if part.endswith('s') else 's'}" for part in PARTS if seconds[part]]
+        print(f"took {seconds['work']:.1f} s{''.join(shares)}", flush=True)
     except LesionflowError as fault:
         _stop(str(fault), TRY_LATER if isinstance(fault, Unavailable) else 1)
     except KeyboardInterrupt:
