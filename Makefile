@@ -54,10 +54,8 @@ lock: setup  ## compile requirements.lock anew from pyproject.toml
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-annotate --upgrade --quiet --output-file requirements.lock
 
-bench: setup  ## measure this machine on the pipeline as it was run last; results go to benchmarks/results/
-	@test -d build/frozen || { echo "error: nothing to measure yet: make run"; exit 1; }
-	python benchmarks/rates.py
-	python benchmarks/overhead.py
+bench: setup  ## measure this machine: tables, also under benchmarks/results/ (ARGS="--quick", ARGS="isic9.zip --seeds 0 1", ...)
+	python benchmarks/bench.py $(ARGS)
 
 ui: setup  ## MLflow's page on http://127.0.0.1:5000
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "MLflow's page is on $$MLFLOW_TRACKING_URI already"; exit;; esac; \

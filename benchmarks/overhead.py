@@ -17,7 +17,9 @@ from typing import Any
 
 import httpx
 import machine
+from tables import table
 
+NAME = "overhead"
 PARTS = ("fresh", "look", "publish")
 
 
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="(default: %(default)s)")
     given = parser.parse_args()
     described = machine.described()
+    machine.keep_to_itself()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
@@ -45,9 +48,16 @@ def main() -> None:
             serving.send_signal(signal.SIGTERM)
             serving.wait(90)
     medians = {name: statistics.median(row[name] for row in rows) for name in rows[0]}
-    print(f"a fully cached flow run through a worker; medians of {given.runs} runs on {described}\n")
-    print("\n".join(f"{name:<44} {value:6.1f} s" for name, value in medians.items()))
-    print(f"written to {machine.write('overhead', {'machine': described, 'runs': rows, 'median': medians})}")
+    document = {"machine": described, "runs": rows, "median": medians}
+    path = machine.write(NAME, document)
+    print(f"{report(document)}\n\nwritten to {path}")
+
+
+def report(document: dict[str, Any]) -> str:
+    """The results as a table."""
+    rows = [[name, f"{seconds:.1f}"] for name, seconds in document["median"].items()]
+    said = f"A fully cached flow run through a worker; medians of {len(document['runs'])} runs on {document['machine']}."
+    return f"{said}\n\n{table(['seconds', ''], rows)}"
 
 
 def measure(api: httpx.Client) -> dict[str, float]:

@@ -2,13 +2,12 @@
 
 Works in a copy of the project, with an MLflow store of its own; params.yaml, data/ and the registry stay as they are. For each
 seed every stage runs through DVC, then the notebook trains on the same split (benchmarks/notebook.py). Each seed is written as
-soon as it is measured, and one that has its row is not run again. Run it from the project's root.
+soon as it is measured, under benchmarks/results/NAME/, and one that has its row is not run again. Run it from the project's root.
 """
 
 import argparse
 import re
 import shutil
-import statistics
 import sys
 import threading
 import time
@@ -19,78 +18,110 @@ from typing import Any
 
 import machine
 import psutil
-from scipy import stats
+import summary
+from measured import Asked, claimed
 
 from components.files import read_json
+from components.settings import load
 from flows import workspace
-from flows.runner import LESIONFLOW, ROOT, STAGES, CommandFailed, execute, run_stage
+from flows.runner import DVC, LESIONFLOW, ROOT, STAGES, CommandFailed, execute, run_stage
 
+NAME = "pipeline"
 PLACE = Path(".prefect/benchmark")
-TOOK = re.compile(r"took ([\d.]+) s(?:, ([\d.]+) s of them MLflow's)?$")
+IMPORTED = Path(".prefect/benchmark.json")
+"""Says which dataset the copy holds."""
+CODE = ("app", "benchmarks", "components", "flows")
+TOOK = re.compile(r"took ([\d.]+) s(?:, ([\d.]+) s of them imports')?(?:, ([\d.]+) s of them MLflow's)?$")
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity", "calibration_error")
+NOTEBOOK = ("MobileNetV2", 224, "multiclass")
+"""Architecture, side and task that the notebook knows."""
 POLL = 0.5
 
 
-def main() -> None:
-    """Measure what has no row yet, print the tables, and write them under benchmarks/results/."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    """What to measure, on the command line of this benchmark and of bench.py."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", type=Path, help="a folder, zip or tar to import first (default: the project's own dataset)")
-    parser.add_argument("--name", default="pipeline", help="names the file of results (default: %(default)s)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="(default: 0 1 2)")
+    parser.add_argument("--name", help="of the folder under benchmarks/results/ (default: the source's name without its suffix, or sample)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="of split and training (default: 0 1 2)")
     parser.add_argument("--notebook-epochs", type=int, default=24, metavar="N", help="0 leaves the notebook out (default: %(default)s)")
     parser.add_argument(
         "-S", "--set-param", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as DVC's --set-param takes it"
     )
-    given = parser.parse_args()
-    if given.source and not given.source.exists():
-        parser.error(f"there is no {given.source}")
-    source = given.source.resolve() if given.source else None
-    path = machine.RESULTS / f"{given.name}.json"
-    document = read_json(path) if path.exists() else {}
-    dataset = source.name if source else "the project's own"
-    if document.get("asked", {"dataset": dataset, "overrides": given.overrides}) != {"dataset": dataset, "overrides": given.overrides}:
-        parser.error(f"{path} holds rows of {document['asked']}: give another --name, or delete it")
-    rows = document.get("rows", [])
-    missing = [seed for seed in given.seeds if seed not in {row["seed"] for row in rows}]
+    return parser
+
+
+def main() -> None:
+    """Measure what has no row yet, and print the tables."""
+    given = arguments(__doc__).parse_args()
+    machine.keep_to_itself()
+    asked = Asked.of(given.source, given.overrides, given.notebook_epochs)
+    folder = claimed(asked, given.name or asked.name)
     try:
-        if missing:
-            root, imported = prepared(source)
-        for seed in missing:
-            rows.append({"seed": seed, "import": imported, **measure(root, seed, given.overrides, given.notebook_epochs)})
-            document = {"asked": {"dataset": dataset, "overrides": given.overrides}, "rows": sorted(rows, key=lambda row: row["seed"])}
-            machine.write(given.name, document)
+        rows = measure_missing(asked, given.seeds, folder)
     except CommandFailed as fault:
         raise SystemExit(f"error: {fault}") from None
-    print(report([row for row in document["rows"] if row["seed"] in given.seeds]))
-    print(f"\nwritten to {path}")
+    print(f"{summary.report(rows)}\n\nwritten to {folder / NAME}.json")
 
 
-def prepared(source: Path | None) -> tuple[Path, dict[str, float] | None]:
+def measure_missing(asked: Asked, seeds: list[int], folder: Path) -> list[dict[str, Any]]:
+    """The rows of these seeds; those that have none yet are measured, in order."""
+    rows: list[dict[str, Any]] = (machine.read(NAME, folder) or {"rows": []})["rows"]
+    missing = [seed for seed in seeds if seed not in {row["seed"] for row in rows}]
+    if missing:
+        root, imported = prepared(asked)
+    for seed in missing:
+        rows.append({"seed": seed, "import": imported, **measure(root, seed, asked)})
+        rows.sort(key=lambda row: row["seed"])
+        machine.write(NAME, {"rows": rows}, folder)
+    return [row for row in rows if row["seed"] in seeds]
+
+
+def prepared(asked: Asked) -> tuple[Path, dict[str, float] | None]:
     """A copy of the project with the dataset in it, and what importing it took."""
-    root = workspace.copy(ROOT, PLACE)
-    execute([sys.executable, "-m", "dvc", "pull", "weights.dvc"], print, root=root, what="dvc pull weights.dvc")
-    if source is None:
-        execute([sys.executable, "-m", "dvc", "pull", "data.dvc"], print, root=root, what="dvc pull data.dvc")
-        return root, None
-    shutil.rmtree(root / "data", ignore_errors=True)
-    with watched() as cost:
-        execute([*LESIONFLOW, "import", str(source)], print, root=root, what=f"lesionflow import {source}")
+    (ROOT / IMPORTED).unlink(missing_ok=True)
+    root, cost = workspace.copy(ROOT, PLACE), None
+    execute([*DVC, "pull", "weights.dvc"], print, root=root, what="dvc pull weights.dvc")
+    if asked.source is None:
+        execute([*DVC, "pull", "data.dvc"], print, root=root, what="dvc pull data.dvc")
+    else:
+        shutil.rmtree(root / "data", ignore_errors=True)
+        with watched() as cost:
+            execute([*LESIONFLOW, "import", str(asked.source)], print, root=root, what=f"lesionflow import {asked.source}")
+    machine.write(IMPORTED.stem, {"dataset": asked.dataset}, ROOT / IMPORTED.parent)
     return root, cost
 
 
-def measure(root: Path, seed: int, overrides: list[str], notebook_epochs: int) -> dict[str, Any]:
+def built(asked: Asked, seed: int) -> Path:
+    """The copy as measuring this seed left it, with the project's code as it is now; what is stale there runs, unmeasured."""
+    root = ROOT / PLACE
+    if (machine.read(IMPORTED.stem, ROOT / IMPORTED.parent) or {}).get("dataset") != asked.dataset:
+        prepared(asked)
+    for code in CODE:
+        shutil.copytree(ROOT / code, root / code, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "results"))
+    set_params(root, seed, asked)
+    execute([*DVC, "repro"], print, root=root, what="dvc repro")
+    return root
+
+
+def set_params(root: Path, seed: int, asked: Asked) -> None:
+    """Give the copy the project's params with the overrides and the seed."""
+    shutil.copy2(ROOT / workspace.PARAMS, root / workspace.PARAMS)
+    workspace.set_params(root / workspace.PARAMS, [*asked.overrides, f"seed={seed}"])
+
+
+def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
     """One seed: every stage, then the notebook on the same split."""
-    shutil.copy2(ROOT / "params.yaml", root / "params.yaml")
-    workspace.set_params(root / "params.yaml", [*overrides, f"seed={seed}"])
+    set_params(root, seed, asked)
     for left in ("build", "reports", "mlruns"):
         shutil.rmtree(root / left, ignore_errors=True)
     described = machine.described()
     stages = {name: staged(root, name) for name in STAGES}
     evaluation, split, tuned = (read_json(root / "reports" / f"{name}.json") for name in ("evaluation", "split", "finetune"))
-    row = {
+    return {
         "machine": described,
         "images": sum(split["images"].values()),
-        "views": tuned["views"],
+        "views": {side: sum(counts.values()) for side, counts in tuned["views"].items()},
         "epochs": tuned["epochs"],
         "stages": stages,
         "build_bytes": sum(file.stat().st_size for file in (root / "build").rglob("*") if file.is_file()),
@@ -100,28 +131,45 @@ def measure(root: Path, seed: int, overrides: list[str], notebook_epochs: int) -
         "frozen": evaluation["phases_on_test"]["frozen"],
         "finetuned_less_frozen": evaluation["finetuned_less_frozen_on_test"]["balanced_accuracy"],
         "shifts": {name: cost["drop"] for name, cost in evaluation["shifts"].items()},
-        "notebook": None,
+        "notebook": notebook(root, asked.notebook_epochs),
     }
-    if notebook_epochs:
-        command = [sys.executable, "benchmarks/notebook.py", "--epochs", str(notebook_epochs)]
-        execute(command, print, root=root, what="benchmarks/notebook.py")
-        row["notebook"] = read_json(root / "benchmarks" / "results" / "notebook.json")
-    return row
+
+
+def notebook(root: Path, epochs: int) -> dict[str, Any] | None:
+    """What the notebook came to on the split of the copy's build/; None where it is left out."""
+    params = load(root / workspace.PARAMS)
+    if not epochs or (params.base.architecture, params.base.image_size, params.task) != NOTEBOOK:
+        print("the notebook is left out" + (": it knows nine classes and MobileNetV2 at 224 pixels alone" if epochs else ""), flush=True)
+        return None
+    found = root / "benchmarks" / "results"
+    command = [sys.executable, "benchmarks/notebook.py", "--epochs", str(epochs)]
+    execute(command, print, {machine.FOLDER: str(found)}, root, what="benchmarks/notebook.py")
+    return machine.read("notebook", found)
 
 
 def staged(root: Path, stage: str) -> dict[str, float]:
-    """Run a stage through DVC: seconds in all, of its own work and of MLflow within that, and the most memory it took."""
-    took: list[tuple[float, float]] = []
+    """Run a stage through DVC: seconds in all and what they went to, and the most memory that it took.
+
+    Of the seconds `dvc` is until the stage's command starts and from its last word on, with the end of its process; `start` is
+    from there to the stage's own work, so Python and imports; `imports` are those that happen within the work, and so is `mlflow`.
+    """
+    at: dict[str, float] = {}
+    took: list[float] = []
 
     def heard(line: str) -> None:
         print(line, flush=True)
+        if line.startswith("> "):
+            at["command"] = time.perf_counter()
         if found := TOOK.search(line):
-            took.append((float(found[1]), float(found[2] or 0)))
+            at["took"], took[:] = time.perf_counter(), [float(seconds or 0) for seconds in found.groups()]
 
+    begun = time.perf_counter()
     with watched() as cost:
         run_stage(stage, heard, root=root, force=True)
-    (work, mlflow) = took[-1]
-    return {**cost, "work": work, "mlflow": mlflow}
+    work, imports, mlflow = took
+    own = at["took"] - at["command"]
+    parts = {"dvc": time.perf_counter() - begun - own, "start": own - work, "imports": imports, "mlflow": mlflow, "work": work}
+    return {**cost, **{name: round(seconds, 1) for name, seconds in parts.items()}}
 
 
 @contextmanager
@@ -131,13 +179,7 @@ def watched() -> Iterator[dict[str, float]]:
 
     def watch() -> None:
         while not ended.wait(POLL):
-            held = 0
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    held += process.memory_full_info().pss
-                except psutil.Error:  # it ended meanwhile
-                    continue
-            cost["peak_mb"] = max(cost["peak_mb"], held / 2**20)
+            cost["peak_mb"] = max(cost["peak_mb"], held_mb())
 
     watcher, start = threading.Thread(target=watch), time.perf_counter()
     watcher.start()
@@ -150,72 +192,15 @@ def watched() -> Iterator[dict[str, float]]:
         cost["peak_mb"] = round(cost["peak_mb"])
 
 
-def report(rows: list[dict[str, Any]]) -> str:
-    """The rows as tables."""
-    return "\n\n".join([_figures(rows), _stages(rows), _against_notebook([row for row in rows if row["notebook"]])])
-
-
-def _figures(rows: list[dict[str, Any]]) -> str:
-    gains: list[tuple[str, list[dict[str, float]]]] = [
-        ("fine-tuned less frozen, balanced accuracy", [r["finetuned_less_frozen"] for r in rows])
-    ]
-    compared = [row["notebook"]["figures"] for row in rows if row["notebook"]]
-    if compared:
-        gains += [(f"less the notebook, {name.replace('_', ' ')}", [row[name]["gain"] for row in compared]) for name in compared[0]]
-    lost = [(f"lost under {name.replace('_', ' ')}", [row["shifts"][name] for row in rows]) for name in rows[0]["shifts"]]
-    test = [(name.replace("_", " "), [row["test"][name] for row in rows]) for name in HEADLINES]
-    frozen = [(f"frozen, {name.replace('_', ' ')}", [row["frozen"][name] for row in rows]) for name in rows[0]["frozen"]]
-    head = f"{'on test, by seed with 95 % intervals':<44}" + "".join(f"{row['seed']:<26}" for row in rows) + "mean over seeds"
-    return "\n".join([head, *(_line(label, estimates) for label, estimates in test + frozen + gains + lost)])
-
-
-def _line(label: str, estimates: list[dict[str, float]]) -> str:
-    cells = "".join(f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]".ljust(26) for found in estimates)
-    return f"{label:<44}{cells}{mean_with_interval([found['value'] for found in estimates])}"
-
-
-def mean_with_interval(values: list[float]) -> str:
-    """Mean over seeds with its 95 % interval by Student's t (Gosset 1908); of one seed the value alone."""
-    mean = statistics.mean(values)
-    if len(values) == 1:
-        return f"{mean:.3f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
-    return f"{mean:.3f} [{mean - half:.3f}, {mean + half:.3f}]"
-
-
-def outside(stage: str, cost: dict[str, float]) -> float:
-    """Seconds of a stage that computed nothing: start, imports, DVC's hashing, MLflow; all of them where it only registers."""
-    return cost["seconds"] if stage == "register" else cost["seconds"] - cost["work"] + cost["mlflow"]
-
-
-def _stages(rows: list[dict[str, Any]]) -> str:
-    lines = [f"{'stage':<12}{'seconds':>10}{'ms/image':>10}{'outside computing':>20}{'peak MB':>10}"]
-    images = statistics.mean(row["images"] for row in rows)
-    costs = {stage: [row["stages"][stage] for row in rows] for stage in STAGES}
-    if rows[0]["import"]:
-        costs = {"import": [row["import"] for row in rows], **costs}
-    total = idle = 0.0
-    for stage, found in costs.items():
-        seconds, peak = statistics.mean(cost["seconds"] for cost in found), max(cost["peak_mb"] for cost in found)
-        beside = statistics.mean(outside(stage, cost) for cost in found) if stage != "import" else 0.0
-        total, idle = total + seconds, idle + beside
-        lines.append(f"{stage:<12}{seconds:>10.1f}{1000 * seconds / images:>10.1f}{beside:>20.1f}{peak:>10.0f}")
-    size = statistics.mean(row["build_bytes"] for row in rows) / images
-    lines.append(f"{'all':<12}{total:>10.1f}{1000 * total / images:>10.1f}{idle:>20.1f}")
-    return "\n".join([*lines, f"{images:.0f} images; build/ holds {size / 1024:.0f} KiB per image; {rows[-1]['machine']}"])
-
-
-def _against_notebook(rows: list[dict[str, Any]]) -> str:
-    if not rows:
-        return "the notebook was left out"
-    lines = [f"{'seconds, from import to a registered model':<44}{'frozen phase alone':>20}{'with fine-tuning':>18}{'notebook trains':>17}"]
-    for row in rows:
-        whole = sum(cost["seconds"] for cost in row["stages"].values()) + (row["import"] or {"seconds": 0.0})["seconds"]
-        frozen, theirs = whole - row["stages"]["finetune"]["seconds"], row["notebook"]["training_seconds"]
-        lines.append(
-            f"{'seed ' + str(row['seed']):<44}{frozen:>13.0f} ({frozen / theirs:.2f}){whole:>11.0f} ({whole / theirs:.2f}){theirs:>17}"
-        )
-    return "\n".join(lines)
+def held_mb() -> float:
+    """What the children of this process hold now."""
+    held = 0
+    for process in psutil.Process().children(recursive=True):
+        try:
+            held += process.memory_full_info().pss
+        except psutil.Error:  # it ended meanwhile
+            continue
+    return held / 2**20
 
 
 if __name__ == "__main__":

@@ -1,74 +1,104 @@
 """How near embedding and fine-tuning come to what the machine can do: each against the bare computation, in one run.
 
-Run `dvc repro` first, then this from the project's root: it takes the images and the models of build/.
+Run `dvc repro` first, then this from the project's root: it takes the images and the models of build/. What is timed is a stream
+that runs already, batch by batch; what an epoch of fine-tuning takes to start is measured beside it.
 """
 
 import argparse
 import time
 from collections.abc import Callable
-from itertools import islice
-from typing import Any, TypeVar
+from typing import Any
 
 import machine
 import numpy as np
+import profiling
+import tables
+from timing import Rates, in_turn, medians, paired
 
 from components import fitting, model, pooling, records
 from components.classes import CLASSES
+from components.determinism import seed_everything
 from components.paths import FROZEN, MODEL
 from components.settings import Settings, load
 from components.stage import load_tensorflow
 
-ROUNDS = 3
-Name = TypeVar("Name")
+NAME = "rates"
+WARM = 4
+"""Batches before the clock starts: what was decoded while another took its turn is gone by then."""
+EMBED, FOLDED, AS_KERAS = "embed, from shards", "folded base, predict in memory", "Keras' base, predict in memory"
+FITTED, BARE, STARTING = "fine-tuning, from shards", "fine-tuning, bare steps in memory", "seconds until an epoch's first step ends"
+TARGETS = {"embed / bare predict of the folded base": tables.Target(0.9), "fine-tuning / bare steps": tables.Target(0.9)}
 
 
 def main() -> None:
-    """Measure, print a table, and write it under benchmarks/results/."""
+    """Measure, print tables, and write them under benchmarks/results/."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=384, help="views to go through in each round (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=512, metavar="N", help="views timed in each round (default: %(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: %(default)s)")
+    parser.add_argument("--profile", action="store_true", help="say which kinds of operation a fine-tuning step's time goes to")
     given = parser.parse_args()
     described, settings = machine.described(), load()
     load_tensorflow()
-    there, needed = sum(records.counts("train").values()), given.images * (ROUNDS + 1)
+    seed_everything(settings.seed)  # as the stages do: it makes TensorFlow's kernels deterministic
+    there = sum(records.counts("train").values())
+    needed = given.images + (WARM + 1) * max(settings.embed.batch_size, settings.finetune.batch_size)
     if there < needed:
         parser.error(f"build/shards holds {there} training views and {needed} are gone through: name fewer --images")
     views = list(records.read("train").take(given.images).as_numpy_iterator())
     pixels = np.stack([view["pixels"] for view in views]).astype(np.float32)
-    target = np.array([view["class"] for view in views])
-    rates = {**inference(settings, pixels), **training(settings, pixels, target)}
-    ratios = {
-        "embed / bare predict of the folded base": rates["embed, from shards"] / rates["folded base, predict in memory"],
-        "folded base / base as Keras brings it": rates["folded base, predict in memory"] / rates["Keras' base, predict in memory"],
-        "fine-tuning / bare steps": rates["fine-tuning, from shards"] / rates["fine-tuning, bare steps in memory"],
-        "bfloat16 / float32 of the folded base": rates["folded base, bfloat16"] / rates["folded base, predict in memory"],
-    }
-    cut = settings.finetune.unfreeze_from
-    print(f"{settings.backbone} backbone, fine-tuned from {cut}; medians of {ROUNDS} rounds of {len(pixels)} views on {described}\n")
-    print("\n".join(f"{name:<44} {rate:8.1f} views/s" for name, rate in rates.items()))
-    print("\n" + "\n".join(f"{name:<44} {ratio:8.2f}" for name, ratio in ratios.items()))
+    found = in_turn(inference(settings, pixels), given.rounds)
+    tuning = FineTuning(settings, pixels, np.array([view["class"] for view in views]))
+    found |= in_turn({FITTED: tuning.fitted, BARE: tuning.bare}, given.rounds)
     document = {
         "machine": described,
         "backbone": settings.base.model_dump(exclude={"weights"}),
-        "unfreeze_from": cut,
-        "views_per_second": rates,
+        "unfreeze_from": settings.finetune.unfreeze_from,
+        "rounds": given.rounds,
+        "views": given.images,
+        "views_per_second": medians(found),
+        "epoch_starts_seconds": float(np.median(tuning.starts[1:])),
+        "ratios": ratios(found, there, float(np.median(tuning.starts[1:]))),
+        "profile": profiling.by_kind(tuning.fitted) if given.profile else [],
     }
-    print(f"written to {machine.write('rates', {**document, 'ratios': ratios})}")
+    path = machine.write(NAME, document)
+    print(f"{report(document)}\n\nwritten to {path}")
 
 
-def in_turn(measured: dict[Name, Callable[[], int]], rounds: int = ROUNDS) -> dict[Name, float]:
-    """Median rate of each, in views per second: each is run once unmeasured, then all in turn, so that drift hits all alike."""
-    taken: dict[Name, list[float]] = {name: [] for name in measured}
-    for attempt in range(rounds + 1):
-        for name, run in measured.items():
-            start = time.perf_counter()
-            count = run()
-            if attempt:
-                taken[name].append(count / (time.perf_counter() - start))
-    return {name: float(np.median(found)) for name, found in taken.items()}
+def ratios(found: Rates, views: int, starting: float) -> dict[str, float]:
+    """How near each comes, as medians over rounds of pairs from one round; an epoch as a whole goes through all views."""
+    rate = medians(found)
+    epoch = views / (views / rate[FITTED] + starting)
+    return {
+        "embed / bare predict of the folded base": paired(found, EMBED, FOLDED),
+        "embed / bare predict of Keras' base": paired(found, EMBED, AS_KERAS),
+        "folded base / base as Keras brings it": paired(found, FOLDED, AS_KERAS),
+        "fine-tuning / bare steps": paired(found, FITTED, BARE),
+        "fine-tuning with an epoch's start / bare steps": epoch / rate[BARE],
+    }
 
 
-def inference(settings: Settings, pixels: np.ndarray) -> dict[str, float]:
-    """Rates of the frozen base."""
+class Stopwatch:
+    """When each batch of a call of `fit` or `predict` ended, in seconds of `time.perf_counter`."""
+
+    def __init__(self) -> None:
+        import keras
+
+        self.ends: list[float] = []
+
+        def ended(*_: object) -> None:
+            self.ends.append(time.perf_counter())
+
+        self.callback = keras.callbacks.LambdaCallback()
+        self.callback.on_train_batch_end = self.callback.on_predict_batch_end = ended
+
+    def rate(self, batch_size: int, warm: int = WARM) -> float:
+        """Views a second after the first batches."""
+        ends = self.ends[min(warm, len(self.ends) - 2) :]
+        return (len(ends) - 1) * batch_size / (ends[-1] - ends[0])
+
+
+def inference(settings: Settings, pixels: np.ndarray) -> dict[str, Callable[[], float]]:
+    """What measures rates of the frozen base: as the stage does it, and on images in memory."""
     import keras
 
     size, batch_size = settings.base.image_size, settings.embed.batch_size
@@ -76,64 +106,90 @@ def inference(settings: Settings, pixels: np.ndarray) -> dict[str, float]:
     width = {"alpha": settings.base.alpha} if settings.base.architecture == "MobileNetV2" else {}
     architecture: Callable[..., Any] = getattr(keras.applications, settings.base.architecture)
     bare = architecture(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg", **width)
-    keras.config.set_dtype_policy("mixed_bfloat16")
-    half = model.build_extractor(settings.base)
-    keras.config.set_dtype_policy("float32")
-    embedded = pooling.pooled_batches(folded, "train", batch_size)
+    whole = len(pixels) // batch_size * batch_size or len(pixels)
 
-    def from_shards() -> int:
-        batches = list(islice(embedded, -(-len(pixels) // batch_size)))
-        return sum(len(pooled) for _, pooled in batches)
+    def from_shards() -> float:
+        ends: list[float] = []
+        for _, _ in pooling.pooled_batches(folded, "train", batch_size):
+            ends.append(time.perf_counter())
+            if len(ends) > WARM + whole // batch_size:
+                break
+        return (len(ends) - 1 - WARM) * batch_size / (ends[-1] - ends[WARM])
 
-    def predicting(network: Any) -> Callable[[], int]:
-        return lambda: len(network.predict(pixels, batch_size=batch_size, verbose=0))
+    def predicting(network: Any) -> Callable[[], float]:
+        def measured() -> float:
+            watch = Stopwatch()
+            network.predict(pixels[:whole], batch_size=batch_size, verbose=0, callbacks=[watch.callback])
+            return watch.rate(batch_size, warm=1)
 
-    return in_turn(
-        {
-            "embed, from shards": from_shards,
-            "folded base, predict in memory": predicting(folded),
-            "folded base, bfloat16": predicting(half),
-            "Keras' base, predict in memory": predicting(bare),
-        }
-    )
+        return measured
+
+    return {EMBED: from_shards, FOLDED: predicting(folded), AS_KERAS: predicting(bare)}
 
 
-def training(settings: Settings, pixels: np.ndarray, target: np.ndarray) -> dict[str, float]:
-    """Rates of fine-tuning: as the stage does it, and as bare steps on batches that lie in memory."""
-    import keras
-    import tensorflow as tf
+class FineTuning:
+    """A model to be fine-tuned: `fitted` as the stage does it, `bare` in steps on batches that lie in memory; views a second."""
 
-    knobs = settings.finetune
-    classifier = model.read(FROZEN / MODEL)
-    model.unfreeze(model.base_of(classifier), knobs.unfreeze_from)
-    network = model.logits_of(classifier)
-    fitting.compile_for("multiclass", network, keras.optimizers.AdamW(1e-6))
-    network.optimizer.build(network.trainable_variables)
-    weights = dict.fromkeys(range(len(CLASSES)), 1.0)
-    steps = len(pixels) // knobs.batch_size
-    loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    cut = [slice(at * knobs.batch_size, (at + 1) * knobs.batch_size) for at in range(steps)]
-    batches = [(tf.constant(pixels[part]), tf.constant(target[part])) for part in cut]
+    def __init__(self, settings: Settings, pixels: np.ndarray, target: np.ndarray) -> None:
+        import keras
+        import tensorflow as tf
 
-    @tf.function
-    def step(images: Any, classes: Any) -> None:
-        with tf.GradientTape() as tape:
-            loss = loss_of(classes, network(images, training=True))
-        network.optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
+        self._knobs = settings.finetune
+        classifier = model.read(FROZEN / MODEL)
+        model.unfreeze(model.base_of(classifier), self._knobs.unfreeze_from)
+        self._network = network = model.logits_of(classifier)
+        fitting.compile_for("multiclass", network, keras.optimizers.AdamW(1e-6))
+        network.optimizer.build(network.trainable_variables)
+        size = self._knobs.batch_size
+        parts = [slice(start, start + size) for start in range(0, len(pixels) - size + 1, size)]
+        self._batches = [(tf.constant(pixels[part]), tf.constant(target[part])) for part in parts]
+        loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+        self.starts: list[float] = []
 
-    def bare() -> int:
-        for images, classes in batches:
-            step(images, classes)
-        return steps * knobs.batch_size
+        @tf.function
+        def step(images: Any, classes: Any) -> None:
+            with tf.GradientTape() as tape:
+                loss = loss_of(classes, network(images, training=True))
+            network.optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
 
-    turn_seed = 0 if knobs.symmetries else None
+        self._step = step
 
-    def fitted() -> int:
-        views = records.batches("train", "multiclass", knobs.batch_size, weights, shuffle_seed=0, turn_seed=turn_seed).take(steps)
-        network.fit(views, verbose=0, shuffle=False)
-        return steps * knobs.batch_size
+    def fitted(self) -> float:
+        """Batches in the stage's own order, through `fit`."""
+        weights, number = dict.fromkeys(range(len(CLASSES)), 1.0), len(self.starts)
+        turn_seed = number if self._knobs.symmetries else None
+        views = records.batches("train", "multiclass", self._knobs.batch_size, weights, shuffle_seed=number, turn_seed=turn_seed)
+        watch, start = Stopwatch(), time.perf_counter()
+        self._network.fit(views.take(WARM + 1 + len(self._batches)), verbose=0, shuffle=False, callbacks=[watch.callback])
+        self.starts.append(watch.ends[0] - start)
+        return watch.rate(self._knobs.batch_size)
 
-    return in_turn({"fine-tuning, from shards": fitted, "fine-tuning, bare steps in memory": bare})
+    def bare(self) -> float:
+        """The same step, and nothing else."""
+        self._step(*self._batches[0])
+        start = time.perf_counter()
+        for batch in self._batches:
+            self._step(*batch)
+        return len(self._batches) * self._knobs.batch_size / (time.perf_counter() - start)
+
+
+def report(document: dict[str, Any]) -> str:
+    """The results as tables."""
+    base = document["backbone"]
+    parts = [
+        f"{base['architecture']} {base['alpha']} at {base['image_size']} px, fine-tuned from {document['unfreeze_from']}; medians of"
+        f" {document['rounds']} rounds of {document['views']} views on {document['machine']}",
+        tables.table(["views a second", ""], [[name, f"{rate:.1f}"] for name, rate in document["views_per_second"].items()]),
+        tables.table(
+            ["ratio", "", "target", ""],
+            [[name, *tables.held_against(TARGETS.get(name), [ratio], 2)] for name, ratio in document["ratios"].items()],
+        ),
+        f"{STARTING}: {document['epoch_starts_seconds']:.1f}",
+    ]
+    if document["profile"]:
+        rows = [[row["kind"], f"{row['share']:.1%}", f"{row['seconds']:.2f}", str(row["operations"])] for row in document["profile"]]
+        parts.append(tables.table(["fine-tuning, kind of operation", "share", "seconds", "operations"], rows))
+    return "\n\n".join(parts)
 
 
 if __name__ == "__main__":

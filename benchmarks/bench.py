@@ -1,0 +1,127 @@
+"""Everything that this project says of its speed, measured on this machine: tables on the terminal and under benchmarks/results/.
+
+Each seed runs the whole pipeline in a copy of the project (benchmarks/pipeline.py); on what the last seed left there each other part
+is measured, as a process of its own. Every result is written as soon as it is there, and what has one is not measured again, so
+that a run that was stopped goes on. The project's own data, params and registry stay as they are.
+"""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import machine
+import pipeline
+import summary
+from measured import Asked, claimed
+
+from flows.runner import CommandFailed, execute
+
+
+@dataclass(frozen=True)
+class Part:
+    """A program in benchmarks/: what it is told, in full and quickly, and whether it finds out itself what is still missing."""
+
+    full: tuple[str, ...] = ()
+    quick: tuple[str, ...] = ()
+    goes_on: bool = False
+
+
+PARTS = {
+    "rates": Part(("--profile",), ("--profile", "--images", "256", "--rounds", "2")),
+    "cuts": Part((), ("--images", "64", "--rounds", "1")),
+    "computing": Part((), ("--quick", "--images", "128", "--rounds", "1")),
+    "latency": Part((), ("--rounds", "40")),
+    "overhead": Part((), ("--runs", "2")),
+    "ablation": Part((), ("--epochs", "2", "--variants", "default"), goes_on=True),
+}
+NAMES = (pipeline.NAME, *PARTS)
+
+
+def main() -> None:
+    """Measure what is missing, then print and write the report."""
+    parser = pipeline.arguments(__doc__)
+    parser.add_argument("--quick", action="store_true", help="one seed, few images and rounds: ten minutes for the sample, on two cores")
+    parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="PART", help=f"of {', '.join(NAMES)} (default: all)")
+    given = parser.parse_args()
+    machine.keep_to_itself()
+    asked = Asked.of(given.source, given.overrides, given.notebook_epochs, given.quick)
+    folder = claimed(asked, given.name or asked.name)
+    failed = measure(asked, given.seeds[:1] if given.quick else given.seeds, given.only, folder)
+    text = report(asked, folder)
+    (folder / "report.md").write_text(text, encoding="utf-8")
+    print(f"\n{text}\nwritten to {folder / 'report.md'}")
+    if failed:
+        raise SystemExit("\n".join(f"error: {line}" for line in failed))
+
+
+def measure(asked: Asked, seeds: list[int], wanted: Sequence[str], folder: Path) -> list[str]:
+    """Measure what is wanted and has no result; returns what failed. One part that fails keeps no other from being measured.
+
+    Raises:
+        SystemExit: a stage of the pipeline failed, or the dataset could not be imported.
+    """
+    failed: list[str] = []
+    try:
+        if pipeline.NAME in wanted:
+            pipeline.measure_missing(asked, seeds, folder)
+        missing = todo(wanted, folder, asked.quick)
+        root = pipeline.built(asked, seeds[-1]) if missing else Path()
+    except CommandFailed as fault:
+        raise SystemExit(f"error: {fault}") from None
+    for name in missing:
+        print(f"\n{name}:", flush=True)
+        command = [sys.executable, f"benchmarks/{name}.py", *(PARTS[name].quick if asked.quick else PARTS[name].full)]
+        try:
+            execute(command, print, {machine.FOLDER: str(folder.resolve())}, root, what=f"benchmarks/{name}.py")
+        except CommandFailed as fault:
+            failed.append(str(fault))
+    return failed
+
+
+def todo(wanted: Sequence[str], folder: Path, quick: bool) -> list[str]:
+    """The parts to be measured now, in order; says which are not, and why."""
+    missing = []
+    for name, part in PARTS.items():
+        if name not in wanted:
+            continue
+        if unknown := unknown_flags(name, part.quick if quick else part.full):
+            print(f"{name} is left out: {name}.py {unknown}")
+        elif machine.read(name, folder) and not part.goes_on:
+            print(f"{name} has its result: {folder / name}.json")
+        else:
+            missing.append(name)
+    return missing
+
+
+def unknown_flags(name: str, arguments: Sequence[str]) -> str:
+    """Why a part cannot be run with these arguments; empty where it can."""
+    path = Path(__file__).with_name(f"{name}.py")
+    if not path.exists():
+        return "is not there"
+    source = path.read_text(encoding="utf-8")
+    flags = [flag for flag in arguments if flag.startswith("--") and f'"{flag}"' not in source]
+    return f"has no {' '.join(flags)}" if flags else ""
+
+
+def report(asked: Asked, folder: Path) -> str:
+    """Everything that was measured, as Markdown."""
+    params = f" with {', '.join(asked.document()['overrides'])}" if asked.overrides else ""
+    quick = ", measured quickly: figures to see that it works, not to quote" if asked.quick else ""
+    sections = [f"# Measured on {machine.name()}", f"Dataset: {asked.dataset}{params}{quick}."]
+    for name in NAMES:
+        if document := machine.read(name, folder):
+            sections += [f"## {name}", summary.report(document["rows"]) if name == pipeline.NAME else rendered(name, document)]
+    return "\n\n".join(sections) + "\n"
+
+
+def rendered(name: str, document: dict[str, Any]) -> str:
+    """A part's results by its own `report`, where it has one."""
+    own = getattr(importlib.import_module(name), "report", None)
+    return str(own(document)) if own else f"See {name}.json."
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""What a folder of results was measured on, so that a benchmark that was stopped goes on, and never mixes two datasets."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import machine
+import yaml
+
+from flows.runner import ROOT
+
+NAME = "asked"
+OWN = "sample"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is to be measured. `source` is where the dataset lies, None for the project's own; `dataset` says which it is."""
+
+    dataset: str
+    overrides: tuple[str, ...]
+    notebook_epochs: int
+    quick: bool = False
+    machine: str = field(default_factory=machine.name)
+    source: Path | None = None
+
+    @classmethod
+    def of(cls, source: Path | None, overrides: list[str], notebook_epochs: int, quick: bool = False) -> "Asked":
+        """Read what says which dataset it is: the pointer's md5 of the project's own, names and sizes of another.
+
+        Raises:
+            SystemExit: there is no such file or folder.
+        """
+        if source is None:
+            return cls(f"the project's own, md5 {_own_md5()}", tuple(overrides), notebook_epochs, quick)
+        if not source.exists():
+            raise SystemExit(f"error: there is no {source}")
+        sizes = [path.stat().st_size for path in ([source] if source.is_file() else source.rglob("*")) if path.is_file()]
+        dataset = f"{source.name}, {len(sizes)} files, {sum(sizes)} bytes"
+        return cls(dataset, tuple(overrides), notebook_epochs, quick, source=source.resolve())
+
+    @property
+    def name(self) -> str:
+        """What the folder of results is called unless told otherwise."""
+        return "quick" if self.quick else self.source.stem if self.source else OWN
+
+    def document(self) -> dict[str, Any]:
+        """As JSON holds it; where files lie on this machine makes no difference and is nobody's concern."""
+        overrides = [_without_folder(override) for override in self.overrides]
+        return {**{name: value for name, value in asdict(self).items() if name != "source"}, "overrides": overrides}
+
+
+def _without_folder(override: str) -> str:
+    key, equals, value = override.partition("=")
+    return f"{key}{equals}{Path(value).name if Path(value).is_absolute() else value}"
+
+
+def _own_md5() -> str:
+    pointer = yaml.safe_load((ROOT / "data.dvc").read_text(encoding="utf-8"))
+    return str(pointer["outs"][0]["md5"])
+
+
+def claimed(asked: Asked, name: str, results: Path = machine.RESULTS) -> Path:
+    """The folder of results of that name, which says from now on what it was measured on.
+
+    Raises:
+        SystemExit: it holds results of something else.
+    """
+    folder = results / name
+    held = machine.read(NAME, folder)
+    if differing := differences(held, asked.document()):
+        raise SystemExit(
+            f"error: {folder} holds other results ({'; '.join(differing)}).\nGive another --name, or delete the folder to measure anew."
+        )
+    machine.write(NAME, asked.document(), folder)
+    return folder
+
+
+def differences(held: dict[str, Any] | None, asked: dict[str, Any]) -> list[str]:
+    """What results that are there were measured on, where that is not what is asked for."""
+    if held is None:
+        return []
+    return [f"{name.replace('_', ' ')}: {held.get(name)!r}, not {asked[name]!r}" for name in asked if held.get(name) != asked[name]]

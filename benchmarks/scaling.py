@@ -1,0 +1,80 @@
+"""What an image costs in each stage of a large dataset against a small one, from two results of pipeline.py.
+
+    python benchmarks/scaling.py SMALL LARGE
+
+SMALL and LARGE name folders under benchmarks/results/. Rarer classes get more views of each image, so where a stage goes through
+views its cost is given for each training view too, in fine-tuning for each view of one epoch.
+"""
+
+import argparse
+import statistics
+from typing import Any
+
+import machine
+from pipeline import NAME
+from tables import Target, table
+
+from flows.runner import STAGES
+
+COST = Target(1.15, most=True)
+PEAK_MB = Target(4000, most=True)
+SHARDED = ("augment", "embed", "train")
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("small")
+    parser.add_argument("large")
+    given = parser.parse_args()
+    found = []
+    for name in (given.small, given.large):
+        document = machine.read(NAME, machine.RESULTS / name)
+        if document is None:
+            parser.error(f"there is no {machine.RESULTS / name / NAME}.json: benchmarks/pipeline.py measures it")
+        found.append(document["rows"])
+    print(report(*found))
+
+
+def units(stage: str, row: dict[str, Any]) -> dict[str, float]:
+    """What a stage's seconds are divided by: images of the dataset, and views where it goes through views."""
+    views = row["views"]["train"]
+    per: dict[str, float] = {"image": row["images"]}
+    if stage in SHARDED:
+        per["view"] = views
+    if stage == "finetune":
+        per["view and epoch"] = views * row["epochs"]
+    return per
+
+
+def milliseconds(stage: str, rows: list[dict[str, Any]]) -> dict[str, float]:
+    """Of a stage for each unit, the mean over seeds."""
+    each = [{unit: 1000 * row["stages"][stage]["seconds"] / count for unit, count in units(stage, row).items()} for row in rows]
+    return {unit: statistics.mean(one[unit] for one in each) for unit in each[0]}
+
+
+def report(small: list[dict[str, Any]], large: list[dict[str, Any]]) -> str:
+    """Both tables."""
+    both = (small, large)
+    costs, peaks = [], []
+    for stage in STAGES:
+        one, other = (milliseconds(stage, rows) for rows in both)
+        for unit in one:
+            ratio = other[unit] / one[unit]
+            costs.append([f"{stage}, per {unit}", f"{one[unit]:.2f}", f"{other[unit]:.2f}", f"{ratio:.2f}", COST.verdict(ratio)])
+        before, after = (max(row["stages"][stage]["peak_mb"] for row in rows) for rows in both)
+        peaks.append([stage, f"{before:.0f}", f"{after:.0f}", f"{after / before:.2f}", PEAK_MB.verdict(after)])
+    images = [f"{statistics.mean(row['images'] for row in rows):.0f} images" for rows in both]
+    size = [statistics.mean(row["build_bytes"] / row["images"] for row in rows) / 1024 for rows in both]
+    costs.append(["build/, KiB per image", *(f"{one:.1f}" for one in size), f"{size[1] / size[0]:.2f}", ""])
+    return "\n\n".join(
+        [
+            table(["milliseconds", *images, "ratio", f"ratio {COST}"], costs),
+            table(["peak memory, MB", *images, "ratio", f"MB {PEAK_MB}"], peaks),
+            f"Measured on {small[-1]['machine']}, and on {large[-1]['machine']}.",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Figures as Markdown tables that are also in line on a terminal, held against the targets of this project."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Target:
+    """A limit that a figure is to keep: a floor, or with `most` a ceiling."""
+
+    limit: float
+    most: bool = False
+
+    def verdict(self, value: float) -> str:
+        """Whether the figure keeps it."""
+        return "met" if (value <= self.limit if self.most else value >= self.limit) else "MISSED"
+
+    def __str__(self) -> str:
+        return f"{'<=' if self.most else '>='} {self.limit:g}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table: the first column to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *rest = (
+            cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        )
+        return f"| {' | '.join([first, *rest])} |"
+
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join([line(head), line(rule), *(line(row) for row in rows)])
+
+
+def mean_with_interval(values: Sequence[float], digits: int = 3) -> str:
+    """Mean over seeds with its 95 % interval by Student's t (Gosset 1908); of one seed the value alone."""
+    mean = statistics.mean(values)
+    if len(values) == 1:
+        return f"{mean:.{digits}f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return f"{mean:.{digits}f} [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
+
+
+def held_against(target: Target | None, values: Sequence[float], digits: int = 3) -> list[str]:
+    """Three cells: the mean with its interval, the target, and whether the mean keeps it."""
+    cells = [mean_with_interval(values, digits)]
+    return [*cells, str(target), target.verdict(statistics.mean(values))] if target else [*cells, "", ""]
