@@ -85,7 +85,7 @@ class Stopwatch:
 
         self.ends: list[float] = []
 
-        def ended(*_: object) -> None:
+        def ended(*_: object, **_named: object) -> None:
             self.ends.append(time.perf_counter())
 
         self.callback = keras.callbacks.LambdaCallback()

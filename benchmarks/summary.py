@@ -46,7 +46,7 @@ def glance(rows: list[Row]) -> str:
         found["with fine-tuning: balanced accuracy less the notebook's"] = gains
     found["seconds outside computing, all stages"] = [sum(outside(stage, row["stages"][stage]) for stage in STAGES) for row in rows]
     found["peak memory of any stage, MB"] = [max(cost["peak_mb"] for cost in row["stages"].values()) for row in rows]
-    lines = [[name, *held_against(TARGETS.get(name), values)] for name, values in found.items()]
+    lines = [[name, *held_against(TARGETS.get(name), values, digits=3 if max(values) < 10 else 0)] for name, values in found.items()]
     seeds = ", ".join(str(row["seed"]) for row in rows)
     return table([f"seeds {seeds}; on test, mean [95 % interval over seeds]", "", "target", ""], lines)
 
