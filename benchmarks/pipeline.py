@@ -21,7 +21,9 @@ import psutil
 import summary
 from measured import Asked, claimed
 
+from components import catalog, records
 from components.files import read_json
+from components.paths import SHARDS
 from components.settings import load
 from flows import workspace
 from flows.runner import DVC, LESIONFLOW, ROOT, STAGES, CommandFailed, execute, run_stage
@@ -121,7 +123,7 @@ def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
     return {
         "machine": described,
         "images": sum(split["images"].values()),
-        "views": {side: sum(counts.values()) for side, counts in tuned["views"].items()},
+        "views": {side: sum(records.counts(side, root / SHARDS).values()) for side in catalog.SIDES},
         "epochs": tuned["epochs"],
         "stages": stages,
         "build_bytes": sum(file.stat().st_size for file in (root / "build").rglob("*") if file.is_file()),
