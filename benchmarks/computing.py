@@ -55,7 +55,7 @@ SETTINGS = {
     "batches of 64": Setting(batch_size=64),
     "batches of 128": Setting(batch_size=128),
 }
-QUICK = (DEFAULT, "threads 1 intra, 1 inter", "oneDNN off", "BFC allocator on", "mixed_bfloat16", "batches of 16")
+QUICK = (DEFAULT, "threads 1 intra, 1 inter", "oneDNN off", "BFC allocator off", "mixed_bfloat16", "batches of 16")
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import machine
 import numpy as np
 import profiling
 import tables
-from timing import Rates, in_turn, medians, paired
+from timing import Rates, in_turn, medians, paired, timed
 
 from components import fitting, model, pooling, records
 from components.classes import CLASSES
@@ -167,10 +167,12 @@ class FineTuning:
     def bare(self) -> float:
         """The same step, and nothing else."""
         self._step(*self._batches[0])
-        start = time.perf_counter()
+        return timed(self._steps)()
+
+    def _steps(self) -> int:
         for batch in self._batches:
             self._step(*batch)
-        return len(self._batches) * self._knobs.batch_size / (time.perf_counter() - start)
+        return len(self._batches) * self._knobs.batch_size
 
 
 def report(document: dict[str, Any]) -> str:
