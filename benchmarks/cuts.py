@@ -14,7 +14,8 @@ from typing import Any
 
 import machine
 import numpy as np
-from rates import ROUNDS, in_turn
+import tables
+from timing import in_turn, medians, timed
 
 from components import fitting, maps, model, records
 from components.classes import CLASSES
@@ -24,6 +25,7 @@ from components.records import View, Writer, as_png
 from components.settings import Settings, load
 from components.stage import load_tensorflow
 
+ROUNDS = 3
 CUTS = ("block_3", "block_6", "block_10", "block_13", "block_16")
 WEIGHTS = dict.fromkeys(range(len(CLASSES)), 1.0)
 
@@ -55,23 +57,35 @@ def main() -> None:
         shards = write_shards(Path(scratch) / "shards", given.images, settings.base.image_size)
         cuts = {str(name): prepared(settings, name, shards, Path(scratch) / f"maps-{name}") for name in names}
         rows = measured(settings, cuts, shards, given.images, given.rounds)
-    shown = settings.finetune.batch_size
-    print(f"{settings.backbone} backbone, batches of {shown}; medians of {given.rounds} rounds of {given.images} views on {described}\n")
-    print("cut        kept maps  pictures  ratio  share below  bytes/view  s/view to keep")
-    for name, row in rows.items():
-        print(
-            f"{name:<10} {row['kept_maps_views_per_second']:9.1f} {row['pictures_views_per_second']:9.1f} {row['ratio']:6.2f}"
-            f" {row['share_below']:12.2f} {row['bytes_per_view']:11.0f} {row['seconds_per_view']:15.4f}"
-        )
     document = {
         "machine": described,
         "backbone": settings.base.model_dump(exclude={"weights"}),
-        "batch_size": shown,
+        "batch_size": settings.finetune.batch_size,
         "images": given.images,
         "rounds": given.rounds,
         "cuts": rows,
     }
-    print(f"written to {machine.write('cuts', document)}")
+    print(f"{report(document)}\n\nwritten to {machine.write('cuts', document)}")
+
+
+def report(document: dict[str, Any]) -> str:
+    """The results as a table."""
+    base = document["backbone"]
+    said = f"{base['architecture']} {base['alpha']} at {base['image_size']} px, batches of {document['batch_size']}; medians of"
+    rows = [
+        [
+            name,
+            f"{row['kept_maps_views_per_second']:.1f}",
+            f"{row['pictures_views_per_second']:.1f}",
+            f"{row['ratio']:.2f}",
+            f"{row['share_below']:.2f}",
+            f"{row['bytes_per_view'] / 1024:.0f}",
+            f"{1000 * row['seconds_per_view']:.1f}",
+        ]
+        for name, row in document["cuts"].items()
+    ]
+    head = ["cut", "views/s on kept maps", "on pictures", "ratio", "forward cost below", "KiB a view", "ms a view to keep"]
+    return f"{said} {document['rounds']} rounds of {document['images']} views on {document['machine']}\n\n{tables.table(head, rows)}"
 
 
 def write_shards(folder: Path, images: int, image_size: int) -> Path:
@@ -131,7 +145,7 @@ def measured(settings: Settings, cuts: dict[str, Cut], shards: Path, images: int
         runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", task, size, WEIGHTS, 0))
         runs[name, "pictures"] = fitted(cut.on_pictures, records.batches("train", task, size, WEIGHTS, shards, 0))
         runs[name, "below"] = forward(cut.below)
-    rates = in_turn(runs, rounds)
+    rates = medians(in_turn({key: timed(run) for key, run in runs.items()}, rounds))
     return {
         name: {
             "kept_maps_views_per_second": rates[name, "maps"],

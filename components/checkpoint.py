@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.averaging import kept_weights
 from components.files import read_json, replacing, write_json
 
 if TYPE_CHECKING:
@@ -25,13 +24,12 @@ class Checkpoint:
         """Put a built, compiled model back as it was after the last whole epoch.
 
         Returns:
-            The figures of the epochs so far, and the weights to keep of the best; none of either where there is nothing to go on
-            from.
+            The figures of the epochs so far, and the weights of the best; none of either where there is nothing to go on from.
         """
         if not self._is_ours():
             return [], None
         model.load_weights(self.folder / "best.weights.h5")
-        best = kept_weights(model)
+        best = model.get_weights()
         model.load_weights(self.folder / "last.weights.h5")
         return read_json(self.folder / "epochs.json")["epochs"], best
 

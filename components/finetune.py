@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components import averaging, fitting, maps, model, records, resizing, tracking
+from components import fitting, maps, model, records, resizing, tracking
 from components.checkpoint import Checkpoint
 from components.determinism import seed_everything
 from components.files import replacing, sha256, write_json
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 REPORT = REPORTS / "finetune.json"
 SECTIONS = ("augment", "train", "finetune")
-CODE = (averaging, fitting, maps, model, records, resizing)
+CODE = (fitting, maps, model, records, resizing)
 
 
 def finetune(settings: Settings) -> None:
@@ -83,12 +83,11 @@ def trained_part(classifier: "keras.Model", knobs: Finetune, cut: int | None) ->
 
 
 def optimizer(knobs: Finetune, steps_per_epoch: int) -> "keras.optimizers.Optimizer":
-    """AdamW (Loshchilov and Hutter 2019) at a rate that falls over all epochs, with averaged weights where they are asked for."""
+    """AdamW (Loshchilov and Hutter 2019) at a rate that falls over all epochs."""
     import keras
 
     rate = fitting.falling_rate(knobs.learning_rate, steps_per_epoch * knobs.epochs, round(steps_per_epoch * knobs.warmup_epochs))
-    averaged = knobs.average > 0
-    return keras.optimizers.AdamW(rate, weight_decay=knobs.weight_decay, use_ema=averaged, ema_momentum=knobs.average)
+    return keras.optimizers.AdamW(rate, weight_decay=knobs.weight_decay)
 
 
 class Batches:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from components.averaging import kept_weights, validating_averages
 from components.checkpoint import Checkpoint
 from components.classes import CLASSES, output_names, targets
 from components.errors import LesionflowError
@@ -120,7 +119,7 @@ def fit(
         print(f"going on after epoch {len(rows)} of {epochs}, where training was stopped")
     for row in rows:
         on_epoch(int(row["epoch"]), _figures(row))
-    callbacks, shapes = validating_averages(model), None
+    shapes = None
     while len(rows) < epochs and (len(rows) <= compared_from or _epochs_since_best(rows, compared_from) < patience):
         number = len(rows)
         _rewind_dropout(model, number)
@@ -137,7 +136,6 @@ def fit(
             epochs=number + 1,
             verbose=shown,
             shuffle=False,
-            callbacks=callbacks,
         ).history
         row = {name: float(values[0]) for name, values in logs.items()}
         row |= {"epoch": number, "learning_rate": float(model.optimizer.learning_rate)}
@@ -146,7 +144,7 @@ def fit(
         rows.append(row)
         improved = _epochs_since_best(rows, compared_from) == 0
         if improved:
-            best = kept_weights(model)
+            best = model.get_weights()
         if checkpoint:
             checkpoint.save(model, rows, improved)
         on_epoch(number, _figures(row))

@@ -188,8 +188,7 @@ class Train(_Section):
 class Finetune(_Section):
     """`unfreeze_from`: a layer's or block's name, or a layer number; from there up the base is trained. `symmetries`: each epoch sees
     each view in another of the square's eight. `small_share` of the epochs, the first, train on pictures whose side is `small_side`
-    of the backbone's image_size. `average` is the momentum, per step, of the moving average of the weights that is validated and
-    kept (0: the weights themselves)."""
+    of the backbone's image_size."""
 
     unfreeze_from: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
     learning_rate: Rate
@@ -202,7 +201,6 @@ class Finetune(_Section):
     symmetries: bool
     small_share: Annotated[float, Field(ge=0, lt=1)]
     small_side: Annotated[float, Field(gt=0, lt=1)]
-    average: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Evaluate(_Section):

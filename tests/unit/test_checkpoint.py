@@ -26,11 +26,10 @@ def train(epoch: int):
     return tf.data.Dataset.from_tensor_slices((FEATURES[order], TARGET[order], np.ones(64, np.float32))).batch(16)
 
 
-def network(rate: float = 0.05, average: float = 0.0):
+def network(rate: float = 0.05):
     keras.utils.set_random_seed(3)
     made = keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.3), keras.layers.Dense(9)])
-    falling = fitting.falling_rate(rate, 40, 4)
-    fitting.compile_for("multiclass", made, keras.optimizers.AdamW(falling, use_ema=average > 0, ema_momentum=average))
+    fitting.compile_for("multiclass", made, keras.optimizers.AdamW(fitting.falling_rate(rate, 40, 4)))
     return made
 
 
@@ -45,15 +44,15 @@ def fit(made, checkpoint=None, stop_after=None, epochs=8, patience=8, compared_f
     return fitting.fit(made, train, VALIDATION, epochs, patience, on_epoch, checkpoint, compared_from), told
 
 
-@pytest.mark.parametrize(("average", "compared_from"), [(0.0, 0), (0.9, 0), (0.9, 5)])
+@pytest.mark.parametrize("compared_from", [0, 5])
 @pytest.mark.parametrize("stopped", [0, 3, 7])
-def test_stopped_and_taken_up_again_it_ends_in_the_same_weights_to_the_last_bit(tmp_path, stopped, average, compared_from):
-    whole = network(average=average)
+def test_stopped_and_taken_up_again_it_ends_in_the_same_weights_to_the_last_bit(tmp_path, stopped, compared_from):
+    whole = network()
     expected, _ = fit(whole, compared_from=compared_from)
     checkpoint = Checkpoint(tmp_path / "checkpoint", "one")
     with pytest.raises(Killed):
-        fit(network(average=average), checkpoint, stop_after=stopped, compared_from=compared_from)
-    resumed = network(average=average)
+        fit(network(), checkpoint, stop_after=stopped, compared_from=compared_from)
+    resumed = network()
     history, told = fit(resumed, checkpoint, compared_from=compared_from)
     assert history.equals(expected)
     assert [epoch for epoch, _ in told] == list(range(8))
@@ -77,23 +76,6 @@ def test_it_stops_when_balanced_accuracy_rests_and_restores_the_best_epoch(tmp_p
     assert best["val_balanced_accuracy"] == history["val_balanced_accuracy"].max()
     assert len(history) == best["epoch"] + 3 < 30
     assert made.evaluate(VALIDATION, verbose=0, return_dict=True)["loss"] == pytest.approx(best["val_loss"], rel=1e-5)
-
-
-def test_the_average_over_the_steps_is_validated_and_kept_and_training_goes_on_from_the_weights_themselves():
-    plain, averaged = network(), network(average=0.9)
-    running, seen = [], []
-
-    def average(*_):
-        now = [variable.numpy() for variable in plain.trainable_variables]
-        running[:] = [0.9 * old + 0.1 * new for old, new in zip(running or now, now, strict=True)]
-
-    for epoch in range(3):
-        fitting._rewind_dropout(plain, epoch)
-        plain.fit(train(epoch), epochs=1, verbose=0, shuffle=False, callbacks=[keras.callbacks.LambdaCallback(on_train_batch_end=average)])
-        seen.append(running[:])
-    history, _ = fit(averaged, epochs=3, compared_from=2)
-    assert [np.allclose(one, other, atol=1e-6) for one, other in zip(averaged.get_weights()[:2], seen[2], strict=True)] == [True, True]
-    assert averaged.evaluate(VALIDATION, verbose=0, return_dict=True)["loss"] == pytest.approx(history["val_loss"][2], rel=1e-5)
 
 
 def test_epochs_before_those_that_are_compared_are_never_the_best_and_never_stop_it():

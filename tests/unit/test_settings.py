@@ -46,7 +46,6 @@ def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, sectio
         ("finetune", "learning_rate", "fast", "finetune.learning_rate: 'fast'"),
         ("finetune", "small_share", 1.0, "finetune.small_share: 1.0 is not allowed: input should be less than 1"),
         ("finetune", "small_side", 0, "finetune.small_side: 0 is not allowed: input should be greater than 0"),
-        ("finetune", "average", 1.0, "finetune.average: 1.0 is not allowed: input should be less than 1"),
     ],
 )
 def test_a_value_out_of_range_stops_with_the_key_the_value_and_the_range(params, section, key, value, said):
