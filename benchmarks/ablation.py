@@ -6,12 +6,12 @@ validation columns; test is there to report.
 """
 
 import argparse
-import json
 from typing import Any
 
 import machine
 import numpy as np
 import pandas as pd
+import tables
 from numpy.typing import NDArray
 from tqdm import tqdm
 from training import Pictures, predict, train
@@ -44,17 +44,16 @@ def main() -> None:
     chosen = {name: VARIANTS[name] for name in given.variants}
     if given.epochs:
         chosen = {name: replaced(variant, given.epochs) for name, variant in chosen.items()}
-    path = machine.RESULTS / f"{NAME}.json"
-    rows: list[dict[str, Any]] = json.loads(path.read_text())["rows"] if path.exists() else []
-    frames = {seed: dealt(settings, seed) for seed in given.seeds}
+    rows: list[dict[str, Any]] = (machine.read(NAME) or {"rows": []})["rows"]
+    frames = {seed: dealt(settings, seed) for seed in {*given.seeds, *(row["seed"] for row in rows)}}
     for seed in given.seeds:
         for name, variant in chosen.items():
             if not any(is_of(row, name, variant, seed) for row in rows):
                 row = measure(name, variant, seed, settings, frames[seed])
                 rows.append({"variant": name, "seed": seed, "knobs": variant.plain(), **row})
-                machine.write(NAME, {"machine": machine.described(), "rows": rows})
-    wanted = [row for row in rows if any(is_of(row, name, variant, row["seed"]) for name, variant in chosen.items())]
-    print(table([row for row in wanted if row["seed"] in frames], frames).to_string(index=False))
+                machine.write(NAME, {"machine": machine.described(), "table": lines(rows, frames), "rows": rows})
+    document = machine.read(NAME)
+    print(report(document) if document else "nothing was measured")
 
 
 def replaced(variant: Variant, epochs: int) -> Variant:
@@ -132,25 +131,31 @@ def balanced(truth: NDArray[np.int64], predicted: list[int] | NDArray[np.int64])
     return metrics.balanced_accuracy(truth, np.eye(len(CLASSES))[np.asarray(predicted)])
 
 
-def table(rows: list[dict[str, Any]], frames: dict[int, dict[str, pd.DataFrame]]) -> pd.DataFrame:
+def report(document: dict[str, Any]) -> str:
+    """The results as a table."""
+    head = list(document["table"][0])
+    said = "Balanced accuracy; gains are on the default, in pairs, with 95 % intervals that resample lesions. Choose by validation."
+    return f"{said}\n\n{tables.table(head, [[str(line[column]) for column in head] for line in document['table']])}"
+
+
+def lines(rows: list[dict[str, Any]], frames: dict[int, dict[str, pd.DataFrame]]) -> list[dict[str, str | int]]:
     """A line for each variant, with what it gains on the default over the same seeds and images, and for each other way to read it."""
     base = {row["seed"]: row["readings"][LAST] for row in rows if row["variant"] == DEFAULT}
-    lines = []
+    found = []
     for name in dict.fromkeys(row["variant"] for row in rows):
         mine = [row for row in rows if row["variant"] == name]
+        losses = {shift: mean_loss(mine, shift) for shift in mine[0]["lost_under_shift"]}
+        worst = max(losses, key=losses.__getitem__)
         for reading in mine[0]["readings"]:
             by_seed = {row["seed"]: row["readings"][reading] for row in mine}
-            line = {"variant": name if reading == LAST else f"{name}, {reading}", "seeds": len(mine)}
+            own = reading == LAST
+            line: dict[str, str | int] = {"variant": name if own else f"{name}, {reading}", "seeds": len(mine)}
             for side in SIDES:
                 line |= {side: figure(by_seed, frames, side), f"{side} gain": gain(by_seed, base, frames, side)}
-            if reading == LAST:
-                worst = max(mine[0]["lost_under_shift"], key=lambda shift: mean_loss(mine, shift))
-                line |= {
-                    "worst shift": f"{mean_loss(mine, worst):.3f} {worst}",
-                    "minutes": round(np.mean([r["seconds"] for r in mine]) / 60, 1),
-                }
-            lines.append(line)
-    return pd.DataFrame(lines).fillna("")
+            line["worst shift"] = f"{losses[worst]:.3f} {worst}" if own else ""
+            line["minutes"] = f"{np.mean([row['seconds'] for row in mine]) / 60:.1f}" if own else ""
+            found.append(line)
+    return found
 
 
 def mean_loss(rows: list[dict[str, Any]], shift: str) -> float:

@@ -63,7 +63,7 @@ def main() -> None:
         rows = measure_missing(asked, given.seeds, folder)
     except CommandFailed as fault:
         raise SystemExit(f"error: {fault}") from None
-    print(f"{summary.report(rows)}\n\nwritten to {folder / NAME}.json")
+    print(f"{summary.report(rows, folder.name)}\n\nwritten to {folder / NAME}.json")
 
 
 def measure_missing(asked: Asked, seeds: list[int], folder: Path) -> list[dict[str, Any]]:

@@ -38,7 +38,7 @@ def row(seed: int, gain: float = 0.12, **changed) -> dict:
         "test": {"images": 20, "groups": 15, "balanced_accuracy": {**ESTIMATE, "value": 0.6 + seed / 100}},
         "frozen": {"balanced_accuracy": ESTIMATE},
         "finetuned_less_frozen": ESTIMATE,
-        "shifts": {"zoom_0.7": ESTIMATE},
+        "shifts": {"zoom_0.7": ESTIMATE, "square_crop": ESTIMATE},
         "notebook": {
             "training_seconds": 200,
             "figures": {"balanced_accuracy": {"notebook": {**ESTIMATE, "value": 0.4}, "gain": {**ESTIMATE, "value": gain}}},
@@ -97,7 +97,7 @@ def test_what_a_stage_says_it_took_is_understood():
 
 
 def test_the_glance_holds_means_over_seeds_against_targets():
-    text = summary.glance([row(0), row(1, gain=0.02)])
+    text = summary.glance([row(0), row(1, gain=0.02)], summary.TARGETS)
     assert line_of(text, "frozen phase: seconds over")[1:] == ["0.450 [0.450, 0.450]", "<= 0.5", "met"]
     assert line_of(text, "with fine-tuning: balanced")[2:] == [">= 0.1", "MISSED"]
     assert line_of(text, "frozen phase: balanced")[2:] == [">= 0", "met"]
@@ -110,7 +110,7 @@ def test_registering_computes_nothing_and_other_stages_lose_what_their_parts_say
 
 
 def test_the_report_of_a_pipeline_without_a_notebook_says_so():
-    text = summary.report([row(0, notebook=None)])
+    text = summary.report([row(0, notebook=None)], "isic9")
     assert "The notebook was left out." in text
     assert "seconds over the notebook's" not in text
 

@@ -1,0 +1,71 @@
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.project import ROOT
+
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import ablation
+import variants
+
+COUNTS = np.array([130, 500, 115, 500, 500, 500, 296, 197, 142])
+
+
+def row(variant: str, wrong: int, seed: int = 0) -> dict:
+    found = [number % 9 for number in range(90)]
+    found[:wrong] = [(number + 1) % 9 for number in found[:wrong]]
+    knobs = variants.VARIANTS[variant].plain()
+    readings = {ablation.LAST: dict.fromkeys(ablation.SIDES, found)}
+    return {
+        "variant": variant,
+        "seed": seed,
+        "knobs": knobs,
+        "seconds": 90,
+        "lost_under_shift": {"blur": 0.01, "wide": 0.04},
+        "readings": readings,
+    }
+
+
+@pytest.fixture
+def frames():
+    frame = pd.DataFrame({"target": [number % 9 for number in range(90)], "group": range(90)})
+    return {0: dict.fromkeys(ablation.SIDES, frame)}
+
+
+def test_a_variants_gain_is_against_the_default_on_the_same_images(frames):
+    default, mixup = ablation.lines([row("default", 18), row("mixup 0.3", 9)], frames)
+    assert (default["validation"], default["validation gain"]) == ("0.800", "")
+    assert (mixup["validation"], mixup["worst shift"], mixup["minutes"]) == ("0.900", "0.040 wide", "1.5")
+    assert str(mixup["test gain"]).startswith("+0.100 [+0.0")
+
+
+def test_a_row_counts_only_for_the_knobs_it_was_measured_with():
+    variant = variants.VARIANTS["mixup 0.3"]
+    assert ablation.is_of(row("mixup 0.3", 0), "mixup 0.3", variant, 0)
+    assert not ablation.is_of(row("mixup 0.3", 0), "mixup 0.3", variant, 1)
+    assert not ablation.is_of(row("mixup 0.3", 0), "mixup 0.3", ablation.replaced(variant, 2), 0)
+
+
+@pytest.mark.parametrize("balance", ["weights", "effective", "none"])
+def test_class_weights_are_one_on_average_over_the_images(balance):
+    weights = variants.class_weights(balance, COUNTS)
+    assert (weights * COUNTS).sum() / COUNTS.sum() == pytest.approx(1)
+    assert (weights[2] > weights[3]) == (balance != "none")
+
+
+def test_colour_constancy_takes_the_lamps_colour_away():
+    lit = np.random.default_rng(0).integers(60, 120, (40, 50, 3)) * np.array([1.2, 1.0, 0.8])
+    channels = np.asarray(variants.shades_of_grey(Image.fromarray(lit.astype(np.uint8)))).mean(axis=(0, 1))
+    assert channels.max() / channels.min() < 1.03
+
+
+def test_hairs_are_filled_in_and_skin_is_left_alone():
+    skin = np.full((60, 60, 3), 180, dtype=np.uint8)
+    hairy = skin.copy()
+    hairy[:, 30:32] = 40
+    assert np.abs(np.asarray(variants.hair_removal(Image.fromarray(hairy))).astype(int) - 180).max() < 5
+    assert np.array_equal(variants.hair_removal(Image.fromarray(skin)), skin)
