@@ -51,6 +51,9 @@ def main() -> None:
     described, settings = machine.described(), load()
     load_tensorflow()
     seed_everything(settings.seed)  # deterministic kernels, as the stage has them
+    there = sum(records.counts("train").values())
+    if there < given.images:
+        parser.error(f"build/shards holds {there} training views: name fewer --images")
     names = dict.fromkeys([settings.finetune.unfreeze_from, *CUTS])
     MAPS.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cuts-", dir=MAPS.parent) as scratch:
