@@ -223,7 +223,7 @@ def batches(
         return tf.cast(batch["pixels"], tf.float32), *labelled(batch["class"])
 
     def reduce(view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
-        return {**view, "pixels": tf.image.resize(view["pixels"], (reduced_to, reduced_to), antialias=True)}
+        return {**view, "pixels": tf.image.resize(view["pixels"], (reduced_to, reduced_to), method="area")}
 
     def turn(number: "tf.Tensor", view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
         return {**view, "pixels": turned(view["pixels"], tf.stack([tf.constant(turn_seed, tf.int64), number]))}
