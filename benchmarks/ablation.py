@@ -29,8 +29,8 @@ SIDES = ("validation", "test")
 FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
 CROPS = (1.0, 1.15, 1.3)
 RESAMPLES = 1000
-Predicted = dict[str, list[int]]
-"""Class numbers of the images of validation and of test, in the order of their paths."""
+Predicted = dict[str, str]
+"""The class of each image of validation and of test, a digit each, in the order of their paths."""
 
 
 def main() -> None:
@@ -87,9 +87,10 @@ def measure(name: str, variant: Variant, seed: int, settings: Settings, sides: d
     seen = {side: pictures.fitted(side, variant.side, prepare) for side in SIDES}
     readings = {LAST: asked(trained.network, seen)}
     truth = pictures.targets("test")
-    unshifted = balanced(truth, readings[LAST]["test"])
+    unshifted = balanced(truth, numbers(readings[LAST]["test"]))
     lost = {
-        shift: unshifted - balanced(truth, guess(predict(trained.network, pictures.fitted("test", variant.side, chain(change, prepare)))))
+        shift: unshifted
+        - balanced(truth, numbers(guess(predict(trained.network, pictures.fitted("test", variant.side, chain(change, prepare))))))
         for shift, change in tqdm(shifts.SHIFTS.items(), desc="shifts", mininterval=5)
     }
     if name == DEFAULT:
@@ -108,9 +109,14 @@ def asked(network: Any, seen: dict[str, NDArray[np.uint8]]) -> Predicted:
     return {side: guess(predict(network, pixels)) for side, pixels in seen.items()}
 
 
-def guess(logits: NDArray[np.floating]) -> list[int]:
-    found: list[int] = logits.argmax(axis=1).tolist()
-    return found
+def guess(logits: NDArray[np.floating]) -> str:
+    if not np.isfinite(logits).all():
+        raise SystemExit("error: training diverged, the network says nothing that is a number; nothing was written for this row")
+    return "".join(map(str, logits.argmax(axis=1)))
+
+
+def numbers(predicted: str) -> NDArray[np.int64]:
+    return np.array(list(predicted), dtype=np.int64)
 
 
 def test_time(network: Any, pictures: Pictures, size: int, seen: dict[str, NDArray[np.uint8]]) -> dict[str, Predicted]:
@@ -126,9 +132,9 @@ def test_time(network: Any, pictures: Pictures, size: int, seen: dict[str, NDArr
     return {"four flips": flips, "eight symmetries": symmetries, "three crops": crops}
 
 
-def balanced(truth: NDArray[np.int64], predicted: list[int] | NDArray[np.int64]) -> float:
+def balanced(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     """Balanced accuracy of predicted classes."""
-    return metrics.balanced_accuracy(truth, np.eye(len(CLASSES))[np.asarray(predicted)])
+    return metrics.balanced_accuracy(truth, np.eye(len(CLASSES))[predicted])
 
 
 def report(document: dict[str, Any]) -> str:
@@ -164,7 +170,7 @@ def mean_loss(rows: list[dict[str, Any]], shift: str) -> float:
 
 def figure(by_seed: dict[int, Predicted], frames: dict[int, dict[str, pd.DataFrame]], side: str) -> str:
     """Mean balanced accuracy over the seeds."""
-    return f"{np.mean([balanced(frames[seed][side]['target'].to_numpy(), found[side]) for seed, found in by_seed.items()]):.3f}"
+    return f"{np.mean([balanced(frames[seed][side]['target'].to_numpy(), numbers(found[side])) for seed, found in by_seed.items()]):.3f}"
 
 
 def gain(by_seed: dict[int, Predicted], base: dict[int, Predicted], frames: dict[int, dict[str, pd.DataFrame]], side: str) -> str:
@@ -175,7 +181,7 @@ def gain(by_seed: dict[int, Predicted], base: dict[int, Predicted], frames: dict
     found, resampled = [], []
     for seed in shared:
         truth, groups = (frames[seed][side][column].to_numpy() for column in ("target", "group"))
-        ours, theirs = (np.asarray(predicted[seed][side]) for predicted in (by_seed, base))
+        ours, theirs = (numbers(predicted[seed][side]) for predicted in (by_seed, base))
         found.append(balanced(truth, ours) - balanced(truth, theirs))
         samples = metrics.resamples(groups, RESAMPLES, seed)
         resampled.append([balanced(truth[at], ours[at]) - balanced(truth[at], theirs[at]) for at in samples])

@@ -19,7 +19,7 @@ def row(variant: str, wrong: int, seed: int = 0) -> dict:
     found = [number % 9 for number in range(90)]
     found[:wrong] = [(number + 1) % 9 for number in found[:wrong]]
     knobs = variants.VARIANTS[variant].plain()
-    readings = {ablation.LAST: dict.fromkeys(ablation.SIDES, found)}
+    readings = {ablation.LAST: dict.fromkeys(ablation.SIDES, "".join(map(str, found)))}
     return {
         "variant": variant,
         "seed": seed,
@@ -48,6 +48,11 @@ def test_a_row_counts_only_for_the_knobs_it_was_measured_with():
     assert ablation.is_of(row("mixup 0.3", 0), "mixup 0.3", variant, 0)
     assert not ablation.is_of(row("mixup 0.3", 0), "mixup 0.3", variant, 1)
     assert not ablation.is_of(row("mixup 0.3", 0), "mixup 0.3", ablation.replaced(variant, 2), 0)
+
+
+def test_a_training_that_diverged_is_no_row():
+    with pytest.raises(SystemExit, match="diverged"):
+        ablation.guess(np.array([[0.1, np.nan]]))
 
 
 @pytest.mark.parametrize("balance", ["weights", "effective", "none"])
