@@ -1,7 +1,7 @@
 """Render the training views, and the clean validation and test images, as TFRecord shards.
 
 Reads build/splits.parquet and data/. Writes build/shards/{train,validation,test}/ and reports/augment/views.png.
-Only training images are augmented; rarer classes get more views of each image, so that all classes are seen as often.
+Only training images are augmented; where `max_views` allows, rarer classes get more views of each image.
 Images are rendered on every core and written as they come, in the plan's order, so memory does not grow with their number.
 """
 
