@@ -25,7 +25,7 @@ from components.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FIN
 from components.pooling import pooled_batches
 from components.scores import HEADLINES, Scored, difference
 from components.settings import Settings, load
-from components.shifts import allowed, worst
+from components.shifts import worst
 from components.stage import run
 from components.transfer import Featured
 
@@ -171,8 +171,8 @@ def evaluate(settings: Settings) -> None:
     with replacing(FIGURES) as draft:
         draft.mkdir()
         draw(after, before, knobs.calibration_bins, knobs.gallery, draft)
-        limits = allowed(settings.registration.max_shift_loss, settings.registration.max_square_crop_loss)
-        robustness.draw(costs, left_out, limits, (DATA / after.images["path"][0]).read_bytes(), settings.base.image_size, draft)
+        example = (DATA / after.images["path"][0]).read_bytes()
+        robustness.draw(costs, left_out, settings.registration, example, settings.base.image_size, draft)
     write_json(EVALUATION, report)
     value = after.headline("balanced_accuracy", np.arange(len(after.images)), knobs.calibration_bins)
     hardest = worst(costs)

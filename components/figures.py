@@ -101,18 +101,15 @@ def gallery(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], mist
 
 
 def drops(costs: dict[str, dict[str, float]], limits: dict[str, float], path: Path) -> None:
-    """What each shift costs in balanced accuracy, a bar each with its 95 % interval, and how much is allowed where there is a limit."""
+    """What each shift costs in balanced accuracy, a bar each with its 95 % interval, and how much is allowed."""
     names = list(costs)
     value, low, high = (np.array([costs[name][key] for name in names]) for key in ("value", "low", "high"))
-    limit, at = np.array([limits.get(name, np.inf) for name in names]), np.arange(len(names))
+    limit, at = np.array([limits[name] for name in names]), np.arange(len(names))
     figure, axis = plt.subplots(figsize=(7, 0.36 * len(names) + 1.2), layout="constrained")
     colors = np.where(value > limit, "tab:red", "tab:blue")
     axis.barh(at, value, color=colors.tolist(), height=0.6, alpha=0.8)
     axis.hlines(at, low, high, color="0.25", linewidth=1.2)
-    bound = np.isfinite(limit)
-    axis.vlines(
-        limit[bound], at[bound] - 0.5, at[bound] + 0.5, color="black", linestyle="--", linewidth=1.2, label="most that the gate allows"
-    )
+    axis.vlines(limit, at - 0.5, at + 0.5, color="black", linestyle="--", linewidth=1.2, label="most that the gate allows")
     axis.axvline(0, color="0.4", linewidth=0.8)
     axis.set_yticks(at, [name.replace("_", " ") for name in names])
     axis.invert_yaxis()

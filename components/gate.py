@@ -8,6 +8,8 @@ from components.metrics import Estimate
 from components.settings import Register
 from components.shifts import SQUARE_CROP, allowed, worst
 
+ANEW = "when this version was evaluated: `dvc repro` measures and registers one that is"
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -32,6 +34,7 @@ class Comparison:
 def judge(
     test: dict[str, Any],
     shifts: dict[str, Any],
+    collections: dict[str, Any] | None,
     export: dict[str, Any],
     comparison: Comparison | None,
     knobs: Register,
@@ -42,6 +45,7 @@ def judge(
     Args:
         test: the `test` figures of reports/evaluation.json.
         shifts: its `shifts`, the balanced accuracy and the drop under each; empty where none was measured.
+        collections: its `collections_left_out`, the drop on each; None where the version was evaluated before that was measured.
         export: reports/export.json.
         comparison: against the champion, or None where there is none.
         knobs: the thresholds of params.yaml.
@@ -53,6 +57,7 @@ def judge(
         _floor("melanoma sensitivity", test["melanoma_sensitivity"], knobs.min_melanoma_sensitivity),
         _ceiling("calibration error", test["calibration_error"], knobs.max_calibration_error),
         *_robust(shifts, allowed(knobs.max_shift_loss, knobs.max_square_crop_loss)),
+        _carried(collections, knobs.max_collection_loss),
         _agreement(export["float16"]["same_top1"], knobs.min_export_agreement),
     ]
     return rules if comparison is None else [*rules, *_against(comparison, knobs)]
@@ -80,14 +85,25 @@ def _robust(shifts: dict[str, Any], limits: dict[str, float]) -> list[Rule]:
 
 
 def _kept(rule: str, names: list[str], shifts: dict[str, Any], limit: float) -> Rule:
-    missing = [name for name in names if name not in shifts]
+    missing = [name.replace("_", " ") for name in names if name not in shifts]
     if missing:
-        said = f"not measured under {', '.join(missing)} when this version was evaluated: `dvc repro` measures and registers one that is"
-        return Rule(rule, False, said.replace("_", " "))
-    costs = {name: shifts[name] for name in names}
-    too_large = [name for name in names if costs[name]["drop"]["value"] > limit]
-    told = ", ".join(f"{_signed(costs[name]['drop'])} under {name}" for name in too_large or [worst(costs)])
-    return Rule(rule, not too_large, f"balanced accuracy lost: {told}; at most {limit:.3f} allowed".replace("_", " "))
+        return Rule(rule, False, f"not measured under {', '.join(missing)} {ANEW}")
+    return _lost(rule, {f"under {name.replace('_', ' ')}": shifts[name] for name in names}, limit)
+
+
+def _carried(collections: dict[str, Any] | None, limit: float) -> Rule:
+    rule = "carries to other collections"
+    if collections is None:
+        return Rule(rule, False, f"not measured on collections left out of training {ANEW}")
+    if not collections:
+        return Rule(rule, True, "nothing to measure: the images do not come from several collections that share two classes")
+    return _lost(rule, {f"on {name} left out": row for name, row in collections.items()}, limit)
+
+
+def _lost(rule: str, costs: dict[str, Any], limit: float) -> Rule:
+    too_large = [where for where in costs if costs[where]["drop"]["value"] > limit]
+    told = ", ".join(f"{_signed(costs[where]['drop'])} {where}" for where in too_large or [worst(costs)])
+    return Rule(rule, not too_large, f"balanced accuracy lost: {told}; at most {limit:.3f} allowed")
 
 
 def _agreement(share: float, floor: float) -> Rule:

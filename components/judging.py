@@ -26,13 +26,15 @@ EVALUATION_IN_RUN = "evaluation"
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one version measured: `test`, `shifts` and `export` as the reports hold them, `scored` its probabilities on test.
+    """What one version measured: `scored` its probabilities on test, everything else as the reports hold it.
 
-    `shifts` is empty where the version was evaluated before shifts were measured.
+    `collections` are those left out of training in turn. It is None, and `shifts` empty, where the version was evaluated before they
+    were measured.
     """
 
     test: dict[str, Any]
     shifts: dict[str, Any]
+    collections: dict[str, Any] | None
     export: dict[str, Any]
     scored: Scored
     test_split_hash: str
@@ -47,8 +49,15 @@ def of_version(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     """
     evaluation = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EVALUATION.name}"))
     export = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EXPORT_REPORT.name}"))
-    scored, shifts = recorded(client, version), evaluation.get("shifts", {})
-    return Evidence(evaluation["test"], shifts, export, scored, _tag(version, "test_split_hash"), _tag(version, "data.md5"))
+    return Evidence(
+        evaluation["test"],
+        evaluation.get("shifts", {}),
+        evaluation.get("collections_left_out"),
+        export,
+        recorded(client, version),
+        _tag(version, "test_split_hash"),
+        _tag(version, "data.md5"),
+    )
 
 
 def recorded(client: "MlflowClient", version: "ModelVersion") -> Scored:
@@ -80,7 +89,8 @@ def judge(client: "MlflowClient", evidence: Evidence, champion: "ModelVersion | 
         LesionflowError: the champion answers another task, or must be measured again and data/ does not hold the images.
     """
     comparison = None if champion is None else compare(client, evidence, champion, settings)
-    return gate.judge(evidence.test, evidence.shifts, evidence.export, comparison, settings.registration, unmeasured(evidence.scored))
+    measured = (evidence.test, evidence.shifts, evidence.collections, evidence.export)
+    return gate.judge(*measured, comparison, settings.registration, unmeasured(evidence.scored))
 
 
 def unmeasured(scored: Scored) -> list[str]:

@@ -14,7 +14,8 @@ from components import figures, images
 from components.images import Pixels
 from components.paths import DATA
 from components.scores import Indices, Scored, difference
-from components.shifts import SHIFTS
+from components.settings import Register
+from components.shifts import SHIFTS, allowed
 
 BATCH = 32
 """Originals at once: each is held once per shift, at the model's size."""
@@ -60,11 +61,13 @@ def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bin
 
 
 def draw(
-    costs: dict[str, dict[str, Any]], left_out: dict[str, dict[str, Any]], limits: dict[str, float], example: bytes, size: int, folder: Path
+    costs: dict[str, dict[str, Any]], left_out: dict[str, dict[str, Any]], knobs: Register, example: bytes, size: int, folder: Path
 ) -> None:
     """Write shifts.csv and shifts.png, with what leaving a collection out costs below the shifts, and shifts_examples.png, which shows
     one test image as the model sees it under every shift."""
-    shown = costs | {f"without {name}": row for name, row in left_out.items()}
+    without = {f"without {name}": row for name, row in left_out.items()}
+    shown = costs | without
+    limits = allowed(knobs.max_shift_loss, knobs.max_square_crop_loss) | dict.fromkeys(without, knobs.max_collection_loss)
     rows = [{"shift": name, "balanced_accuracy": row["balanced_accuracy"], **row["drop"]} for name, row in shown.items()]
     pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
     figures.drops({name: row["drop"] for name, row in shown.items()}, limits, folder / "shifts.png")

@@ -229,6 +229,7 @@ class Register(_Section):
     max_calibration_error: Share
     max_shift_loss: Share
     max_square_crop_loss: Share
+    max_collection_loss: Share
     min_export_agreement: Share
 
 

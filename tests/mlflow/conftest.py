@@ -56,7 +56,7 @@ class Lab:
         test = {name: {"value": value, "low": value, "high": value} for name, value in figures.items()}
         run = self.client.create_run(tracking.experiment_id(self.client)).info.run_id
         still = {name: {"balanced_accuracy": figures["balanced_accuracy"], "drop": UNMOVED} for name in SHIFTS}
-        evaluation = {"test": {"images": len(table.images), **test}, **({"shifts": still} if shifts else {})}
+        evaluation = {"test": {"images": len(table.images), **test}, **({"shifts": still, "collections_left_out": {}} if shifts else {})}
         self.client.log_dict(run, evaluation, f"{judging.REPORTS_IN_RUN}/{EVALUATION.name}")
         self.client.log_dict(run, {"float16": {"same_top1": export}}, f"{judging.REPORTS_IN_RUN}/{EXPORT_REPORT.name}")
         file = self.root / PREDICTIONS

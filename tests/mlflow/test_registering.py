@@ -17,7 +17,7 @@ def candidate(lab):
         evidence = judging.of_version(lab.client, version)
         card = {"model_sha256": version.tags["model_sha256"], "task": "multiclass", "test_split_hash": evidence.test_split_hash}
         write_json(CANDIDATE / "candidate.json", card)
-        write_json(EVALUATION, {"test": evidence.test, "shifts": evidence.shifts})
+        write_json(EVALUATION, {"test": evidence.test, "shifts": evidence.shifts, "collections_left_out": evidence.collections})
         write_json(EXPORT_REPORT, {"float16": {"same_top1": 1.0}, "int8": {"same_top1": 1.0}})
         lab.scored(wrong).table().to_parquet(CANDIDATE / PREDICTIONS, index=False)
 
