@@ -23,8 +23,9 @@ AHEAD = 12
 """Batches that are rendered while earlier ones are trained on."""
 PREDICTED = 64
 Change = Callable[[Image.Image], Image.Image]
-Batch = tuple[list[str], NDArray[np.int64], list[int], int]
-"""Paths, targets, a number for each view to be drawn from, and the views' side in pixels."""
+HEAD_EPOCHS = 20
+Batch = tuple[list[str], NDArray[np.int64], list[tuple[int, int]], int]
+"""Paths, targets, for each view the number it is drawn from and its symmetry, 0 (as drawn) to 7, and the views' side in pixels."""
 
 
 @dataclass(frozen=True)
@@ -115,10 +116,22 @@ def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any
     else:
         features = keras.layers.GlobalAveragePooling2D()(maps)
     extractor = keras.Model(pixels, features)
-    head = model.build_head(features.shape[-1], settings.train.model_copy(update={"hidden": (), "dropout": variant.dropout}), len(CLASSES))
-    fitted = predict(extractor, pictures.fitted("train", variant.side))
-    head.get_layer("logits").set_weights(_linear(fitted, pictures.targets("train")))
+    knobs = settings.train.model_copy(update={"hidden": variant.hidden, "dropout": variant.dropout})
+    head = model.build_head(features.shape[-1], knobs, len(CLASSES))
+    fit_head(head, predict(extractor, pictures.fitted("train", variant.side)), pictures.targets("train"))
     return keras.Model(pixels, head(features)), base
+
+
+def fit_head(head: Any, features: NDArray[np.float32], target: NDArray[np.int64]) -> None:
+    """Where fine-tuning starts: a balanced logistic regression on the features, or a few epochs of a head with hidden layers."""
+    import keras
+
+    if len(head.weights) == 2:
+        head.get_layer("logits").set_weights(_linear(features, target))
+        return
+    head.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    weight = class_weights("weights", np.bincount(target, minlength=len(CLASSES)))[target]
+    head.fit(features, target, sample_weight=weight, batch_size=128, epochs=HEAD_EPOCHS, verbose=0)
 
 
 def plan(rows: pd.DataFrame, variant: Variant, seed: int) -> list[Batch]:
@@ -136,7 +149,11 @@ def plan(rows: pd.DataFrame, variant: Variant, seed: int) -> list[Batch]:
         for at in range(0, len(order), variant.batch_size):
             views = order[at : at + variant.batch_size]
             drawn = random.integers(2**62, size=len(views)).tolist()
-            batches.append((list(paths[views]), target[views], drawn, side))
+            if kept := variant.kept_views:
+                seeds = [(int(image) * kept + (int(image) + epoch) % kept, number % 8) for image, number in zip(views, drawn, strict=True)]
+            else:
+                seeds = [(number, 0) for number in drawn]
+            batches.append((list(paths[views]), target[views], seeds, side))
     return batches
 
 
@@ -145,9 +162,10 @@ def _keep(pictures: dict[str, Image.Image], knobs: Augment) -> None:
     _pictures, _knobs = pictures, knobs
 
 
-def _render(paths: list[str], seeds: list[int], side: int) -> NDArray[np.uint8]:
-    pairs = zip(paths, seeds, strict=True)
-    return np.stack([rendering.render(_pictures[path], side, _knobs, np.random.default_rng(seed)) for path, seed in pairs])
+def _render(paths: list[str], seeds: list[tuple[int, int]], side: int) -> NDArray[np.uint8]:
+    wanted = zip(paths, seeds, strict=True)
+    views = ((rendering.render(_pictures[path], side, _knobs, np.random.default_rng(seed)), turn) for path, (seed, turn) in wanted)
+    return np.stack([np.rot90(view if turn < 4 else view[:, ::-1], turn) for view, turn in views])
 
 
 def _rendered(batches: list[Batch], pool: Any) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:

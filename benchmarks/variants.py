@@ -69,6 +69,10 @@ class Variant:
     """Factor of Keras' RandAugment, two operations a view, on top of the views."""
     preparation: str = "none"
     """none; shades_of_grey: colour constancy; hair_removal."""
+    kept_views: int = 0
+    """Views rendered of each image, which come again in one of the square's eight symmetries; 0: each is rendered once."""
+    hidden: tuple[int, ...] = ()
+    """Widths of dense layers between features and logits."""
     teacher: float = 0.0
     """Share of the loss that is the cross-entropy with the probabilities of a model trained before (Furlanello et al. 2018)."""
 
@@ -82,6 +86,7 @@ VARIANTS = {
     "default": BASE,
     "mild augmentation": replace(BASE, augment=MILD),
     "stronger augmentation": replace(BASE, augment=STRONG),
+    "six views an image, kept": replace(BASE, kept_views=6),
     "mixup 0.3": replace(BASE, mixup=0.3),
     "cutmix": replace(BASE, cutmix=1.0),
     "label smoothing 0.1": replace(BASE, label_smoothing=0.1),
@@ -108,6 +113,7 @@ VARIANTS = {
     "shades of grey": replace(BASE, preparation="shades_of_grey"),
     "hair removal": replace(BASE, preparation="hair_removal"),
     "constant rate": replace(BASE, schedule="constant"),
+    "hidden layer of 256": replace(BASE, hidden=(256,)),
     "dropout 0.5": replace(BASE, dropout=0.5),
     "batches of 64": replace(BASE, batch_size=64),
 }

@@ -10,6 +10,7 @@ from tests.project import ROOT
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import ablation
+import training
 import variants
 
 COUNTS = np.array([130, 500, 115, 500, 500, 500, 296, 197, 142])
@@ -74,3 +75,12 @@ def test_hairs_are_filled_in_and_skin_is_left_alone():
     hairy[:, 30:32] = 40
     assert np.abs(np.asarray(variants.hair_removal(Image.fromarray(hairy))).astype(int) - 180).max() < 5
     assert np.array_equal(variants.hair_removal(Image.fromarray(skin)), skin)
+
+
+def test_kept_views_come_again_in_other_symmetries_and_fresh_ones_never():
+    rows = pd.DataFrame({"path": list("abcde"), "target": [0, 1, 2, 3, 4]})
+    kept, fresh = (training.plan(rows, variants.Variant(epochs=12, kept_views=views), 0) for views in (3, 0))
+    seen = [drawn for _, _, seeds, _ in kept for drawn in seeds]
+    assert len({number for number, _ in seen}) == 3 * len(rows)
+    assert len({turn for _, turn in seen}) == 8
+    assert len({number for _, _, seeds, _ in fresh for number, _ in seeds}) == 12 * len(rows)
