@@ -37,15 +37,15 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def mean_with_interval(values: Sequence[float], digits: int = 3) -> str:
-    """Mean over seeds with its 95 % interval by Student's t (Gosset 1908); of one seed the value alone."""
+    """Mean over seeds with its 95 % interval by Student's t (Gosset 1908); the mean alone where fewer than three are too few for one."""
     mean = statistics.mean(values)
-    if len(values) == 1:
+    if len(values) < 3:
         return f"{mean:.{digits}f}"
     half = stats.t.ppf(0.975, len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
     return f"{mean:.{digits}f} [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
 
 
 def held_against(target: Target | None, values: Sequence[float], digits: int = 3) -> list[str]:
-    """Three cells: the mean with its interval, the target, and whether the mean keeps it."""
+    """Three cells: the mean over seeds, the target, and whether the mean keeps it."""
     cells = [mean_with_interval(values, digits)]
     return [*cells, str(target), target.verdict(statistics.mean(values))] if target else [*cells, "", ""]

@@ -66,9 +66,9 @@ def test_a_floor_is_met_from_above_and_a_ceiling_from_below():
     assert [tables.Target(60, most=True).verdict(value) for value in (60, 60.1)] == ["met", "MISSED"]
 
 
-def test_the_interval_over_seeds_is_students():
+def test_the_interval_over_seeds_is_students_and_two_seeds_have_none():
     assert tables.mean_with_interval([0.6, 0.7, 0.8]) == "0.700 [0.452, 0.948]"  # t = 4.303 with two degrees of freedom
-    assert tables.mean_with_interval([0.6]) == "0.600"
+    assert [tables.mean_with_interval(values) for values in ([0.6], [0.64, 0.64])] == ["0.600", "0.640"]
 
 
 def test_what_is_measured_takes_turns_and_the_first_round_is_not_kept():
@@ -97,7 +97,7 @@ def test_what_a_stage_says_it_took_is_understood():
 
 
 def test_the_glance_holds_means_over_seeds_against_targets():
-    text = summary.glance([row(0), row(1, gain=0.02)], summary.TARGETS)
+    text = summary.glance([row(0), row(1, gain=0.02), row(2, gain=0.1)], summary.TARGETS)
     assert line_of(text, "frozen phase: seconds over")[1:] == ["0.450 [0.450, 0.450]", "<= 0.5", "met"]
     assert line_of(text, "with fine-tuning: balanced")[2:] == [">= 0.1", "MISSED"]
     assert line_of(text, "frozen phase: balanced")[2:] == [">= 0", "met"]
