@@ -22,8 +22,8 @@ from components.settings import Augment, Settings
 AHEAD = 12
 """Batches that are rendered while earlier ones are trained on."""
 PREDICTED = 64
-Change = Callable[[Image.Image], Image.Image]
 HEAD_EPOCHS = 20
+Change = Callable[[Image.Image], Image.Image]
 Batch = tuple[list[str], NDArray[np.int64], list[tuple[int, int]], int]
 """Paths, targets, for each view the number it is drawn from and its symmetry, 0 (as drawn) to 7, and the views' side in pixels."""
 
@@ -118,17 +118,18 @@ def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any
     extractor = keras.Model(pixels, features)
     knobs = settings.train.model_copy(update={"hidden": variant.hidden, "dropout": variant.dropout})
     head = model.build_head(features.shape[-1], knobs, len(CLASSES))
-    fit_head(head, predict(extractor, pictures.fitted("train", variant.side)), pictures.targets("train"))
+    fitted, target = predict(extractor, pictures.fitted("train", variant.side)), pictures.targets("train")
+    if variant.hidden:
+        fit_hidden(head, fitted, target)
+    else:
+        head.get_layer("logits").set_weights(_linear(fitted, target))
     return keras.Model(pixels, head(features)), base
 
 
-def fit_head(head: Any, features: NDArray[np.float32], target: NDArray[np.int64]) -> None:
-    """Where fine-tuning starts: a balanced logistic regression on the features, or a few epochs of a head with hidden layers."""
+def fit_hidden(head: Any, features: NDArray[np.float32], target: NDArray[np.int64]) -> None:
+    """Train a head with hidden layers on the features, with class weights."""
     import keras
 
-    if len(head.weights) == 2:
-        head.get_layer("logits").set_weights(_linear(features, target))
-        return
     head.compile(keras.optimizers.Adam(1e-3), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     weight = class_weights("weights", np.bincount(target, minlength=len(CLASSES)))[target]
     head.fit(features, target, sample_weight=weight, batch_size=128, epochs=HEAD_EPOCHS, verbose=0)
@@ -165,7 +166,7 @@ def _keep(pictures: dict[str, Image.Image], knobs: Augment) -> None:
 def _render(paths: list[str], seeds: list[tuple[int, int]], side: int) -> NDArray[np.uint8]:
     wanted = zip(paths, seeds, strict=True)
     views = ((rendering.render(_pictures[path], side, _knobs, np.random.default_rng(seed)), turn) for path, (seed, turn) in wanted)
-    return np.stack([np.rot90(view if turn < 4 else view[:, ::-1], turn) for view, turn in views])
+    return np.stack([np.rot90(view, turn)[:, :: -1 if turn >= 4 else 1] for view, turn in views])
 
 
 def _rendered(batches: list[Batch], pool: Any) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.int64]]]:

@@ -40,6 +40,14 @@ class Evidence:
     test_split_hash: str
     data_md5: str
 
+    @classmethod
+    def of_reports(
+        cls, evaluation: dict[str, Any], export: dict[str, Any], scored: Scored, test_split_hash: str, data_md5: str
+    ) -> "Evidence":
+        """From reports/evaluation.json and reports/export.json, be they of today's code or of older."""
+        shifts, collections = evaluation.get("shifts", {}), evaluation.get("collections_left_out")
+        return cls(evaluation["test"], shifts, collections, export, scored, test_split_hash, data_md5)
+
 
 def of_version(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     """The evidence on a registered version, from the artifacts of its MLflow run.
@@ -49,15 +57,8 @@ def of_version(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     """
     evaluation = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EVALUATION.name}"))
     export = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EXPORT_REPORT.name}"))
-    return Evidence(
-        evaluation["test"],
-        evaluation.get("shifts", {}),
-        evaluation.get("collections_left_out"),
-        export,
-        recorded(client, version),
-        _tag(version, "test_split_hash"),
-        _tag(version, "data.md5"),
-    )
+    of_tags = (_tag(version, name) for name in ("test_split_hash", "data.md5"))
+    return Evidence.of_reports(evaluation, export, recorded(client, version), *of_tags)
 
 
 def recorded(client: "MlflowClient", version: "ModelVersion") -> Scored:

@@ -94,8 +94,7 @@ def metric_name(collection: str) -> str:
 def evidence_of_candidate(card: dict[str, Any], evaluation: dict[str, Any], export: dict[str, Any]) -> Evidence:
     """What the gate judges the candidate by, from the files of this run."""
     scored = Scored.of_table(pd.read_parquet(existing(CANDIDATE / PREDICTIONS)), card["task"])
-    figures = (evaluation["test"], evaluation["shifts"], evaluation["collections_left_out"])
-    return Evidence(*figures, export, scored, card["test_split_hash"], tracking.provenance()["data.md5"])
+    return Evidence.of_reports(evaluation, export, scored, card["test_split_hash"], tracking.provenance()["data.md5"])
 
 
 def register(settings: Settings) -> None:
