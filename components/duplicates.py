@@ -14,8 +14,10 @@ The coefficients follow the perceptual hash of Zauner (2010), unquantised.
 """
 
 import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -114,13 +116,12 @@ def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
     """
     if len(thumbnails) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    tree = cKDTree(descriptors(thumbnails))
+    tree = cKDTree(_blockwise(descriptors, thumbnails))
     found: list[NDArray[np.int64]] = []
     distances: list[Floats] = []
     for window in windows():
-        distance, neighbour = tree.query(
-            descriptors(thumbnails, window), k=min(NEIGHBOURS, len(thumbnails)), distance_upper_bound=RADIUS, workers=-1
-        )
+        seen = _blockwise(partial(descriptors, window=window), thumbnails)
+        distance, neighbour = tree.query(seen, k=min(NEIGHBOURS, len(thumbnails)), distance_upper_bound=RADIUS, workers=-1)
         image = np.repeat(np.arange(len(thumbnails)), neighbour.shape[1])
         near, distance = neighbour.ravel(), distance.ravel()
         kept = (near < len(thumbnails)) & (near != image)
@@ -144,19 +145,19 @@ def score(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
     """
     if not len(pairs):
         return Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32))
-    values = thumbnails.astype(np.float32)
-    half = values.reshape(-1, HALF, 2, HALF, 2).mean(axis=(2, 4))
-    cut, turned = _coarse(values)
+    coarse = _blockwise(_coarse, thumbnails)
 
     def verify(start: int) -> Floats:
         first, second = pairs[start : start + BLOCK].T
         scores = np.zeros(len(first), dtype=np.float32)
-        alike = (turned[second] @ cut[first].swapaxes(1, 2)).reshape(len(first), -1)
-        orientation, window = np.divmod(alike.argmax(axis=1), cut.shape[1])
+        turned = np.stack([_orient(coarse[second, 0], np.full(len(second), number)) for number in range(8)], axis=1)
+        alike = (_flat(turned) @ _flat(coarse[first]).swapaxes(1, 2)).reshape(len(first), -1)
+        orientation, window = np.divmod(alike.argmax(axis=1), coarse.shape[1])
         left = np.flatnonzero(alike.max(axis=1) >= MIN_COARSE)
         warp = np.tile(IDENTITY, (len(first), 1))
-        for size, steps, least in ((half, HALF_STEPS, MIN_HALF), (values, STEPS, -1.0)):
-            fixed, moving = _cut(size[first[left]], window[left]), _orient(size[second[left]], orientation[left])
+        for size, steps, least in ((_half, HALF_STEPS, MIN_HALF), (_whole, STEPS, -1.0)):
+            fixed = _cut(size(thumbnails[first[left]]), window[left])
+            moving = _orient(size(thumbnails[second[left]]), orientation[left])
             warp[left] = _align(fixed, moving, warp[left], steps)
             correlation = _fine_correlation(fixed, _warped(moving, warp[left]))
             left, correlation = left[correlation >= least], correlation[correlation >= least]
@@ -174,18 +175,31 @@ IDENTITY = np.array([1, 0, 1, 0], dtype=np.float32)
 """Scale and shift of rows, then of columns, where a side runs from -1 to 1."""
 
 
-def _coarse(values: Floats) -> tuple[Floats, Floats]:
-    """Unit vectors of tiny thumbnails: each window, shape (n, windows, COARSE**2); each orientation, shape (n, 8, COARSE**2)."""
-    soft = _blurred(values, 1 / SIDE)
+def _blockwise(measure: Callable[[Thumbnails], Floats], thumbnails: Thumbnails) -> Floats:
+    """What `measure` gives for all thumbnails, a block at a time: its floats, many per pixel, are held of one block only."""
+    return np.concatenate([measure(thumbnails[start : start + BLOCK]) for start in range(0, len(thumbnails), BLOCK)])
+
+
+def _whole(thumbnails: Thumbnails) -> Floats:
+    return thumbnails.astype(np.float32)
+
+
+def _half(thumbnails: Thumbnails) -> Floats:
+    halved: Floats = _whole(thumbnails).reshape(-1, HALF, 2, HALF, 2).mean(axis=(2, 4))
+    return halved
+
+
+def _coarse(thumbnails: Thumbnails) -> Floats:
+    """Each window as a tiny thumbnail of mean 0 and norm 1: shape (n, windows, COARSE, COARSE)."""
+    soft = _blurred(_whole(thumbnails), 1 / SIDE)
     cut = [_sampler(top, height, COARSE) @ soft @ _sampler(left, width, COARSE).T for top, left, height, width in windows()]
-    turned = [_orient(cut[0], np.full(len(values), number)) for number in range(8)]
-    return _unit(np.stack(cut, axis=1)), _unit(np.stack(turned, axis=1))
+    tiny = np.stack(cut, axis=1)
+    tiny -= tiny.mean(axis=(2, 3), keepdims=True)
+    return tiny / np.maximum(np.linalg.norm(tiny, axis=(2, 3), keepdims=True), 1e-6)
 
 
-def _unit(images: Floats) -> Floats:
-    flat = images.reshape(*images.shape[:-2], images.shape[-2] * images.shape[-1])
-    flat = flat - flat.mean(axis=-1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=-1, keepdims=True), 1e-6)
+def _flat(images: Floats) -> Floats:
+    return images.reshape(*images.shape[:2], COARSE**2)
 
 
 def _orient(images: Floats, number: NDArray[np.int64]) -> Floats:
