@@ -107,7 +107,7 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Scored
         validation_data=validation,
         steps_per_epoch=train.samples // BATCH,
         validation_steps=validation.samples // BATCH,
-        class_weight=fitting.balancing_weights(counts, settings.task),
+        class_weight=fitting.class_weights(counts, settings.task),
         callbacks=[
             keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE, restore_best_weights=True),
             keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4 * 10 ** (epoch / 24)),

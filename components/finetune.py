@@ -99,7 +99,7 @@ class Batches:
     def train(self, epoch: int) -> "tf.data.Dataset":
         """Batches of an epoch, which hang on its number alone."""
         knobs, task, seed = self._settings.finetune, self._settings.task, epoch_seed(self._settings.seed, epoch)
-        weights = fitting.balancing_weights(self._counts["train"], task) if knobs.class_weights else fitting.even_weights(task)
+        weights = fitting.class_weights(self._counts["train"], task, knobs.class_weights)
         if self._kept:
             return self._kept.batches("train", task, knobs.batch_size, weights, seed)
         small = epoch < resizing.small_epochs(knobs)
@@ -116,7 +116,7 @@ class Batches:
     def validation(self) -> "tf.data.Dataset":
         """Every validation view, in full size, with weights that even out the classes."""
         read = self._kept.batches if self._kept else records.batches
-        weights = fitting.balancing_weights(self._counts["validation"], self._settings.task)
+        weights = fitting.class_weights(self._counts["validation"], self._settings.task)
         return read("validation", self._settings.task, self._settings.finetune.batch_size, weights)
 
 

@@ -182,7 +182,7 @@ class Train(_Section):
     batch_size: BatchSize
     epochs: Epochs
     patience: Annotated[int, Field(ge=1)]
-    class_weights: bool
+    class_weights: Share
 
 
 class Finetune(_Section):
@@ -197,7 +197,7 @@ class Finetune(_Section):
     batch_size: BatchSize
     epochs: Epochs
     patience: Annotated[int, Field(ge=1)]
-    class_weights: bool
+    class_weights: Share
     symmetries: bool
     small_share: Annotated[float, Field(ge=0, lt=1)]
     small_side: Annotated[float, Field(gt=0, lt=1)]

@@ -4,8 +4,12 @@ Reads build/features/ and the backbone's weights. Writes build/frozen/model.kera
 reports/curves/train.csv and reports/train.json, and one MLflow run.
 """
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from components import fitting, model, tracking
 from components.classes import targets
@@ -16,8 +20,30 @@ from components.paths import CURVES, FEATURES, FROZEN, MODEL, REPORTS
 from components.settings import Settings, load
 from components.stage import run
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 REPORT = REPORTS / "train.json"
 SECTIONS = ("augment", "train")
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The views of a side: `features`, shape (views, width), which stay on disk, and the target and the weight of each."""
+
+    features: NDArray[np.float32]
+    target: NDArray[np.int64]
+    weight: NDArray[np.float64]
+
+    def batches(self, order: NDArray[np.int64], size: int) -> "tf.data.Dataset":
+        """The views in this order, read as they are asked for: features, target, weight."""
+        import tensorflow as tf
+
+        def read(at: "tf.Tensor", target: "tf.Tensor", weight: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor]":
+            features = tf.numpy_function(self.features.__getitem__, [at], tf.float32)
+            return tf.ensure_shape(features, (None, self.features.shape[1])), target, weight
+
+        return tf.data.Dataset.from_tensor_slices((order, self.target[order], self.weight[order])).batch(size).map(read)
 
 
 def train(settings: Settings) -> None:
@@ -27,7 +53,6 @@ def train(settings: Settings) -> None:
         LesionflowError: the weights file is not the one the features were computed with, or MLflow does not answer.
     """
     import keras
-    import tensorflow as tf
 
     knobs, task = settings.train, settings.task
     weights_sha256 = model.weights_identity(settings.base)
@@ -40,26 +65,25 @@ def train(settings: Settings) -> None:
     for side in ("train", "validation"):
         owners = pd.read_parquet(existing(FEATURES / f"{side}.parquet"))
         counts = owners["diagnosis"].value_counts().to_dict()
-        balance = knobs.class_weights or side == "validation"
-        weights = fitting.balancing_weights(counts, task) if balance else fitting.even_weights(task)
+        weights = fitting.class_weights(counts, task, knobs.class_weights if side == "train" else 1.0)
         target = np.array(targets(owners["diagnosis"].tolist(), task))
-        sides[side] = (np.load(FEATURES / f"{side}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
+        sides[side] = Embedded(np.load(FEATURES / f"{side}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
 
-    features, target, weight = sides["train"]
+    views, width = sides["train"].features.shape
 
     def batches(epoch: int) -> "tf.data.Dataset":
-        order = np.random.default_rng([settings.seed, epoch]).permutation(len(target))
-        return tf.data.Dataset.from_tensor_slices((features[order], target[order], weight[order])).batch(knobs.batch_size)
+        order = np.random.default_rng([settings.seed, epoch]).permutation(views)
+        return sides["train"].batches(order, knobs.batch_size)
 
-    steps = -(-len(target) // knobs.batch_size) * knobs.epochs
+    steps = -(-views // knobs.batch_size) * knobs.epochs
     with fitting.strategy().scope():
-        head = model.build_head(features.shape[1], knobs, model.logit_count(task))
+        head = model.build_head(width, knobs, model.logit_count(task))
         fitting.compile_for(task, head, keras.optimizers.Adam(fitting.falling_rate(knobs.learning_rate, steps)))
     with tracking.start_phase("frozen", settings.logged(SECTIONS), {"backbone.sha256": weights_sha256}) as mlflow_run:
         history = fitting.fit(
             head,
             batches,
-            tf.data.Dataset.from_tensor_slices(sides["validation"]).batch(knobs.batch_size),
+            sides["validation"].batches(np.arange(len(sides["validation"].target)), knobs.batch_size),
             knobs.epochs,
             knobs.patience,
             mlflow_run.epoch,
@@ -70,7 +94,7 @@ def train(settings: Settings) -> None:
             model.save(classifier, draft / MODEL)
         fitting.write_curves(history, CURVES / "train.csv")
         best = fitting.best_epoch(history)
-        write_json(REPORT, {"epochs": len(history), "views": len(target), "best": best})
+        write_json(REPORT, {"epochs": len(history), "views": views, "best": best})
         mlflow_run.finish(model.fingerprint(FROZEN / MODEL), {f"best.{name}": value for name, value in best.items()})
 
 

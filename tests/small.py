@@ -10,7 +10,7 @@ from components.records import View, Writer, as_png
 from components.settings import Train
 from tests.conftest import noise
 
-HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=True)
+HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=1.0)
 
 
 def write_shards(root: Path, size: int = 32) -> Path:

@@ -10,7 +10,7 @@ from components.settings import Backbone, Train
 
 keras = pytest.importorskip("keras")
 
-HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=True)
+HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=1.0)
 
 
 @pytest.fixture(scope="module")
