@@ -71,7 +71,7 @@ def balanced_accuracy(task: str) -> "keras.metrics.Metric":
             super().__init__(name="balanced_accuracy")
             self._found, self._seen = (self.add_variable((len(output_names(task)),), "zeros", name=name) for name in ("found", "seen"))
 
-        def update_state(self, y_true: Any, y_pred: Any) -> None:
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: None = None) -> None:  # noqa: ARG002 (Keras names it)
             said = ops.argmax(y_pred, axis=-1) if task == "multiclass" else ops.reshape(y_pred, (-1,)) > 0
             truth = ops.cast(ops.reshape(y_true, (-1,)), "int32")
             of_class = ops.one_hot(truth, len(output_names(task)))
