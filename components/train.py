@@ -78,10 +78,11 @@ def train(settings: Settings) -> None:
     steps = -(-views // knobs.batch_size) * knobs.epochs
     with fitting.strategy().scope():
         head = model.build_head(width, knobs, model.logit_count(task))
-        fitting.compile_for(task, head, keras.optimizers.Adam(fitting.falling_rate(knobs.learning_rate, steps)))
+        fitted = keras.Model(head.inputs, head.outputs)  # what is compiled is saved with its metric, which only this code knows
+        fitting.compile_for(task, fitted, keras.optimizers.Adam(fitting.falling_rate(knobs.learning_rate, steps)))
     with tracking.start_phase("frozen", settings.logged(SECTIONS), {"backbone.sha256": weights_sha256}) as mlflow_run:
         history = fitting.fit(
-            head,
+            fitted,
             batches,
             sides["validation"].batches(np.arange(len(sides["validation"].target)), knobs.batch_size),
             knobs.epochs,
