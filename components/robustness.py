@@ -1,6 +1,8 @@
 """What the shifts of components/shifts.py cost a classifier, on the original test images."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,10 +34,13 @@ def under_shifts(classify: Callable[[Pixels], NDArray[np.floating]], clean: Scor
     """
     paths: list[str] = clean.images["path"].tolist()
     found: dict[str, list[NDArray[np.floating]]] = {name: [] for name in SHIFTS}
-    with tqdm(total=len(paths), desc="test under shifts", unit="image", mininterval=1) as bar:
+    with (
+        tqdm(total=len(paths), desc="test under shifts", unit="image", mininterval=1) as bar,
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+    ):
         for start in range(0, len(paths), BATCH):
             originals = paths[start : start + BATCH]
-            views = [seen((root / path).read_bytes(), size) for path in originals]
+            views = list(pool.map(lambda path: seen((root / path).read_bytes(), size), originals))
             for name, parts in found.items():
                 parts.append(classify(np.stack([view[name] for view in views])))
             bar.update(len(originals))
