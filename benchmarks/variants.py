@@ -105,6 +105,7 @@ VARIANTS = {
     "balanced sampling": replace(BASE, balance="sampling"),
     "logit adjustment": replace(BASE, balance="logits"),
     "class-balanced (effective number)": replace(BASE, balance="effective"),
+    "class weights to the power of 0.5": replace(BASE, balance="root"),
     "no balancing": replace(BASE, balance="none"),
     "focal 2": replace(BASE, focal=2.0),
     "generalised mean pooling": replace(BASE, pooling="generalised"),
@@ -149,6 +150,8 @@ def class_weights(balance: str, counts: NDArray[np.int64]) -> NDArray[np.float64
     """What each class's losses are multiplied by, mean one over the images."""
     if balance == "weights":
         weights = 1 / counts
+    elif balance == "root":
+        weights = counts**-0.5
     elif balance == "effective":
         weights = (1 - 0.999) / (1 - 0.999**counts)
     else:

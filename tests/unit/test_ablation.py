@@ -56,7 +56,7 @@ def test_a_training_that_diverged_is_no_row():
         ablation.guess(np.array([[0.1, np.nan]]))
 
 
-@pytest.mark.parametrize("balance", ["weights", "effective", "none"])
+@pytest.mark.parametrize("balance", ["weights", "root", "effective", "none"])
 def test_class_weights_are_one_on_average_over_the_images(balance):
     weights = variants.class_weights(balance, COUNTS)
     assert (weights * COUNTS).sum() / COUNTS.sum() == pytest.approx(1)
