@@ -55,8 +55,8 @@ class Variant:
     """cosine: one epoch of warm-up, then a cosine to zero; constant."""
     epochs: int = 16
     balance: str = "weights"
-    """weights: class weights; sampling: each class drawn alike; effective: weights by effective number (Cui et al. 2019, beta 0.999);
-    logits: the loss sees logits plus log prior (Menon et al. 2021); none."""
+    """weights: class weights; root: their square roots; sampling: each class drawn alike; effective: weights by effective number (Cui
+    et al. 2019, beta 0.999); logits: the loss sees logits plus log prior (Menon et al. 2021); none."""
     label_smoothing: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
