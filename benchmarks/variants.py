@@ -146,14 +146,11 @@ PREPARATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
+POWERS = {"weights": 1.0, "root": 0.5}
+"""Of a class's inverse frequency, as in `train.class_weights`; for what else evens the classes out, or nothing does, 0."""
+
+
 def class_weights(balance: str, counts: NDArray[np.int64]) -> NDArray[np.float64]:
     """What each class's losses are multiplied by, mean one over the images."""
-    if balance == "weights":
-        weights = 1 / counts
-    elif balance == "root":
-        weights = counts**-0.5
-    elif balance == "effective":
-        weights = (1 - 0.999) / (1 - 0.999**counts)
-    else:
-        weights = np.ones(len(counts))
+    weights = (1 - 0.999) / (1 - 0.999**counts) if balance == "effective" else counts ** -POWERS.get(balance, 0.0)
     return weights * counts.sum() / (weights * counts).sum()
