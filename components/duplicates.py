@@ -14,7 +14,7 @@ The coefficients follow the perceptual hash of Zauner (2010), unquantised.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +51,8 @@ BLOCK = 512
 
 Floats = NDArray[np.floating]
 Thumbnails = NDArray[np.uint8]
+Window = tuple[float, float, float, float]
+"""Top, left, height and width as shares of the side."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ def near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
     return Pairs(found.indices[kept], found.scores[kept])
 
 
-def windows() -> list[tuple[float, float, float, float]]:
-    """What of a picture is compared: (top, left, height, width) as shares; all of it first."""
+def windows() -> list[Window]:
+    """What of a picture is compared, all of it first."""
     places = [(MARGIN, 0.5, 0.5), *((MARGIN, y, x) for y in (0, 1) for x in (0, 1)), (WIDE_MARGIN, 0.5, 0.5)]
     return [(0, 0, 1, 1), *((margin * y, margin * x, 1 - margin, 1 - margin) for margin, y, x in places)]
 
@@ -89,7 +91,7 @@ def _sampler(start: float, extent: float, size: int, side: int = SIDE) -> Floats
     return matrix
 
 
-def descriptors(thumbnails: Thumbnails, window: tuple[float, float, float, float] = (0, 0, 1, 1)) -> Floats:
+def descriptors(thumbnails: Thumbnails, window: Window = (0, 0, 1, 1)) -> Floats:
     """What of an image stays the same when it is mirrored or turned by 90 degrees, or made brighter.
 
     Returns:
@@ -145,14 +147,16 @@ def score(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
     """
     if not len(pairs):
         return Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32))
-    coarse = _blockwise(_coarse, thumbnails)
+    uncut = _blockwise(partial(_coarse, parts=windows()[:1]), thumbnails)[:, 0]
 
     def verify(start: int) -> Floats:
         first, second = pairs[start : start + BLOCK].T
         scores = np.zeros(len(first), dtype=np.float32)
-        turned = np.stack([_orient(coarse[second, 0], np.full(len(second), number)) for number in range(8)], axis=1)
-        alike = (_flat(turned) @ _flat(coarse[first]).swapaxes(1, 2)).reshape(len(first), -1)
-        orientation, window = np.divmod(alike.argmax(axis=1), coarse.shape[1])
+        turned = np.stack([_orient(uncut[second], np.full(len(second), number)) for number in range(8)], axis=1)
+        images, image = np.unique(first, return_inverse=True)
+        cut = _coarse(thumbnails[images], windows())[image]
+        alike = (_flat(turned) @ _flat(cut).swapaxes(1, 2)).reshape(len(first), -1)
+        orientation, window = np.divmod(alike.argmax(axis=1), cut.shape[1])
         left = np.flatnonzero(alike.max(axis=1) >= MIN_COARSE)
         warp = np.tile(IDENTITY, (len(first), 1))
         for size, steps, least in ((_half, HALF_STEPS, MIN_HALF), (_whole, STEPS, -1.0)):
@@ -189,10 +193,10 @@ def _half(thumbnails: Thumbnails) -> Floats:
     return halved
 
 
-def _coarse(thumbnails: Thumbnails) -> Floats:
-    """Each window as a tiny thumbnail of mean 0 and norm 1: shape (n, windows, COARSE, COARSE)."""
+def _coarse(thumbnails: Thumbnails, parts: Sequence[Window]) -> Floats:
+    """Each part as a tiny thumbnail of mean 0 and norm 1: shape (n, parts, COARSE, COARSE)."""
     soft = _blurred(_whole(thumbnails), 1 / SIDE)
-    cut = [_sampler(top, height, COARSE) @ soft @ _sampler(left, width, COARSE).T for top, left, height, width in windows()]
+    cut = [_sampler(top, height, COARSE) @ soft @ _sampler(left, width, COARSE).T for top, left, height, width in parts]
     tiny = np.stack(cut, axis=1)
     tiny -= tiny.mean(axis=(2, 3), keepdims=True)
     return tiny / np.maximum(np.linalg.norm(tiny, axis=(2, 3), keepdims=True), 1e-6)

@@ -83,7 +83,9 @@ def find(frame: pd.DataFrame, scans: Scans, metadata: pd.DataFrame | None, dropp
     fit = ((looked["fault"] == "") & looked["diagnosis"].notna()).to_numpy()
     positions = looked.index[fit].to_numpy()
     images = looked[fit].reset_index(drop=True)
-    pairs = _pairs_of_unlike(images["pixels_sha256"], scans.thumbnails[positions], limits)
+    first = first_of_equal(images, limits)
+    pairs = near_pairs(scans.thumbnails[positions[first]], limits.near_duplicate_score)
+    pairs = Pairs(first[pairs.indices], pairs.scores)
     found = list(findings.of_files(looked, limits))
     found += findings.conflicts(images, pairs, metadata)
     found += findings.lesions(images[images["lesion_named"]])
@@ -96,11 +98,9 @@ def find(frame: pd.DataFrame, scans: Scans, metadata: pd.DataFrame | None, dropp
     return found
 
 
-def _pairs_of_unlike(pixels: "pd.Series[str]", thumbnails: np.ndarray, limits: Validate) -> Pairs:
-    """Near-duplicates among the first of each set of equal images, as positions among all; blank images resemble nothing."""
-    first = np.flatnonzero(~pixels.duplicated() & (thumbnails.std(axis=(1, 2)) >= limits.min_contrast))
-    pairs = near_pairs(thumbnails[first], limits.near_duplicate_score)
-    return Pairs(first[pairs.indices], pairs.scores)
+def first_of_equal(images: pd.DataFrame, limits: Validate) -> np.ndarray:
+    """Positions among which near-duplicates are looked for: the first of each set of equal images; blank ones resemble nothing."""
+    return np.flatnonzero(~images["pixels_sha256"].duplicated() & (images["contrast"] >= limits.min_contrast))
 
 
 def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
