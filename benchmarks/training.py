@@ -15,7 +15,7 @@ from PIL import Image
 from tqdm import tqdm
 from variants import PREPARATIONS, Variant, class_weights
 
-from components import images, model, rendering, transfer
+from components import images, model, rendering, resizing, transfer
 from components.classes import CLASSES
 from components.settings import Augment, Settings
 
@@ -106,7 +106,7 @@ def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any
     backbone = settings.base.model_copy(update={"image_size": variant.side})
     base = model.build_base(backbone)
     if variant.first_side:
-        base = keras.models.clone_model(base, input_tensors=keras.Input((None, None, 3)), clone_function=lambda layer: layer)
+        base = resizing.of_any_size(base)
         base.trainable = False
     pixels = keras.Input((None, None, 3) if variant.first_side else (variant.side, variant.side, 3))
     maps = base(keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels), training=False)
