@@ -51,7 +51,7 @@ def main() -> None:
     described, settings = machine.described(), load()
     load_tensorflow()
     seed_everything(settings.seed)  # deterministic kernels, as the stage has them
-    there = sum(records.counts("train").values())
+    there = records.count("train")
     if there < given.images:
         parser.error(f"build/shards holds {there} training views: name fewer --images")
     names = dict.fromkeys([settings.finetune.unfreeze_from, *CUTS])
@@ -117,7 +117,7 @@ def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) ->
     networks = (maps.above(classifier, at), model.logits_of(classifier))
     for network in networks:
         fitting.compile_for(settings.task, network, keras.optimizers.AdamW(1e-6))
-    views = sum(sum(records.counts(side, shards).values()) for side in maps.SIDES)
+    views = sum(records.count(side, shards) for side in maps.SIDES)
     return Cut(below, *networks, kept, kept.size / views, taken / views)
 
 

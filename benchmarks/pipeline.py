@@ -119,11 +119,13 @@ def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
         shutil.rmtree(root / left, ignore_errors=True)
     described = machine.described()
     stages = {name: staged(root, name) for name in STAGES}
-    evaluation, split, tuned = (read_json(root / "reports" / f"{name}.json") for name in ("evaluation", "split", "finetune"))
+    evaluation, split, trained, tuned = (
+        read_json(root / "reports" / f"{name}.json") for name in ("evaluation", "split", "train", "finetune")
+    )
     return {
         "machine": described,
         "images": sum(split["images"].values()),
-        "views": {side: sum(records.counts(side, root / SHARDS).values()) for side in catalog.SIDES},
+        "views": {**{side: records.count(side, root / SHARDS) for side in catalog.SIDES}, "embedded": trained["views"]},
         "epochs": tuned["epochs"],
         "stages": stages,
         "build_bytes": sum(file.stat().st_size for file in (root / "build").rglob("*") if file.is_file()),

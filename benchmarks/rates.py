@@ -40,7 +40,7 @@ def main() -> None:
     described, settings = machine.described(), load()
     load_tensorflow()
     seed_everything(settings.seed)  # as the stages do: it makes TensorFlow's kernels deterministic
-    there = sum(records.counts("train").values())
+    there = records.count("train")
     needed = given.images + (WARM + 1) * max(settings.embed.batch_size, settings.finetune.batch_size)
     if there < needed:
         parser.error(f"build/shards holds {there} training views and {needed} are gone through: name fewer --images")

@@ -18,7 +18,8 @@ from flows.runner import STAGES
 
 COST = Target(1.15, most=True)
 PEAK_MB = Target(4000, most=True)
-SHARDED = ("augment", "embed", "train")
+VIEWS = {"augment": "train", "embed": "embedded", "train": "embedded"}
+"""Which views a stage goes through: those that fine-tuning trains on, or those that the head does."""
 
 
 def main() -> None:
@@ -38,12 +39,11 @@ def main() -> None:
 
 def units(stage: str, row: dict[str, Any]) -> dict[str, float]:
     """What a stage's seconds are divided by: images of the dataset, and views where it goes through views."""
-    views = row["views"]["train"]
     per: dict[str, float] = {"image": row["images"]}
-    if stage in SHARDED:
-        per["view"] = views
+    if stage in VIEWS:
+        per["view"] = row["views"][VIEWS[stage]]
     if stage == "finetune":
-        per["view and epoch"] = views * row["epochs"]
+        per["view and epoch"] = row["views"]["train"] * row["epochs"]
     return per
 
 

@@ -1,4 +1,4 @@
-"""Run the frozen base once over every training view and validation image.
+"""Run the frozen base once over the training views that the head learns from, `embed.views` of each image, and validation images.
 
 Reads build/shards/ and the backbone's weights. Writes build/features/: for each side the features, float32
 (views, width), as .npy, and whose they are as .parquet; and backbone.json, which says what computed them.
@@ -27,17 +27,18 @@ def embed(settings: Settings) -> None:
     Raises:
         LesionflowError: the weights do not fit the backbone, or give features that are not finite.
     """
+    knobs = settings.embed
     seed_everything(settings.seed)
     extractor = model.build_extractor(settings.base)
     width = extractor.output_shape[-1]
     with replacing(FEATURES) as draft:
         draft.mkdir()
         for side in SIDES:
-            expected = sum(records.counts(side).values())
+            expected = records.count(side, first=knobs.views)
             features = np.lib.format.open_memmap(draft / f"{side}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
             owners = []
             with tqdm(total=expected, desc=side, unit="view", mininterval=1) as bar:
-                for batch, pooled in pooled_batches(extractor, side, settings.embed.batch_size):
+                for batch, pooled in pooled_batches(extractor, side, knobs.batch_size, knobs.views):
                     features[bar.n : bar.n + len(pooled)] = pooled
                     owners.append(pd.DataFrame({"class": batch["class"], "path": batch["path"].astype(str), "view": batch["view"]}))
                     bar.update(len(pooled))

@@ -37,7 +37,7 @@ KEYS = ["path", "pixels_sha256", "diagnosis", "group"]
 def logits(classifier: Any, side: str) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Images of a side in the shards' order, and the classifier's logits for each."""
     headless, paths, found = model.compiled(model.logits_of(classifier)), [], []
-    with tqdm(total=sum(records.counts(side).values()), desc=side, unit="image", mininterval=1) as bar:
+    with tqdm(total=records.count(side), desc=side, unit="image", mininterval=1) as bar:
         for batch in records.in_order(side):
             found.append(headless(batch["pixels"]))
             paths += [path.decode() for path in batch["path"]]

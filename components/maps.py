@@ -111,7 +111,7 @@ def keep(frozen: "keras.Model", folder: Path, identity: str, shards: Path = SHAR
     if said.exists() and read_json(said)["identity"] == identity:
         print("taking up the maps that were kept before training was stopped")
         return KeptMaps(folder)
-    views = {side: sum(records.counts(side, shards).values()) for side in SIDES}
+    views = {side: records.count(side, shards) for side in SIDES}
     needed = 2 * sum(views.values()) * int(np.prod(frozen.output_shape[1:]))
     folder.parent.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(folder, ignore_errors=True)

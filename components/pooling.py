@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 
 def pooled_batches(
-    extractor: "keras.Model", side: str, batch_size: int = 64
+    extractor: "keras.Model", side: str, batch_size: int = 64, first: int | None = None
 ) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.float32]]]:
-    """Batches of a side in the shards' order, and the features of each."""
+    """Batches of a side in the shards' order, and the features of each; with `first` of so many views of each image."""
     pooled_of = model.compiled(extractor)
-    for batch in records.in_order(side, batch_size=batch_size):
+    for batch in records.in_order(side, batch_size=batch_size, first=first):
         yield batch, pooled_of(batch["pixels"])

@@ -2,6 +2,7 @@
 
 import io
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -54,6 +55,7 @@ class Writer:
         self._shards = max(1, -(-expected // PER_SHARD))
         self._random = np.random.default_rng(seed)
         self._counts = dict.fromkeys(CLASSES, 0)
+        self._numbers: Counter[int] = Counter()
 
     def __enter__(self) -> "Writer":
         import tensorflow as tf
@@ -68,7 +70,8 @@ class Writer:
         with self._explained():
             self._files.close()
         if kind is None:
-            index = {"views": sum(self._counts.values()), "per_class": self._counts, "image_size": self._image_size}
+            per_number = [self._numbers[number] for number in range(max(self._numbers, default=-1) + 1)]
+            index = {"per_class": self._counts, "per_number": per_number, "image_size": self._image_size}
             write_json(self._folder / "index.json", index)
 
     @contextmanager
@@ -102,6 +105,12 @@ class Writer:
         with self._explained():
             self._writers[self._random.integers(self._shards)].write(example.SerializeToString(deterministic=True))
         self._counts[view.diagnosis] += 1
+        self._numbers[view.number] += 1
+
+
+def count(side: str, root: Path = SHARDS, first: int | None = None) -> int:
+    """Views of one side, or of each image the `first` alone."""
+    return sum(_index(side, root)["per_number"][:first])
 
 
 def counts(side: str, root: Path = SHARDS) -> dict[str, int]:
@@ -114,18 +123,18 @@ def _index(side: str, root: Path) -> Any:
     return read_json(root / side / "index.json")
 
 
-def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None) -> "tf.data.Dataset":
+def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None, first: int | None = None) -> "tf.data.Dataset":
     """Views of one side as {"pixels": uint8 (size, size, 3), "class": int64, "path": string, "view": int64}.
 
-    In one fixed order without `shuffle_seed`; with it, in an order that differs each time the dataset is gone through.
+    In one fixed order without `shuffle_seed`; with it, in an order that differs each time the dataset is gone through. With `first`
+    only so many views of each image, those with the lowest numbers.
 
     Raises:
         LesionflowError: the shards are not there.
     """
     import tensorflow as tf
 
-    index = _index(side, root)
-    size = index["image_size"]
+    size = _index(side, root)["image_size"]
     names = sorted(str(path) for path in (root / side).glob("*.tfrecord"))
     if not names:
         raise LesionflowError(f"{root / side} holds no shards: run `dvc repro`, which makes them")
@@ -142,7 +151,10 @@ def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None) -> "tf
         return {"pixels": pixels, **row}
 
     views = _ordered(tf.data.Dataset.from_tensor_slices(names), tf.data.TFRecordDataset, shuffle_seed)
-    counted = views.apply(tf.data.experimental.assert_cardinality(index["views"]))  # a shard cut short is an error, not an epoch
+    if first is not None:
+        views = views.filter(lambda serialized: tf.io.parse_single_example(serialized, {"view": shape["view"]})["view"] < first)
+    # a shard cut short is an error, not an epoch
+    counted = views.apply(tf.data.experimental.assert_cardinality(count(side, root, first)))
     return counted.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
 
@@ -236,6 +248,6 @@ def batches(
     return views.batch(batch_size).map(pair).prefetch(2)
 
 
-def in_order(side: str, root: Path = SHARDS, batch_size: int = 64) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of one side in its fixed order, as numpy arrays."""
-    yield from read(side, root).batch(batch_size).prefetch(2).as_numpy_iterator()
+def in_order(side: str, root: Path = SHARDS, batch_size: int = 64, first: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+    """Batches of one side in its fixed order, as numpy arrays; with `first` of so many views of each image."""
+    yield from read(side, root, first=first).batch(batch_size).prefetch(2).as_numpy_iterator()

@@ -170,6 +170,9 @@ class Augment(_Section):
 
 
 class Embed(_Section):
+    """The frozen base: `views` of each training image at most, the first ones, `batch_size` at a time."""
+
+    views: Annotated[int, Field(ge=1, le=1000)]
     batch_size: BatchSize
 
 

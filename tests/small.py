@@ -13,12 +13,14 @@ from tests.conftest import noise
 HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=1.0)
 
 
-def write_shards(root: Path, size: int = 32) -> Path:
-    """24 training views and 9 of validation, of nine classes."""
-    for side, count in (("train", 24), ("validation", 9)):
-        with Writer(root / side, count, size, seed=0) as writer:
+def write_shards(root: Path, size: int = 32, views: int = 1) -> Path:
+    """24 training images, in `views` each, and 9 of validation, of nine classes."""
+    for side, count, each in (("train", 24, views), ("validation", 9, 1)):
+        with Writer(root / side, count * each, size, seed=0) as writer:
             for number in range(count):
-                writer.write(View(as_png(np.asarray(noise(number, size))), CLASSES[number % 9], f"{number}.jpg", 0))
+                picture = as_png(np.asarray(noise(number, size)))
+                for view in range(each):
+                    writer.write(View(picture, CLASSES[number % 9], f"{number}.jpg", view))
     return root
 
 

@@ -67,7 +67,7 @@ def test_only_training_images_are_augmented(project):
     splits = pd.read_parquet(project.root / "build/splits.parquet")
     for side in ("validation", "test"):
         index = json.loads((project.root / f"build/shards/{side}/index.json").read_text())
-        assert index["views"] == (splits["side"] == side).sum()
+        assert index["per_number"] == [(splits["side"] == side).sum()]
 
 
 def test_metrics_and_plots_commands_work(project):

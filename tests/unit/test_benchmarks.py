@@ -29,7 +29,7 @@ def row(seed: int, gain: float = 0.12, **changed) -> dict:
         "seed": seed,
         "machine": "a machine",
         "images": 100,
-        "views": {"train": 400, "validation": 20},
+        "views": {"train": 400, "validation": 20, "embedded": 400},
         "epochs": 4,
         "import": {"seconds": 10.0, "peak_mb": 100.0},
         "stages": dict.fromkeys(STAGES, COST),
@@ -116,10 +116,16 @@ def test_the_report_of_a_pipeline_without_a_notebook_says_so():
 
 
 def test_costs_that_grow_faster_than_the_images_miss_their_target():
-    larger = row(0, images=1000, views={"train": 2000, "validation": 200}, stages={stage: {**COST, "seconds": 105.0} for stage in STAGES})
+    larger = row(
+        0,
+        images=1000,
+        views={"train": 2000, "validation": 200, "embedded": 1000},
+        stages={stage: {**COST, "seconds": 105.0} for stage in STAGES},
+    )
     text = scaling.report([row(0)], [larger])
     assert line_of(text, "validate, per image")[1:] == ["100.00", "105.00", "1.05", "met"]
-    assert line_of(text, "embed, per view")[1:] == ["25.00", "52.50", "2.10", "MISSED"]
+    assert line_of(text, "augment, per view")[1:] == ["25.00", "52.50", "2.10", "MISSED"]
+    assert line_of(text, "embed, per view")[1:] == ["25.00", "105.00", "4.20", "MISSED"]
     assert line_of(text, "finetune, per view and epoch")[1:] == ["6.25", "13.12", "2.10", "MISSED"]
 
 

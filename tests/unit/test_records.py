@@ -42,6 +42,14 @@ def test_shuffled_epochs_differ_and_hold_every_view(shards):
     assert again == first
 
 
+def test_the_first_views_of_each_image_are_read_alone_in_the_same_order(shards):
+    every = list(records.read("train", shards).map(lambda row: (row["path"], row["view"])).as_numpy_iterator())
+    few = list(records.read("train", shards, first=2).map(lambda row: (row["path"], row["view"])).as_numpy_iterator())
+    assert few == [(path, view) for path, view in every if view < 2]
+    assert records.count("train", shards, first=2) == len(few) == 600
+    assert records.count("train", shards, first=9) == records.count("train", shards) == 1200
+
+
 def test_batches_weigh_each_target(shards):
     pixels, target, weight = next(iter(records.batches("train", "binary", 32, {0: 0.5, 1: 2.0}, shards)))
     assert pixels.shape == (32, 16, 16, 3)
