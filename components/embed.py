@@ -36,10 +36,11 @@ def embed(settings: Settings) -> None:
         for side in SIDES:
             expected = records.count(side, first=knobs.views)
             features = np.lib.format.open_memmap(draft / f"{side}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
-            owners = []
+            owners, at = [], 0
             with tqdm(total=expected, desc=side, unit="view", mininterval=1) as bar:
                 for batch, pooled in pooled_batches(extractor, side, knobs.batch_size, knobs.views):
-                    features[bar.n : bar.n + len(pooled)] = pooled
+                    features[at : at + len(pooled)] = pooled
+                    at += len(pooled)
                     owners.append(pd.DataFrame({"class": batch["class"], "path": batch["path"].astype(str), "view": batch["view"]}))
                     bar.update(len(pooled))
             features.flush()

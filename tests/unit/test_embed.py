@@ -1,24 +1,45 @@
 """What the frozen base is run over."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
 
 from components import embed, model
 from components.paths import FEATURES, SHARDS
+from tests.conftest import noise
 from tests.small import classifier as small_classifier
 from tests.small import write_shards
 
 pytest.importorskip("keras")
 
 
-@pytest.mark.parametrize(("views", "embedded"), [(1, 24), (2, 48), (9, 72)])
-def test_each_image_is_embedded_in_its_first_views_alone(settings, tmp_path, monkeypatch, views, embedded):
+@pytest.fixture
+def embedded(settings, tmp_path, monkeypatch):
+    """A function that embeds three views of 24 images, and gives back the features of the training views and whose they are."""
     monkeypatch.chdir(tmp_path)
     write_shards(tmp_path / SHARDS, views=3)
     monkeypatch.setattr(model, "build_extractor", lambda _: model.extractor_of(small_classifier()))
     monkeypatch.setattr(model, "weights_identity", lambda _: "")
-    embed.embed(settings.model_copy(update={"embed": settings.embed.model_copy(update={"views": views})}))
-    owners = pd.read_parquet(FEATURES / "train.parquet")
-    assert len(owners) == len(np.load(FEATURES / "train.npy")) == embedded
+
+    def run(**knobs):
+        embed.embed(settings.model_copy(update={"embed": settings.embed.model_copy(update=knobs)}))
+        return np.load(FEATURES / "train.npy"), pd.read_parquet(FEATURES / "train.parquet")
+
+    return run
+
+
+@pytest.mark.parametrize(("views", "count"), [(1, 24), (2, 48), (9, 72)])
+def test_each_image_is_embedded_in_its_first_views_alone(embedded, views, count):
+    features, owners = embedded(views=views)
+    assert len(owners) == len(features) == count
     assert (owners.groupby("path")["view"].apply(sorted) == [list(range(min(views, 3)))] * 24).all()
+
+
+def test_every_row_of_the_features_is_its_owners_progress_bar_or_none(embedded, monkeypatch):
+    monkeypatch.setattr(embed, "tqdm", partial(embed.tqdm, disable=True))
+    features, owners = embedded(views=1, batch_size=5)
+    pixels = {f"{number}.jpg": np.asarray(noise(number, 32)) for number in range(24)}
+    expected = model.compiled(model.extractor_of(small_classifier()))(np.stack([pixels[path] for path in owners["path"]]))
+    assert np.allclose(features, expected, atol=1e-5)
