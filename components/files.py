@@ -15,19 +15,24 @@ from components.errors import LesionflowError
 def replacing(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; when the block ends well, it takes `target`'s place.
 
-    The block may make a file or a folder there. When it raises, or the process is killed, `target` is as it was; what a
-    killed process left is swept away by the next call for the same target.
+    The block may make a file or a folder there. When it raises, or the process is killed, `target` is as it was, and what was
+    left beside it is swept away by the next call. Only between the two renames that change one folder for another is there none.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.partial")
+    before = target.with_name(f".{target.name}.replaced")
     _remove(draft)
+    _remove(before)
     try:
         yield draft
         if target.is_dir():
-            _remove(target)
+            target.replace(before)
         draft.replace(target)
+        _remove(before)
     except BaseException:
         _remove(draft)
+        if before.exists() and not target.exists():
+            before.replace(target)
         raise
 
 

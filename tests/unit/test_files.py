@@ -35,12 +35,23 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert [path.name for path in target.iterdir()] == ["new"]
 
 
+def test_a_folder_that_cannot_be_replaced_is_left_as_it_was(tmp_path):
+    target = tmp_path / "out"
+    target.mkdir()
+    (target / "old").touch()
+    with pytest.raises(FileNotFoundError), replacing(target):
+        pass
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+    assert [path.name for path in target.iterdir()] == ["old"]
+
+
 def test_what_a_killed_process_left_is_swept_away(tmp_path):
-    leftover = tmp_path / ".out.partial"
-    leftover.mkdir()
-    (leftover / "half").touch()
+    for leftover in (tmp_path / ".out.partial", tmp_path / ".out.replaced"):
+        leftover.mkdir()
+        (leftover / "half").touch()
     with replacing(tmp_path / "out") as draft:
         draft.mkdir()
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
     assert list((tmp_path / "out").iterdir()) == []
 
 
