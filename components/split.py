@@ -15,7 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from components import catalog, expectations
-from components.classes import CLASSES
+from components.classes import CLASSES, MALIGNANT
 from components.errors import LesionflowError
 from components.files import replacing, write_json
 from components.paths import REPORTS, SPLITS
@@ -89,10 +89,29 @@ def check(splits: pd.DataFrame) -> None:
             raise LesionflowError(f"the {name} side has no {', '.join(sorted(lacking))}: try another seed, or bring more lesions")
 
 
+def check_measurable(diagnoses: set[str]) -> None:
+    """Stop where a headline figure would be of no image.
+
+    Raises:
+        LesionflowError: there is no melanoma, or nothing benign.
+    """
+    if "melanoma" not in diagnoses:
+        raise LesionflowError("there is no usable melanoma: no model could be said to find any; `lesionflow import` images of some")
+    if diagnoses <= MALIGNANT:
+        raise LesionflowError(
+            "every usable image is malignant: no model could be said to leave anything alone; `lesionflow import` benign ones"
+        )
+
+
 def split(settings: Settings) -> None:
-    """Run the stage."""
+    """Run the stage.
+
+    Raises:
+        LesionflowError: the images cannot be dealt, or measured once they are.
+    """
     frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "collection", "pixels_sha256", "near_group"]]
     frame = frame.assign(group=group(frame))
+    check_measurable(set(frame["diagnosis"]))
     knobs = settings.split
     frame["side"] = deal(list(frame["diagnosis"]), frame["group"].to_numpy(), knobs.test, knobs.validation, settings.seed)
     check(frame)

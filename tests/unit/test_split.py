@@ -37,6 +37,14 @@ def test_no_group_stands_on_two_sides_and_every_class_is_on_each(seed, shares):
     assert abs((images["side"] == "validation").mean() - shares[1]) < 0.06
 
 
+def test_images_that_leave_a_headline_figure_without_an_image_are_refused():
+    split.check_measurable({"melanoma", "nevus"})
+    with pytest.raises(LesionflowError, match="no usable melanoma"):
+        split.check_measurable(set(CLASSES) - {"melanoma"})
+    with pytest.raises(LesionflowError, match="every usable image is malignant"):
+        split.check_measurable({"melanoma", "basal_cell_carcinoma"})
+
+
 def test_the_same_seed_deals_the_same_split():
     images = rows(12, 2)
     groups = split.group(images)
