@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 REPORT = REPORTS / "finetune.json"
-SECTIONS = ("augment", "train", "finetune")
+SECTIONS = ("augment", "embed", "train", "finetune")
 CODE = (fitting, maps, model, records, resizing)
 
 

@@ -27,7 +27,7 @@ from components.stage import run
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SECTIONS = {"frozen": ("augment", "train"), "finetuned": ("augment", "train", "finetune")}
+SECTIONS = {"frozen": ("augment", "embed", "train"), "finetuned": ("augment", "embed", "train", "finetune")}
 CURVES_OF = {"frozen": "train.csv", "finetuned": "finetune.csv"}
 
 

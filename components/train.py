@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 REPORT = REPORTS / "train.json"
-SECTIONS = ("augment", "train")
+SECTIONS = ("augment", "embed", "train")
 
 
 @dataclass(frozen=True)
