@@ -1,26 +1,38 @@
 """What a folder of results was measured on, so that a benchmark that was stopped goes on, and never mixes two datasets."""
 
+import json
+import shutil
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import machine
 import yaml
 
-from flows.runner import ROOT
+from components.errors import SettingsError
+from components.settings import load
+from flows import workspace
+from flows.runner import ROOT, CommandFailed
 
 NAME = "asked"
 OWN = "sample"
+SECTIONS = ("validation", "split", "augment", "embed", "train", "finetune", "evaluate", "export", "registration")
+SHOWN = 5
+"""Differences that a refusal names."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be measured. `source` is where the dataset lies, None for the project's own; `dataset` says which it is."""
+    """What is to be measured. `source` is where the dataset lies, None for the project's own; `dataset` says which it is. `params` are
+    params.yaml's under the overrides, but for the seed."""
 
     dataset: str
     overrides: tuple[str, ...]
     notebook_epochs: int
     quick: bool = False
+    params: dict[str, Any] = field(default_factory=dict)
     machine: str = field(default_factory=machine.name)
     source: Path | None = None
 
@@ -29,15 +41,16 @@ class Asked:
         """Read what says which dataset it is: the pointer's md5 of the project's own, names and sizes of another.
 
         Raises:
-            SystemExit: there is no such file or folder.
+            SystemExit: there is no such file or folder, or the params are not in order.
         """
+        asked = (tuple(overrides), notebook_epochs, quick, _params(overrides))
         if source is None:
-            return cls(f"the project's own, md5 {_own_md5()}", tuple(overrides), notebook_epochs, quick)
+            return cls(f"the project's own, md5 {_own_md5()}", *asked)
         if not source.exists():
             raise SystemExit(f"error: there is no {source}")
         sizes = [path.stat().st_size for path in ([source] if source.is_file() else source.rglob("*")) if path.is_file()]
         dataset = f"{source.name}, {len(sizes)} files, {sum(sizes)} bytes"
-        return cls(dataset, tuple(overrides), notebook_epochs, quick, source=source.resolve())
+        return cls(dataset, *asked, source=source.resolve())
 
     @property
     def name(self) -> str:
@@ -55,6 +68,19 @@ def _without_folder(override: str) -> str:
     return f"{key}{equals}{Path(value).name if Path(value).is_absolute() else value}"
 
 
+def _params(overrides: list[str]) -> dict[str, Any]:
+    try:
+        with TemporaryDirectory() as folder:
+            path = Path(shutil.copy2(ROOT / workspace.PARAMS, folder))
+            workspace.set_params(path, overrides)
+            params = load(path).logged(SECTIONS)
+    except (CommandFailed, SettingsError) as fault:
+        raise SystemExit(f"error: {fault}") from None
+    params.pop("seed")
+    params["backbone"]["weights"] = Path(params["backbone"]["weights"]).name
+    return dict(json.loads(json.dumps(params)))
+
+
 def _own_md5() -> str:
     pointer = yaml.safe_load((ROOT / "data.dvc").read_text(encoding="utf-8"))
     return str(pointer["outs"][0]["md5"])
@@ -69,9 +95,8 @@ def claimed(asked: Asked, name: str, results: Path = machine.RESULTS) -> Path:
     folder = results / name
     held = machine.read(NAME, folder)
     if differing := differences(held, asked.document()):
-        raise SystemExit(
-            f"error: {folder} holds other results ({'; '.join(differing)}).\nGive another --name, or delete the folder to measure anew."
-        )
+        told = "; ".join(differing[:SHOWN] + [f"and {len(differing) - SHOWN} more"] * (len(differing) > SHOWN))
+        raise SystemExit(f"error: {folder} holds other results ({told}).\nGive another --name, or delete the folder to measure anew.")
     machine.write(NAME, asked.document(), folder)
     return folder
 
@@ -80,4 +105,13 @@ def differences(held: dict[str, Any] | None, asked: dict[str, Any]) -> list[str]
     """What results that are there were measured on, where that is not what is asked for."""
     if held is None:
         return []
-    return [f"{name.replace('_', ' ')}: {held.get(name)!r}, not {asked[name]!r}" for name in asked if held.get(name) != asked[name]]
+    before, now = dict(_flat(held)), dict(_flat(asked))
+    return [f"{name}: {before.get(name)!r}, not {now.get(name)!r}" for name in now if before.get(name) != now[name]]
+
+
+def _flat(document: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in document.items():
+        if isinstance(value, dict):
+            yield from _flat(value, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", value

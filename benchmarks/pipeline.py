@@ -133,6 +133,8 @@ def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
         "validation": evaluation["validation"],
         "test": {name: evaluation["test"][name] for name in ("images", "groups", *HEADLINES)},
         "frozen": evaluation["phases_on_test"]["frozen"],
+        "before_lift": evaluation["phases_on_test"][evaluation["picked"]],
+        "collections_left_out": evaluation["collections_left_out"],
         "finetuned_less_frozen": evaluation["finetuned_less_frozen_on_test"]["balanced_accuracy"],
         "shifts": {name: cost["drop"] for name, cost in evaluation["shifts"].items()},
         "notebook": notebook(root, asked.notebook_epochs),

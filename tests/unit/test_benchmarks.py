@@ -132,7 +132,8 @@ def test_costs_that_grow_faster_than_the_images_miss_their_target():
 def test_results_of_another_dataset_or_other_overrides_are_refused_with_the_way_out(tmp_path):
     folder = measured.claimed(asked(), "isic9", tmp_path)
     assert measured.claimed(asked(), "isic9", tmp_path) == folder
-    for other in (asked(dataset="another.zip, 1 files"), asked(overrides=()), asked(quick=True), asked(machine="another")):
+    others = {"dataset": "another.zip, 1 files", "overrides": (), "quick": True, "machine": "another", "params": {"embed": {"views": 4}}}
+    for other in (asked(**{name: value}) for name, value in others.items()):
         with pytest.raises(SystemExit, match="another --name, or delete the folder"):
             measured.claimed(other, "isic9", tmp_path)
 
@@ -141,6 +142,15 @@ def test_where_files_lie_is_not_written_down():
     document = asked(overrides=("seed=1", "backbones.imagenet.weights=/home/me/w.h5"), source=ROOT).document()
     assert document["overrides"] == ["seed=1", "backbones.imagenet.weights=w.h5"]
     assert str(ROOT) not in json.dumps(document)
+
+
+def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_differ(tmp_path):
+    weights = ["backbone=imagenet", "backbones.imagenet.weights=/home/me/w.h5"]
+    six, four = (measured.Asked.of(tmp_path, [*weights, f"embed.views={views}"], 0) for views in (6, 4))
+    assert "/home/me" not in json.dumps(six.document())
+    assert measured.differences(six.document(), four.document())[1:] == ["params.embed.views: 6, not 4"]
+    with pytest.raises(SystemExit, match=r"embed\.views: 0 is not allowed"):
+        measured.Asked.of(tmp_path, ["embed.views=0"], 0)
 
 
 def test_a_dataset_is_known_by_its_name_and_its_files_sizes(tmp_path):
