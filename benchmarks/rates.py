@@ -15,7 +15,7 @@ import profiling
 import tables
 from timing import Rates, in_turn, medians, paired, timed
 
-from components import fitting, model, pooling, records
+from components import finetune, fitting, model, pooling, records, resizing
 from components.classes import CLASSES
 from components.determinism import seed_everything
 from components.paths import FROZEN, MODEL
@@ -27,7 +27,10 @@ WARM = 4
 """Batches before the clock starts: what was decoded while another took its turn is gone by then."""
 EMBED, FOLDED, AS_KERAS = "embed, from shards", "folded base, predict in memory", "Keras' base, predict in memory"
 FITTED, BARE, STARTING = "fine-tuning, from shards", "fine-tuning, bare steps in memory", "seconds until an epoch's first step ends"
-TARGETS = {"embed / bare predict of the folded base": tables.Target(0.9), "fine-tuning / bare steps": tables.Target(0.9)}
+OF_FITTED = "fine-tuning / bare steps"
+FLOOR = tables.Target(0.9)
+TARGETS = ("embed / bare predict of the folded base", OF_FITTED)
+"""What is held against the floor; the second at each size of picture."""
 
 
 def main() -> None:
@@ -47,8 +50,10 @@ def main() -> None:
     views = list(records.read("train").take(given.images).as_numpy_iterator())
     pixels = np.stack([view["pixels"] for view in views]).astype(np.float32)
     found = in_turn(inference(settings, pixels), given.rounds)
-    tuning = FineTuning(settings, pixels, np.array([view["class"] for view in views]))
-    found |= in_turn({FITTED: tuning.fitted, BARE: tuning.bare}, given.rounds)
+    tuning = [FineTuning(settings, pixels, np.array([view["class"] for view in views]), side) for side in sides(settings)]
+    found |= in_turn(
+        {f"{name}, {one.side} px": run for one in tuning for name, run in ((FITTED, one.fitted), (BARE, one.bare))}, given.rounds
+    )
     document = {
         "machine": described,
         "backbone": settings.base.model_dump(exclude={"weights"}),
@@ -56,24 +61,28 @@ def main() -> None:
         "rounds": given.rounds,
         "views": given.images,
         "views_per_second": medians(found),
-        "epoch_starts_seconds": float(np.median(tuning.starts[1:])),
-        "ratios": ratios(found, there, float(np.median(tuning.starts[1:]))),
-        "profile": profiling.by_kind(tuning.fitted) if given.profile else [],
+        "epoch_starts_seconds": {f"{one.side} px": float(np.median(one.starts[1:])) for one in tuning},
+        "ratios": ratios(found, tuning),
+        "profile": profiling.by_kind(tuning[0].fitted) if given.profile else [],
     }
     path = machine.write(NAME, document)
     print(f"{report(document)}\n\nwritten to {path}")
 
 
-def ratios(found: Rates, views: int, starting: float) -> dict[str, float]:
-    """How near each comes, as medians over rounds of pairs from one round; an epoch as a whole goes through all views."""
-    rate = medians(found)
-    epoch = views / (views / rate[FITTED] + starting)
+def sides(settings: Settings) -> list[int]:
+    """Sides in pixels of the pictures that fine-tuning trains on, the full size first."""
+    full = settings.base.image_size
+    small = resizing.small_size(settings.finetune, full) if resizing.small_epochs(settings.finetune) else full
+    return [full] if small == full else [full, small]
+
+
+def ratios(found: Rates, tuning: "list[FineTuning]") -> dict[str, float]:
+    """How near each comes, as medians over rounds of pairs from one round."""
     return {
         "embed / bare predict of the folded base": paired(found, EMBED, FOLDED),
         "embed / bare predict of Keras' base": paired(found, EMBED, AS_KERAS),
         "folded base / base as Keras brings it": paired(found, FOLDED, AS_KERAS),
-        "fine-tuning / bare steps": paired(found, FITTED, BARE),
-        "fine-tuning with an epoch's start / bare steps": epoch / rate[BARE],
+        **{f"{OF_FITTED}, {one.side} px": paired(found, f"{FITTED}, {one.side} px", f"{BARE}, {one.side} px") for one in tuning},
     }
 
 
@@ -128,21 +137,23 @@ def inference(settings: Settings, pixels: np.ndarray) -> dict[str, Callable[[], 
 
 
 class FineTuning:
-    """A model to be fine-tuned: `fitted` as the stage does it, `bare` in steps on batches that lie in memory; views a second."""
+    """A model to be fine-tuned on pictures of one `side`: `fitted` as the stage does it where it keeps no maps, `bare` in steps on
+    batches that lie in memory; views a second. `starts` holds the seconds that each epoch took to its first step's end."""
 
-    def __init__(self, settings: Settings, pixels: np.ndarray, target: np.ndarray) -> None:
+    def __init__(self, settings: Settings, pixels: np.ndarray, target: np.ndarray, side: int) -> None:
         import keras
         import tensorflow as tf
 
-        self._knobs = settings.finetune
+        self.side, self._knobs = side, settings.finetune
+        self._reduced_to = None if side == settings.base.image_size else side
         classifier = model.read(FROZEN / MODEL)
         model.unfreeze(model.base_of(classifier), self._knobs.unfreeze_from)
-        self._network = network = model.logits_of(classifier)
+        self._network = network = finetune.trained_part(classifier, self._knobs, cut=None)
         fitting.compile_for("multiclass", network, keras.optimizers.AdamW(1e-6))
         network.optimizer.build(network.trainable_variables)
         size = self._knobs.batch_size
         parts = [slice(start, start + size) for start in range(0, len(pixels) - size + 1, size)]
-        self._batches = [(tf.constant(pixels[part]), tf.constant(target[part])) for part in parts]
+        self._batches = [(tf.image.resize(pixels[part], (side, side), method="area"), tf.constant(target[part])) for part in parts]
         loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
         self.starts: list[float] = []
 
@@ -157,8 +168,15 @@ class FineTuning:
     def fitted(self) -> float:
         """Batches in the stage's own order, through `fit`."""
         weights, number = dict.fromkeys(range(len(CLASSES)), 1.0), len(self.starts)
-        turn_seed = number if self._knobs.symmetries else None
-        views = records.batches("train", "multiclass", self._knobs.batch_size, weights, shuffle_seed=number, turn_seed=turn_seed)
+        views = records.batches(
+            "train",
+            "multiclass",
+            self._knobs.batch_size,
+            weights,
+            shuffle_seed=number,
+            turn_seed=number if self._knobs.symmetries else None,
+            reduced_to=self._reduced_to,
+        )
         watch, start = Stopwatch(), time.perf_counter()
         self._network.fit(views.take(WARM + 1 + len(self._batches)), verbose=0, shuffle=False, callbacks=[watch.callback])
         self.starts.append(watch.ends[0] - start)
@@ -184,9 +202,12 @@ def report(document: dict[str, Any]) -> str:
         tables.table(["views a second", ""], [[name, f"{rate:.1f}"] for name, rate in document["views_per_second"].items()]),
         tables.table(
             ["ratio", "", "target", ""],
-            [[name, *tables.held_against(TARGETS.get(name), [ratio], 2)] for name, ratio in document["ratios"].items()],
+            [
+                [name, *tables.held_against(FLOOR if name.startswith(TARGETS) else None, [ratio], 2)]
+                for name, ratio in document["ratios"].items()
+            ],
         ),
-        f"{STARTING}: {document['epoch_starts_seconds']:.1f}",
+        f"{STARTING}: {', '.join(f'{seconds:.1f} at {side}' for side, seconds in document['epoch_starts_seconds'].items())}",
     ]
     if document["profile"]:
         rows = [[row["kind"], f"{row['share']:.1%}", f"{row['seconds']:.2f}", str(row["operations"])] for row in document["profile"]]
