@@ -19,7 +19,7 @@ def small_epochs(knobs: Finetune) -> int:
 
 
 def small_size(knobs: Finetune, image_size: int) -> int:
-    """Side in pixels of the smaller pictures, a multiple of 32 where `image_size` leaves room for one."""
+    """Side in pixels of the smaller pictures, the nearest multiple of 32 where `image_size` leaves room for one."""
     return min(image_size, STRIDE * max(1, round(knobs.small_side * image_size / STRIDE)))
 
 

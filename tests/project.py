@@ -31,7 +31,8 @@ COPIED = (
 )
 SMALL = {
     "validate": {"min_images_per_class": 5},
-    "augment": {"views": 1, "max_views": 1},
+    "augment": {"views": 2, "max_views": 2},
+    "embed": {"views": 1},
     "train": {"epochs": 3},
     "finetune": {"epochs": 2, "unfreeze_from": "block_16"},
     "evaluate": {"bootstrap": 100},
