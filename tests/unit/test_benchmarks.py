@@ -13,6 +13,7 @@ import machine
 import measured
 import pipeline
 import profiling
+import rates
 import scaling
 import summary
 import tables
@@ -107,6 +108,13 @@ def test_the_glance_holds_means_over_seeds_against_targets():
 def test_registering_computes_nothing_and_other_stages_lose_what_their_parts_say():
     assert summary.outside("register", COST) == 10.0
     assert summary.outside("embed", COST) == 5.5
+
+
+def test_fine_tuning_as_a_whole_weighs_each_size_of_picture_by_its_epochs(settings):
+    epochs = rates.epochs(settings.model_copy(update={"backbone": "imagenet"}))
+    assert epochs == {224: 2, 128: 3}
+    found = {f"{rates.FITTED}, 224 px": 50, f"{rates.BARE}, 224 px": 50, f"{rates.FITTED}, 128 px": 100, f"{rates.BARE}, 128 px": 200}
+    assert rates.over_epochs(found, epochs) == pytest.approx((2 / 50 + 3 / 200) / (2 / 50 + 3 / 100))
 
 
 def test_the_report_of_a_pipeline_without_a_notebook_says_so():
