@@ -1,6 +1,5 @@
 """What a folder of results was measured on, so that a benchmark that was stopped goes on, and never mixes two datasets."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -18,7 +17,6 @@ from flows.runner import ROOT, CommandFailed
 
 NAME = "asked"
 OWN = "sample"
-SECTIONS = ("validation", "split", "augment", "embed", "train", "finetune", "evaluate", "export", "registration")
 SHOWN = 5
 """Differences that a refusal names."""
 
@@ -26,7 +24,7 @@ SHOWN = 5
 @dataclass(frozen=True)
 class Asked:
     """What is to be measured. `source` is where the dataset lies, None for the project's own; `dataset` says which it is. `params` are
-    params.yaml's under the overrides, but for the seed."""
+    params.yaml's under the overrides, but for the seed and what only importing reads."""
 
     dataset: str
     overrides: tuple[str, ...]
@@ -73,12 +71,12 @@ def _params(overrides: list[str]) -> dict[str, Any]:
         with TemporaryDirectory() as folder:
             path = Path(shutil.copy2(ROOT / workspace.PARAMS, folder))
             workspace.set_params(path, overrides)
-            params = load(path).logged(SECTIONS)
+            settings = load(path)
     except (CommandFailed, SettingsError) as fault:
         raise SystemExit(f"error: {fault}") from None
-    params.pop("seed")
-    params["backbone"]["weights"] = Path(params["backbone"]["weights"]).name
-    return dict(json.loads(json.dumps(params)))
+    backbone = {**settings.base.model_dump(mode="json"), "weights": Path(settings.base.weights).name}
+    knobs = settings.model_dump(mode="json", by_alias=True, exclude={"seed", "backbone", "backbones", "importing"})
+    return {"backbone": backbone, **knobs}
 
 
 def _own_md5() -> str:

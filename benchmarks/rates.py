@@ -60,7 +60,7 @@ def main() -> None:
         "views": given.images,
         "views_per_second": medians(found),
         "epoch_starts_seconds": {f"{one.side} px": float(np.median(one.starts[1:])) for one in tuning},
-        "ratios": {**ratios(found, tuning), f"{OF_FITTED}, all epochs": over_epochs(medians(found), epochs(settings))},
+        "ratios": ratios(found, epochs(settings)),
         "profile": profiling.by_kind(tuning[0].fitted) if given.profile else [],
     }
     path = machine.write(NAME, document)
@@ -80,13 +80,14 @@ def over_epochs(rate: dict[str, float], epochs: dict[int, int]) -> float:
     return bare / fitted
 
 
-def ratios(found: Rates, tuning: "list[FineTuning]") -> dict[str, float]:
+def ratios(found: Rates, epochs: dict[int, int]) -> dict[str, float]:
     """How near each comes, as medians over rounds of pairs from one round."""
     return {
         OF_EMBED: paired(found, EMBED, FOLDED),
         "embed / bare predict of Keras' base": paired(found, EMBED, AS_KERAS),
         "folded base / base as Keras brings it": paired(found, FOLDED, AS_KERAS),
-        **{f"{OF_FITTED}, {one.side} px": paired(found, f"{FITTED}, {one.side} px", f"{BARE}, {one.side} px") for one in tuning},
+        **{f"{OF_FITTED}, {side} px": paired(found, f"{FITTED}, {side} px", f"{BARE}, {side} px") for side in epochs},
+        f"{OF_FITTED}, all epochs": over_epochs(medians(found), epochs),
     }
 
 

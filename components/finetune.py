@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 REPORT = REPORTS / "finetune.json"
-SECTIONS = ("augment", "embed", "train", "finetune")
 CODE = (fitting, maps, model, records, resizing)
 
 
@@ -48,9 +47,10 @@ def finetune(settings: Settings) -> None:
     print(f"training {len(unfrozen)} layers of the base, from {unfrozen[0] if unfrozen else 'none'} up")
     tags = {"frozen.sha256": model.fingerprint(FROZEN / MODEL), "backbone.sha256": model.weights_identity(settings.base)}
     code = [sha256(Path(file)) for file in (__file__, *(str(module.__file__) for module in CODE))]
-    identity = json.dumps({"params": settings.logged(SECTIONS), "tags": tags, "views": counts, "code": code}, sort_keys=True)
+    params = settings.logged("finetuned")
+    identity = json.dumps({"params": params, "tags": tags, "views": counts, "code": code}, sort_keys=True)
     checkpoint, full_from = Checkpoint(CHECKPOINT, identity), resizing.small_epochs(knobs)
-    with tracking.start_phase("finetuned", settings.logged(SECTIONS), tags) as mlflow_run:
+    with tracking.start_phase("finetuned", params, tags) as mlflow_run:
         kept = None if cut is None else maps.keep(maps.below(classifier, cut), MAPS, identity)
         batches = Batches(settings, counts, kept)
         history = fitting.fit(

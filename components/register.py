@@ -27,7 +27,6 @@ from components.stage import run
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-SECTIONS = {"frozen": ("augment", "embed", "train"), "finetuned": ("augment", "embed", "train", "finetune")}
 CURVES_OF = {"frozen": "train.csv", "finetuned": "finetune.csv"}
 
 
@@ -60,8 +59,7 @@ def run_of_candidate(client: "MlflowClient", card: dict[str, Any], settings: Set
     if found is not None:
         return found
     curves = pd.read_csv(existing(CURVES / CURVES_OF[card["phase"]]))
-    logged = settings.logged(SECTIONS[card["phase"]])
-    return tracking.recreate_phase(card["phase"], logged, {}, curves, card["phase_sha256"])
+    return tracking.recreate_phase(card["phase"], settings.logged(card["phase"]), {}, curves, card["phase_sha256"])
 
 
 def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, Any], export: dict[str, Any]) -> None:

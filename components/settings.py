@@ -5,7 +5,6 @@ only what is allowed. That is why no stage in dvc.yaml depends on this file.
 """
 
 import difflib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -17,6 +16,9 @@ from components.errors import SettingsError
 PARAMS_FILE = Path("params.yaml")
 SPLIT_RESOLUTION = 20
 """Sides are made of twentieths of the dataset, so a share of the split is a multiple of 0.05."""
+
+SECTIONS_OF = {"frozen": ("augment", "embed", "train"), "finetuned": ("augment", "embed", "train", "finetune")}
+"""What decides the model of each phase."""
 
 
 def _twentieth(share: float) -> float:
@@ -263,9 +265,9 @@ class Settings(_Section):
         """The backbone in use."""
         return self.backbones[self.backbone]
 
-    def logged(self, sections: Sequence[str]) -> dict[str, Any]:
-        """What MLflow shows of a run: the knobs of these sections, and what every run stands on."""
-        chosen = {name: getattr(self, name).model_dump() for name in sections}
+    def logged(self, phase: str) -> dict[str, Any]:
+        """What MLflow shows of a phase's run: the knobs that decide it, and what every run stands on."""
+        chosen = {name: getattr(self, name).model_dump() for name in SECTIONS_OF[phase]}
         backbone = {"name": self.backbone, **self.base.model_dump()}
         return {"seed": self.seed, "task": self.task, "backbone": backbone, **chosen}
 

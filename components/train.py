@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 REPORT = REPORTS / "train.json"
-SECTIONS = ("augment", "embed", "train")
 
 
 @dataclass(frozen=True)
@@ -80,7 +79,7 @@ def train(settings: Settings) -> None:
         head = model.build_head(width, knobs, model.logit_count(task))
         fitted = keras.Model(head.inputs, head.outputs)  # what is compiled is saved with its metric, which only this code knows
         fitting.compile_for(task, fitted, keras.optimizers.Adam(fitting.falling_rate(knobs.learning_rate, steps)))
-    with tracking.start_phase("frozen", settings.logged(SECTIONS), {"backbone.sha256": weights_sha256}) as mlflow_run:
+    with tracking.start_phase("frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256}) as mlflow_run:
         history = fitting.fit(
             fitted,
             batches,
