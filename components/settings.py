@@ -207,6 +207,12 @@ class Finetune(_Section):
     small_share: Annotated[float, Field(ge=0, lt=1)]
     small_side: Annotated[float, Field(gt=0, lt=1)]
 
+    @model_validator(mode="after")
+    def _warms_up_within_its_epochs(self) -> "Finetune":
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be at most epochs ({self.epochs}): the rate would never arrive")
+        return self
+
 
 class Evaluate(_Section):
     """`melanoma_sensitivity` is what the melanoma logit is raised to reach on validation; then resamples of the bootstrap, bins of the

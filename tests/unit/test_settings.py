@@ -44,6 +44,7 @@ def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, sectio
         ("augment", "blur", 1.5, "less than or equal to 1"),
         ("register", "promote", "sometimes", "'automatic' or 'manual'"),
         ("finetune", "learning_rate", "fast", "finetune.learning_rate: 'fast'"),
+        ("finetune", "warmup_epochs", 9, "finetune: warmup_epochs (9) must be at most epochs (5)"),
         ("finetune", "small_share", 1.0, "finetune.small_share: 1.0 is not allowed: input should be less than 1"),
         ("finetune", "small_side", 0, "finetune.small_side: 0 is not allowed: input should be greater than 0"),
     ],
