@@ -134,6 +134,7 @@ def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
         "test": {name: evaluation["test"][name] for name in ("images", "groups", *HEADLINES)},
         "frozen": evaluation["phases_on_test"]["frozen"],
         "before_lift": evaluation["phases_on_test"][evaluation["picked"]],
+        "per_class": {name: {key: found[key] for key in ("images", "recall")} for name, found in evaluation["per_class"].items()},
         "collections_left_out": evaluation["collections_left_out"],
         "finetuned_less_frozen": evaluation["finetuned_less_frozen_on_test"]["balanced_accuracy"],
         "shifts": {name: cost["drop"] for name, cost in evaluation["shifts"].items()},

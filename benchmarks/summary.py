@@ -35,7 +35,10 @@ OF_DATASET = {
 
 def report(rows: list[Row], name: str) -> str:
     """Everything, as tables one below the other; `name` is that of the results."""
-    parts = [glance(rows, TARGETS | OF_DATASET.get(name, {})), figures(rows), stages(rows)]
+    parts = [glance(rows, TARGETS | OF_DATASET.get(name, {})), figures(rows)]
+    if told := [row for row in rows if "per_class" in row]:
+        parts.append(classes(told))
+    parts.append(stages(rows))
     if any(row["notebook"] for row in rows):
         parts.append(against_notebook([row for row in rows if row["notebook"]]))
     else:
@@ -79,6 +82,17 @@ def figures(rows: list[Row]) -> str:
     ]
     picked = ["picked on validation", *(row["picked"] for row in rows), ""]
     return table(["on test [95 % interval]", *(f"seed {row['seed']}" for row in rows), "mean over seeds"], [*lines, picked])
+
+
+def classes(rows: list[Row]) -> str:
+    """How many test images of each class were found, of how many, a column per seed."""
+
+    def found(row: Row, name: str) -> str:
+        one = row["per_class"][name]
+        return f"{round(one['recall'] * one['images'])} of {one['images']} ({one['recall']:.2f})"
+
+    lines = [[name.replace("_", " "), *(found(row, name) for row in rows)] for name in rows[0]["per_class"]]
+    return table(["found on test, of each class", *(f"seed {row['seed']}" for row in rows)], lines)
 
 
 def _on_test(rows: list[Row]) -> dict[str, list[dict[str, float]]]:

@@ -105,6 +105,14 @@ def test_the_glance_holds_means_over_seeds_against_targets():
     assert line_of(text, "seconds outside computing")[1:] == ["54 [54, 54]", "<= 60", "met"]
 
 
+def test_the_report_counts_what_was_found_of_each_class_where_rows_tell():
+    told = row(1, per_class={"melanoma": {"images": 304, "recall": 203 / 304}, "squamous_cell_carcinoma": {"images": 39, "recall": 6 / 39}})
+    text = summary.report([row(0), told], "isic_full")
+    assert line_of(text, "squamous cell carcinoma")[1:] == ["6 of 39 (0.15)"]
+    assert line_of(text, "found on test, of each class")[1:] == ["seed 1"]
+    assert "of each class" not in summary.report([row(0)], "isic_full")
+
+
 def test_registering_computes_nothing_and_other_stages_lose_what_their_parts_say():
     assert summary.outside("register", COST) == 10.0
     assert summary.outside("embed", COST) == 5.5
