@@ -11,7 +11,7 @@ import machine
 import yaml
 
 from components.errors import SettingsError
-from components.settings import load
+from components.settings import parse
 from flows import workspace
 from flows.runner import ROOT, CommandFailed
 
@@ -71,7 +71,7 @@ def _params(overrides: list[str]) -> dict[str, Any]:
         with TemporaryDirectory() as folder:
             path = Path(shutil.copy2(ROOT / workspace.PARAMS, folder))
             workspace.set_params(path, overrides)
-            settings = load(path)
+            settings = parse(yaml.safe_load(path.read_text(encoding="utf-8")), "params.yaml with the overrides")
     except (CommandFailed, SettingsError) as fault:
         raise SystemExit(f"error: {fault}") from None
     backbone = {**settings.base.model_dump(mode="json"), "weights": Path(settings.base.weights).name}

@@ -69,11 +69,18 @@ def set_params(path: Path, overrides: list[str]) -> None:
     """Change params as DVC's own --set-param does.
 
     Raises:
-        CommandFailed: an override names no param, or is none.
+        CommandFailed: the file is no YAML mapping; an override names no param, or is none.
     """
+    import yaml
     from dvc.exceptions import InvalidArgumentError
     from dvc.utils.hydra import apply_overrides
 
+    try:
+        params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise CommandFailed(f"{path.name} is not valid YAML: {fault}") from None
+    if not isinstance(params, dict):
+        raise CommandFailed(f"{path.name} must be a mapping of sections, found {type(params).__name__}")
     try:
         apply_overrides(path, overrides)
     except InvalidArgumentError as fault:

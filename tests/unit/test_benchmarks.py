@@ -165,7 +165,7 @@ def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_dif
     six, four = (measured.Asked.of(tmp_path, [*weights, f"embed.views={views}"], 0) for views in (6, 4))
     assert "/home/me" not in json.dumps(six.document())
     assert measured.differences(six.document(), four.document())[1:] == ["params.embed.views: 6, not 4"]
-    with pytest.raises(SystemExit, match=r"embed\.views: 0 is not allowed"):
+    with pytest.raises(SystemExit, match=r"^error: params\.yaml with the overrides: embed\.views: 0 is not allowed"):
         measured.Asked.of(tmp_path, ["embed.views=0"], 0)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from flows import workspace
+from flows.runner import CommandFailed
 from flows.workspace import git
 from tests.project import ROOT
 
@@ -53,6 +54,15 @@ def test_a_copy_that_a_killed_run_left_half_made_is_made_anew(repository):
     (target / "half").write_text("")
     assert workspace.copy(repository) == target
     assert not (target / "half").exists()
+
+
+@pytest.mark.parametrize("broken", [b"seed: [0", b"- 3", b"", b"seed: \xff"])
+def test_params_that_no_override_can_change_are_named_with_what_is_wrong(tmp_path, broken):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(broken)
+    with pytest.raises(CommandFailed, match=r"^params\.yaml (is not valid YAML|must be a mapping)"):
+        workspace.set_params(path, ["seed=1"])
+    assert path.read_bytes() == broken
 
 
 def test_one_run_at_a_time_holds_the_workspace_and_a_killed_one_lets_go(tmp_path):
