@@ -4,6 +4,7 @@ from typing import Any
 
 from components.files import read_json
 from components.paths import EVALUATION, REGISTRATION
+from components.scores import FEW_GROUPS
 from components.shifts import worst
 
 FURTHER = (
@@ -25,6 +26,7 @@ def lines() -> list[str]:
         "",
         f"Test figures of the {evaluation['picked']} model on {test['images']} images of {test['groups']} lesions, with 95 % intervals:",
         *(f"  {name.replace('_', ' '):<26} {row['value']:.3f}  [{row['low']:.3f}, {row['high']:.3f}]" for name, row in figures.items()),
+        *_few(evaluation.get("few_groups", {})),
         *_shifts(evaluation.get("shifts")),
         *_left_out(evaluation.get("collections_left_out", {})),
         "",
@@ -35,6 +37,13 @@ def lines() -> list[str]:
         "Look further:",
         *(f"  {command:<40} {what}" for command, what in FURTHER),
     ]
+
+
+def _few(groups: dict[str, int]) -> list[str]:
+    if not groups:
+        return []
+    listed = ", ".join(f"{name.replace('_', ' ')} ({count})" for name, count in groups.items())
+    return [f"Balanced accuracy is uncertain: it counts classes with fewer than {FEW_GROUPS} test lesions as much as others: {listed}."]
 
 
 def _shifts(costs: dict[str, Any] | None) -> list[str]:

@@ -150,7 +150,8 @@ def evaluate(settings: Settings) -> None:
         "shifts": costs,
         "collections_left_out": left_out,
         "averages": metrics.averages(after.truth, after.probabilities),
-        "per_class": metrics.per_class(after.truth, after.probabilities, names),
+        "per_class": with_intervals(metrics.per_class(after.truth, after.probabilities, names), after.recalls(samples)),
+        "few_groups": after.few_groups(),
     }
     candidate = {
         "phase": picked,
@@ -180,6 +181,12 @@ def evaluate(settings: Settings) -> None:
         f"picked {picked} on validation; balanced accuracy on {len(after.images)} test images {value:.3f},"
         f" under {hardest.replace('_', ' ')} (the worst shift) {costs[hardest]['balanced_accuracy']:.3f}"
     )
+
+
+def with_intervals(per_class: dict[str, dict[str, float]], recalls: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+    """The figures of each class, its recall with the bounds of its interval; a class without images has none."""
+    bounds = {name: {"recall_low": found.low, "recall_high": found.high} for name, found in recalls.items()}
+    return {name: {**row, **bounds.get(name, {})} for name, row in per_class.items()}
 
 
 def as_dicts(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,10 @@ HEADLINES = (
     "malignant_specificity",
     "calibration_error",
 )
+
+
+FEW_GROUPS = 10
+"""Test groups of a class below which its recall, and with it the balanced accuracy, says little."""
 
 
 @dataclass(frozen=True)
@@ -77,13 +81,43 @@ class Scored:
         return figures[name]()
 
     def estimates(self, names: Sequence[str], samples: list[Indices], bins: int) -> dict[str, Estimate]:
-        """These headline figures with their intervals over the bootstrap samples."""
+        """These headline figures with their 95 % intervals: of proportions as `metrics.proportion`, else over the bootstrap samples."""
+        groups = self.images["group"].to_numpy()
+        proportions = {
+            "accuracy": (np.ones(len(groups), dtype=bool), self.probabilities.argmax(axis=1) == self.truth),
+            "melanoma_sensitivity": (self.melanoma, self.called_melanoma),
+            "malignant_sensitivity": (self.malignant, self.called_malignant),
+            "malignant_specificity": (~self.malignant, ~self.called_malignant),
+        }
 
         def estimate(name: str) -> Estimate:
             found = metrics.bootstrap(lambda at: self.headline(name, at, bins), samples, len(self.images))
+            if name in proportions:
+                counted, right = proportions[name]
+                return metrics.proportion(right[counted], groups[counted], found)
             return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
 
         return {name: estimate(name) for name in names}
+
+    def recalls(self, samples: list[Indices]) -> dict[str, Estimate]:
+        """The recall of each output that has images, with its interval as in `estimates`."""
+        groups, predicted, found = self.images["group"].to_numpy(), self.probabilities.argmax(axis=1), {}
+        for number, name in enumerate(output_names(self.task)):
+            counted, right = self.truth == number, predicted == number
+            if counted.any():
+                resampled = metrics.bootstrap(partial(self._share, counted, right), samples, len(groups))
+                found[name] = metrics.proportion(right[counted], groups[counted], resampled)
+        return found
+
+    @staticmethod
+    def _share(counted: NDArray[np.bool_], right: NDArray[np.bool_], at: Indices) -> float:
+        return metrics.sensitivity(counted[at], right[at])
+
+    def few_groups(self) -> dict[str, int]:
+        """The outputs with fewer than FEW_GROUPS groups of images, and how many each has."""
+        groups = self.images["group"].to_numpy()
+        counts = {name: len(np.unique(groups[self.truth == number])) for number, name in enumerate(output_names(self.task))}
+        return {name: count for name, count in counts.items() if count < FEW_GROUPS}
 
     def table(self) -> pd.DataFrame:
         """The images with a probability column for each output, in order."""

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
 from components import metrics
@@ -94,3 +95,45 @@ def test_a_lift_finds_the_share_that_was_asked_for_and_is_no_larger_than_it_must
     assert lift >= 0
     if lift > 2 * metrics.LEAD:
         assert (behind < lift - 2 * metrics.LEAD).mean() < sensitivity
+
+
+def share_of(right: np.ndarray, groups: np.ndarray) -> metrics.Estimate:
+    """The share of `right`, with its interval, as the reports have it."""
+    resampled = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(groups, 200, 0), len(right))
+    return metrics.proportion(right, groups, resampled)
+
+
+def test_seventeen_of_seventeen_leaves_room_for_those_that_would_be_missed():
+    found = share_of(np.ones(17, dtype=bool), np.arange(17))
+    assert found.value == found.high == 1
+    assert found.low == pytest.approx(0.025 ** (1 / 17))  # Clopper and Pearson's bound where all are right
+
+
+def test_an_exact_interval_counts_groups_and_not_their_images():
+    right = np.ones(60, dtype=bool)
+    assert share_of(right, np.arange(60) // 6).low == pytest.approx(0.025 ** (1 / 10))
+    assert share_of(right, np.arange(60)).low == pytest.approx(0.025 ** (1 / 60))
+
+
+def test_half_a_group_counts_against_the_lower_bound_and_for_the_upper():
+    right, groups = np.array([True] * 8 + [True, False]), np.array([*range(8), 8, 8])
+    found = share_of(right, groups)
+    assert found.low <= binomtest(8, 9).proportion_ci(0.95, "exact").low
+    assert found.high == 1
+
+
+def test_many_groups_keep_the_interval_of_the_bootstrap():
+    right = np.random.default_rng(0).random(200) < 0.8
+    resampled = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(np.arange(200), 200, 0), 200)
+    assert metrics.proportion(right, np.arange(200), resampled) == resampled
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.tuples(st.integers(0, 15), st.booleans()), min_size=1, max_size=60))
+def test_an_exact_interval_is_never_narrower_than_the_bootstraps(images):
+    groups, right = (np.array(column) for column in zip(*images, strict=True))
+    resampled = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(groups, 50, 0), len(right))
+    found = metrics.proportion(right, groups, resampled)
+    assert 0 <= found.low <= max(0.0, resampled.low)
+    assert 1 >= found.high >= min(1.0, resampled.high)
+    assert found.low <= found.value <= found.high

@@ -57,3 +57,24 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_refuses_other_im
     shuffled = Scored(worse.images.iloc[::-1].reset_index(drop=True), worse.probabilities, "multiclass")
     with pytest.raises(ValueError, match="same images in the same order"):
         difference(better, shuffled, "accuracy", samples, 15)
+
+
+def test_a_perfect_model_on_few_melanomas_is_not_said_to_be_certain():
+    perfect = scored(right=1.1)
+    few = perfect.estimates(HEADLINES, metrics.resamples(perfect.images["group"].to_numpy(), 100, 0), 15)
+    assert few["melanoma_sensitivity"].low == pytest.approx(0.025 ** (1 / 5))  # ten melanomas of five lesions
+    assert few["malignant_specificity"].low < 0.95
+    assert few["accuracy"].low < 0.97
+
+
+def test_classes_of_few_lesions_are_counted():
+    model = scored()
+    assert model.few_groups() == dict.fromkeys(CLASSES, 5)
+    assert Scored(model.images.assign(group=np.arange(90)), model.probabilities, "multiclass").few_groups() == {}
+
+
+def test_the_recall_of_a_class_has_an_interval_that_counts_its_lesions():
+    recalls = scored(right=1.1).recalls(metrics.resamples(np.arange(90) // 2, 100, 0))
+    assert list(recalls) == list(CLASSES)
+    assert {(row.value, row.high) for row in recalls.values()} == {(1.0, 1.0)}
+    assert recalls["nevus"].low == pytest.approx(0.025 ** (1 / 5))
