@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from components.images import Pixels, recompressed
+from components.images import Pixels, recompressed, reduced
 from components.settings import Augment
 
 BLUR = (0.5, 3.0)
@@ -81,9 +81,10 @@ def warped(image: Image.Image, size: int, warp: Warp) -> Levels:
     Where the view is coarser than the image, the image is first averaged down to the view's scale, so that nothing aliases and
     memory depends on the view's size.
     """
-    scene, centre, side = reduced(image, round(size * warp.zoom))
+    scene = reduced(image, round(size * warp.zoom))
+    side = min(scene.size)
     step = side / size / warp.zoom * warp.turn
-    start = centre + warp.shift * side - step @ np.full(2, size / 2)
+    start = np.array(scene.size) / 2 + warp.shift * side - step @ np.full(2, size / 2)
     corners = start[:, None] + step @ np.array([[0, 0, size, size], [0, size, 0, size]])
     low, high = np.floor(corners.min(axis=1)).astype(int) - 1, np.ceil(corners.max(axis=1)).astype(int) + 1
     columns, rows = (mirrored(np.arange(first, last), length) for first, last, length in zip(low, high, scene.size, strict=True))
@@ -95,25 +96,6 @@ def warped(image: Image.Image, size: int, warp: Warp) -> Levels:
         for band in window.split()
     ]
     return np.stack([np.asarray(band, dtype=np.float32) for band in bands], axis=-1)
-
-
-def reduced(image: Image.Image, wanted: int) -> tuple[Image.Image, Matrix, int]:
-    """The image averaged down until its centred square is `wanted` pixels wide, or as it is where that is no smaller.
-
-    The grid of new pixels is laid on the square, as `images.fit` lays it; less than one new pixel is lost at the image's edges.
-
-    Returns:
-        the image, the square's centre in it as (x, y), the square's side in pixels.
-    """
-    full, side = np.array(image.size), min(image.size)
-    if wanted >= side:
-        return image, full / 2, side
-    pitch = side / wanted
-    beside = np.floor((full - side) / 2 / pitch).astype(int)
-    half = side / 2 + beside * pitch
-    box = (*np.maximum(full / 2 - half, 0), *np.minimum(full / 2 + half, full))
-    shape = wanted + 2 * beside
-    return image.resize((int(shape[0]), int(shape[1])), Image.Resampling.BILINEAR, box=box), shape / 2, wanted
 
 
 def mirrored(places: NDArray[np.int64], length: int) -> NDArray[np.int64]:

@@ -91,3 +91,18 @@ def test_no_files_make_an_empty_table(tmp_path):
     found = scan.scan(tmp_path, [], tmp_path / "cache")
     assert len(found.table) == 0
     assert found.thumbnails.shape == (0, scan.SIDE, scan.SIDE)
+
+
+def test_a_phones_jpeg_with_a_second_picture_is_a_jpeg_in_the_catalog(folder, tmp_path):
+    noise(6).save(folder / "phone.jpg", "MPO", save_all=True, append_images=[noise(7)])
+    row = scan.scan(folder, ["phone.jpg"], tmp_path / "cache").table.iloc[0]
+    assert (row["fault"], row["format"], row["mode"]) == ("", "JPEG", "RGB")
+
+
+def test_a_grey_picture_of_sixteen_bits_is_the_picture_it_shows(folder, tmp_path):
+    grey = noise(8).convert("L")
+    Image.fromarray(np.asarray(grey).astype(np.uint16) * 257).save(folder / "deep.png")
+    grey.save(folder / "plain.png")
+    rows = scan.scan(folder, ["deep.png", "plain.png"], tmp_path / "cache").table
+    assert rows["mode"].tolist() == ["I;16", "L"]
+    assert rows["pixels_sha256"].nunique() == 1

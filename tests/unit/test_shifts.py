@@ -135,7 +135,7 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
 
     decoded = []
     decode = images.decode
-    monkeypatch.setattr(images, "decode", lambda content: decoded.append(1) or decode(content))
+    monkeypatch.setattr(images, "decode", lambda content, least=None: decoded.append(1) or decode(content, least))
     clean = Scored(frame, classify(np.stack([images.read((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), "multiclass")
     decoded.clear()
     shifted = robustness.under_shifts(classify, clean, 16, tmp_path)
