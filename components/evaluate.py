@@ -18,10 +18,10 @@ from tqdm import tqdm
 from components import catalog, figures, metrics, model, records, robustness, transfer
 from components.classes import CLASSES, output_names
 from components.determinism import seed_everything
-from components.files import existing, replacing, write_json
+from components.files import existing, read_json, replacing, write_json
 from components.images import Pixels
 from components.metrics import Estimate
-from components.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS
+from components.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS, RESOLUTION
 from components.pooling import pooled_batches
 from components.scores import HEADLINES, Scored, difference
 from components.settings import Settings, load
@@ -110,6 +110,7 @@ def validation_figures(scored: Scored, bins: int) -> dict[str, float]:
 def evaluate(settings: Settings) -> None:
     """Run the stage."""
     knobs, task = settings.evaluate, settings.task
+    size, resolution = settings.base.image_size, read_json(existing(RESOLUTION))["resolution"]
     seed_everything(settings.seed)
     classifiers = {name: model.read(folder / MODEL) for name, folder in PHASES.items()}
     validation = {name: score(classifier, "validation", task) for name, classifier in classifiers.items()}
@@ -122,7 +123,7 @@ def evaluate(settings: Settings) -> None:
     model.lift_logits(classifiers[picked], lift)
     before = replace(test[picked][0], probabilities=model.probabilities(test[picked][1] + lift, task))
     after = replace(before, probabilities=model.probabilities(test[picked][1] + lift, task, temperature))
-    shifted = robustness.under_shifts(classifier_of(classifiers[picked], task, temperature), after, settings.base.image_size)
+    shifted = robustness.under_shifts(classifier_of(classifiers[picked], task, temperature), after, size, resolution)
     samples = metrics.resamples(after.images["group"].to_numpy(), knobs.bootstrap, settings.seed)
     gain = difference(test["finetuned"][0], test["frozen"][0], "balanced_accuracy", samples, knobs.calibration_bins)
     costs = robustness.costs(after, shifted, samples, knobs.calibration_bins)
@@ -160,7 +161,8 @@ def evaluate(settings: Settings) -> None:
         "outputs": list(names),
         "temperature": temperature,
         "melanoma_lift": float(lift.max()),
-        "image_size": settings.base.image_size,
+        "image_size": size,
+        "resolution": resolution,
         "backbone": settings.base.model_dump(),
         "test_split_hash": split_hash,
     }
@@ -173,7 +175,7 @@ def evaluate(settings: Settings) -> None:
         draft.mkdir()
         draw(after, before, knobs.calibration_bins, knobs.gallery, draft)
         example = (DATA / after.images["path"][0]).read_bytes()
-        robustness.draw(costs, left_out, settings.registration, example, settings.base.image_size, draft)
+        robustness.draw(costs, left_out, settings.registration, example, size, resolution, draft)
     write_json(EVALUATION, report)
     value = after.headline("balanced_accuracy", np.arange(len(after.images)), knobs.calibration_bins)
     hardest = worst(costs)

@@ -236,4 +236,9 @@ def read(content: bytes, size: int, resolution: int | None = None) -> Pixels:
     Returns:
         uint8 array of shape (size, size, 3).
     """
-    return fit(reduced(decode(content, DETAIL * size), resolution), size)
+    return fit(picture(content, size, resolution), size)
+
+
+def picture(content: bytes, size: int, resolution: int | None) -> Image.Image:
+    """What `read` fits: the decoded picture, whole, at the resolution asked for and with the detail that zooming in shows."""
+    return reduced(decode(content, DETAIL * size), resolution)

@@ -12,6 +12,8 @@ SCANS = Path("build/scans")
 """What scans gave, by content; no stage's output, since it decides nothing."""
 SPLITS = Path("build/splits.parquet")
 SHARDS = Path("build/shards")
+RESOLUTION = SHARDS / "resolution.json"
+"""The one resolution of every picture in the shards, in pixels; null where each is as sharp as it came."""
 FEATURES = Path("build/features")
 FROZEN = Path("build/frozen")
 FINETUNED = Path("build/finetuned")

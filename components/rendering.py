@@ -1,7 +1,7 @@
 """A training view of an image: one affine warp out of the original pixels, then light, colour, optics and compression.
 
 The view starts from the largest centred square, which is what serving sees. It says to the model what a lesion's diagnosis does not
-depend on: how the dermoscope is held and how far away, the lamp, the white balance, the focus, and what a clinic's software saved.
+depend on: how the dermoscope is held and how far away, the lamp, the white balance, the focus, and what a clinic's software made of it.
 """
 
 import hashlib
@@ -18,6 +18,10 @@ from components.settings import Augment
 BLUR = (0.5, 3.0)
 """Standard deviation of the Gaussian, in pixels of a view REFERENCE pixels wide."""
 REFERENCE = 224
+SHARPEN_RADIUS = (1.0, 5.0)
+"""Standard deviation of the Gaussian that an unsharp mask takes off, in pixels of such a view."""
+SHARPEN_PERCENT = (50, 250)
+"""How much of what the Gaussian took is put on top."""
 JPEG_QUALITY = (30, 85)
 VIGNETTE = (0.2, 0.8)
 VIGNETTE_STARTS = 0.4
@@ -50,9 +54,12 @@ def generator(seed: int, path: str, number: int) -> np.random.Generator:
 
 def render(image: Image.Image, size: int, knobs: Augment, random: np.random.Generator) -> Pixels:
     """A view of an RGB image of any size: uint8, shape (size, size, 3). With every knob at rest it is `images.fit`'s picture."""
+    (apart,) = random.spawn(1)  # so that a view is the same in everything else, sharpened or not
     pixels = warped(image, size, draw_warp(knobs, random))
     if random.random() < knobs.blur:
         pixels = blurred(pixels, random.uniform(*BLUR) * size / REFERENCE)
+    if apart.random() < knobs.sharpen:
+        pixels = sharpened(pixels, apart.uniform(*SHARPEN_RADIUS) * size / REFERENCE, int(apart.integers(*SHARPEN_PERCENT, endpoint=True)))
     pixels = coloured(pixels, knobs, random)
     if random.random() < knobs.vignette:
         pixels *= vignette(size, random.uniform(*VIGNETTE))
@@ -112,6 +119,11 @@ def rounded(pixels: Levels) -> Image.Image:
 def blurred(pixels: Levels, radius: float) -> Levels:
     """The picture out of focus; `radius` is the Gaussian's standard deviation in pixels."""
     return np.asarray(rounded(pixels).filter(ImageFilter.GaussianBlur(radius)), dtype=np.float32)
+
+
+def sharpened(pixels: Levels, radius: float, percent: int) -> Levels:
+    """The picture with an unsharp mask; `radius` is its Gaussian's standard deviation in pixels."""
+    return np.asarray(rounded(pixels).filter(ImageFilter.UnsharpMask(radius, percent, threshold=0)), dtype=np.float32)
 
 
 def coloured(pixels: Levels, knobs: Augment, random: np.random.Generator) -> Levels:

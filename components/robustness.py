@@ -23,13 +23,16 @@ BATCH = 32
 """Originals at once: each is held once per shift, at the model's size."""
 
 
-def under_shifts(classify: Callable[[Pixels], NDArray[np.floating]], clean: Scored, size: int, root: Path = DATA) -> dict[str, Scored]:
+def under_shifts(
+    classify: Callable[[Pixels], NDArray[np.floating]], clean: Scored, size: int, resolution: int | None, root: Path = DATA
+) -> dict[str, Scored]:
     """The probabilities of the same images under each shift; an image is decoded once for all.
 
     Args:
         classify: probabilities (n, outputs) of pixels (n, size, size, 3).
         clean: the images as they are, with their paths under `root`.
         size: side of what the classifier sees, in pixels.
+        resolution: the one that pictures are brought to first, in pixels, or None.
         root: folder of the originals.
     """
     paths: list[str] = clean.images["path"].tolist()
@@ -40,17 +43,17 @@ def under_shifts(classify: Callable[[Pixels], NDArray[np.floating]], clean: Scor
     ):
         for start in range(0, len(paths), BATCH):
             originals = paths[start : start + BATCH]
-            views = list(pool.map(lambda path: seen((root / path).read_bytes(), size), originals))
+            views = list(pool.map(lambda path: seen((root / path).read_bytes(), size, resolution), originals))
             for name, parts in found.items():
                 parts.append(classify(np.stack([view[name] for view in views])))
             bar.update(len(originals))
     return {name: replace(clean, probabilities=np.concatenate(parts)) for name, parts in found.items()}
 
 
-def seen(content: bytes, size: int) -> dict[str, Pixels]:
+def seen(content: bytes, size: int, resolution: int | None) -> dict[str, Pixels]:
     """What the model sees of an image file under each shift: uint8 (size, size, 3)."""
-    original = images.decode(content)
-    return {name: images.fit(shift(original), size) for name, shift in SHIFTS.items()}
+    original = images.decode(content, images.DETAIL * size)
+    return {name: images.fit(images.reduced(shift(original), resolution), size) for name, shift in SHIFTS.items()}
 
 
 def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bins: int) -> dict[str, dict[str, Any]]:
@@ -66,7 +69,13 @@ def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bin
 
 
 def draw(
-    costs: dict[str, dict[str, Any]], left_out: dict[str, dict[str, Any]], knobs: Register, example: bytes, size: int, folder: Path
+    costs: dict[str, dict[str, Any]],
+    left_out: dict[str, dict[str, Any]],
+    knobs: Register,
+    example: bytes,
+    size: int,
+    resolution: int | None,
+    folder: Path,
 ) -> None:
     """Write shifts.csv and shifts.png, with what leaving a collection out costs below the shifts, and shifts_examples.png, which shows
     one test image as the model sees it under every shift."""
@@ -76,5 +85,5 @@ def draw(
     rows = [{"shift": name, "balanced_accuracy": row["balanced_accuracy"], **row["drop"]} for name, row in shown.items()]
     pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
     figures.drops({name: row["drop"] for name, row in shown.items()}, limits, folder / "shifts.png")
-    pictures = {"as it is": images.read(example, size), **seen(example, size)}
+    pictures = {"as it is": images.read(example, size, resolution), **seen(example, size, resolution)}
     figures.shifted(pictures, folder / "shifts_examples.png")

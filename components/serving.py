@@ -39,7 +39,8 @@ class LesionClassifier(PythonModel):
             UnreadableImage: a row's bytes are no JPEG or PNG this project accepts.
         """
         size, names = int(self.card["image_size"]), list(self.card["outputs"])
-        pixels = np.stack([images.read(bytes(content), size) for content in model_input[INPUT]])
+        resolution = self.card.get("resolution")
+        pixels = np.stack([images.read(bytes(content), size, resolution) for content in model_input[INPUT]])
         found = self.network.predict(pixels.astype(np.float32), batch_size=64, verbose=0)
         if found.shape[1] == 1:
             found = np.concatenate([1 - found, found], axis=1)

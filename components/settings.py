@@ -17,7 +17,7 @@ PARAMS_FILE = Path("params.yaml")
 SPLIT_RESOLUTION = 20
 """Sides are made of twentieths of the dataset, so a share of the split is a multiple of 0.05."""
 
-SECTIONS_OF = {"frozen": ("augment", "embed", "train"), "finetuned": ("augment", "embed", "train", "finetune")}
+SECTIONS_OF = {"frozen": ("images", "augment", "embed", "train"), "finetuned": ("images", "augment", "embed", "train", "finetune")}
 """What decides the model of each phase."""
 
 
@@ -142,11 +142,18 @@ class Split(_Section):
     validation: SplitShare
 
 
+class Images(_Section):
+    """`resolution`: what the centred square of every picture is averaged down to, in pixels, before it is fitted to the backbone's
+    `image_size`; auto: what nearly every training image has; null: each is as sharp as it comes."""
+
+    resolution: Literal["auto"] | Annotated[int, Field(ge=32, le=4096)] | None
+
+
 class Augment(_Section):
     """`views` of each image of the largest class. What is drawn for each view alone: rotation and shear in degrees, shift as a share
     of the side, brightness, contrast and saturation as shares of the value, all to either side of none; zoom between two factors and
-    aspect up to a factor, even in their logarithm; white balance as a channel's largest logarithm of a factor. `blur`, `jpeg` and
-    `vignette` are the shares of views that have one."""
+    aspect up to a factor, even in their logarithm; white balance as a channel's largest logarithm of a factor. `blur`, `sharpen`,
+    `jpeg` and `vignette` are the shares of views that have one."""
 
     views: Annotated[int, Field(ge=1, le=100)]
     max_views: Annotated[int, Field(ge=1, le=1000)]
@@ -161,6 +168,7 @@ class Augment(_Section):
     saturation: Share
     white_balance: Annotated[float, Field(ge=0, lt=1)]
     blur: Share
+    sharpen: Share
     jpeg: Share
     vignette: Share
 
@@ -252,6 +260,7 @@ class Settings(_Section):
     importing: Annotated[ImportLimits, Field(alias="import")]
     validation: Annotated[Validate, Field(alias="validate")]
     split: Split
+    images: Images
     augment: Augment
     embed: Embed
     train: Train
@@ -306,7 +315,7 @@ def parse(document: dict[str, Any], origin: str = "params") -> Settings:
 
 
 def _describe(error: Any) -> str:
-    where = [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "function-"))]
+    where = [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "function-", "literal["))]
     key = ".".join(where)
     if error["type"] == "extra_forbidden":
         allowed = _allowed_keys(where[:-1])

@@ -49,17 +49,19 @@ def test_the_plan_covers_every_image_as_often_as_its_class_asks():
 
 def test_views_and_their_order_depend_on_the_seed_and_on_no_number_of_processes(settings, root, rows):
     planned = augment.plan(rows, dict.fromkeys(CLASSES, 3), seed=0)
-    first, other = ([view for image in planned for view in augment.augmented(root, 32, settings.augment, seed, image)] for seed in (0, 1))
+    first, other = (
+        [view for image in planned for view in augment.augmented(root, 32, None, settings.augment, seed, image)] for seed in (0, 1)
+    )
     for count in (1, 3):
         with augment.workers(count) as pool:
-            assert list(augment.streamed(pool, partial(augment.augmented, root, 32, settings.augment, 0), planned)) == first
+            assert list(augment.streamed(pool, partial(augment.augmented, root, 32, None, settings.augment, 0), planned)) == first
     assert not {view.png for view in first} & {view.png for view in other}
     assert len({view.png for view in first}) == len(first) == 54
     assert [(view.path, view.number) for view in first] == [(path, number) for path, _, views in planned for number in range(views)]
 
 
 def test_more_views_leave_the_first_ones_as_they_were(settings, root):
-    few, more = (augment.augmented(root, 32, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", views)) for views in (2, 5))
+    few, more = (augment.augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", views)) for views in (2, 5))
     assert more[:2] == few
 
 
@@ -87,7 +89,7 @@ def test_no_more_images_are_under_way_than_said():
 def test_an_image_that_a_worker_cannot_read_stops_the_stage(root):
     (root / "nevus/nevus_0.png").write_bytes(b"")
     with augment.workers(1) as pool, pytest.raises(UnreadableImage, match="empty file"):
-        list(augment.streamed(pool, partial(augment.clean, root, 32), [Planned("nevus/nevus_0.png", "nevus", 1)]))
+        list(augment.streamed(pool, partial(augment.clean, root, 32, None), [Planned("nevus/nevus_0.png", "nevus", 1)]))
 
 
 def test_workers_end_with_a_stage_that_was_killed():
@@ -111,15 +113,37 @@ def test_workers_end_with_a_stage_that_was_killed():
 
 
 def test_clean_images_are_exactly_what_serving_sees(root):
-    (view,) = augment.clean(root, 48, Planned("nevus/nevus_0.png", "nevus", 1))
+    (view,) = augment.clean(root, 48, None, Planned("nevus/nevus_0.png", "nevus", 1))
     assert np.array_equal(pixels(view), images.read((root / "nevus/nevus_0.png").read_bytes(), 48))
 
 
+def test_training_and_serving_see_a_picture_at_one_resolution(settings, root):
+    path = root / "nevus/nevus_0.png"
+    (view,) = augment.clean(root, 48, 20, Planned("nevus/nevus_0.png", "nevus", 1))
+    assert np.array_equal(pixels(view), images.read(path.read_bytes(), 48, 20))
+    assert not np.array_equal(pixels(view), images.read(path.read_bytes(), 48))
+    still = settings.augment.model_copy(
+        update={"rotation": 0, "flips": False, "shift": 0, "shear": 0, "zoom": (1, 1), "aspect": 1, "brightness": 0, "contrast": 0}
+        | {"saturation": 0, "white_balance": 0, "blur": 0, "sharpen": 0, "jpeg": 0, "vignette": 0}
+    )
+    (drawn,) = augment.augmented(root, 48, 20, still, 0, Planned("nevus/nevus_0.png", "nevus", 1))
+    assert np.abs(pixels(drawn).astype(int) - pixels(view)).max() <= 1
+
+
+def test_auto_is_the_short_side_that_nearly_all_training_images_have(tmp_path):
+    for number, (width, height) in enumerate([(40, 30)] + [(150, 200)] * 30 + [(300, 256)] * 9):
+        Image.new("RGB", (width, height)).save(tmp_path / f"{number}.jpg")
+    rows = pd.DataFrame({"path": [f"{number}.jpg" for number in range(40)]})
+    assert augment.one_resolution("auto", tmp_path, rows) == 150
+    assert augment.one_resolution(128, tmp_path, rows) == 128
+    assert augment.one_resolution(None, tmp_path, rows) is None
+
+
 def test_the_preview_shows_views_that_are_trained_on(settings, root, rows):
-    grid = augment.preview(rows, root, 32, settings.augment, seed=0)
+    grid = augment.preview(rows, root, 32, None, settings.augment, seed=0)
     assert list(grid) == [name.replace("_", " ") for name in CLASSES]
     original, *views = grid["nevus"]
     assert np.array_equal(original, images.read((root / "nevus/nevus_0.png").read_bytes(), 32))
-    trained = augment.augmented(root, 32, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", 3))
+    trained = augment.augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", 3))
     assert all(np.array_equal(one, pixels(view)) for one, view in zip(views, trained, strict=False))
     assert len(views) == augment.PREVIEW_VIEWS

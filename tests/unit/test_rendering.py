@@ -1,3 +1,4 @@
+import hashlib
 import tracemalloc
 
 import numpy as np
@@ -13,7 +14,7 @@ from tests.conftest import textured
 
 AT_REST = {
     "rotation": 0, "flips": False, "shift": 0, "shear": 0, "zoom": (1, 1), "aspect": 1, "brightness": 0, "contrast": 0,
-    "saturation": 0, "white_balance": 0, "blur": 0, "jpeg": 0, "vignette": 0,
+    "saturation": 0, "white_balance": 0, "blur": 0, "sharpen": 0, "jpeg": 0, "vignette": 0,
 }  # fmt: skip
 
 
@@ -54,7 +55,7 @@ def test_with_every_knob_at_rest_a_view_is_what_serving_sees(width, height, size
             "shear": st.floats(0, 45),
             "aspect": st.floats(1, 2),
             **{name: st.floats(0, 0.99) for name in ("brightness", "contrast", "saturation", "white_balance")},
-            **{name: st.floats(0, 1) for name in ("blur", "jpeg", "vignette")},
+            **{name: st.floats(0, 1) for name in ("blur", "sharpen", "jpeg", "vignette")},
         }
     ),
 )
@@ -151,12 +152,31 @@ def test_a_vignette_darkens_the_corners_alone():
     assert np.allclose(factors, factors.T)
 
 
-def test_blur_jpeg_and_vignette_touch_their_share_of_views():
+def test_blur_sharpening_jpeg_and_vignette_touch_their_share_of_views():
     image = textured(8, 224, 224)
     still = images.fit(image, 224)
-    for name in ("blur", "jpeg", "vignette"):
+    for name in ("blur", "sharpen", "jpeg", "vignette"):
         touched = [not np.array_equal(view(image, 224, seed, **{name: 0.3}), still) for seed in range(150)]
         assert np.mean(touched) == pytest.approx(0.3, abs=0.1), name
+
+
+def test_sharpening_raises_contrast_along_edges_and_leaves_flat_skin():
+    edge = np.full((64, 64, 3), 90, np.float32)
+    edge[:, 32:] = 150
+    sharp = rendering.sharpened(edge, 2, 150)
+    assert sharp[:, 28:32].min() < 90 and sharp[:, 32:36].max() > 150
+    assert (sharp[:, :20] == 90).all() and (sharp[:, 44:] == 150).all()
+
+
+def test_views_are_as_they_were_before_there_was_sharpening_and_otherwise_alike_with_it(settings):
+    still, sharp = (settings.augment.model_copy(update={"sharpen": share}) for share in (0, 1))
+    digest = hashlib.sha256()
+    for number in range(4):
+        image = textured(number, 200, 150)
+        plain, keen = (rendering.render(image, 96, knobs, rendering.generator(0, "a.jpg", number)) for knobs in (still, sharp))
+        digest.update(plain.tobytes())
+        assert 0 < np.abs(plain.astype(int) - keen).mean() < 60
+    assert digest.hexdigest() == "5df7ade27fa290893c63f44cada2955e7b979471bcfdb307b39e999902dcf034"
 
 
 def test_a_view_is_drawn_from_its_seed_path_and_number():

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from components import images, metrics, robustness, shifts
 from components.scores import Scored
@@ -106,6 +106,28 @@ def test_blur_takes_detail_and_not_light():
     assert np.abs(np.diff(array(blurred), axis=1)).mean() < 0.8 * np.abs(np.diff(array(image), axis=1)).mean()
 
 
+def test_sharpening_keeps_the_light_and_grows_from_mild_to_strong():
+    image = textured(4)
+    steps = [np.abs(np.diff(array(SHIFTS[name](image)), axis=1)).mean() for name in ("sharpened_mild", "sharpened_strong")]
+    assert np.abs(np.diff(array(image), axis=1)).mean() * 1.1 < steps[0] < steps[1]
+    assert array(SHIFTS["sharpened_mild"](image)).mean() == pytest.approx(array(image).mean(), abs=1)
+
+
+@pytest.mark.parametrize(("name", "radius", "percent"), [("mild", 2, 100), ("strong", 2, 200), ("wide", 4, 150)])
+def test_a_picture_of_224_px_is_sharpened_by_whole_pixels(name, radius, percent):
+    image = textured(6, 300, 224)
+    assert SHIFTS[f"sharpened_{name}"](image).tobytes() == image.filter(ImageFilter.UnsharpMask(radius, percent, 0)).tobytes()
+
+
+def test_under_a_shift_a_picture_is_brought_to_the_one_resolution_after_it(tmp_path):
+    textured(7, 400, 300).save(tmp_path / "a.png")
+    content = (tmp_path / "a.png").read_bytes()
+    seen = robustness.seen(content, 96, 60)
+    for name in ("square_crop", "sharpened_strong"):
+        assert np.array_equal(seen[name], images.fit(images.reduced(SHIFTS[name](textured(7, 400, 300)), 60), 96))
+    assert np.abs(seen["square_crop"].astype(int) - images.read(content, 96, 60)).mean() < 0.3
+
+
 def test_jpeg_is_close_and_not_the_same():
     image = textured(5)
     difference = np.abs(array(SHIFTS["jpeg_40"](image)) - array(image))
@@ -138,7 +160,7 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
     monkeypatch.setattr(images, "decode", lambda content, least=None: decoded.append(1) or decode(content, least))
     clean = Scored(frame, classify(np.stack([images.read((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), "multiclass")
     decoded.clear()
-    shifted = robustness.under_shifts(classify, clean, 16, tmp_path)
+    shifted = robustness.under_shifts(classify, clean, 16, None, tmp_path)
     costs = robustness.costs(clean, shifted, metrics.resamples(frame["group"].to_numpy(), 100, 0), 15)
     assert len(decoded) == len(frame)
     assert list(costs) == list(SHIFTS)
@@ -148,7 +170,7 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
     assert shifts.worst(costs) in ("exposure_dark", "exposure_bright")
     example = (tmp_path / frame["path"][0]).read_bytes()
     left_out = {"HAM10000": {"balanced_accuracy": 0.6, "drop": {"value": 0.1, "low": 0.0, "high": 0.2}}}
-    robustness.draw(costs, left_out, settings.registration, example, 16, tmp_path)
+    robustness.draw(costs, left_out, settings.registration, example, 16, None, tmp_path)
     table = pd.read_csv(tmp_path / "shifts.csv").set_index("shift")
     assert table.loc["exposure_dark", ["balanced_accuracy", "drop"]].tolist() == [0.5, 0.5]
     assert (tmp_path / "shifts.png").stat().st_size > 5000
