@@ -46,6 +46,9 @@ STRETCH = {"L;2": 85, "L;4": 17}
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 """The colour space that a profile must be of to say what the levels of a mode mean."""
 
+PROBE = np.linspace(0, 255, 9).astype(np.uint8)
+"""Levels of each channel whose combinations say whether a profile changes anything."""
+
 warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of broken EXIF, which is ignored
 
 Pixels = NDArray[np.uint8]
@@ -169,14 +172,20 @@ def _managed(colours: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What takes levels of a mode to sRGB, or None where the profile does not tell."""
+    """What takes levels of a mode to sRGB, or None where the profile does not tell, or moves no colour by more than a level: it is sRGB
+    by another name, and the picture stays byte for byte what it is without it."""
     try:
-        source = ImageCms.getOpenProfile(io.BytesIO(profile))
+        source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
         if source.profile.xcolor_space.strip() != SPACES[mode]:
             return None
-        return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB")
-    except (ImageCms.PyCMSError, OSError):
+        transform = ImageCms.ImageCmsTransform(source, srgb, mode, "RGB")
+    except (OSError, TypeError, ValueError):
         return None
+    bands = Image.new(mode, (1, 1)).getbands()
+    grid = np.stack(np.meshgrid(*[PROBE] * len(bands)), axis=-1).reshape(-1, 1, len(bands))
+    probe = Image.merge(mode, [Image.fromarray(grid[..., band]) for band in range(len(bands))])
+    moved = np.asarray(transform.apply(probe)).astype(int) - np.asarray(probe.convert("RGB"))
+    return transform if np.abs(moved).max() > 1 else None
 
 
 def pixels_sha256(image: Image.Image) -> str:

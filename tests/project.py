@@ -31,6 +31,7 @@ COPIED = (
 )
 SMALL = {
     "validate": {"min_images_per_class": 5},
+    "images": {"resolution": 48},
     "augment": {"views": 2, "max_views": 2},
     "embed": {"views": 1},
     "train": {"epochs": 3},

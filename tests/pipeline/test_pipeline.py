@@ -161,6 +161,11 @@ def test_a_prediction_is_the_one_that_was_measured_on_test(project):
             assert row["probabilities"][name] == pytest.approx(expected[f"p_{name}"], abs=1e-4)
 
 
+def test_a_candidate_keeps_the_resolution_its_training_images_were_brought_to(project):
+    card = json.loads((project.root / "build/candidate/candidate.json").read_text(encoding="utf-8"))
+    assert (card["resolution"], card["image_size"]) == (48, 96)
+
+
 def test_a_bad_image_is_named_and_the_others_are_still_diagnosed(project):
     good = next((project.root / "data/nevus").iterdir())
     (project.root / "text.jpg").write_text("no image")

@@ -1,4 +1,5 @@
 import io
+import itertools
 import struct
 import time
 import warnings
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from components import images
 from components.errors import UnreadableImage
@@ -72,6 +73,15 @@ def curve(gamma: float) -> bytes:
 
 def linear_grey() -> bytes:
     return profile(b"GRAY", {b"wtpt": xyz(D50), b"kTRC": curve(1.0)})
+
+
+def inks_profile() -> bytes:
+    """Inks that make the paper lighter: L* grows with their mean, without a hue."""
+    ramp = bytes(range(256))
+    corners = [bytes([255 * sum(ink) // 4, 128, 128]) for ink in itertools.product((0, 1), repeat=4)]
+    identity = struct.pack(">9i", *(65536 if at % 4 == 0 else 0 for at in range(9)))
+    table = b"mft1" + bytes(4) + bytes([4, 3, 2, 0]) + identity + ramp * 4 + b"".join(corners) + ramp * 3
+    return profile(b"CMYK", {b"wtpt": xyz(D50), b"A2B0": table}, pcs=b"Lab ")
 
 
 def adobe_profile() -> bytes:
@@ -267,6 +277,20 @@ def test_an_image_is_seen_as_a_colour_managed_viewer_shows_it_on_white(content, 
     assert apart(images.decode(content), Image.fromarray(np.asarray(shown))) <= 2
 
 
+def test_a_picture_with_an_srgb_profile_is_byte_for_byte_what_it_is_without():
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    assert images.decode(encoded(noise(6), "PNG", icc_profile=srgb)).tobytes() == noise(6).tobytes()
+
+
+def test_a_profile_for_inks_is_followed():
+    inks = cmyk_of(noise(6))
+    plain = images.decode(encoded(inks, quality=100, subsampling=0))
+    negative = images.decode(encoded(inks, quality=100, subsampling=0, icc_profile=inks_profile()))
+    assert apart(negative, plain.point(lambda level: 255 - level)) > 20  # Lab is no plain negative
+    shades = [np.asarray(image.convert("L"), dtype=float).ravel() for image in (negative, plain)]
+    assert np.corrcoef(*shades)[0, 1] < -0.5
+
+
 def test_an_adobe_rgb_picture_would_look_dull_without_its_profile():
     assert apart(images.decode(encoded(in_adobe_rgb(noise(6)), "PNG")), noise(6)) > 8
 
@@ -319,17 +343,16 @@ def test_broken_exif_and_a_broken_index_of_pictures_are_ignored_without_a_warnin
     assert not said
 
 
-def test_metadata_without_end_is_refused_or_passed_over_in_a_moment():
-    plain, began = encoded(textured(9)), time.perf_counter()
-    much = plain
-    for _ in range(100):
-        much = with_segment(much, 0xE1, b"Exif\0\0" + bytes(65000))
+def test_metadata_without_end_is_passed_over_or_refused_in_a_moment():
+    plain = encoded(textured(9))
+    segment = with_segment(plain, 0xE1, b"Exif\0\0" + bytes(65000))[2:65012]
+    much = plain[:2] + segment * 100 + plain[2:]
+    bomb = png(4, 4, 8, 2, [bytes(12)] * 4, iCCP=b"name\0\0" + zlib.compress(bytes(5_000_000)))
+    began = time.process_time()
     assert apart(images.decode(much), images.decode(plain)) == 0
-    bomb = zlib.compress(bytes(50_000_000), 9)
-    content = png(4, 4, 8, 2, [bytes(12)] * 4, iCCP=b"name\0\0" + bomb)
     with pytest.raises(UnreadableImage, match="too large"):
-        images.decode(content)
-    assert time.perf_counter() - began < 5
+        images.decode(bomb)
+    assert time.process_time() - began < 2
 
 
 HOSTILE = [

@@ -1,0 +1,131 @@
+"""What `images.read` costs against decoding in full with Pillow's `Image.open`, for small and large pictures, and how far apart they are.
+
+    python benchmarks/decoding.py [IMAGE ...]
+
+Each picture (default: three of data/) is brought to each size, with a little noise as a camera has it, and saved as a JPEG; those of
+3,000 pixels also as phones save them, turned by EXIF or with a colour profile. Both ways take turns in every round and are timed by
+the processor's seconds of this process, which other work on the machine disturbs less than the clock.
+"""
+
+import argparse
+import io
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import machine
+import numpy as np
+import tables
+from PIL import ExifTags, Image, ImageCms, ImageOps
+from timing import in_turn, medians, paired
+
+from components import images
+from components.paths import DATA
+
+NAME = "decoding"
+SIDE = 224
+SIZES = ((200, 150), (600, 450), (1024, 768), (3000, 2250), (4000, 3000))
+QUALITY = 92
+NOISE = 3.0
+"""Standard deviation, in levels."""
+LEAST_SECONDS = 0.3
+"""Of one measurement, so that short ones are repeated."""
+SMALL, LARGE = tables.Target(0.95), tables.Target(2.5)
+"""How many times as fast the smallest pictures and those of 3,000 pixels must be."""
+
+
+def main() -> None:
+    """Measure, print the table, and write it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE")
+    parser.add_argument("--rounds", type=int, default=9, help="rounds whose median is taken (default: %(default)s)")
+    given = parser.parse_args()
+    described = machine.described()
+    chosen = given.images or sorted(DATA.rglob("*.jpg"))[::100][:3]
+    if not chosen:
+        parser.error(f"{DATA}/ holds no JPEG: name some")
+    pictures = [images.decode(path.read_bytes()) for path in chosen]
+    rows = [measured(name, contents, given.rounds) for name, contents in kinds(pictures).items()]
+    document = {"machine": described, "side": SIDE, "rounds": given.rounds, "rows": rows}
+    print(f"{report(document)}\n\nwritten to {machine.write(NAME, document)}")
+
+
+def kinds(pictures: list[Image.Image]) -> dict[str, list[bytes]]:
+    """The files of each kind, by what they are."""
+    found = {f"{width} x {height}": [saved(picture, (width, height)) for picture in pictures] for width, height in SIZES}
+    turned = Image.Exif()
+    turned[ExifTags.Base.Orientation] = 6
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for width, height in (SIZES[0], (3000, 2250)):
+        found[f"{width} x {height}, turned"] = [saved(picture, (width, height), exif=turned) for picture in pictures]
+        found[f"{width} x {height}, with a profile"] = [saved(picture, (width, height), icc_profile=profile) for picture in pictures]
+    return found
+
+
+def saved(picture: Image.Image, size: tuple[int, int], **options: Any) -> bytes:
+    """A JPEG of the picture at that size."""
+    pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
+    pixels = pixels + np.random.default_rng(0).normal(0, NOISE, pixels.shape)
+    stream = io.BytesIO()
+    Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=QUALITY, **options)
+    return stream.getvalue()
+
+
+def in_full(content: bytes) -> images.Pixels:
+    """Every pixel decoded, whatever the profile says."""
+    image: Image.Image = Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
+    image.load()
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        ImageOps.exif_transpose(image, in_place=True)
+    return images.fit(image, SIDE)
+
+
+def as_served(content: bytes) -> images.Pixels:
+    """What a model sees."""
+    return images.read(content, SIDE)
+
+
+def measured(name: str, contents: list[bytes], rounds: int) -> dict[str, Any]:
+    """Pictures a second in both ways, in turn, and how many levels apart they are on average."""
+    found = in_turn({way.__name__: rate(way, contents) for way in (in_full, as_served)}, rounds)
+    apart = [np.abs(in_full(content).astype(int) - as_served(content)).mean() for content in contents]
+    return {
+        "picture": name,
+        "milliseconds": {way: 1000 / value for way, value in medians(found).items()},
+        "times_faster": paired(found, as_served.__name__, in_full.__name__),
+        "levels_apart": float(statistics.mean(apart)),
+    }
+
+
+def rate(way: Callable[[bytes], images.Pixels], contents: list[bytes]) -> Callable[[], float]:
+    """Pictures per second of the processor."""
+
+    def run() -> float:
+        start, count = time.process_time(), 0
+        while (taken := time.process_time() - start) < LEAST_SECONDS:
+            for content in contents:
+                way(content)
+            count += len(contents)
+        return count / taken
+
+    return run
+
+
+def report(document: dict[str, Any]) -> str:
+    """The results as a table."""
+    targets = {"200 x 150": SMALL, "3000 x 2250": LARGE}
+    head = ["JPEG", "in full, ms", "as served, ms", "times as fast", "target", "", "levels apart"]
+    lines = []
+    for row in document["rows"]:
+        target, times = targets.get(row["picture"]), row["times_faster"]
+        cells = [f"{row['milliseconds'][way.__name__]:.2f}" for way in (in_full, as_served)]
+        held = [str(target), target.verdict(times)] if target else ["", ""]
+        lines.append([row["picture"], *cells, f"{times:.2f}", *held, f"{row['levels_apart']:.2f}"])
+    said = f"To {document['side']} px, processor time, medians of {document['rounds']} rounds in turn, on {document['machine']}"
+    return f"{said}\n\n{tables.table(head, lines)}"
+
+
+if __name__ == "__main__":
+    main()
