@@ -1,6 +1,7 @@
 """Moves of the alias `champion`, each of them in the promotion record, by whatever means it was moved."""
 
 import getpass
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,6 +20,14 @@ BY_HAND = "promote"
 OVERRIDE = "override"
 ROLLBACK = "rollback"
 OUTSIDE = "moved outside the gate"
+
+
+def user() -> str:
+    """Name of the user that runs this process, or the user id where it has no name, as in a container with an arbitrary one."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # KeyError before Python 3.13
+        return f"user id {os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -58,7 +67,7 @@ def look(client: "MlflowClient", model: str) -> Standing:
         if _number(champion) == record.champion:
             return Standing(model, record, champion, None)
         verdict = registry.verdict(champion) if champion is not None else "no version"
-        entry = _entry(model, record.champion, _number(champion), OUTSIDE, "", verdict, f"unknown, noticed by {getpass.getuser()}")
+        entry = _entry(model, record.champion, _number(champion), OUTSIDE, "", verdict, f"unknown, noticed by {user()}")
         try:
             record = ledger.settle(client, ledger.append(client, record, entry))
         except Overtaken:
@@ -82,7 +91,7 @@ def move(client: "MlflowClient", standing: Standing, version: str, source: str, 
     """
     if standing.record is None:
         raise ValueError(f"{standing.model} has no record: it is not registered")
-    entry = _entry(standing.model, standing.number, version, source, reason, verdict, getpass.getuser())
+    entry = _entry(standing.model, standing.number, version, source, reason, verdict, user())
     _follow(client, standing.model, ledger.append(client, standing.record, entry))
     now = look(client, standing.model)
     if now.noticed is not None:  # a person moved it in MLflow's page while we did: theirs stands

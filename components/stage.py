@@ -15,7 +15,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from components import environment
 from components.errors import LesionflowError, Unavailable
+
+environment.prepare()
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 TRY_LATER = os.EX_TEMPFAIL

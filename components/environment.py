@@ -1,0 +1,22 @@
+"""What every command needs of the environment it was started in, and changes for itself and its children, before anything else."""
+
+import os
+import sys
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+NO_PROXY = ("NO_PROXY", "no_proxy")
+
+
+def prepare() -> None:
+    """Stop on a platform that is not supported, and reach servers on this machine directly, whatever proxy is configured."""
+    if os.name != "posix":
+        print("error: Lesionflow runs on Linux and macOS. On Windows, run it in WSL (`wsl --install`).", file=sys.stderr)
+        raise SystemExit(1)
+    value = without_proxy(os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or "")
+    os.environ.update(dict.fromkeys(NO_PROXY, value))
+
+
+def without_proxy(value: str) -> str:
+    """The list NO_PROXY with this machine's loopback names added; `*`, which is every host, stays as it is."""
+    hosts = [host for item in value.split(",") if (host := item.strip())]
+    return value if "*" in hosts else ",".join([*hosts, *(name for name in LOOPBACK if name not in hosts)])
