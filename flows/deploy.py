@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+from collections.abc import Collection, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import yaml
 from prefect import get_client
 from prefect.client.schemas.actions import WorkPoolCreate
 from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.responses import DeploymentResponse
 from prefect.events.actions import ChangeFlowRunState
 from prefect.events.schemas.automations import AutomationCore, EventTrigger, Posture
 from prefect.events.schemas.events import ResourceSpecification
@@ -19,6 +21,7 @@ from prefect.settings import get_current_settings
 
 from flows.runner import ROOT
 
+SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
 SILENCE = "Crash runs that fell silent"
@@ -72,6 +75,28 @@ def create_pools() -> None:
                 continue
 
 
+def folders(registered: Iterable[DeploymentResponse], names: Collection[str]) -> set[str]:
+    """The folders in which these deployments run, as far as they run in one: one that clones the code names none."""
+    steps = [step for item in registered if item.name in names for step in item.pull_steps or []]
+    return {str(step[SET_FOLDER]["directory"]) for step in steps if SET_FOLDER in step}
+
+
+def refuse_foreign() -> None:
+    """Stop where the deployments on the server run in another folder: both would have the same names.
+
+    Raises:
+        SystemExit: they do.
+    """
+    with get_client(sync_client=True) as client:
+        others = folders(client.read_deployments(), {item["name"] for item in deployments()}) - {str(ROOT)}
+    if others:
+        raise SystemExit(
+            f"error: the deployments on {os.environ['PREFECT_API_URL']} run in {', '.join(sorted(others))}, not in {ROOT}."
+            " `python -m flows.deploy --replace` lets them run here instead;"
+            " `python -m flows.serve --port PORT` starts a server of this project's own."
+        )
+
+
 def drop_schedules() -> None:
     """Take away the schedules of deployments that have none in prefect.yaml any more: `prefect deploy` leaves those alone."""
     unscheduled = {item["name"] for item in deployments() if not item.get("schedules")}
@@ -84,10 +109,14 @@ def drop_schedules() -> None:
 
 def main() -> None:
     """Create the pool, register the deployments, and have silent runs marked as crashed."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--replace", action="store_true", help="also where the server's deployments run in another folder")
+    given = parser.parse_args()
     if not os.environ.get("PREFECT_API_URL"):
         print("error: PREFECT_API_URL is not set: `make server` starts a server, `make deploy` knows where it is", file=sys.stderr)
         raise SystemExit(1)
+    if not given.replace:
+        refuse_foreign()
     create_pools()
     crash_silent_runs()
     here = {**os.environ, "PWD": str(ROOT)}  # prefect.yaml names this folder by it

@@ -23,8 +23,8 @@ TRY_LATER = os.EX_TEMPFAIL
 DVC_TRY_LATER = (f"exited with {TRY_LATER}", "Unable to acquire lock", "is busy, it is being blocked by")
 LINE_END = re.compile(rb"[\r\n]")
 KEPT_LINES = 200
-GRACE = 25.0
-"""Seconds a command has to end in, once interrupted."""
+GRACE = 3.0
+"""Seconds a command has to end in, once interrupted, before it is killed: what a stage writes is complete or absent either way."""
 
 OnLine = Callable[[str], None]
 Environment = Mapping[str, str] | None

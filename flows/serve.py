@@ -7,9 +7,11 @@ schedules stay with the server's database and go on when it is started again.
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 
 import httpx
@@ -19,9 +21,13 @@ from flows.deploy import deployments
 from flows.runner import ROOT
 
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 PAUSE = 2.0
-GRACE = 40.0
-"""Seconds a run has to end in: longer than a stage has, once interrupted."""
+RUNS_GRACE = 5.0
+"""Seconds that runs have to end in, and to report it: longer than a stage has, once interrupted (`runner.GRACE`)."""
+GRACE = 1.5
+"""Seconds that server and worker have to end in, both at once; with the runs' it is less than the ten of `docker stop`."""
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 START = 120.0
 """Seconds a server has to answer in, on its first start with an empty database."""
 
@@ -42,17 +48,37 @@ class Supervised:
             print(f"the {self.name} ended with {self._process.returncode}: starting it again", flush=True)
             self._process = self._start()
 
-    def stop(self) -> None:
-        """End it and the runs it has at work, which the server is told of before it is ended itself."""
-        family = psutil.Process(self._process.pid).children() if self._process.poll() is None else []
-        for process in family:
-            process.terminate()
-        psutil.wait_procs(family, GRACE)
-        self._process.send_signal(signal.SIGTERM)
+    def family(self) -> list[psutil.Process]:
+        """It, and all that it started, itself first; empty where it has ended."""
         try:
-            self._process.wait(GRACE)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
+            process = psutil.Process(self._process.pid)
+            return [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+
+def end(children: list[Supervised]) -> None:
+    """End the runs first, while there is a server to report it to, then all children at once, and kill what is left."""
+    families = [family for child in children if (family := child.family())]
+    _end([process for own, *started in families for process in started if _parent(process) == own.pid], RUNS_GRACE)
+    _end([own for own, *_ in families], GRACE)
+    for process in [process for family in families for process in family]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+
+
+def _parent(process: psutil.Process) -> int | None:
+    try:
+        return int(process.ppid())
+    except psutil.NoSuchProcess:
+        return None
+
+
+def _end(processes: list[psutil.Process], seconds: float) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):
+            process.terminate()
+    psutil.wait_procs(processes, seconds)
 
 
 def answers(api: str) -> bool:
@@ -76,7 +102,15 @@ def await_server(api: str) -> None:
         time.sleep(0.5)
 
 
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 def _interrupt(number: int, _frame: FrameType | None) -> None:
+    """End, once: further signals are ignored while it ends. `timeout` sends two, and people press Ctrl-C twice."""
+    for each in SIGNALS:
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
 
@@ -85,18 +119,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=4200, help="of the server, on 127.0.0.1 (default: %(default)s)")
     given = parser.parse_args()
-    signal.signal(signal.SIGTERM, _interrupt)
     own = "PREFECT_API_URL" not in os.environ
     api = os.environ.setdefault("PREFECT_API_URL", f"http://127.0.0.1:{given.port}/api")
     if own and answers(api):
         own = False
         print(f"a Prefect server answers at {api} already: using it")
+    elif own and _taken(given.port):
+        raise SystemExit(f"error: port {given.port} is taken, and not by a Prefect server. Name a free one with --port.")
     children: list[Supervised] = []
     try:
+        for each in SIGNALS:  # a shell starts background jobs with SIGINT ignored, which the worker would inherit and then never end
+            signal.signal(each, _interrupt)
         if own:
             children.append(Supervised("server", *PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(given.port)))
         await_server(api)
-        subprocess.run([sys.executable, "-m", "flows.deploy"], cwd=ROOT, check=True)
+        # The deployments in the database of this project's own server are this project's, also where the project was moved.
+        replace = ["--replace"] if own and DATABASE not in os.environ else []
+        subprocess.run([sys.executable, "-m", "flows.deploy", *replace], cwd=ROOT, check=True)
         pools = sorted({item["work_pool"]["name"] for item in deployments()})
         children += [Supervised(f"worker of {pool}", *PREFECT, "worker", "start", "--pool", pool) for pool in pools]
         while True:
@@ -108,8 +147,7 @@ def main() -> None:
     except subprocess.CalledProcessError as fault:
         raise SystemExit(fault.returncode) from None
     finally:
-        for child in reversed(children):
-            child.stop()
+        end(children)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import subprocess
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -25,7 +25,31 @@ from tests.project import Project, make
 
 EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 """A worker that asks for work more often than every ten seconds: tests start one run after another by hand."""
-CLIENT = httpx.Client(timeout=20, limits=httpx.Limits(max_keepalive_connections=0))  # a server that is killed leaves no dead connection
+
+
+class CsrfToken(httpx.Auth):
+    """Asks for a token where the server wants one, as the page does."""
+
+    requires_response_body = True
+
+    def __init__(self) -> None:
+        self._headers = {"Prefect-Csrf-Client": "tests"}
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        request.headers.update(self._headers)
+        if (yield request).status_code == httpx.codes.FORBIDDEN:
+            answer = yield httpx.Request("GET", request.url.copy_with(path="/api/csrf-token", query=b"client=tests"))
+            self._headers["Prefect-Csrf-Token"] = answer.json()["token"]
+            request.headers.update(self._headers)
+            yield request
+
+
+CLIENT = httpx.Client(
+    timeout=20,
+    limits=httpx.Limits(max_keepalive_connections=0),  # a server that is killed leaves no dead connection
+    trust_env=False,
+    auth=CsrfToken(),
+)
 
 
 def free_port() -> int:
@@ -86,10 +110,15 @@ class Lab:
         wait("the worker to start", lambda: self.ask("work_pools/lesionflow/workers/filter"), 180)
         self.child("worker")  # where the server remembers a worker of before, only this says that everything is registered anew
 
-    def stop(self) -> None:
+    def stop(self) -> float:
+        """End it as `timeout` does, and people who press Ctrl-C twice; returns the seconds that this took."""
         assert self.process is not None
-        self.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            self.process.send_signal(number)
+            time.sleep(0.5)
         self.process.wait(90)
+        return time.monotonic() - started
 
     def child(self, word: str) -> psutil.Process:
         """The living process that `flows.serve` started with this word in its command."""

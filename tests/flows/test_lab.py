@@ -7,6 +7,7 @@ import signal
 import time
 from itertools import pairwise
 
+import httpx
 import psutil
 import pytest
 import yaml
@@ -14,7 +15,8 @@ import yaml
 from components import sample
 from components.classes import CLASSES
 from flows.runner import STAGES
-from tests.lab import Lab, command, wait
+from tests.lab import CLIENT, Lab, command, wait
+from tests.project import Project
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -162,6 +164,35 @@ def test_a_run_with_other_params_leaves_the_workspace_as_it_was_even_when_killed
     assert "at least 0.999 wanted" in lab.artifacts(again, "summary")["summary"]
 
 
+def test_a_page_of_another_site_can_neither_read_nor_change_anything(lab):
+    url, foreign = f"http://127.0.0.1:{lab.port}/api/flow_runs/filter", {"Origin": "http://elsewhere.example"}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,prefect-csrf-token"}
+    with httpx.Client(timeout=20, trust_env=False) as page:
+        preflight = page.options(url, headers=foreign | asked)
+        assert preflight.status_code == 400
+        token = page.get(f"http://127.0.0.1:{lab.port}/api/csrf-token?client=page", headers=foreign)
+        assert not [name for answer in (preflight, token) for name in answer.headers if name.lower() == "access-control-allow-origin"]
+        for headers in ({}, foreign):
+            refused = page.post(url, json={}, headers=headers)
+            assert refused.status_code == 403
+            assert "CSRF" in refused.text
+        assert page.get(f"http://127.0.0.1:{lab.port}/ui-settings").json()["api_url"] == "/api", "the page works under every name and port"
+
+
+def test_deployments_that_run_in_another_folder_are_not_replaced_unasked(lab):
+    other = lab.project.root.parent / "second checkout"
+    for name in ("flows", "components", "app"):
+        shutil.copytree(lab.project.root / name, other / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("prefect.yaml", "prefect.toml"):
+        shutil.copy(lab.project.root / name, other)
+    before = lab.deployments()
+    api = f"http://127.0.0.1:{lab.port}/api"
+    done = Project(other).run("python", "-m", "flows.deploy", check=False, PREFECT_API_URL=api)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1].startswith(f"error: the deployments on {api} run in {lab.project.root}, not in {other}.")
+    assert lab.deployments() == before
+
+
 @pytest.mark.parametrize(
     ("overrides", "said"),
     [
@@ -182,15 +213,13 @@ def test_params_that_are_not_allowed_stop_the_run_before_any_stage_and_are_not_t
 
 
 def test_a_form_with_a_value_of_the_wrong_kind_is_refused_by_the_server(lab):
-    import httpx
-
     found = lab.deployments("train-on-demand")[0]
     properties = found["parameter_openapi_schema"]["properties"]
     assert {"data_revision", "overrides", "force", "promote"} == set(properties)
     assert all(field.get("description") for field in properties.values())
     url = f"http://127.0.0.1:{lab.port}/api/deployments/{found['id']}/create_flow_run"
     for wrong in ({"promote": "perhaps"}, {"overrides": ["no equals sign"]}, {"force": "maybe"}):
-        assert httpx.post(url, json={"parameters": wrong, "enforce_parameter_schema": True}, timeout=20).status_code == 409, wrong
+        assert CLIENT.post(url, json={"parameters": wrong, "enforce_parameter_schema": True}).status_code == 409, wrong
 
 
 def test_a_worker_killed_while_fine_tuning_costs_one_run_and_locks_nothing(lab):
@@ -234,7 +263,7 @@ def test_stopping_and_starting_again_keeps_schedules_and_doubles_no_deployment(l
     before = lab.deployments()
     interrupted = lab.start_run("training", "train-on-demand", force=True)
     wait("a stage to run", lambda: lab.tasks(interrupted).get("validate", {}).get("state_type") == "RUNNING")
-    lab.stop()
+    assert lab.stop() < 10, "`docker stop` kills what has not ended after ten seconds"
     assert not [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(lab.project.root)]
     lab.start()
     assert lab.run(interrupted)["state_type"] not in ("RUNNING", "COMPLETED")
