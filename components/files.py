@@ -16,11 +16,14 @@ def replacing(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside `target`; when the block ends well, it takes `target`'s place.
 
     The block may make a file or a folder there. When it raises, or the process is killed, `target` is as it was, and what was
-    left beside it is swept away by the next call. Only between the two renames that change one folder for another is there none.
+    left beside it is swept away by the next call. A process that is killed between the two renames that change one folder for
+    another leaves no `target`, and the next call brings the old one back first.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.partial")
     before = target.with_name(f".{target.name}.replaced")
+    if before.exists() and not target.exists():
+        before.replace(target)
     _remove(draft)
     _remove(before)
     try:

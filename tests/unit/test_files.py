@@ -55,6 +55,16 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_a_folder_put_aside_by_a_killed_process_comes_back(tmp_path):
+    aside = tmp_path / ".out.replaced"
+    aside.mkdir()
+    (aside / "old").touch()
+    (tmp_path / ".out.partial").mkdir()
+    with pytest.raises(RuntimeError), replacing(tmp_path / "out"):
+        raise RuntimeError
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["out", "out/old"]
+
+
 def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
     path = tmp_path / "report.json"
     write_json(path, {"a": 1})
