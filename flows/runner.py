@@ -96,6 +96,7 @@ def execute(
     *,
     what: str,
     answer: IO[bytes] | None = None,
+    inherited: tuple[int, ...] = (),
 ) -> list[str]:
     """Run a command in a process group of its own; returns the last lines it printed.
 
@@ -108,6 +109,7 @@ def execute(
         root: the workspace to run in.
         what: names the command in messages.
         answer: a file for standard output, where that is no text for people; then only standard error makes lines.
+        inherited: descriptors that the command inherits, besides its standard streams.
 
     Raises:
         TryLater, CommandFailed: it ended with an error.
@@ -120,6 +122,7 @@ def execute(
         stdout=answer or subprocess.PIPE,
         stderr=subprocess.PIPE if answer else subprocess.STDOUT,
         start_new_session=True,
+        pass_fds=inherited,
     ) as process:
         spoken = process.stdout or process.stderr
         assert spoken is not None

@@ -7,35 +7,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
-from flows.runner import ROOT, CommandFailed, dvc
+from flows import lock
+from flows.lock import Busy as Busy
+from flows.runner import LESIONFLOW, ROOT, CommandFailed, dvc, execute
 
 STATE = Path(".prefect")
-LOCK = STATE / "workspace.lock"
 COPY = STATE / "workspace"
 POINTER = Path("data.dvc")
 PARAMS = Path("params.yaml")
-
-
-class Busy(Exception):
-    """Another run holds the workspace."""
+UNFINISHED_SWAP = Path(".data.importing/swap.json")
 
 
 @contextmanager
-def held(patience: float, root: Path = ROOT) -> Iterator[None]:
-    """Hold the workspace for this run. A run that is killed lets go of it, however it ended.
+def held(patience: float, root: Path = ROOT) -> Iterator[int]:
+    """Hold the project's lock for this run, with data/ whole: an import that was killed while it replaced data/ is undone first.
 
     Raises:
-        Busy: another run still holds it after `patience` seconds; -1 waits as long as it takes.
+        Busy: another run or import still holds it after `patience` seconds; -1 waits as long as it takes.
     """
-    path = root / LOCK
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(path, timeout=patience):
-            yield
-    except Timeout:
-        raise Busy(f"another run works in {root}: it holds {LOCK}") from None
+    with lock.held(patience, root) as descriptor:
+        if (root / UNFINISHED_SWAP).exists():
+            execute([*LESIONFLOW, "data", "recover"], print, lock.for_child(descriptor), root, what="data recover", inherited=(descriptor,))
+        yield descriptor
 
 
 def copy(root: Path = ROOT, place: Path = COPY) -> Path:
