@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from components.errors import LesionflowError, Unavailable
+from components.paths import DATA, UNFINISHED_SWAP
 from components.stage import DISK_FULL, INTERRUPTED, TRY_LATER
 
 
@@ -41,6 +42,8 @@ def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(package_name="lesionflow")
 def main() -> None:
     """Skin-lesion classification as an orchestrated MLOps workflow. Run it from the project's root."""
+    if UNFINISHED_SWAP.exists() and click.get_current_context().invoked_subcommand not in ("import", "data"):
+        warn([f"{DATA}/ is being replaced, or an import was killed while it did that: then `lesionflow data recover` brings it in order"])
 
 
 @main.command("import")
@@ -100,6 +103,29 @@ def diff(old: str, new: str | None) -> None:
     from app.differing import compare
 
     for line in compare(old, new):
+        click.echo(line)
+
+
+@data.command("recover")
+@mendable
+def recover_command() -> None:
+    """Bring data/ and data.dvc in order after an import that was killed while it replaced them; otherwise change nothing."""
+    from app.dataset import locked, recover
+
+    with locked():
+        for line in recover():
+            click.echo(line)
+
+
+@data.command("adopt")
+@click.argument("checkout", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@mendable
+def adopt_command(checkout: Path) -> None:
+    """Make data/ and data.dvc of CHECKOUT the dataset here: both change or neither. CHECKOUT is a copy of this project, on the same
+    file system; its data/ is moved."""
+    from app.dataset import adopt
+
+    for line in adopt(checkout):
         click.echo(line)
 
 

@@ -2,7 +2,6 @@
 it is started again."""
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -13,38 +12,31 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
-import pandas as pd
 from tqdm import tqdm
 
+from app import tables
+from app.dataset import STAGING, locked, recover, replace, require_safe_previous
 from app.sources import ARCHIVES, Member, Source, open_source, unpacking
 from components.classes import CLASSES, class_of_folder
-from components.errors import LesionflowError
+from components.errors import LesionflowError, Unavailable
 from components.images import SUFFIXES
-from components.paths import DATA, DATA_POINTER
+from components.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
 from components.settings import ImportLimits, load
 
-METADATA = "metadata.csv"
-COMPANIONS = (METADATA, "attribution.txt")
+METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
+COMPANIONS = (METADATA, ATTRIBUTION)
 LICENSES = "licenses"
-SIDES = {
-    "train": "train",
-    "training": "train",
-    "test": "test",
-    "testing": "test",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-}
-STAGING = Path(".data.importing")
-PREVIOUS = STAGING / "previous"
+UNJOINED = ".companions"
+"""Folder of the draft that holds each metadata.csv and attribution.txt of the source until they are joined."""
 CHUNK = 2**20
 
 
 def plan(members: list[Member]) -> tuple[dict[str, str], list[str]]:
     """Where each member goes within data/, and the names of those that go nowhere.
 
-    An image goes to <class>/<file name>, its class being that of the nearest parent folder that names one. Where two
-    members would meet (Train/ and Test/ hold the same name), the later one takes its parents' names along.
+    Each metadata.csv and attribution.txt goes to a place of its own in UNJOINED. An image goes to <class>/<file name>, its class being
+    that of the nearest parent folder that names one. Where two members would meet (Train/ and Test/ hold the same name), the later one
+    takes its parents' names along.
 
     Raises:
         LesionflowError: two members would still meet, on a file system that does not tell case or accents' encodings apart.
@@ -76,18 +68,12 @@ def _target(path: PurePosixPath) -> str | None:
     if path.name.startswith(".") or path.name in ("", "..") or "__MACOSX" in path.parts:
         return None
     if path.name in COMPANIONS:
-        return path.name
+        return f"{UNJOINED}/{hashlib.sha256(str(path).encode()).hexdigest()[:16]}-{path.name}"
     if len(path.parts) > 1 and path.parts[-2].lower() == LICENSES:
         return f"{LICENSES}/{path.name}"
     folders = (class_of_folder(part) for part in reversed(path.parts[:-1]))
     diagnosis = next((found for found in folders if found), None)
     return f"{diagnosis}/{path.name}" if diagnosis and path.suffix.lower() in SUFFIXES else None
-
-
-def given_side(name: str) -> str | None:
-    """The side of a split that a member's folders name, or None."""
-    folders = PurePosixPath(name.replace("\\", "/")).parts[:-1]
-    return next((SIDES[part.lower()] for part in reversed(folders) if part.lower() in SIDES), None)
 
 
 def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator[str]:
@@ -101,22 +87,21 @@ def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator
         LesionflowError: the source is hostile or broken or holds no image in a class folder, or the present dataset is not safe in
             git and DVC. Nothing was changed.
     """
-    require_safe_previous()
-    opened = open_source(source, limits or load().importing)
-    members = opened.members()
-    targets, left = plan(members)
-    counts = Counter(target.split("/")[0] for target in targets.values() if target.split("/")[0] in CLASSES)
-    nested = [name for name in left if name.lower().endswith(ARCHIVES)]
-    if nested:
-        raise LesionflowError(f"{source} holds an archive, {nested[0]!r}: unpack it, then import the folder")
-    if not counts:
-        raise LesionflowError(f"{source} holds no image in a folder named after one of the nine classes: {', '.join(CLASSES)}")
-    sizes = {member.name: member.size for member in members}
-    with staged(source) as draft:
-        fetch(opened, targets, sizes, draft)
-        _rewrite_metadata(draft / METADATA, targets)
-    columns = _columns(DATA / METADATA)
-    yield from added(counts, columns)
+    with locked():
+        yield from recover()
+        require_safe_previous()
+        opened = open_source(source, limits or load().importing)
+        members = opened.members()
+        targets, left = plan(members)
+        nested = [name for name in left if name.lower().endswith(ARCHIVES)]
+        if nested:
+            raise LesionflowError(f"{source} holds an archive, {nested[0]!r}: unpack it, then import the folder")
+        if not images_of(targets):
+            raise LesionflowError(f"{source} holds no image in a folder named after one of the nine classes: {', '.join(CLASSES)}")
+        with staged(source, members) as draft:
+            fetch(opened, targets, {member.name: member.size for member in members}, draft)
+            columns = join_companions(draft, targets)
+        yield from added(count_images(DATA), columns)
     if left:
         yield f"left out {len(left)} files that are no image in a class folder, first {left[0]!r}"
     if "lesion_id" not in columns:
@@ -124,12 +109,23 @@ def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator
     yield from afterwards()
 
 
+def images_of(targets: Mapping[str, str]) -> dict[str, str]:
+    """Those targets that are images."""
+    return {name: target for name, target in targets.items() if target.split("/")[0] in CLASSES}
+
+
+def count_images(folder: Path) -> Counter[str]:
+    """Images that a dataset's folder holds, by class."""
+    return Counter({name: sum(1 for path in (folder / name).iterdir()) for name in CLASSES if (folder / name).is_dir()})
+
+
 def fetch(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path) -> None:
-    """Copy members to where they go; what an interrupted import has brought already is not copied again.
+    """Make the draft hold the members, and nothing else; what an interrupted import has copied already is not copied again.
 
     Raises:
         LesionflowError: a member holds more or fewer bytes than it says.
     """
+    _sweep(draft, {target: sizes[name] for name, target in targets.items()})
     wanted = [name for name, target in targets.items() if not (draft / target).is_file()]
     with tqdm(total=len(targets), initial=len(targets) - len(wanted), desc="importing", unit="file", mininterval=1) as bar:
         for name, stream in opened.contents(wanted):
@@ -149,33 +145,64 @@ def fetch(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], 
             bar.update()
 
 
-@contextmanager
-def staged(source: Path) -> Iterator[Path]:
-    """A folder beside data/ that takes data/'s place when the block ends well, and is then put under DVC.
+def _sweep(draft: Path, wanted: Mapping[str, int]) -> None:
+    """Delete every file of the draft that is not a target, or not of its size, and every empty folder."""
+    for path in sorted(draft.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif wanted.get(path.relative_to(draft).as_posix()) != path.lstat().st_size:
+            path.unlink()
 
-    An import that is interrupted finds its folder again, by its source's name, size and time; one that fails leaves nothing.
+
+def join_companions(draft: Path, targets: Mapping[str, str]) -> list[str]:
+    """Write the draft's metadata.csv and attribution.txt, joined from those of the source; the columns of the former.
+
+    Raises:
+        LesionflowError: the tables cannot be joined, or do not match the images.
     """
-    stat = source.stat()
-    identity = f"{source.resolve()} {stat.st_size} {stat.st_mtime_ns}"
-    draft = STAGING / hashlib.sha256(identity.encode()).hexdigest()[:16]
-    if PREVIOUS.exists() and not DATA.exists():  # killed between the two renames below
-        PREVIOUS.replace(DATA)
-    for other in STAGING.glob("*"):
-        if other != draft:
-            shutil.rmtree(other)
+    read = {name: (draft / target).read_bytes() for name, target in targets.items() if target.startswith(f"{UNJOINED}/")}
+    parts = {name: tables.read(content, name) for name, content in read.items() if PurePosixPath(name).name == METADATA}
+    table = tables.joined(parts, images_of(targets))
+    if table is not None:
+        table.to_csv(draft / METADATA, index=False)
+    texts = dict.fromkeys(content for name, content in read.items() if PurePosixPath(name).name == ATTRIBUTION)
+    if texts:
+        (draft / ATTRIBUTION).write_bytes(b"\n".join(texts))
+    if read:
+        shutil.rmtree(draft / UNJOINED)
+    return [] if table is None else list(table.columns)
+
+
+@contextmanager
+def staged(source: Path, members: list[Member]) -> Iterator[Path]:
+    """A folder beside data/ that takes data/'s place, under DVC, when the block ends well.
+
+    An import that is interrupted, or refused because DVC is at work, finds its folder again as long as its source's members are the
+    same: their names, sizes and times. One that fails leaves nothing.
+    """
+    draft = STAGING / identity(source, members)
     draft.mkdir(parents=True, exist_ok=True)
-    for partial in draft.rglob(".*.partial"):
-        partial.unlink()
+    for other in STAGING.iterdir():
+        if other != draft:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
     try:
         yield draft
-    except Exception:
-        shutil.rmtree(STAGING)
+        replace(draft, str(source))
+    except Unavailable:
         raise
-    if DATA.exists():
-        DATA.replace(PREVIOUS)
-    draft.replace(DATA)
-    shutil.rmtree(STAGING)
-    dvc("add", str(DATA))
+    except Exception:
+        if not UNFINISHED_SWAP.exists():
+            shutil.rmtree(STAGING)
+        raise
+
+
+def identity(source: Path, members: list[Member]) -> str:
+    """Changes with the source's place, and with the name, size or time of any of its members."""
+    status = source.stat()
+    archive = () if source.is_dir() else (status.st_size, status.st_mtime_ns)
+    lines = [repr((str(source.resolve()), *archive)), *sorted(repr((one.name, one.size, one.stamp)) for one in members)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
 def added(counts: Mapping[str, int], columns: list[str]) -> Iterator[str]:
@@ -190,50 +217,6 @@ def afterwards() -> Iterator[str]:
     """What a person does next."""
     yield f"next: git add {DATA_POINTER} && git commit, then dvc repro"
     yield f"the previous dataset: git checkout REV {DATA_POINTER} && dvc checkout {DATA_POINTER}"
-
-
-def _columns(path: Path) -> list[str]:
-    return list(pd.read_csv(path, dtype=str, nrows=0).columns) if path.exists() else []
-
-
-def _rewrite_metadata(path: Path, targets: Mapping[str, str]) -> None:
-    """Let metadata.csv's filenames follow their files to where these went, and note the sides of a given split."""
-    images = {name: target for name, target in targets.items() if target.split("/")[0] in CLASSES}
-    sides = {target: side for name, target in images.items() if (side := given_side(name))}
-    try:
-        table = pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame({"filename": list(images.values())} if sides else {})
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
-        raise LesionflowError(f"the source's {METADATA} is not a CSV table: {fault}; nothing was imported") from None
-    if "filename" not in table:
-        return
-    ends = Counter(_end(name) for name in images)
-    moved = {_end(name): target for name, target in images.items() if ends[_end(name)] == 1}
-    table["filename"] = [moved.get(_end(str(name)), name) for name in table["filename"]]
-    if sides:
-        table = pd.concat([table, pd.DataFrame({"filename": [name for name in sides if name not in set(table["filename"])]})])
-        table["given_side"] = table["filename"].map(sides)
-    table.to_csv(path, index=False)
-
-
-def _end(name: str) -> tuple[str, ...]:
-    return PurePosixPath(name.replace("\\", "/")).parts[-2:]
-
-
-def require_safe_previous() -> None:
-    """Refuse where replacing data/ would lose a dataset that neither git nor DVC could bring back."""
-    if not DATA_POINTER.exists():
-        if DATA.exists():
-            raise LesionflowError(f"{DATA}/ is there but not under DVC: `dvc add {DATA}` and commit {DATA_POINTER} first, or move it away")
-        return
-    changed = subprocess.run(["git", "status", "--porcelain", "--", str(DATA_POINTER)], capture_output=True, text=True, check=True).stdout
-    if changed.strip():
-        raise LesionflowError(
-            f"{DATA_POINTER} names a dataset that git does not know yet: `git add {DATA_POINTER} && git commit` keeps it reachable"
-        )
-    if DATA.exists() and json.loads(dvc("status", "--json", str(DATA_POINTER))):
-        raise LesionflowError(
-            f"{DATA}/ has changes that DVC does not know: `dvc add {DATA}` and commit keep them, `dvc checkout {DATA_POINTER}` drops them"
-        )
 
 
 def dvc(*command: str) -> str:

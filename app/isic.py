@@ -14,11 +14,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from app.importing import COMPANIONS, LICENSES, METADATA, added, afterwards, fetch, require_safe_previous, staged
+from app.dataset import locked, recover, require_safe_previous
+from app.importing import COMPANIONS, LICENSES, METADATA, added, afterwards, count_images, fetch, staged
 from app.sources import Folder
 from components.classes import class_of_folder
 from components.errors import LesionflowError
 from components.images import SUFFIXES
+from components.paths import DATA
 from components.settings import ImportLimits, load
 
 DOWNLOADS = Path(".isic")
@@ -92,34 +94,40 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
     Raises:
         LesionflowError: the command line fails, images did not arrive, or none has one of the nine diagnoses. Nothing was changed.
     """
-    require_safe_previous()
     if not (collections or search or limit):
         raise LesionflowError("the whole archive times out: name a --collection, a --search or a --limit")
+    with locked():
+        yield from recover()
+        require_safe_previous()
     key = hashlib.sha256(repr((collections, search, limit)).encode()).hexdigest()[:16]
     folder = DOWNLOADS / key
     download(collections, search, limit, folder)
-    try:
-        metadata = pd.read_csv(folder / METADATA, dtype=str)
-    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
-        raise LesionflowError(f"`isic` wrote no {METADATA} that can be read in {folder}: {fault}") from None
-    if "isic_id" not in metadata:
-        raise LesionflowError(f"{folder / METADATA} has no column 'isic_id': found {', '.join(metadata.columns)}")
-    table, unmapped, missing = sort(metadata, folder)
-    if missing:
-        raise LesionflowError(
-            f"{len(missing)} images did not arrive, first {missing[0]}; run the same import again, it downloads only those"
-        )
-    if table.empty:
-        raise LesionflowError(f"none of {len(metadata)} images has one of the nine diagnoses; found {_listed(unmapped)}")
-    source = Folder(folder, limits or load().importing)
-    sizes = {member.name: member.size for member in source.members()}
-    targets = {Path(name).name: name for name in table["filename"]}
-    targets |= {name: name for name in sizes if name in COMPANIONS[1:] or name.startswith(f"{LICENSES}/")}
-    with staged(folder) as draft:
-        fetch(source, targets, sizes, draft)
-        table.to_csv(draft / METADATA, index=False)
-    shutil.rmtree(folder)
-    yield from added(Counter(table["diagnosis"]), list(table.columns))
+    with locked():
+        yield from recover()
+        require_safe_previous()
+        try:
+            metadata = pd.read_csv(folder / METADATA, dtype=str)
+        except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
+            raise LesionflowError(f"`isic` wrote no {METADATA} that can be read in {folder}: {fault}") from None
+        if "isic_id" not in metadata:
+            raise LesionflowError(f"{folder / METADATA} has no column 'isic_id': found {', '.join(metadata.columns)}")
+        table, unmapped, missing = sort(metadata, folder)
+        if missing:
+            raise LesionflowError(
+                f"{len(missing)} images did not arrive, first {missing[0]}; run the same import again, it downloads only those"
+            )
+        if table.empty:
+            raise LesionflowError(f"none of {len(metadata)} images has one of the nine diagnoses; found {_listed(unmapped)}")
+        source = Folder(folder, limits or load().importing)
+        members = source.members()
+        sizes = {member.name: member.size for member in members}
+        targets = {Path(name).name: name for name in table["filename"]}
+        targets |= {name: name for name in sizes if name in COMPANIONS[1:] or name.startswith(f"{LICENSES}/")}
+        with staged(folder, members) as draft:
+            fetch(source, targets, sizes, draft)
+            table.to_csv(draft / METADATA, index=False)
+        shutil.rmtree(folder)
+        yield from added(count_images(DATA), list(table.columns))
     if unmapped:
         yield f"left out {sum(unmapped.values())} images whose diagnosis is none of the nine ({TABLE.name}): {_listed(unmapped)}"
     yield from afterwards()

@@ -14,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Protocol
 
@@ -33,10 +33,12 @@ BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFE
 
 @dataclass(frozen=True)
 class Member:
-    """One file of the source: its name there, with forward slashes, and how many bytes it says it has."""
+    """One file of the source: its name there, with forward slashes, how many bytes it says it has, and what changes with its content:
+    its time in a folder or a tar, its time and checksum in a zip."""
 
     name: str
     size: int
+    stamp: str = field(default="", compare=False)
 
 
 class Source(Protocol):
@@ -68,7 +70,8 @@ class Folder:
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
                 raise LesionflowError(f"{path} is a link that leads out of {self.path}; nothing was imported")
             if path.is_file():
-                found.append(Member(path.relative_to(self.path).as_posix(), path.stat().st_size))
+                status = path.stat()
+                found.append(Member(path.relative_to(self.path).as_posix(), status.st_size, str(status.st_mtime_ns)))
         _judge(self.path, found, self._limits)
         return found
 
@@ -107,7 +110,7 @@ class Zip:
             if item.header_offset < end:
                 raise _refusal(self.path, item.filename, "lies over another member: a bomb, it seems")
             end = item.header_offset + item.compress_size
-        found = [Member(item.filename, item.file_size) for item in items]
+        found = [Member(item.filename, item.file_size, f"{item.date_time} {item.CRC}") for item in items]
         _judge(self.path, found, self._limits)
         return found
 
@@ -135,7 +138,7 @@ class Tar:
                 if not item.isreg():
                     raise _refusal(self.path, item.name, "is a link or a device, not a file")
                 total += item.size
-                found.append(Member(item.name, item.size))
+                found.append(Member(item.name, item.size, str(item.mtime)))
                 if item.size > self._limits.max_file_mb * 2**20:
                     break  # _judge refuses it; reading on would unpack it
                 if total > allowed:

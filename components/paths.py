@@ -4,6 +4,8 @@ from pathlib import Path
 
 DATA = Path("data")
 DATA_POINTER = Path("data.dvc")
+UNFINISHED_SWAP = Path(".data.importing/swap.json")
+"""There while an import replaces data/, and after one that was killed while it did."""
 
 CATALOG = Path("build/catalog.parquet")
 QUARANTINE = Path("build/quarantine.csv")

@@ -18,7 +18,7 @@ from components.duplicates import Pairs, near_pairs
 from components.errors import LesionflowError
 from components.files import replacing, write_json
 from components.findings import ARCHIVE_ID, Finding
-from components.paths import CATALOG, DATA, FINDINGS, QUARANTINE, REPORTS, SCANS
+from components.paths import CATALOG, DATA, FINDINGS, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
 from components.scan import Scans, scan
 from components.settings import Policy, Settings, Validate, load
 from components.stage import run
@@ -161,6 +161,10 @@ def validate(settings: Settings) -> None:
     Raises:
         LesionflowError: data/ is missing or empty, a threshold is exceeded, or an expectation is not met.
     """
+    if UNFINISHED_SWAP.exists():
+        raise LesionflowError(
+            f"an import was interrupted while it replaced {DATA}/: `lesionflow data recover` brings the previous one back"
+        )
     if not DATA.is_dir():
         raise LesionflowError(f"{DATA}/ is not there: `dvc pull` brings the bundled sample, `lesionflow import SRC` your own images")
     files = list_files(DATA)

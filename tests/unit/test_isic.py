@@ -3,11 +3,13 @@
 import os
 import stat
 import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from app import importing, isic
+from app import dataset, importing, isic
 from components.classes import CLASSES
 from components.errors import LesionflowError
 from components.settings import ImportLimits
@@ -56,7 +58,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.chdir(root)
     for module in (importing, isic):
         monkeypatch.setattr(module, "require_safe_previous", lambda: None)
-    monkeypatch.setattr(importing, "dvc", lambda *_: "")
+    monkeypatch.setattr(dataset, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
     return root
 
 

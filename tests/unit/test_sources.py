@@ -6,11 +6,13 @@ import os
 import struct
 import tarfile
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from app import importing
+from app import dataset, importing
 from app.sources import Member, open_source
 from components.errors import LesionflowError
 from components.settings import ImportLimits
@@ -210,12 +212,14 @@ def project(tmp_path, monkeypatch):
     (root / "data/nevus/old.jpg").write_bytes(PICTURE)
     monkeypatch.chdir(root)
     monkeypatch.setattr(importing, "require_safe_previous", lambda: None)
-    monkeypatch.setattr(importing, "dvc", lambda *_: "")
+    monkeypatch.setattr(dataset, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
     return root
 
 
 def tree(root: Path) -> list[str]:
-    return sorted(path.relative_to(root).as_posix() for path in root.rglob("*"))
+    """Everything in the project but the lock's folder."""
+    found = (path.relative_to(root) for path in root.rglob("*"))
+    return sorted(path.as_posix() for path in found if path.parts[0] != dataset.lock.LOCK.parts[0])
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -237,6 +241,28 @@ def test_a_tar_is_imported_whatever_its_compression(project, tmp_path, mode):
     assert said[0] == "imported 2 files in 2 of 9 classes:"
     assert tree(project) == ["data", "data/melanoma", "data/melanoma/b.jpg", "data/metadata.csv", "data/nevus", "data/nevus/a.jpg"]
     assert (project / "data/melanoma/b.jpg").read_bytes() == PICTURE[:-1]
+
+
+def test_two_downloads_in_one_folder_become_one_dataset(project, tmp_path):
+    source = tmp_path / "source"
+    for name, image in (("ham10000", "ISIC_1.jpg"), ("bcn20000", "ISIC_2.jpg")):
+        (source / name / "nevus").mkdir(parents=True)
+        (source / name / "nevus" / image).write_bytes(PICTURE)
+        (source / name / "metadata.csv").write_text(f"filename,lesion_id\nnevus/{image},L_{name}\n")
+        (source / name / "attribution.txt").write_text(f"{name}\n")
+    list(importing.import_dataset(source, LIMITS))
+    assert tree(project) == [
+        "data", "data/attribution.txt", "data/metadata.csv", "data/nevus", "data/nevus/ISIC_1.jpg", "data/nevus/ISIC_2.jpg"
+    ]  # fmt: skip
+    assert (project / "data/metadata.csv").read_text() == "filename,lesion_id\nnevus/ISIC_2.jpg,L_bcn20000\nnevus/ISIC_1.jpg,L_ham10000\n"
+    assert (project / "data/attribution.txt").read_text() == "bcn20000\n\nham10000\n"
+
+
+def test_a_table_that_matches_nothing_stops_the_import_before_data_is_replaced(project, tmp_path):
+    source = zipped(tmp_path / "x.zip", {"metadata.csv": b"filename,lesion_id\nother.jpg,L1\n"})
+    with pytest.raises(LesionflowError, match="none of them is an image of this source"):
+        list(importing.import_dataset(source, LIMITS))
+    assert tree(project) == ["data", "data/nevus", "data/nevus/old.jpg"]
 
 
 def test_a_folder_with_a_link_that_leads_out_is_refused(tmp_path):
@@ -265,7 +291,7 @@ def test_an_interrupted_import_keeps_the_old_dataset_and_carries_on(project, tmp
     plain = importing.Path.replace
 
     def replace(self, target):
-        if self.name.endswith(".partial"):
+        if self.name.endswith(".partial") and self.parent.name == "nevus":
             copied.append(Path(target).name)
             if len(copied) == 3:
                 raise KeyboardInterrupt
@@ -284,7 +310,7 @@ def test_an_interrupted_import_keeps_the_old_dataset_and_carries_on(project, tmp
 
 def test_a_dataset_moved_away_by_a_killed_import_comes_back(project, tmp_path):
     importing.STAGING.mkdir()
-    (project / "data").rename(importing.PREVIOUS)
+    (project / "data").rename(dataset.PREVIOUS)
     broken = tmp_path / "x.zip"
     lying_about_its_size(tmp_path)
     with pytest.raises(LesionflowError):

@@ -1,0 +1,132 @@
+"""Whoever writes data/ holds the lock, and either all of data/ and data.dvc changes or nothing."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from app import importing
+from components.errors import LesionflowError, Unavailable
+from tests.project import ROOT
+from tests.versioned import NEW, OLD, command, commit, held, template, versioned
+
+__all__ = ["template", "versioned"]
+
+
+def interrupted(source, monkeypatch, after=2):
+    """Import `source` until so many files are copied, then press Ctrl-C."""
+    plain, copied = importing.Path.replace, []
+
+    def replace(self, target):
+        if self.name.endswith(".partial"):
+            copied.append(target)
+            if len(copied) > after:
+                raise KeyboardInterrupt
+        return plain(self, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(importing.Path, "replace", replace)
+        with pytest.raises(KeyboardInterrupt):
+            list(importing.import_dataset(source))
+
+
+def test_a_resumed_import_keeps_nothing_that_has_changed_in_the_source_since(versioned, tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    interrupted(source, monkeypatch)
+    before = source.stat()
+    (source / "nevus/new_2.jpg").rename(source / "melanoma/moved.jpg")
+    (source / "melanoma/new_3.jpg").write_bytes(OLD["nevus/old_1.jpg"])
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    said = list(importing.import_dataset(source))
+    expected = {
+        "melanoma/moved.jpg": NEW["nevus/new_2.jpg"],
+        "melanoma/new_3.jpg": OLD["nevus/old_1.jpg"],
+        "nevus/new_1.jpg": NEW["nevus/new_1.jpg"],
+    }
+    assert held(versioned / "data") == expected
+    assert said[0] == "imported 3 files in 2 of 9 classes:"
+    assert said[1 + list(importing.CLASSES).index("melanoma")].split() == ["melanoma", "2"]
+
+
+def test_an_import_is_refused_while_a_stage_reads_data(versioned, tmp_path):
+    (versioned / "read.py").write_text("import time; open('started', 'w'); time.sleep(120)")
+    (versioned / "dvc.yaml").write_text(f"stages:\n  read:\n    cmd: {sys.executable} read.py\n    deps: [data]\n")
+    commit(versioned)
+    with subprocess.Popen([sys.executable, "-m", "dvc", "repro", "-q", "read"], cwd=versioned, start_new_session=True) as running:
+        try:
+            deadline = time.monotonic() + 60
+            while not (versioned / "started").exists() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            with pytest.raises(Unavailable, match=r"DVC is reading or writing data/.*repro") as refusal:
+                list(importing.import_dataset(tmp_path / "source"))
+        finally:
+            os.killpg(running.pid, signal.SIGKILL)
+    assert "\n" not in str(refusal.value)
+    assert held(versioned / "data") == OLD
+
+
+def test_no_dvc_command_gets_at_data_while_an_import_replaces_it(versioned, tmp_path, monkeypatch):
+    from dvc.repo import Repo
+
+    seen = []
+    add = Repo.add
+
+    def while_replaced(self, *arguments, **options):
+        seen.append(command(versioned, sys.executable, "-m", "dvc", "status", check=False))
+        return add(self, *arguments, **options)
+
+    monkeypatch.setattr(Repo, "add", while_replaced)
+    list(importing.import_dataset(tmp_path / "source"))
+    assert len(seen) == 1
+    assert "Unable to acquire lock" in seen[0]
+    assert held(versioned / "data") == NEW
+
+
+def test_an_import_is_refused_while_a_run_holds_the_workspace(versioned, tmp_path):
+    with holder(versioned) as other:
+        with pytest.raises(Unavailable, match=r"workspace\.lock"):
+            list(importing.import_dataset(tmp_path / "source"))
+        other.kill()
+    assert held(versioned / "data") == OLD
+
+
+@contextmanager
+def holder(root):
+    """A process that holds the workspace as a flow does."""
+    code = "import time\nfrom pathlib import Path\nfrom flows import workspace\n"
+    code += "with workspace.held(0, Path()): print('held', flush=True); time.sleep(120)"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, env=environment, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        try:
+            yield other
+        finally:
+            other.kill()
+
+
+def unaddable(root):
+    """Let DVC fail while it adds the new images: the folder that its cache needs for one of them is a file."""
+    digest = hashlib.md5(NEW["nevus/new_2.jpg"], usedforsecurity=False).hexdigest()
+    place = root / ".dvc/cache/files/md5" / digest[:2]
+    place.write_text("no folder")
+    return place
+
+
+def test_a_dataset_that_dvc_cannot_take_leaves_the_old_one_in_place(versioned, tmp_path):
+    pointer = (versioned / "data.dvc").read_bytes()
+    place = unaddable(versioned)
+    with pytest.raises((LesionflowError, OSError)):
+        list(importing.import_dataset(tmp_path / "source"))
+    assert held(versioned / "data") == OLD
+    assert (versioned / "data.dvc").read_bytes() == pointer
+    assert not importing.STAGING.exists()
+    assert command(versioned, "git", "status", "--porcelain", "data.dvc") == ""
+    place.unlink()
+    assert "imported 3 files in 2 of 9 classes:" in list(importing.import_dataset(tmp_path / "source"))
+    assert held(versioned / "data") == NEW
