@@ -129,12 +129,14 @@ class Validate(_Section):
 
 
 class ImportLimits(_Section):
-    """What an archive may hold; `max_ratio` is unpacked over packed bytes of one member."""
+    """What an archive may hold; `max_ratio` is unpacked over packed bytes of one member. `inbox` is the folder that the flow
+    `watch-data` imports from: relative to the project, or absolute."""
 
     max_files: Annotated[int, Field(ge=1)]
     max_file_mb: Annotated[int, Field(ge=1)]
     max_total_gb: Annotated[float, Field(gt=0)]
     max_ratio: Annotated[int, Field(ge=2)]
+    inbox: Annotated[str, Field(min_length=1)] = "inbox"
 
 
 class Split(_Section):

@@ -77,42 +77,105 @@ def branches(tmp_path, monkeypatch):
 
     commit(upstream, "outs: [one]\n")
     git("clone", "--quiet", str(upstream), str(clone), root=tmp_path)
-    pulled = []
+    (clone / ".prefect").mkdir()
+    (clone / ".gitignore").write_text("*\n")
+    monkeypatch.setattr(watching, "ROOT", clone)
     monkeypatch.setattr(watching, "git", lambda *command: git(*command, root=clone))
-    monkeypatch.setattr(watching, "dvc", lambda arguments, _: pulled.append(arguments))
+    monkeypatch.setattr(watching, "ask", lambda *_, **__: {})
+    monkeypatch.setattr(watching, "checked_out", lambda pointer, _: pointer + "\n")
+    monkeypatch.setattr(watching, "_lesionflow", lambda arguments, *_, **__: (clone / "data.dvc").write_text(arguments[-1]))
     monkeypatch.setattr(watching, "get_run_logger", lambda: type("Logger", (), {"info": print}))
-    return upstream, clone, commit, pulled
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    return upstream, clone, commit
 
 
 def test_a_dataset_that_the_followed_branch_names_is_taken_over_once(branches):
-    upstream, clone, commit, pulled = branches
-    assert watching.take_upstream.fn() is None
+    upstream, clone, commit = branches
+    assert watching.take_upstream.fn(0) is None
     commit(upstream, "outs: [two]\n")
-    assert watching.take_upstream.fn().startswith("origin/")
+    assert watching.take_upstream.fn(0).startswith("origin/")
     assert (clone / "data.dvc").read_text() == "outs: [two]\n"
-    assert pulled == [["pull", "data.dvc"]]
     assert git("status", "--porcelain", root=clone) == ""
-    assert watching.take_upstream.fn() is None
+    assert watching.take_upstream.fn(0) is None
 
 
 def test_a_dataset_of_our_own_is_not_overwritten_by_the_followed_branch(branches):
-    upstream, clone, commit, _ = branches
+    upstream, clone, commit = branches
     commit(clone, "outs: [ours]\n")
-    assert watching.take_upstream.fn() is None, "upstream has not changed it"
+    assert watching.take_upstream.fn(0) is None, "upstream has not changed it"
     commit(upstream, "outs: [theirs]\n")
     with pytest.raises(watching.CommandFailed, match="merge origin/"):
-        watching.take_upstream.fn()
+        watching.take_upstream.fn(0)
     assert (clone / "data.dvc").read_text() == "outs: [ours]\n"
 
 
+def test_an_import_that_nobody_has_committed_is_kept_and_not_overwritten_by_the_followed_branch(branches):
+    upstream, clone, commit = branches
+    (clone / "data.dvc").write_text("outs: [ours]\n")
+    commit(upstream, "outs: [theirs]\n")
+    with pytest.raises(watching.CommandFailed, match="merge origin/"):
+        watching.take_upstream.fn(0)
+    assert (clone / "data.dvc").read_text() == "outs: [ours]\n"
+    assert git("show", "HEAD:data.dvc", root=clone) == "outs: [ours]"
+
+
+def test_data_with_changes_is_not_overwritten_by_the_followed_branch(branches, monkeypatch):
+    upstream, clone, commit = branches
+    monkeypatch.setattr(watching, "ask", lambda *_, **__: {"data.dvc": ["changed"]})
+    commit(upstream, "outs: [theirs]\n")
+    with pytest.raises(watching.CommandFailed, match=r"data/ has changes that DVC does not know.*the dataset of origin/\w+ waits"):
+        watching.take_upstream.fn(0)
+    assert (clone / "data.dvc").read_text() == "outs: [one]\n"
+
+
+@pytest.mark.parametrize("committed", [False, True])
+def test_a_dataset_that_a_killed_run_took_over_is_committed_and_trained_on_by_the_next(branches, committed):
+    _, clone, commit = branches
+    watching.note_taking("january.zip")
+    (clone / "data.dvc").write_text("outs: [january]\n")
+    if committed:
+        commit(clone, "outs: [january]\n")
+    assert watching.taken_before() == "january.zip"
+    assert git("show", "HEAD:data.dvc", root=clone) == "outs: [january]"
+    assert watching.taken_before() == "january.zip", "until a run has trained on it"
+
+
+def test_a_run_killed_before_it_took_anything_over_leaves_nothing_to_train_on(branches):
+    _, clone, _ = branches
+    watching.note_taking("january.zip")
+    assert watching.taken_before() is None
+    assert not (clone / watching.TAKING).exists()
+    (clone / "data.dvc").write_text("outs: [by hand]\n")
+    assert watching.taken_before() is None, "a person's import is the person's to commit"
+
+
 def test_a_remote_that_does_not_answer_is_worth_another_try(branches):
-    _, clone, _, _ = branches
+    _, clone, _ = branches
     git("remote", "set-url", "origin", str(clone / "gone"), root=clone)
     with pytest.raises(watching.TryLater):
-        watching.take_upstream.fn()
+        watching.take_upstream.fn(0)
 
 
 def test_a_branch_that_follows_none_looks_nowhere(branches):
-    _, clone, _, _ = branches
+    _, clone, _ = branches
     git("checkout", "--quiet", "-b", "alone", root=clone)
-    assert watching.take_upstream.fn() is None
+    assert watching.take_upstream.fn(0) is None
+
+
+@pytest.mark.parametrize("inbox", ["/etc", "..", "../other", "data", ".", ".git", "inbox/../data", "link"])
+def test_a_run_chooses_no_inbox_outside_the_one_that_params_name(tmp_path, inbox):
+    (tmp_path / "params.yaml").write_text("import: {inbox: inbox}\n")
+    (tmp_path / "inbox").mkdir()
+    (tmp_path / "link").symlink_to("/etc")
+    with pytest.raises(watching.CommandFailed, match=r"is not inbox or a folder in it.*import\.inbox"):
+        watching.confined(Path(inbox), tmp_path)
+
+
+def test_the_inbox_is_the_one_that_params_name_or_a_folder_in_it(tmp_path):
+    (tmp_path / "params.yaml").write_text("import: {}\n")
+    assert watching.confined(Path("inbox"), tmp_path) == tmp_path / "inbox"
+    assert watching.confined(Path("inbox/clinic"), tmp_path) == tmp_path / "inbox" / "clinic"
+    (tmp_path / "params.yaml").write_text("import: {inbox: /srv/uploads}\n")
+    assert watching.confined(Path("/srv/uploads"), tmp_path) == Path("/srv/uploads")
+    with pytest.raises(watching.CommandFailed):
+        watching.confined(Path("inbox"), tmp_path)
