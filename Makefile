@@ -12,10 +12,10 @@ UI_PORT ?= 5000
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test lint format lock ui server deploy worker starter clean bench
+.PHONY: help setup data run test test-kill lint format lock ui server deploy worker starter clean bench
 
 help:  ## list these commands
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 setup: $(VENV)/.ready  ## make .venv with the exact versions of requirements.lock
 
@@ -40,6 +40,9 @@ run: setup  ## bring the data, run the whole pipeline, say what came of it
 test: setup  ## run every test, the quick ones first
 	@test -d data -a -d weights || dvc pull data.dvc weights.dvc
 	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/mlflow tests/pipeline tests/flows tests/browser
+
+test-kill: setup  ## kill an import at every call that changes a file (minutes)
+	pytest -m sweep tests/pipeline/test_killed_import.py
 
 lint: setup  ## ruff and mypy
 	ruff check .

@@ -48,14 +48,16 @@ def exclusive() -> Iterator[Any]:
     from dvc.exceptions import DvcException
     from dvc.lock import LockError
     from dvc.repo import Repo, lock_repo
-    from dvc.rwlock import rwlock
+    from dvc.rwlock import RWLOCK_FILE, rwlock
 
     try:
         with Repo(config={"core": {"autostage": False}}) as repo:
             command = " ".join(sys.argv)  # as DVC names this process's own locks: `repo.add` then does not wait for this one
             hard_links = repo.config["core"].get("hardlink_lock", False)
-            with lock_repo(repo), rwlock(repo.tmp_dir, repo.fs, command, [], [str(DATA.absolute())], hard_links):
-                yield repo
+            with lock_repo(repo):
+                _drop_torn_locks(Path(repo.tmp_dir) / RWLOCK_FILE)
+                with rwlock(repo.tmp_dir, repo.fs, command, [], [str(DATA.absolute())], hard_links):
+                    yield repo
     except LockError as fault:
         holders = [line.strip() for line in str(fault).splitlines() if line.strip().startswith("(PID")]
         if holders:
@@ -66,6 +68,41 @@ def exclusive() -> Iterator[Any]:
         raise Unavailable("another DVC command is running in this project; nothing was changed, try again when it has ended") from None
     except DvcException as fault:
         raise LesionflowError(f"DVC failed: {' '.join(str(fault).split())}") from None
+
+
+def _drop_torn_locks(path: Path) -> None:
+    """Delete DVC's table of locks where a killed process left it half-written, in which case every DVC command stops at it.
+
+    DVC writes it with the lock on the project held, as it is here, so no process is writing it now. But the table may have named a stage
+    that still runs.
+
+    Raises:
+        Unavailable: a process of DVC or of a stage is running in this folder.
+    """
+    try:
+        json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return
+    except ValueError:
+        if others := _at_work():
+            raise Unavailable(
+                f"{path} is half-written, and these may use {DATA}/: {', '.join(others)}; nothing was changed, try again when they have ended"
+            ) from None
+        path.unlink()
+
+
+def _at_work() -> list[str]:
+    """Other processes of DVC or of a stage in this folder."""
+    import psutil
+
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found = []
+    for process in psutil.process_iter(["pid", "cwd", "cmdline"]):
+        words = process.info["cmdline"] or []
+        works = any(Path(word).name == "dvc" or word.startswith("components.") for word in words)
+        if works and process.info["cwd"] == str(Path.cwd()) and process.pid not in own:
+            found.append(f"(PID {process.pid}) {' '.join(words)}")
+    return found
 
 
 def replace(draft: Path, source: str, named: str | None = None) -> None:

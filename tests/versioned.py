@@ -67,4 +67,5 @@ def versioned(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     write(tmp_path / "source", NEW)
     monkeypatch.chdir(root)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
     return root
