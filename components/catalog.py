@@ -12,7 +12,7 @@ COLUMNS = {
     "path": "relative to data/, with forward slashes; the image's key everywhere",
     "isic_id": "file name without suffix, or the id metadata.csv gives",
     "diagnosis": "class of the folder or of a person's decision, or null where it is none of the nine",
-    "lesion_id": "what the image shows; the archive's id in the image's name, or else its name, where metadata.csv names no lesion",
+    "lesion_id": "what the image shows; where metadata.csv names no lesion, the archive's id of the image or, without one, its path",
     "collection": "where the image comes from, or null",
     "license": "terms of use, or null",
     "given_side": "train or test where the dataset came split, or null",
@@ -24,7 +24,7 @@ COLUMNS = {
     "height": "pixels, upright; 0 where unreadable",
     "sha256": "of the file's bytes",
     "pixels_sha256": "of the decoded RGB pixels, empty where unreadable",
-    "near_group": "path of the first of the near-duplicates that share a side of the split; the image's own where it has none",
+    "group": "path of the first of the files that share a side of the split: of one lesion, one archive id or one picture, left out or not",
     "usable": "whether later stages may use the image",
     "reason": "why not, empty where usable",
 }

@@ -51,10 +51,10 @@ def check_splits(splits: pd.DataFrame, docs: Path) -> list[str]:
     """Hold the split to its suite and write Data Docs into `docs`; as `check_catalog`.
 
     Args:
-        splits: a row per usable image: path, isic_id, diagnosis, lesion_id, pixels_sha256, near_group, group, side.
+        splits: a row per usable image: path, isic_id, diagnosis, lesion_id, pixels_sha256, group, side.
         docs: folder to make.
     """
-    spread = {f"sides_of_{key}": _distinct(splits, key, "side") for key in ("group", "lesion_id", "near_group", "pixels_sha256")}
+    spread = {f"sides_of_{key}": _distinct(splits, key, "side") for key in ("group", "lesion_id", "pixels_sha256")}
     counts = splits.groupby(["diagnosis", "side"]).size().unstack(fill_value=0).reindex(columns=list(SIDES), fill_value=0)
     tables = {"Images of each class on each side": counts.reset_index()}
     suites = {"splits": (splits.assign(**spread), _splits(list(spread))), "classes_per_side": (counts.reset_index(), _sides())}
@@ -148,7 +148,7 @@ def _images(limits: Validate) -> Wanted:
             {"column_set": [*(name for name in COLUMNS if name != "reason"), "classes_of_pixels", "classes_of_lesion"]},
         ),
         *(("ExpectColumnValuesToBeUnique", {"column": name}) for name in ("path", "sha256", "pixels_sha256")),
-        *(("ExpectColumnValuesToNotBeNull", {"column": name}) for name in ("isic_id", "lesion_id", "diagnosis", "near_group")),
+        *(("ExpectColumnValuesToNotBeNull", {"column": name}) for name in ("isic_id", "lesion_id", "diagnosis", "group")),
         ("ExpectColumnValuesToMatchRegex", {"column": "isic_id", "regex": r"^\S(?:.*\S)?$"}),
         ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": list(CLASSES)}),
         ("ExpectColumnValuesToBeInSet", {"column": "format", "value_set": ["JPEG", "PNG"]}),
@@ -166,8 +166,9 @@ def _least_side(limits: Validate) -> int:
 def _held(classes: pd.DataFrame, limits: Validate) -> pd.DataFrame:
     """Classes that must be large enough: those the policy neither warns about alone nor has left out whole."""
     rules = [limits.policy.scarce_cancer if name in (*MALIGNANT, "malignant") else limits.policy.scarce_class for name in classes["class"]]
+    none_may = [rule.at_most == 0 or (rule.at_most is None and rule.then == "fail") for rule in rules]
     asked = [
-        rule.then == "fail" or (rule.then == "quarantine" and images > 0) for rule, images in zip(rules, classes["images"], strict=True)
+        rule.then != "warn" and (strict or images > 0) for rule, strict, images in zip(rules, none_may, classes["images"], strict=True)
     ]
     return classes[asked]
 

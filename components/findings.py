@@ -7,18 +7,17 @@ turned and cropped copies escape it; it knows no labels, lesions or archive ids;
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from components.classes import MALIGNANT, class_of_folder
 from components.duplicates import Pairs
+from components.grouping import chained, linked
 from components.settings import Validate
 
 KINDS = {
@@ -42,6 +41,8 @@ KINDS = {
     "stale_decision": "a decision whose file has changed or gone",
 }
 ARCHIVE_ID = re.compile(r"(ISIC_\d+)")
+Link = tuple[int, int, float, str]
+"""Two positions, how sure it is that they belong together (larger is surer), and why they do."""
 MIN_COLOURFULNESS = 4.0
 """Levels between the largest and the smallest channel, on average; below it an image is black and white."""
 
@@ -95,54 +96,47 @@ def conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None)
         pairs: near-duplicates, as positions in `images`.
         metadata: metadata.csv indexed by filename, or None.
     """
-    labels = images["diagnosis"].to_numpy()
-    links: list[tuple[int, int, float, str]] = []
+    links: list[Link] = []
     for column, weight, said in (("sha256", 3.0, "the same bytes"), ("pixels_sha256", 2.0, "the same pixels")):
-        links += [(one, other, weight, said) for one, other in _chains(images[column])]
+        links += _chains(images[column], weight, said)
     ids = images["path"].str.rsplit("/", n=1).str[-1].str.extract(ARCHIVE_ID, expand=False)
-    links += [(one, other, 0.5, "the same archive id") for one, other in _chains(ids)]
+    links += _chains(ids, 0.5, "the same archive id")
     for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True):
         links.append((one, other, score, f"nearly the same picture ({score:.2f})"))
-    found = [finding for members in components(links, len(images)) if (finding := _conflict(images, labels, members, links))]
+    paths, labels = images["path"].to_numpy(), images["diagnosis"].to_numpy()
+    found = [finding for members, inner in components(links, len(images)) if (finding := _conflict(paths, labels, members, inner))]
     if metadata is not None and "diagnosis" in metadata:
         found += _contradictions(images, metadata["diagnosis"])
     return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
 
 
-def _chains(keys: "pd.Series[str]") -> Iterator[tuple[int, int]]:
-    """Neighbouring positions of equal keys; nulls equal nothing."""
-    positions = pd.Series(np.arange(len(keys)))
-    for _, same in positions.groupby(keys.to_numpy()):
-        yield from pairwise(same.tolist())
+def _chains(keys: "pd.Series[str]", weight: float, said: str) -> list[Link]:
+    """Links between neighbouring positions of equal keys."""
+    return [(one, other, weight, said) for one, other in chained(keys).tolist()]
 
 
-def components(links: Iterable[tuple[int, int, float, str]], count: int) -> list[list[int]]:
-    """Positions that links join, however indirectly; only those of two or more."""
-    ends = np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2)
-    numbers = linked(ends, count)
-    sizes = np.bincount(numbers, minlength=count)
-    members = pd.Series(np.arange(count)).groupby(numbers)
-    return [rows.tolist() for number, rows in members if sizes[number] > 1]
+def components(links: Iterable[Link], count: int) -> list[tuple[list[int], list[Link]]]:
+    """Positions that links join, however indirectly, in ascending order, each set with its links; only those of two or more."""
+    links = list(links)
+    number_of = linked(np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2), count).tolist()
+    inner: defaultdict[int, list[Link]] = defaultdict(list)
+    for link in links:
+        inner[number_of[link[0]]].append(link)
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for position, number in enumerate(number_of):
+        if number in inner:
+            members[number].append(position)
+    return [(positions, inner[number]) for number, positions in members.items()]
 
 
-def linked(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Number of the component of each of `count` positions, where `pairs` of shape (n, 2) join."""
-    links = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
-    return connected_components(links, directed=False)[1].astype(np.int64)
-
-
-def _conflict(
-    images: pd.DataFrame, labels: NDArray[np.object_], members: list[int], links: list[tuple[int, int, float, str]]
-) -> Finding | None:
+def _conflict(paths: NDArray[np.object_], labels: NDArray[np.object_], members: list[int], links: list[Link]) -> Finding | None:
     stands = sorted(set(labels[members]))
     if len(stands) < 2:
         return None
-    inside = set(members)
-    crossing = [link for link in links if link[0] in inside and labels[link[0]] != labels[link[1]]]
-    weight, why = max((link[2:] for link in crossing or [link for link in links if link[0] in inside]), key=lambda link: link[0])
+    crossing = [link for link in links if labels[link[0]] != labels[link[1]]]
+    weight, why = max((link[2:] for link in crossing or links), key=lambda link: link[0])
     urgent = len({name in MALIGNANT for name in stands}) > 1
-    paths = tuple(images["path"].iloc[members])
-    return Finding("label_conflict", paths, f"{why} under {' and '.join(stands)}", weight + 10 * urgent)
+    return Finding("label_conflict", tuple(paths[members]), f"{why} under {' and '.join(stands)}", weight + 10 * urgent)
 
 
 def _contradictions(images: pd.DataFrame, said: "pd.Series[str]") -> Iterator[Finding]:
@@ -177,29 +171,27 @@ def exact(images: pd.DataFrame) -> list[Finding]:
 
 
 def near(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
-    """Near-duplicates, closest first; those that chain are one finding."""
-    paths, links = images["path"].to_numpy(), _links(pairs)
-    best = dict.fromkeys(range(len(images)), 0.0)
-    for one, other, score, _ in links:
-        best[one], best[other] = max(best[one], score), max(best[other], score)
+    """Near-duplicates with every copy of each, closest first; those that chain are one finding."""
+    paths, copies = images["path"].to_numpy(), _chains(images["pixels_sha256"], 0.0, "")
     found = []
-    for members in components(links, len(images)):
-        score = max(best[member] for member in members)
-        found.append(Finding("near_duplicate", tuple(paths[members]), f"nearly the same picture ({score:.2f})", score))
+    for members, inner in components([*copies, *_links(pairs)], len(images)):
+        score = max(link[2] for link in inner)
+        if score:
+            found.append(Finding("near_duplicate", tuple(paths[members]), f"nearly the same picture ({score:.2f})", score))
     return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
 
 
-def _links(pairs: Pairs) -> list[tuple[int, int, float, str]]:
+def _links(pairs: Pairs) -> list[Link]:
     return [(one, other, score, "") for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True)]
 
 
 def across_sides(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
     """Photographs that stand on both sides of the Train/Test that the dataset came with (column given_side)."""
-    links = [(one, other, 1.0, "") for one, other in _chains(images["pixels_sha256"])] + _links(pairs)
-    sides = images["given_side"].to_numpy()
+    links = _chains(images["pixels_sha256"], 1.0, "") + _links(pairs)
+    paths, sides = images["path"].to_numpy(), images["given_side"].to_numpy()
     found = []
-    for members in components(links, len(images)):
+    for members, _ in components(links, len(images)):
         given = {side for side in sides[members] if isinstance(side, str)}
         if len(given) > 1:
-            found.append(Finding("across_sides", tuple(images["path"].iloc[members]), f"one photograph in {' and '.join(sorted(given))}"))
+            found.append(Finding("across_sides", tuple(paths[members]), f"one photograph in {' and '.join(sorted(given))}"))
     return found

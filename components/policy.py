@@ -1,7 +1,6 @@
-"""What is done about findings: which files are left out and why, which are grouped, and what stops the stage."""
+"""What is done about findings: which files are left out and why, and what stops the stage."""
 
 from collections import Counter
-from dataclasses import dataclass
 
 import pandas as pd
 
@@ -13,14 +12,10 @@ from components.settings import Policy, Rule
 SHOWN = 5
 """Files named on the terminal for a kind that stops the stage."""
 BY_A_PERSON = "dropped"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """`reasons`: why each file left out is left out. `groups`: for each grouped file the first file of its group."""
-
-    reasons: dict[str, str]
-    groups: dict[str, str]
+LEFT_OUT = ("fail", "quarantine")
+"""What is found under these rules is never used: `fail` with a limit is `quarantine`, without one the first stops the stage."""
+NEVER_KEPT = ("unreadable", "unplaced")
+"""Kinds of finding whose files no decision can make usable."""
 
 
 def rule(policy: Policy, kind: str) -> Rule:
@@ -28,24 +23,33 @@ def rule(policy: Policy, kind: str) -> Rule:
     return getattr(policy, kind)
 
 
-def apply(findings: list[Finding], policy: Policy, decisions: Decisions, diagnosis: dict[str, str]) -> Outcome:
-    """Decide about every file.
+def most(rule: Rule) -> int | None:
+    """How many files may show a kind before the stage fails; None: any number."""
+    return 0 if rule.then == "fail" and rule.at_most is None else rule.at_most
+
+
+def apply(findings: list[Finding], policy: Policy, decisions: Decisions, diagnosis: dict[str, str]) -> dict[str, str]:
+    """Why each file that is left out is left out, by path.
 
     Decisions come first: a dropped file is out, a kept one in. In a conflict with a kept file, the others stay out. Then kinds
     in the order of KINDS; the first reason a file gets is the one it keeps, and copies of files already out do not count.
 
     Raises:
-        LesionflowError: two files of one conflict are kept under different classes.
+        LesionflowError: two files of one conflict are kept under different classes, or a file is kept that cannot be used.
     """
     reasons = dict.fromkeys(decisions.drop, f"{BY_A_PERSON}: decisions.csv")
-    groups: dict[str, str] = {}
     order = {kind: number for number, kind in enumerate(KINDS)}
     for finding in sorted(findings, key=lambda one: order[one.kind]):
         then = rule(policy, finding.kind).then
         left = [path for path in finding.paths if path not in reasons]
         if finding.kind == "label_conflict":
             _one_label_kept(finding, decisions, diagnosis)
-        if then == "quarantine":
+        if finding.kind in NEVER_KEPT and finding.paths[0] in decisions.keep:
+            raise LesionflowError(
+                f"decisions.csv keeps {finding.paths[0]}, which is {finding.kind} ({finding.says}): drop it or, where only its folder is"
+                " wrong, relabel it"
+            )
+        if then in LEFT_OUT:
             for path in left:
                 if path not in decisions.keep:
                     reasons[path] = f"{finding.kind}: {finding.says}"
@@ -54,9 +58,7 @@ def apply(findings: list[Finding], policy: Policy, decisions: Decisions, diagnos
             for path in left:
                 if path != first:
                     reasons[path] = f"{finding.kind}: {finding.says} as {first}"
-        elif then == "group":
-            groups |= dict.fromkeys(left, left[0] if left else "")
-    return Outcome(reasons, groups)
+    return reasons
 
 
 def _one_label_kept(finding: Finding, decisions: Decisions, diagnosis: dict[str, str]) -> None:
@@ -75,10 +77,15 @@ def exceeded(findings: list[Finding], policy: Policy) -> list[str]:
     """What stops the stage, a few lines for each kind; empty where nothing does."""
     lines: list[str] = []
     for kind, count in sorted(counts(findings).items()):
-        limit = rule(policy, kind).at_most
+        limit = most(rule(policy, kind))
         if limit is None or count <= limit:
             continue
-        lines.append(f"{count} {kind} ({KINDS[kind]}); validate.policy.{kind}.at_most allows {limit}:")
+        allows = (
+            f"validate.policy.{kind}.at_most allows {limit}"
+            if rule(policy, kind).at_most is not None
+            else (f"validate.policy.{kind}.then is fail, and no at_most allows any")
+        )
+        lines.append(f"{count} {kind} ({KINDS[kind]}); {allows}:")
         named = [(path, finding.says) for finding in findings if finding.kind == kind for path in finding.paths]
         lines += [f"  {path}: {says}" for path, says in named[:SHOWN]]
         if len(named) > SHOWN:
@@ -86,11 +93,11 @@ def exceeded(findings: list[Finding], policy: Policy) -> list[str]:
     return lines
 
 
-def as_table(findings: list[Finding], policy: Policy, outcome: Outcome, files: pd.DataFrame) -> pd.DataFrame:
-    """A row per finding and file: kind, number, rank, path, sha256, diagnosis, then, outcome, says."""
+def as_table(findings: list[Finding], policy: Policy, reasons: dict[str, str], files: pd.DataFrame) -> pd.DataFrame:
+    """A row per finding and file: kind, number, rank, path, then, left_out, says, sha256, diagnosis."""
     known = files.set_index("path")
     rows = [
-        (finding.kind, number, finding.rank, path, rule(policy, finding.kind).then, outcome.reasons.get(path, ""), finding.says)
+        (finding.kind, number, finding.rank, path, rule(policy, finding.kind).then, reasons.get(path, ""), finding.says)
         for number, finding in enumerate(findings)
         for path in finding.paths
     ]

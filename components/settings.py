@@ -56,7 +56,11 @@ class Backbone(_Section):
 
 
 class Rule(_Section):
-    """What is done with a file that shows a fault; with more than `at_most` such files the stage fails (null: any number may)."""
+    """What is done with a file that shows a fault; with more than `at_most` such files the stage fails (null: any number may).
+
+    `fail`: the first such file fails the stage unless `at_most` allows some, which are then left out as under `quarantine`: what is
+    found under `fail` is never used.
+    """
 
     then: str
     at_most: Limit

@@ -10,8 +10,6 @@ from itertools import islice
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold
 
 from components import catalog, expectations
@@ -24,15 +22,6 @@ from components.stage import run
 
 REPORT = REPORTS / "split.json"
 DOCS = REPORTS / "split"
-
-
-def group(images: pd.DataFrame) -> NDArray[np.int64]:
-    """Number of each image's group: images that share a lesion or are near-duplicates, however indirectly, share a group."""
-    keys = [pd.factorize(images[column])[0] for column in ("lesion_id", "near_group")]
-    first = [pd.Series(np.arange(len(images))).groupby(key).transform("first").to_numpy() for key in keys]
-    pairs = np.concatenate([np.stack([np.arange(len(images)), other], axis=1) for other in first])
-    links = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(images), len(images)))
-    return connected_components(links, directed=False)[1].astype(np.int64)
 
 
 def deal(diagnoses: list[str], groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
@@ -109,8 +98,8 @@ def split(settings: Settings) -> None:
     Raises:
         LesionflowError: the images cannot be dealt, or measured once they are.
     """
-    frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "collection", "pixels_sha256", "near_group"]]
-    frame = frame.assign(group=group(frame))
+    frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "collection", "pixels_sha256", "group"]]
+    frame = frame.assign(group=pd.factorize(frame["group"])[0])
     check_measurable(set(frame["diagnosis"]))
     knobs = settings.split
     frame["side"] = deal(list(frame["diagnosis"]), frame["group"].to_numpy(), knobs.test, knobs.validation, settings.seed)
@@ -126,7 +115,6 @@ def split(settings: Settings) -> None:
         REPORT,
         {
             "test_split_hash": catalog.split_hash(sides["test"]),
-            "near_duplicates": int((frame["near_group"].map(frame["near_group"].value_counts()) > 1).sum()),
             "groups": int(frame["group"].nunique()),
             "images": {name: len(rows) for name, rows in sides.items()},
             "lesions": {name: int(rows["lesion_id"].nunique()) for name, rows in sides.items()},

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from components import decisions, expectations, findings, policy
+from components import decisions, expectations, findings, grouping, policy
 from components.catalog import COLUMNS
 from components.classes import CLASSES, MALIGNANT, class_of_folder, output_names, targets
 from components.duplicates import Pairs, near_pairs
@@ -68,8 +68,28 @@ def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame
     frame["isic_id"] = frame["isic_id"].fillna(names)
     frame["lesion_named"] = frame["lesion_id"].notna()
     archive_ids = frame["isic_id"].str.extract(ARCHIVE_ID, expand=False)
-    frame["lesion_id"] = frame["lesion_id"].fillna(archive_ids).fillna(frame["isic_id"])
+    frame["lesion_id"] = frame["lesion_id"].fillna(archive_ids).fillna(frame["path"])
     return frame
+
+
+def look_alikes(frame: pd.DataFrame, scans: Scans, limits: Validate) -> Pairs:
+    """Near-duplicates among every readable file, as positions in `frame`; of equal pictures the first stands for all."""
+    readable = np.flatnonzero(frame["fault"] == "")
+    first = readable[first_of_equal(frame.iloc[readable], limits)]
+    pairs = near_pairs(scans.thumbnails[first], limits.near_duplicate_score)
+    return Pairs(first[pairs.indices], pairs.scores)
+
+
+def group(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]:
+    """For each file the path of the first of its group: files of one lesion, of one archive id, or of one picture.
+
+    Blank pictures resemble each other and show nothing, so they link nothing. Near-duplicates link unless the policy only warns of
+    them.
+    """
+    shown = frame["pixels_sha256"].where((frame["fault"] == "") & (frame["contrast"] >= limits.min_contrast))
+    keys = pd.DataFrame({"lesion": frame["lesion_id"], "image": frame["isic_id"].str.extract(ARCHIVE_ID, expand=False), "pixels": shown})
+    linking = pairs if limits.policy.near_duplicate.then != "warn" else Pairs(pairs.indices[:0], pairs.scores[:0])
+    return frame["path"].groupby(grouping.numbers(keys, linking)).transform("first").tolist()
 
 
 def _class_of_path(path: str) -> str | None:
@@ -77,15 +97,11 @@ def _class_of_path(path: str) -> str | None:
     return next((found for folder in folders if (found := class_of_folder(folder))), None)
 
 
-def find(frame: pd.DataFrame, scans: Scans, metadata: pd.DataFrame | None, dropped: frozenset[str], limits: Validate) -> list[Finding]:
-    """Everything that is wrong with the files of a dataset, dropped ones apart."""
+def find(frame: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None, dropped: frozenset[str], limits: Validate) -> list[Finding]:
+    """Everything that is wrong with the files of a dataset, dropped ones apart; `pairs` are positions in `frame`."""
     looked = frame[~frame["path"].isin(dropped)]
-    fit = ((looked["fault"] == "") & looked["diagnosis"].notna()).to_numpy()
-    positions = looked.index[fit].to_numpy()
-    images = looked[fit].reset_index(drop=True)
-    first = first_of_equal(images, limits)
-    pairs = near_pairs(scans.thumbnails[positions[first]], limits.near_duplicate_score)
-    pairs = Pairs(first[pairs.indices], pairs.scores)
+    images = looked[(looked["fault"] == "") & looked["diagnosis"].notna()].reset_index(drop=True)
+    pairs = _among(images, frame["pixels_sha256"], pairs)
     found = list(findings.of_files(looked, limits))
     found += findings.conflicts(images, pairs, metadata)
     found += findings.lesions(images[images["lesion_named"]])
@@ -96,6 +112,15 @@ def find(frame: pd.DataFrame, scans: Scans, metadata: pd.DataFrame | None, dropp
         there = set(frame["path"])
         found += [Finding("missing_file", (name,), findings.KINDS["missing_file"]) for name in sorted(set(metadata.index) - there)]
     return found
+
+
+def _among(images: pd.DataFrame, pixels: "pd.Series[str]", pairs: Pairs) -> Pairs:
+    """`pairs`, positions in `pixels`, as positions in `images`, where the first with the same pixels stands for each."""
+    first = images["pixels_sha256"].drop_duplicates()
+    place = pixels.map(pd.Series(first.index, index=first.to_numpy())).fillna(-1).to_numpy(dtype=np.int64)
+    indices = place[pairs.indices]
+    there = (indices >= 0).all(axis=1)
+    return Pairs(indices[there], pairs.scores[there])
 
 
 def first_of_equal(images: pd.DataFrame, limits: Validate) -> np.ndarray:
@@ -123,21 +148,22 @@ def scarce(classes: pd.DataFrame, least: int) -> list[Finding]:
     return found
 
 
-def leave_out(frame: pd.DataFrame, found: list[Finding], limits: Policy) -> pd.DataFrame:
-    """The catalog without the classes that are too small, where the policy says `quarantine`."""
+def leave_out(frame: pd.DataFrame, found: list[Finding], limits: Policy, task: str) -> pd.DataFrame:
+    """The catalog without the output classes that are too small, where the policy leaves them out and allows so many."""
     frame = frame.copy()
+    output = frame["diagnosis"].map(dict(zip(CLASSES, (output_names(task)[target] for target in targets(CLASSES, task)), strict=True)))
     for finding in found:
-        if policy.rule(limits, finding.kind).then == "quarantine":
-            rows = frame["usable"] & (frame["diagnosis"] == finding.paths[0])
+        of_kind = [one for one in found if one.kind == finding.kind]
+        if policy.rule(limits, finding.kind).then in policy.LEFT_OUT and not policy.exceeded(of_kind, limits):
+            rows = frame["usable"] & (output == finding.paths[0])
             frame.loc[rows, "reason"] = f"{finding.kind}: {finding.says}"
     return frame.assign(usable=frame["reason"] == "")
 
 
-def catalog_of(frame: pd.DataFrame, outcome: policy.Outcome) -> pd.DataFrame:
-    """The catalog's columns, given what is done about each file."""
-    reasons = [outcome.reasons.get(path, "") for path in frame["path"]]
-    groups = [outcome.groups.get(path, path) for path in frame["path"]]
-    return frame.assign(reason=reasons, usable=[not reason for reason in reasons], near_group=groups)[list(COLUMNS)]
+def catalog_of(frame: pd.DataFrame, reasons: dict[str, str]) -> pd.DataFrame:
+    """The catalog's columns, given why each file left out is left out."""
+    said = [reasons.get(path, "") for path in frame["path"]]
+    return frame.assign(reason=said, usable=[not reason for reason in said])[list(COLUMNS)]
 
 
 def judge(root: Path, scans: Scans, table: pd.DataFrame, limits: Validate) -> tuple[pd.DataFrame, list[Finding], pd.DataFrame]:
@@ -150,9 +176,11 @@ def judge(root: Path, scans: Scans, table: pd.DataFrame, limits: Validate) -> tu
     )
     if metadata is not None and "diagnosis" in metadata:
         metadata = metadata.assign(diagnosis=metadata["diagnosis"].where(~metadata.index.isin(decided.relabel)))
-    found = [*find(frame, scans, metadata, decided.drop, limits), *decided.stale]
-    outcome = policy.apply(found, limits.policy, decided, dict(zip(frame["path"], frame["diagnosis"], strict=True)))
-    return catalog_of(frame, outcome), found, policy.as_table(found, limits.policy, outcome, frame)
+    pairs = look_alikes(frame, scans, limits)
+    frame["group"] = group(frame, pairs, limits)
+    found = [*find(frame, pairs, metadata, decided.drop, limits), *decided.stale]
+    reasons = policy.apply(found, limits.policy, decided, dict(zip(frame["path"], frame["diagnosis"], strict=True)))
+    return catalog_of(frame, reasons), found, policy.as_table(found, limits.policy, reasons, frame)
 
 
 def validate(settings: Settings) -> None:
@@ -176,7 +204,7 @@ def validate(settings: Settings) -> None:
     classes = count_classes(frame, settings.task)
     small = scarce(classes, limits.min_images_per_class)
     found += small
-    frame = leave_out(frame, small, limits.policy)
+    frame = leave_out(frame, small, limits.policy, settings.task)
     classes = count_classes(frame, settings.task)
     left_out = frame.loc[~frame["usable"], ["path", "diagnosis", "lesion_id", "reason"]]
     with replacing(CATALOG) as draft:

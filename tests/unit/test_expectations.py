@@ -27,11 +27,11 @@ def test_the_suites_pass_clean_rows_name_what_is_not_met_and_write_data_docs(tmp
 
 def test_a_group_or_a_lesion_on_two_sides_and_a_side_without_a_class_are_named(tmp_path):
     rows = [
-        (f"{name}/{side}.jpg", name, f"{name}_{side}", f"{name}{side}", f"{name}/{side}.jpg", number * 3 + at, side)
+        (f"{name}/{side}.jpg", name, f"{name}_{side}", f"{name}{side}", number * 3 + at, side)
         for number, name in enumerate(CLASSES)
         for at, side in enumerate(("train", "validation", "test"))
     ]
-    splits = pd.DataFrame(rows, columns=["path", "diagnosis", "lesion_id", "pixels_sha256", "near_group", "group", "side"])
+    splits = pd.DataFrame(rows, columns=["path", "diagnosis", "lesion_id", "pixels_sha256", "group", "side"])
     assert expectations.check_splits(splits, tmp_path / "docs") == []
     splits.loc[1, "group"] = 0
     splits.loc[4, "lesion_id"] = splits.loc[3, "lesion_id"]

@@ -151,9 +151,106 @@ def test_near_duplicates_are_used_and_share_a_group(root, limits):
     image.transpose(Image.Transpose.ROTATE_90).save(root / "nevus" / "b.jpg", quality=60)
     frame, found, _ = judged(root, limits)
     assert kinds_of(found, "nevus/b.jpg") >= {"near_duplicate"}
-    assert frame.at["nevus/a.jpg", "near_group"] == frame.at["nevus/b.jpg", "near_group"] == "nevus/a.jpg"
+    assert frame.at["nevus/a.jpg", "group"] == frame.at["nevus/b.jpg", "group"] == "nevus/a.jpg"
     assert frame["usable"].all()
-    assert frame.at["nevus/nevus_0.png", "near_group"] == "nevus/nevus_0.png"
+    assert frame.at["nevus/nevus_0.png", "group"] == "nevus/nevus_0.png"
+
+
+def test_a_dropped_copy_still_links_its_lesion_to_the_copy_that_stays(root, limits):
+    shutil.copy(root / "nevus/nevus_0.png", root / "nevus/again.png")
+    (root / "metadata.csv").write_text("filename,lesion_id\nnevus/nevus_0.png,L1\nnevus/nevus_1.png,L1\n")
+    frame, _, _ = judged(root, limits)
+    assert list(frame.index[~frame["usable"]]) == ["nevus/nevus_0.png"]
+    assert frame.at["nevus/again.png", "group"] == frame.at["nevus/nevus_1.png", "group"]
+    assert frame["group"].nunique() == len(frame) - 2
+
+
+@pytest.mark.parametrize("decision", ["keep", "drop"])
+def test_a_decision_about_a_copy_leaves_its_look_alikes_in_its_group(root, limits, decision):
+    image = textured(5)
+    image.save(root / "nevus/a.png")
+    image.save(root / "nevus/b.png")
+    image.resize((160, 120)).save(root / "nevus/c.jpg")
+    digest = scan(root, ["nevus/a.png"], root.parent / "scans").table["sha256"].iloc[0]
+    other = {"keep": "nevus/b.png", "drop": "nevus/a.png"}[decision]
+    frame, found, _ = judged(root, limits, decided((other, digest, decision, "", "")))
+    assert list(frame.index[~frame["usable"]]) == ["nevus/a.png"]
+    assert frame.at["nevus/b.png", "group"] == frame.at["nevus/c.jpg", "group"]
+    assert "near_duplicate" in kinds_of(found, "nevus/b.png")
+
+
+def test_a_quarantined_file_still_links_what_it_shows(root, limits):
+    (root / "metadata.csv").write_text("filename,isic_id,lesion_id\nnevus/tiny.png,ISIC_0000007,L1\nnevus/nevus_1.png,X,L1\n")
+    noise(3, 16).save(root / "nevus/tiny.png")
+    noise(4).save(root / "nevus/ISIC_0000007 (1).png")
+    frame, _, _ = judged(root, limits)
+    assert frame.at["nevus/tiny.png", "reason"].startswith("tiny")
+    assert frame.at["nevus/ISIC_0000007 (1).png", "group"] == frame.at["nevus/nevus_1.png", "group"]
+
+
+def test_blank_pictures_link_nothing(root, limits):
+    for number in (0, 1):
+        Image.new("RGB", (80, 80)).save(root / f"nevus/blank_{number}.png")
+    (root / "metadata.csv").write_text(
+        "filename,lesion_id\nnevus/blank_0.png,L0\nnevus/nevus_0.png,L0\nnevus/blank_1.png,L1\nnevus/nevus_1.png,L1\n"
+    )
+    frame, _, _ = judged(root, limits)
+    assert frame.at["nevus/nevus_0.png", "group"] != frame.at["nevus/nevus_1.png", "group"]
+
+
+def test_near_duplicates_that_are_only_warned_of_may_stand_on_two_sides(root, limits):
+    textured(5).save(root / "nevus/a.jpg", quality=95)
+    textured(5).save(root / "nevus/b.jpg", quality=60)
+    frame, _, _ = judged(root, with_rule(limits, "near_duplicate", "warn", None))
+    assert frame["usable"].all()
+    assert frame.at["nevus/a.jpg", "group"] != frame.at["nevus/b.jpg", "group"]
+
+
+def test_one_of_several_copies_is_kept_where_one_of_near_duplicates_is_to_be(root, limits):
+    image = textured(5)
+    image.save(root / "nevus/a.png")
+    image.save(root / "nevus/b.png")
+    image.resize((160, 120)).save(root / "nevus/c.jpg")
+    digest = scan(root, ["nevus/a.png"], root.parent / "scans").table["sha256"].iloc[0]
+    rule = with_rule(limits, "near_duplicate", "keep one", None)
+    frame, _, _ = judged(root, rule, decided(("nevus/b.png", digest, "keep", "", "")))
+    assert list(frame.index[~frame["usable"]]) == ["nevus/a.png", "nevus/c.jpg"]
+
+
+def test_equal_file_names_in_two_class_folders_are_two_lesions(root, limits):
+    for number, name in enumerate(("nevus", "melanoma")):
+        noise(60 + number).save(root / name / "1.png")
+    frame, _, _ = judged(root, limits)
+    assert frame["usable"].all()
+    assert frame.at["nevus/1.png", "lesion_id"] == "nevus/1.png"
+    assert frame["group"].is_unique
+    catalog = frame.reset_index()
+    assert catalog[catalog["usable"]].groupby("lesion_id")["diagnosis"].nunique().max() == 1
+
+
+def with_rule(limits: Validate, kind: str, then: str, at_most: int | None) -> Validate:
+    rule = getattr(limits.policy, kind).model_copy(update={"then": then, "at_most": at_most})
+    return limits.model_copy(update={"policy": limits.policy.model_copy(update={kind: rule})})
+
+
+def test_one_photograph_under_two_classes_is_never_used_where_the_rule_is_to_fail(root, limits):
+    shutil.copy(root / "nevus/nevus_0.png", root / "melanoma/x.png")
+    for at_most, stops in ((500, False), (0, True), (None, True)):
+        rule = with_rule(limits, "label_conflict", "fail", at_most)
+        frame, found, _ = judged(root, rule)
+        assert set(frame.index[~frame["usable"]]) == {"melanoma/x.png", "nevus/nevus_0.png"}
+        assert bool(exceeded(found, rule.policy)) == stops
+
+
+@pytest.mark.parametrize("kind", ["unreadable", "unplaced"])
+def test_what_cannot_be_used_cannot_be_kept_by_a_decision(root, limits, kind):
+    path = {"unreadable": "nevus/bad.jpg", "unplaced": "moles/a.png"}[kind]
+    (root / "moles").mkdir()
+    noise(5).save(root / "moles/a.png")
+    (root / "nevus/bad.jpg").write_bytes(b"text")
+    digest = scan(root, [path], root.parent / "scans").table["sha256"].iloc[0]
+    with pytest.raises(LesionflowError, match=f"decisions.csv keeps {path}, which is {kind}"):
+        judged(root, with_rule(limits, kind, "quarantine", 5), decided((path, digest, "keep", "", "")))
 
 
 def test_an_image_under_two_classes_loses_every_copy_near_ones_too(root, limits):
@@ -187,7 +284,7 @@ def test_metadata_that_contradicts_the_folder_is_a_conflict(root, limits):
     assert frame.at["nevus/nevus_0.png", "reason"] == "label_conflict: metadata.csv says 'melanoma', its folder nevus"
     assert frame.at["nevus/nevus_1.png", "usable"]
     assert frame.at["nevus/nevus_1.png", "lesion_id"] == "L1"
-    assert frame.at["nevus/nevus_2.png", "lesion_id"] == "nevus_2"
+    assert frame.at["nevus/nevus_2.png", "lesion_id"] == "nevus/nevus_2.png"
 
 
 def test_a_lesion_under_two_classes_loses_every_image(root, limits):
@@ -292,7 +389,7 @@ def test_a_small_benign_class_is_left_out_whole_and_a_small_malignant_one_stops_
             path.unlink()
     frame, _, _ = judged(root, limits)
     small = validate.scarce(validate.count_classes(frame.reset_index(), "multiclass"), 2)
-    left = validate.leave_out(frame.reset_index(), small, limits.policy).set_index("path")
+    left = validate.leave_out(frame.reset_index(), small, limits.policy, "multiclass").set_index("path")
     assert left.loc["nevus/nevus_0.png", "reason"] == "scarce_class: 1 usable images, validate.min_images_per_class asks for 2"
     assert left.loc["melanoma/melanoma_0.png", "usable"]
     assert exceeded(small, limits.policy)[0].startswith("1 scarce_cancer")

@@ -1,0 +1,79 @@
+"""What a rule of params.yaml says is what happens: every kind of finding, every `then`, every `at_most`."""
+
+import itertools
+import time
+from typing import get_args
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components import findings, policy, validate
+from components.classes import MALIGNANT
+from components.decisions import Decisions
+from components.duplicates import Pairs
+from components.findings import KINDS, Finding
+from components.settings import Policy
+
+UNDECIDED = Decisions(frozenset(), frozenset(), {}, ())
+LIMITS = (None, 0, 1, 2, 3, 500)
+ABOUT_CLASSES = ("scarce_cancer", "scarce_class")
+FILES = ("nevus/a.jpg", "nevus/b.jpg")
+CASES = [
+    (kind, then, at_most)
+    for kind, field in Policy.model_fields.items()
+    for then, at_most in itertools.product(get_args(field.annotation.model_fields["then"].annotation), LIMITS)
+]
+
+
+def with_rule(settings, kind: str, then: str, at_most: int | None) -> Policy:
+    rule = getattr(settings.validation.policy, kind)
+    return settings.validation.policy.model_copy(update={kind: type(rule)(then=then, at_most=at_most)})
+
+
+def test_every_kind_of_finding_has_a_rule():
+    assert set(Policy.model_fields) == set(KINDS)
+
+
+@pytest.mark.parametrize(("kind", "then", "at_most"), CASES)
+def test_a_rule_does_what_it_says(settings, kind, then, at_most):
+    rules = with_rule(settings, kind, then, at_most)
+    if kind in ABOUT_CLASSES:
+        named = sorted(MALIGNANT)[:2] if kind == "scarce_cancer" else ["nevus", "dermatofibroma"]
+        found = [Finding(kind, (name,), "few") for name in named]
+        catalog = pd.DataFrame({"path": ["1.jpg", "2.jpg"], "diagnosis": named, "reason": "", "usable": True})
+        used = validate.leave_out(catalog, found, rules, "multiclass")["usable"].tolist()
+    else:
+        found = [Finding(kind, FILES, "wrong")]
+        reasons = policy.apply(found, rules, UNDECIDED, dict.fromkeys(FILES, "nevus"))
+        used = [path not in reasons for path in FILES]
+    most = 0 if then == "fail" and at_most is None else at_most
+    stops = most is not None and most < 2
+    assert bool(policy.exceeded(found, rules)) == stops
+    if not stops:
+        assert used == {"keep one": [True, False], "group": [True, True], "warn": [True, True]}.get(then, [False, False])
+    if then == "fail" and at_most is None:
+        assert f"validate.policy.{kind}" in policy.exceeded(found, rules)[0]
+
+
+def test_a_scarce_output_of_the_binary_task_is_left_out_whole(settings):
+    catalog = pd.DataFrame({"path": ["1.jpg", "2.jpg"], "diagnosis": ["nevus", "melanoma"], "reason": "", "usable": True})
+    rules = with_rule(settings, "scarce_class", "quarantine", 1)
+    left = validate.leave_out(catalog, [Finding("scarce_class", ("benign",), "few")], rules, "binary")
+    assert left["usable"].tolist() == [False, True]
+
+
+def test_many_conflicts_take_time_in_proportion_to_their_number():
+    count = 20_000
+    images = pd.DataFrame(
+        {
+            "path": [f"{'nevus' if at % 2 else 'melanoma'}/{at}.jpg" for at in range(2 * count)],
+            "diagnosis": ["nevus" if at % 2 else "melanoma" for at in range(2 * count)],
+            "sha256": [str(at // 2) for at in range(2 * count)],
+            "pixels_sha256": [str(at // 2) for at in range(2 * count)],
+        }
+    )
+    none = Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0))
+    start = time.process_time()
+    assert len(findings.conflicts(images, none, None)) == count
+    assert time.process_time() - start < 10
