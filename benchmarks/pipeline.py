@@ -94,15 +94,17 @@ def prepared(asked: Asked) -> tuple[Path, dict[str, float] | None]:
     return root, cost
 
 
-def built(asked: Asked, seed: int) -> Path:
-    """The copy as measuring this seed left it, with the project's code as it is now; what is stale there runs, unmeasured."""
+def built(asked: Asked, seed: int, upto: str | None = None) -> Path:
+    """The copy as measuring this seed left it, with the project's code as it is now; what is stale there runs, unmeasured, as far as
+    the stage `upto` or to the end."""
     root = ROOT / PLACE
     if (machine.read(IMPORTED.stem, ROOT / IMPORTED.parent) or {}).get("dataset") != asked.dataset:
         prepared(asked)
     for code in CODE:
         shutil.copytree(ROOT / code, root / code, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "results"))
+    shutil.copy2(ROOT / "dvc.yaml", root / "dvc.yaml")
     set_params(root, seed, asked)
-    execute([*DVC, "repro"], print, root=root, what="dvc repro")
+    execute([*DVC, "repro", *([upto] if upto else [])], print, root=root, what="dvc repro")
     return root
 
 

@@ -15,6 +15,7 @@ import pipeline
 import profiling
 import rates
 import scaling
+import sharpness
 import summary
 import tables
 import timing
@@ -206,3 +207,34 @@ def test_benchmarks_keep_off_a_labs_own_servers(monkeypatch):
     monkeypatch.setattr(machine.os, "environ", {**lab, "PATH": "/bin"})
     machine.keep_to_itself()
     assert machine.os.environ == {"PATH": "/bin"}
+
+
+def sharpness_row(variant: str, seed: int, wrong: int, wrong_when_sharp: int) -> dict:
+    truth = "012345678" * 4
+
+    def said(count: int) -> str:
+        return "".join(str((int(digit) + 1) % 9) for digit in truth[:count]) + truth[count:]
+
+    predicted = {name: said(wrong_when_sharp if name in sharpness.SHARPENED else wrong) for name in (sharpness.AS_IT_IS, *sharpness.SHIFTS)}
+    side = {"truth": truth, "groups": list(range(36)), "predicted": predicted}
+    overrides = sharpness.variants("auto", 0.5)[variant]
+    return {"variant": variant, "seed": seed, "overrides": overrides, "resolution": None, "sides": dict.fromkeys(sharpness.SIDES, side)}
+
+
+def test_the_variant_is_chosen_that_is_best_where_it_is_worst_on_validation():
+    rows = [sharpness_row("none", 1, 4, 18), sharpness_row("both", 1, 8, 9), sharpness_row("both", 2, 8, 9)]
+    text = sharpness.report(rows)
+    assert text.endswith("under every sharpening: both.")
+    none, both = (next(line for line in text.splitlines() if line.startswith(f"| {name}")).split("|") for name in ("none", "both"))
+    assert (none[-3].strip(), both[-3].strip()) == ("<= 0.03", "<= 0.03")
+    assert (none[-2].strip(), both[-2].strip()) == ("MISSED", "met")
+    assert both[5].strip().startswith("-0.1")
+    assert line_of(text, "melanoma")[1:] == ["3 of 4 (0.75)", "6 of 8 (0.75)"]
+    assert line_of(text, "sharpened wide")[1:] == ["0.389", "0.028"]
+
+
+def test_a_row_of_sharpness_counts_only_for_the_params_it_was_measured_with():
+    row = sharpness_row("sharpen", 1, 0, 0)
+    assert sharpness.is_of(row, 1, sharpness.variants("auto", 0.5)["sharpen"])
+    assert not sharpness.is_of(row, 2, sharpness.variants("auto", 0.5)["sharpen"])
+    assert not sharpness.is_of(row, 1, sharpness.variants("auto", 0.3)["sharpen"])

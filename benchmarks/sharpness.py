@@ -1,0 +1,218 @@
+"""What makes the diagnosis indifferent to how sharp a picture is: one resolution for all, sharpening as augmentation, both, or neither.
+
+    python benchmarks/sharpness.py isic9.zip --weights mobilenet_v2.h5 --seeds 1 2 3
+
+Works in the copy of the project that pipeline.py uses. For each seed and variant the stages run through DVC as far as `evaluate`; what
+variants share comes out of DVC's cache. The candidate is then asked for every image of validation and of test, as it is and under
+each shift. A row is written as soon as it is measured; one that is there is not measured again. Choose by validation; test is there
+to report.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import ablation
+import machine
+import numpy as np
+import pandas as pd
+import pipeline
+import tables
+from measured import Asked, claimed
+
+from components import catalog, images, model, robustness
+from components.classes import CLASSES, targets
+from components.files import read_json
+from components.images import Pixels
+from components.paths import CANDIDATE, DATA, MODEL, SPLITS
+from components.scores import Scored
+from components.settings import load
+from components.shifts import SHIFTS
+from components.stage import load_tensorflow
+from flows.runner import CommandFailed
+from flows.workspace import PARAMS
+
+NAME = "sharpness"
+NONE = "none"
+AS_IT_IS = "as it is"
+SHARPENED = tuple(name for name in SHIFTS if name.startswith("sharpened"))
+SIDES = ("validation", "test")
+LOSS = tables.Target(0.03, most=True)
+"""Of balanced accuracy under strong sharpening."""
+Row = dict[str, Any]
+
+
+def main() -> None:
+    """Measure what has no row yet, and print the tables."""
+    parser = pipeline.arguments(__doc__)
+    parser.set_defaults(notebook_epochs=0)
+    parser.add_argument("--weights", type=Path, help="ImageNet weights without a top: the backbone is then `imagenet`")
+    parser.add_argument("--share", type=float, default=0.5, metavar="SHARE", help="of views sharpened (default: %(default)s)")
+    parser.add_argument("--resolution", default="auto", metavar="PIXELS", help="images.resolution (default: %(default)s)")
+    parser.add_argument("--variants", nargs="+", choices=variants("auto", 0), default=None, metavar="NAME", help="(default: all)")
+    given = parser.parse_args()
+    machine.keep_to_itself()
+    weights = [] if given.weights is None else ["backbone=imagenet", f"backbones.imagenet.weights={given.weights.resolve()}"]
+    asked = Asked.of(given.source, [*weights, *given.overrides], 0)
+    folder = claimed(asked, given.name or f"{asked.name}_{NAME}")
+    wanted = variants(given.resolution, given.share)
+    rows: list[Row] = (machine.read(NAME, folder) or {"rows": []})["rows"]
+    for seed in given.seeds:
+        for name in given.variants or wanted:
+            if not any(is_of(row, seed, wanted[name]) for row in rows):
+                rows.append({"variant": name, "seed": seed, "overrides": wanted[name], **measure(asked, seed, wanted[name])})
+                machine.write(NAME, {"machine": machine.described(), "rows": rows}, folder)
+    text = report(rows)
+    (folder / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")
+    print(f"{text}\n\nwritten to {folder / NAME}.json and .md")
+
+
+def variants(resolution: str, share: float) -> dict[str, list[str]]:
+    """The params that each variant sets."""
+    one, sharpen = f"images.resolution={resolution}", f"augment.sharpen={share:g}"
+    return {NONE: ["images.resolution=null", "augment.sharpen=0"], "resolution": [one, "augment.sharpen=0"]} | {
+        "sharpen": ["images.resolution=null", sharpen],
+        "both": [one, sharpen],
+    }
+
+
+def is_of(row: Row, seed: int, overrides: list[str]) -> bool:
+    """Whether the row is of this seed and was measured with exactly these params."""
+    return bool(row["seed"] == seed and row["overrides"] == overrides)
+
+
+def measure(asked: Asked, seed: int, overrides: list[str]) -> Row:
+    """Run the stages, and ask the candidate for the class of every image of validation and of test under every shift."""
+    start = time.perf_counter()
+    try:
+        root = pipeline.built(replace(asked, overrides=(*asked.overrides, *overrides)), seed, upto="evaluate")
+    except CommandFailed as fault:
+        raise SystemExit(f"error: {fault}") from None
+    seconds = time.perf_counter() - start
+    load_tensorflow()
+    card = read_json(root / CANDIDATE / "candidate.json")
+    classify = model.compiled(model.read(root / CANDIDATE / MODEL))
+    frames = {side: catalog.side(side, root / SPLITS) for side in SIDES}
+    task = load(root / PARAMS).task
+    return {
+        "seconds": round(seconds),
+        "resolution": card["resolution"],
+        "picked": card["phase"],
+        "sides": {
+            side: asked_of(classify, frame, task, card["image_size"], card["resolution"], root / DATA) for side, frame in frames.items()
+        },
+    }
+
+
+def asked_of(
+    classify: Callable[[Pixels], Any], frame: pd.DataFrame, task: str, size: int, resolution: int | None, root: Path
+) -> dict[str, Any]:
+    """Truth and groups of a side's images, and the class that they are given under each shift: a digit each, in order."""
+    if task != "multiclass":
+        raise SystemExit("error: the tables are of the nine classes: set task: multiclass")
+    paths = [root / path for path in frame["path"]]
+    blocks = [paths[start : start + robustness.BATCH] for start in range(0, len(paths), robustness.BATCH)]
+    found = [classify(np.stack([images.read(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
+    clean = Scored(frame, np.concatenate(found), task)
+    shifted = robustness.under_shifts(classify, clean, size, resolution, root)
+    return {
+        "truth": "".join(map(str, targets(frame["diagnosis"].tolist(), task))),
+        "groups": pd.factorize(frame["group"])[0].tolist(),
+        "predicted": {name: ablation.guess(scored.probabilities) for name, scored in {AS_IT_IS: clean, **shifted}.items()},
+    }
+
+
+def report(rows: list[Row]) -> str:
+    """Validation to choose by, then test, the loss under each shift, and what is found of each class."""
+    if not rows:
+        return "nothing was measured"
+    names = list(dict.fromkeys(row["variant"] for row in rows))
+    by_variant = {name: [row for row in rows if row["variant"] == name] for name in names}
+    parts = [f"{side}: balanced accuracy, mean over seeds; gains on `{NONE}` in pairs\n\n{compared(by_variant, side)}" for side in SIDES]
+    parts.append(f"test: lost under each shift\n\n{losses(by_variant)}")
+    parts.append(f"test: found of each class\n\n{recalls(by_variant)}")
+    best = max(names, key=lambda name: np.mean([worst(row, "validation") for row in by_variant[name]]))
+    parts.append(f"Largest on validation where it is least, as it is and under every sharpening: {best}.")
+    return "\n\n".join(parts)
+
+
+def balanced(row: Row, side: str, shift: str) -> float:
+    """Balanced accuracy of a row under a shift."""
+    found = row["sides"][side]
+    return ablation.balanced(ablation.numbers(found["truth"]), ablation.numbers(found["predicted"][shift]))
+
+
+def worst(row: Row, side: str) -> float:
+    """The least balanced accuracy, as the images are and under every sharpening."""
+    return min(balanced(row, side, shift) for shift in (AS_IT_IS, *SHARPENED))
+
+
+def compared(by_variant: dict[str, list[Row]], side: str) -> str:
+    """A line for each variant."""
+    head = ["variant", "seeds", "resolution", AS_IT_IS, "gain", *(name.replace("_", " ") for name in SHARPENED), "least of these"]
+    head += ["worst loss of any shift", "", "lost, sharpened strong", "", ""]
+    lines = []
+    for name, rows in by_variant.items():
+        figures = [tables.mean_with_interval([balanced(row, side, shift) for row in rows]) for shift in (AS_IT_IS, *SHARPENED)]
+        lost = {shift: float(np.mean([loss(row, side, shift) for row in rows])) for shift in SHIFTS}
+        hardest = max(lost, key=lost.__getitem__)
+        lines.append(
+            [
+                name,
+                ", ".join(str(row["seed"]) for row in rows),
+                ", ".join(dict.fromkeys(str(row["resolution"]) for row in rows)),
+                figures[0],
+                gain(rows, by_variant.get(NONE, []), side),
+                *figures[1:],
+                f"{np.mean([worst(row, side) for row in rows]):.3f}",
+                f"{lost[hardest]:.3f}",
+                hardest.replace("_", " "),
+                *tables.held_against(LOSS, [loss(row, side, "sharpened_strong") for row in rows]),
+            ]
+        )
+    return tables.table(head, lines)
+
+
+def gain(rows: list[Row], base: list[Row], side: str) -> str:
+    """Mean gain as the images are, with its paired bootstrap interval over lesions; empty for the base itself."""
+    predicted = [{row["seed"]: {side: row["sides"][side]["predicted"][AS_IT_IS]} for row in of} for of in (rows, base)]
+    frames = {
+        row["seed"]: {side: pd.DataFrame({"target": ablation.numbers(row["sides"][side]["truth"]), "group": row["sides"][side]["groups"]})}
+        for row in rows
+    }
+    return "" if rows is base else ablation.gain(*predicted, frames, side)
+
+
+def loss(row: Row, side: str, shift: str) -> float:
+    """Balanced accuracy that a shift costs."""
+    return balanced(row, side, AS_IT_IS) - balanced(row, side, shift)
+
+
+def losses(by_variant: dict[str, list[Row]]) -> str:
+    """A line for each shift, a column for each variant, on test."""
+    lines = [
+        [shift.replace("_", " "), *(tables.mean_with_interval([loss(row, "test", shift) for row in rows]) for rows in by_variant.values())]
+        for shift in SHIFTS
+    ]
+    return tables.table(["shift", *by_variant], lines)
+
+
+def recalls(by_variant: dict[str, list[Row]]) -> str:
+    """A line for each class, a column for each variant, on test as it is: how many were found over all seeds, and of how many."""
+
+    def found(rows: list[Row], number: int) -> str:
+        right = of = 0
+        for row in rows:
+            side = row["sides"]["test"]
+            truth, said = ablation.numbers(side["truth"]), ablation.numbers(side["predicted"][AS_IT_IS])
+            right, of = right + int((said[truth == number] == number).sum()), of + int((truth == number).sum())
+        return f"{right} of {of} ({right / of:.2f})" if of else ""
+
+    lines = [[name.replace("_", " "), *(found(rows, number) for rows in by_variant.values())] for number, name in enumerate(CLASSES)]
+    return tables.table(["class", *by_variant], lines)
+
+
+if __name__ == "__main__":
+    main()
