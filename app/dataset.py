@@ -86,7 +86,7 @@ def _drop_torn_locks(path: Path) -> None:
     except ValueError:
         if others := _at_work():
             raise Unavailable(
-                f"{path} is half-written, and these may use {DATA}/: {', '.join(others)}; nothing was changed, try again when they have ended"
+                f"{path} is half-written, and these may use {DATA}/: {', '.join(others)}; nothing was changed, try again later"
             ) from None
         path.unlink()
 

@@ -1,20 +1,30 @@
-"""Retries and time limits, as Prefect applies them."""
+"""What needs a Prefect server and no schedule: retries and time limits as Prefect applies them, and the real watch-data flow."""
 
+import os
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
+from tests.project import ROOT, Project
+from tests.versioned import NEW, command, held, template, versioned, write
+
+__all__ = ["template", "versioned"]
+
 pytestmark = pytest.mark.timeout(300, method="thread")  # Prefect limits tasks by the same alarm signal that pytest-timeout would use
 
 
 @pytest.fixture(scope="module", autouse=True)
-def server() -> Iterator[None]:
+def server() -> Iterator[str]:
+    """The address of a Prefect server."""
+    from prefect.settings import PREFECT_API_URL
     from prefect.testing.utilities import prefect_test_harness
 
     with prefect_test_harness(server_startup_timeout=120):
-        yield
+        yield str(PREFECT_API_URL.value())
 
 
 def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
@@ -67,3 +77,58 @@ def test_a_time_limit_ends_the_command_too(tmp_path):
     with pytest.raises(TimeoutError):
         hanging()
     assert time.monotonic() - started < 60
+
+
+WATCH = """
+import os, subprocess, sys
+from flows import watching
+
+def beside(line):
+    if not said:
+        done = subprocess.run([sys.executable, "-m", "app.cli", "import", "inbox/second"], capture_output=True, text=True)
+        said.append((done.returncode, done.stderr))
+
+def execute(command, on_line, *rest, **options):
+    return plain(command, lambda line: (beside(line), on_line(line)), *rest, **options)
+
+def commit_pointer(message):
+    if message == "Import first from the inbox" and "killed" in sys.argv:
+        print("second import:", *said)
+        sys.stdout.flush()
+        os._exit(9)
+    return commit(message)
+
+said, plain, commit = [], watching.execute, watching.commit_pointer
+watching.execute, watching.commit_pointer = execute, commit_pointer
+watching.bring_up_to_date = lambda: print("training on", sorted(path.name for path in (watching.ROOT / "data").rglob("*.jpg")))
+print(watching.watch_data(settle_seconds=0, return_state=True).message)
+"""
+
+
+def test_the_import_inherits_the_lock_another_is_refused_and_a_killed_run_is_carried_on(server, versioned):
+    for name in ("app", "components", "flows"):
+        shutil.copytree(ROOT / name, versioned / name, ignore=shutil.ignore_patterns("__pycache__"))
+    write(versioned / "inbox" / "first", NEW)
+    write(versioned / "inbox" / "second", {"nevus/other.png": NEW["nevus/new_1.jpg"]})
+    os.utime(versioned / "inbox" / "first", (1, 1))
+    for path in (versioned / "inbox" / "first").rglob("*"):
+        os.utime(path, (1, 1))
+    project = Project(versioned)
+
+    def watch(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return project.run(sys.executable, "-c", WATCH, *arguments, check=False, PREFECT_API_URL=server)
+
+    killed = watch("killed")
+    assert killed.returncode == 9, killed.stdout
+    refusal = killed.stdout[killed.stdout.index("second import:") :]
+    assert refusal.startswith("second import: (75, "), killed.stdout
+    assert "another run or import works in" in refusal
+    assert held(versioned / "data") == NEW
+    assert "M data.dvc" in command(versioned, "git", "status", "--porcelain")
+
+    carried_on = watch()
+    assert "training on ['new_1.jpg', 'new_2.jpg', 'new_3.jpg']" in carried_on.stdout, carried_on.stdout
+    assert "trained on first" in carried_on.stdout
+    assert command(versioned, "git", "log", "-1", "--format=%s").strip() == "Take over the dataset first"
+    assert command(versioned, "git", "status", "--porcelain", "--", "data.dvc") == ""
+    assert not (versioned / ".prefect" / "taking.json").exists()

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,10 +11,10 @@ from contextlib import contextmanager
 
 import pytest
 
-from app import importing
+from app import dataset, importing
 from components.errors import LesionflowError, Unavailable
 from tests.project import ROOT
-from tests.versioned import NEW, OLD, command, commit, held, template, versioned
+from tests.versioned import NEW, OLD, command, commit, held, template, versioned, write
 
 __all__ = ["template", "versioned"]
 
@@ -130,3 +131,82 @@ def test_a_dataset_that_dvc_cannot_take_leaves_the_old_one_in_place(versioned, t
     place.unlink()
     assert "imported 3 files in 2 of 9 classes:" in list(importing.import_dataset(tmp_path / "source"))
     assert held(versioned / "data") == NEW
+
+
+@pytest.fixture
+def checkout(versioned, tmp_path):
+    """A checkout of the project that shares its cache, with other data under DVC."""
+    other = tmp_path / "checkout"
+    shutil.copytree(versioned, other, symlinks=True)
+    (other / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {versioned / '.dvc' / 'cache'}\n")
+    shutil.rmtree(other / "data")
+    write(other / "data", NEW)
+    command(other, sys.executable, "-m", "dvc", "add", "--quiet", "data")
+    return other
+
+
+def test_the_dataset_of_another_checkout_is_taken_with_its_pointer(versioned, checkout):
+    pointer = (checkout / "data.dvc").read_text()
+    said = list(dataset.adopt(checkout))
+    assert said == [f"data/ and data.dvc are those of {checkout}"]
+    assert held(versioned / "data") == NEW
+    assert (versioned / "data.dvc").read_text() == pointer
+    assert not dataset.STAGING.exists()
+
+
+def test_a_checkout_that_does_not_hold_what_its_pointer_names_is_not_taken(versioned, checkout):
+    before = (versioned / "data.dvc").read_text()
+    (checkout / "data" / "nevus" / "new_1.jpg").unlink()
+    with pytest.raises(LesionflowError, match=r"does not hold the files that its data\.dvc names"):
+        list(dataset.adopt(checkout))
+    assert held(versioned / "data") == OLD
+    assert (versioned / "data.dvc").read_text() == before
+    assert "nevus/new_2.jpg" in held(checkout / "data"), "the checkout has its data again"
+
+
+def killed_while_replacing(source, monkeypatch):
+    """Import, with the process ended after DVC has added the new dataset: a fork, since nothing after the kill may run."""
+    from dvc.repo import Repo
+
+    child = os.fork()
+    if child == 0:
+        add = Repo.add
+        monkeypatch.setattr(Repo, "add", lambda *arguments, **options: (add(*arguments, **options), os._exit(9)))
+        list(importing.import_dataset(source))
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+
+
+def test_a_stage_does_not_read_what_a_killed_import_left_and_a_command_brings_it_in_order(versioned, tmp_path, monkeypatch):
+    from click.testing import CliRunner
+
+    from app.cli import main
+    from components.settings import load
+    from components.validate import validate
+
+    killed_while_replacing(tmp_path / "source", monkeypatch)
+    assert held(versioned / "data") == NEW
+    with pytest.raises(LesionflowError, match="`lesionflow data recover` brings the previous one back"):
+        validate(load())
+    said = CliRunner().invoke(main, ["data", "recover"])
+    assert said.exit_code == 0
+    assert "data/ and data.dvc are the previous dataset again" in said.output
+    assert held(versioned / "data") == OLD
+    assert command(versioned, "git", "status", "--porcelain", "--", "data.dvc") == ""
+    assert command(versioned, sys.executable, "-m", "dvc", "status", "data.dvc").strip().endswith("up to date.")
+    assert CliRunner().invoke(main, ["data", "recover"]).output == ""
+
+
+def test_a_run_that_takes_the_lock_has_a_killed_import_undone_first(versioned, tmp_path, monkeypatch):
+    from flows import workspace
+
+    killed_while_replacing(tmp_path / "source", monkeypatch)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(workspace, "execute", lambda *arguments, **options: undone.append((arguments, options)))
+    undone: list = []
+    with workspace.held(0, versioned) as descriptor:
+        pass
+    (command_line, _, environment, root), options = undone[0]
+    assert command_line[-2:] == ["data", "recover"]
+    assert environment == workspace.lock.for_child(descriptor)
+    assert (root, options["inherited"]) == (versioned, (descriptor,))
