@@ -36,7 +36,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as home:
         serving = subprocess.Popen(
             [sys.executable, "-m", "flows.serve", "--port", str(port)],
-            env={**os.environ, "PREFECT_HOME": home},
+            env={**os.environ, "PREFECT_HOME": home, "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "false"},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

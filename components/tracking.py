@@ -18,6 +18,7 @@ import yaml
 
 from components.errors import LesionflowError, Unavailable
 from components.paths import DATA_POINTER
+from components.relocation import relocate
 from components.stage import counted
 
 if TYPE_CHECKING:
@@ -60,9 +61,28 @@ def connect() -> "MlflowClient":
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with told(f"MLflow's store {_without_password(uri)} does not answer"):
+        _follow_move(uri)
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _follow_move(uri: str) -> None:
+    """Have a database in a folder mlruns/ name the artifacts next to it, also where that folder was moved or copied."""
+    import sqlite3
+
+    from sqlalchemy.engine import make_url
+
+    url = make_url(uri) if uri.startswith("sqlite") else None
+    database = Path(url.database) if url is not None and url.database else None
+    if database is None or database.parent.name != LOCAL_STORE.name or not database.is_file():
+        return
+    try:
+        moved = relocate(database)
+    except sqlite3.OperationalError as fault:
+        raise Unavailable(f"MLflow's store {uri}: {fault}\n{_way_out()}") from None
+    for location in moved:
+        print(f"MLflow's artifacts were in {location}; the store now names {database.parent / 'artifacts'}", file=sys.stderr)
 
 
 class told:
@@ -98,7 +118,8 @@ def _reason(fault: BaseException) -> str:
 
 
 def _way_out() -> str:
-    if os.environ.get(URI):
+    """What to do, by the kind of store: whether the variable is set says nothing, since MLflow sets it for its own children."""
+    if not store_uri().startswith("sqlite"):
         return f"start the server, or unset {URI} to use the project's own store; finished stages are kept, `dvc repro` carries on"
     return "close what holds mlruns/mlflow.db open (another run, an MLflow server) and run `dvc repro` again; finished stages are kept"
 

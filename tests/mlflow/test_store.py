@@ -1,6 +1,23 @@
+import shutil
+import sqlite3
+from contextlib import closing
+
+import mlflow
 import pytest
+from sqlalchemy import create_engine
 
 from components import tracking
+from components.errors import Unavailable
+from components.relocation import relocate
+from tests.conftest import ROOT
+from tests.mlflow.conftest import MODEL
+
+
+class Constant(mlflow.pyfunc.PythonModel):
+    """Seven, for whatever it is given."""
+
+    def predict(self, model_input):
+        return [7 for _ in model_input]
 
 
 @pytest.mark.parametrize(
@@ -35,3 +52,46 @@ def test_an_experiment_that_was_deleted_is_named_with_the_command_that_restores_
     lab.client.delete_experiment(number)
     with pytest.raises(tracking.LesionflowError, match=f"mlflow experiments restore --experiment-id {number}"):
         tracking.experiment_id(lab.client)
+
+
+def test_a_locked_local_database_is_answered_with_what_locks_it_and_not_with_a_variable_that_mlflow_set(lab):
+    assert lab.client.search_experiments()
+    impatient = create_engine(tracking.store_uri(), connect_args={"timeout": 0})  # MLflow's own engine waits for 20 s
+    with closing(sqlite3.connect("mlruns/mlflow.db")) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(Unavailable) as locked, tracking.told("MLflow refused a new run"), impatient.begin() as connection:
+            connection.exec_driver_sql("DELETE FROM experiments")
+    assert "close what holds mlruns/mlflow.db open" in str(locked.value)
+    assert tracking.URI not in str(locked.value)
+
+
+@pytest.mark.parametrize("moved", [True, False], ids=["moved", "copied"])
+def test_the_store_follows_a_project_that_was_moved_or_copied(lab, monkeypatch, tmp_path_factory, moved):
+    number = lab.version(model=Constant())
+    lab.move(number)
+    there, here = lab.root, tmp_path_factory.mktemp("elsewhere") / "a clinic's Größe"
+    (shutil.move if moved else shutil.copytree)(there, here)
+    monkeypatch.chdir(here)
+    monkeypatch.delenv(tracking.URI)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+    client = tracking.connect()
+    version = client.get_model_version(MODEL, number)
+    with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
+        text = "\n".join(database.iterdump())
+    assert f"{there.as_uri()}/mlruns/artifacts" not in text
+    assert client.list_artifacts(version.run_id)
+    assert mlflow.pyfunc.load_model(f"models:/{MODEL}@champion").predict([1.0]) == [7]
+    run = client.create_run(tracking.experiment_id(client)).info
+    assert run.artifact_uri.startswith((here / "mlruns/artifacts").as_uri())
+    assert tracking.connect() and not relocate(here / "mlruns/mlflow.db")
+
+
+def test_artifacts_that_did_not_come_along_with_the_database_stay_where_they_are(lab, tmp_path_factory):
+    lab.version()
+    database = tmp_path_factory.mktemp("elsewhere") / "mlruns" / "mlflow.db"
+    database.parent.mkdir()
+    shutil.copy(lab.root / "mlruns/mlflow.db", database)
+    before = database.read_bytes()
+    assert relocate(database) == []
+    assert database.read_bytes() == before
