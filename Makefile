@@ -64,7 +64,7 @@ ui: setup  ## MLflow's page on http://127.0.0.1:5000
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "MLflow's page is on $$MLFLOW_TRACKING_URI already"; exit;; esac; \
 	echo "MLflow on http://127.0.0.1:$(UI_PORT) (Ctrl-C ends it)"; \
 	exec mlflow ui --host 127.0.0.1 --port $(UI_PORT) --workers 1 \
-		--backend-store-uri "$${MLFLOW_TRACKING_URI:-sqlite:///$(CURDIR)/mlruns/mlflow.db}"
+		--backend-store-uri "$$(python -c 'from components.tracking import store_uri; print(store_uri())')"
 
 server: setup  ## Prefect's server and page on http://127.0.0.1:4200, its database in .prefect/
 	prefect server start --host 127.0.0.1 --port 4200

@@ -17,6 +17,7 @@ import pandas as pd
 import yaml
 
 from components.errors import LesionflowError, Unavailable
+from components.escaping import sqlite_uri
 from components.paths import DATA_POINTER
 from components.relocation import relocate
 from components.stage import counted
@@ -37,7 +38,7 @@ FLOW_RUN = "LESIONFLOW_FLOW_RUN"
 
 def store_uri() -> str:
     """MLFLOW_TRACKING_URI, or the project's own database under mlruns/."""
-    return os.environ.get(URI) or f"sqlite:///{(LOCAL_STORE / 'mlflow.db').resolve()}"
+    return os.environ.get(URI) or sqlite_uri(LOCAL_STORE / "mlflow.db")
 
 
 def connect() -> "MlflowClient":

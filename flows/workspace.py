@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from components.escaping import sqlite_uri
 from flows import lock
 from flows.lock import Busy as Busy
 from flows.runner import LESIONFLOW, ROOT, CommandFailed, dvc, execute
@@ -107,7 +108,7 @@ def store(root: Path) -> dict[str, str]:
     if root == ROOT:
         return {}
     own = {
-        "MLFLOW_TRACKING_URI": f"sqlite:///{ROOT / 'mlruns' / 'mlflow.db'}",
+        "MLFLOW_TRACKING_URI": sqlite_uri(ROOT / "mlruns" / "mlflow.db", root),
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(ROOT / "mlruns" / "artifacts"),
     }
     return {name: value for name, value in own.items() if not os.environ.get(name)}
