@@ -1,21 +1,20 @@
 """Who is champion, how it became so, and how a person changes it."""
 
-import io
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from app.printing import printed
 from components import gate, judging, promotion, registry, settings, tracking
 from components.errors import LesionflowError
+from components.escaping import for_terminal
 from components.ledger import Promotion
 from components.promotion import Standing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-    from rich.table import Table
 
 TOLD = "MLflow's registry did not answer"
 
@@ -189,7 +188,7 @@ def show_table(document: dict[str, Any]) -> str:
     table.add_row("gate", *(f"{version['gate']}{_against(version)}" for version in shown.values()))
     for rule in dict.fromkeys(rule["name"] for version in shown.values() for rule in version["rules"]):
         table.add_row(f"  {rule}", *(_ruling(version["rules"], rule) for version in shown.values()))
-    lines = [_printed(table)]
+    lines = [printed(table)]
     if "champion" not in shown and "champion and challenger" not in shown:
         lines.append("no champion: `lesionflow champion promote VERSION` makes one")
     return "\n".join(lines)
@@ -206,7 +205,7 @@ FACTS = (
 
 
 def _interval(row: dict[str, float] | None) -> str:
-    return registry.interval_text(row).replace("[", "\\[") if row else "-"
+    return registry.interval_text(row) if row else "-"
 
 
 def _against(version: dict[str, Any]) -> str:
@@ -218,7 +217,7 @@ def _against(version: dict[str, Any]) -> str:
 
 def _ruling(rules: list[dict[str, Any]], name: str) -> str:
     rule = next((row for row in rules if row["name"] == name), None)
-    return f"{'pass' if rule['passed'] else 'FAIL'}: {rule['says']}".replace("[", "\\[") if rule else "-"
+    return f"{'pass' if rule['passed'] else 'FAIL'}: {for_terminal(rule['says'])}" if rule else "-"
 
 
 def history_table(model: str, entries: Sequence[Promotion]) -> str:
@@ -231,14 +230,6 @@ def history_table(model: str, entries: Sequence[Promotion]) -> str:
     for name in ("#", "when (UTC)", "from", "to", "by", "gate", "who", "reason"):
         table.add_column(name, overflow="fold")
     for number, row in enumerate(entries, 1):
-        when = row.when[:19].replace("T", " ")
-        table.add_row(str(number), when, row.before or "none", row.after or "none", row.source, row.verdict, row.who, row.reason or "-")
-    return _printed(table)
-
-
-def _printed(table: "Table") -> str:
-    from rich.console import Console
-
-    stream = io.StringIO()
-    Console(file=stream, force_terminal=sys.stdout.isatty()).print(table)
-    return stream.getvalue().rstrip()
+        when, said = row.when[:19].replace("T", " "), (row.source, row.verdict, row.who, row.reason or "-")
+        table.add_row(str(number), when, row.before or "none", row.after or "none", *map(for_terminal, said))
+    return printed(table)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from components.errors import LesionflowError, Unavailable
+from components.escaping import for_terminal
 from components.paths import DATA, UNFINISHED_SWAP
 from components.stage import DISK_FULL, INTERRUPTED, TRY_LATER
 
@@ -24,7 +25,7 @@ def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
             return command(*args, **kwargs)
         except LesionflowError as fault:
             for line in str(fault).splitlines():
-                click.echo(f"error: {line}", err=True)
+                click.echo(f"error: {for_terminal(line)}", err=True)
             sys.exit(TRY_LATER if isinstance(fault, Unavailable) else 1)
         except OSError as fault:
             if fault.errno not in DISK_FULL:
@@ -71,7 +72,7 @@ def import_command(source: Path, collections: str, search: str, limit: int) -> N
     else:
         lines = import_dataset(source)
     for line in lines:
-        click.echo(line)
+        click.echo(for_terminal(line))
 
 
 @main.group()
@@ -91,7 +92,7 @@ def review(decisions: Path | None) -> None:
     from app.reviewing import merge, write_page
 
     for line in write_page() if decisions is None else merge(decisions):
-        click.echo(line)
+        click.echo(for_terminal(line))
 
 
 @data.command()
@@ -103,7 +104,7 @@ def diff(old: str, new: str | None) -> None:
     from app.differing import compare
 
     for line in compare(old, new):
-        click.echo(line)
+        click.echo(for_terminal(line))
 
 
 @data.command("recover")
@@ -147,7 +148,7 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
     result = diagnose(list(images), model_version)
     warn(result.warnings)
     for path, reason in result.unreadable.items():
-        click.echo(f"error: {path}: {reason}", err=True)
+        click.echo(f"error: {for_terminal(str(path))}: {for_terminal(reason)}", err=True)
     click.echo(as_json(result) if form == "json" else as_table(result))
     sys.exit(1 if result.unreadable else 0)
 
@@ -159,7 +160,7 @@ def summary() -> None:
     from app.summary import lines
 
     for line in lines():
-        click.echo(line)
+        click.echo(for_terminal(line))
 
 
 @main.group()
@@ -210,7 +211,7 @@ def champion_promote(version: str, override: str | None) -> None:
     decision = promote(version, override)
     warn(decision.warnings)
     for rule in decision.rules:
-        click.echo(f"  {'pass' if rule.passed else 'FAIL'}  {rule.name}: {rule.says}")
+        click.echo(f"  {'pass' if rule.passed else 'FAIL'}  {rule.name}: {for_terminal(rule.says)}")
     if decision.promotion is not None:
         before, source = decision.promotion.before, decision.promotion.source
         click.echo(f"{decision.model} version {decision.version} is champion now (before: {before or 'none'}; by: {source})")
@@ -250,7 +251,7 @@ def champion_verify(form: str) -> None:
 def warn(lines: list[str]) -> None:
     """Warnings, on standard error so that JSON stands alone."""
     for line in lines:
-        click.echo(f"warning: {line}", err=True)
+        click.echo(f"warning: {for_terminal(line)}", err=True)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """Diagnoses from the registered model, as tables and JSON."""
 
-import io
 import json
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from app.printing import printed
 from components import images, measuring, promotion, registry, settings, tracking
 from components.errors import LesionflowError, UnreadableImage
+from components.escaping import for_terminal
 from components.stage import load_tensorflow
 
 
@@ -87,7 +87,6 @@ def as_json(result: Diagnoses) -> str:
 
 def as_table(result: Diagnoses) -> str:
     """A table with a row per image and output, the likeliest first; its first row is the diagnosis."""
-    from rich.console import Console
     from rich.table import Table
 
     table = Table(title=f"{result.model} version {result.version}", title_justify="left", show_edge=False)
@@ -95,12 +94,10 @@ def as_table(result: Diagnoses) -> str:
     table.add_column("diagnosis")
     table.add_column("probability", justify="right")
     for row in result.table.to_dict("records"):
-        image = str(row.pop("image"))
+        image = for_terminal(str(row.pop("image")))
         row.pop("diagnosis")
         likeliest = sorted(row.items(), key=lambda item: -item[1])
         for rank, (name, share) in enumerate(likeliest):
             style = None if rank else "bold"
             table.add_row("" if rank else image, str(name).replace("_", " "), f"{share:.3f}", style=style, end_section=rank == len(row) - 1)
-    stream = io.StringIO()
-    Console(file=stream, force_terminal=sys.stdout.isatty()).print(table)
-    return stream.getvalue().rstrip()
+    return printed(table)

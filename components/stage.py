@@ -17,6 +17,7 @@ from pathlib import Path
 
 from components import environment
 from components.errors import LesionflowError, Unavailable
+from components.escaping import for_terminal
 
 environment.prepare()
 
@@ -131,5 +132,5 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
 
 def _stop(message: str, code: int = 1) -> None:
     for line in message.splitlines():
-        print(f"error: {line}", file=sys.stderr)
+        print(f"error: {for_terminal(line)}", file=sys.stderr)
     raise SystemExit(code)
