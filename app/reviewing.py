@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components import decisions, images
+from components import decisions, images, spreadsheets
 from components.errors import LesionflowError, UnreadableImage
 from components.files import existing, replacing
 from components.findings import KINDS
@@ -36,13 +36,13 @@ def write_page() -> Iterator[str]:
     Raises:
         LesionflowError: `validate` has not run.
     """
-    found = pd.read_csv(existing(FINDINGS), dtype={"path": str, "sha256": str, "diagnosis": str, "left_out": str}, keep_default_na=True)
+    found = spreadsheets.read(existing(FINDINGS)).astype({"number": int})
     decided = decisions.read().set_index("path")
     shown = found[~found["kind"].isin(WITHOUT_PICTURES)]
     with replacing(REVIEW) as draft:
         draft.mkdir()
         (draft / "index.html").write_text(_page(shown, decided), encoding="utf-8")
-        _to_fill_in(shown, decided).to_csv(draft / TABLE, index=False)
+        spreadsheets.write(_to_fill_in(shown, decided), draft / TABLE)
     yield f"{shown['number'].nunique()} findings about {shown['path'].nunique()} files: {REVIEW / 'index.html'}"
     yield f"fill in {REVIEW / TABLE} (keep, drop or relabel), then: lesionflow data review --decisions {REVIEW / TABLE}"
 
@@ -60,14 +60,14 @@ def merge(filled: Path) -> Iterator[str]:
     replaced = kept["path"].isin(new["path"])
     table = pd.concat([kept[~replaced], new]).reindex(columns=decisions.COLUMNS).fillna("").sort_values("path")
     with replacing(decisions.DECISIONS) as draft:
-        table.to_csv(draft, index=False)
+        spreadsheets.write(table, draft)
     counts = new["decision"].value_counts()
     yield f"{len(new)} decisions taken over ({', '.join(f'{count} {name}' for name, count in counts.items())}), {replaced.sum()} replaced"
     yield f"next: git add {decisions.DECISIONS} && git commit, then dvc repro"
 
 
 def _to_fill_in(found: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
-    files = found[found["sha256"].notna()].drop_duplicates("path")
+    files = found[found["sha256"] != ""].drop_duplicates("path")
     table = pd.DataFrame({"path": files["path"], "sha256": files["sha256"]})
     for column in ("decision", "to"):
         known = dict(zip(decided.index, decided[column], strict=True))
@@ -98,10 +98,9 @@ def _article(group: pd.DataFrame, decided: pd.DataFrame) -> str:
     figures = []
     for row in group.itertuples():
         decision = decided.loc[row.path, "decision"] if row.path in decided.index else ""
-        left_out = isinstance(row.left_out, str)
-        state = f"<span class='{'out' if left_out else 'in'}'>{'left out' if left_out else 'used'}</span>"
+        state = f"<span class='{'out' if row.left_out else 'in'}'>{'left out' if row.left_out else 'used'}</span>"
         said = f"<br>decided: {escape(str(decision))}" if decision else ""
-        label = _words(row.diagnosis) if isinstance(row.diagnosis, str) else "no class"
+        label = _words(row.diagnosis) if row.diagnosis else "no class"
         figures.append(
             f"<figure>{_picture(DATA / row.path)}<figcaption><b>{label}</b>{escape(row.path)}<br>{state}{said}</figcaption></figure>"
         )
@@ -113,6 +112,8 @@ def _picture(path: Path) -> str:
         image = images.decode(path.read_bytes())
     except FileNotFoundError:
         return "<div class='none'>not there</div>"
+    except OSError as fault:
+        return f"<div class='none'>{escape(fault.strerror or str(fault))}</div>"
     except UnreadableImage as fault:
         return f"<div class='none'>{escape(str(fault))}</div>"
     image.thumbnail((SIDE, SIDE))

@@ -97,7 +97,7 @@ def write_shards(folder: Path, images: int, image_size: int) -> Path:
         views = list(islice(records.read(side).as_numpy_iterator(), count))
         with Writer(folder / side, len(views), image_size, seed=0) as writer:
             for view in views:
-                writer.write(View(as_png(view["pixels"]), CLASSES[view["class"]], view["path"].decode(), int(view["view"])))
+                writer.write(View(as_png(view["pixels"]), CLASSES[view["class"]], view["path"].decode("utf-8"), int(view["view"])))
     return folder
 
 

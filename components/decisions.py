@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from components import spreadsheets
 from components.classes import CLASSES, class_of_folder
 from components.errors import LesionflowError
 from components.findings import Finding
@@ -36,10 +37,7 @@ def read(path: Path = DECISIONS) -> pd.DataFrame:
     """
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
-        raise LesionflowError(f"{path} is not a CSV table: {fault}") from None
+    table = spreadsheets.read(path)
     lacking = [name for name in COLUMNS[:4] if name not in table]
     if lacking:
         raise LesionflowError(f"{path} has no column {lacking[0]!r}; it needs {', '.join(COLUMNS)}")

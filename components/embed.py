@@ -41,7 +41,7 @@ def embed(settings: Settings) -> None:
                 for batch, pooled in pooled_batches(extractor, side, knobs.batch_size, knobs.views):
                     features[at : at + len(pooled)] = pooled
                     at += len(pooled)
-                    owners.append(pd.DataFrame({"class": batch["class"], "path": batch["path"].astype(str), "view": batch["view"]}))
+                    owners.append(pd.DataFrame({"class": batch["class"], "path": records.paths_of(batch), "view": batch["view"]}))
                     bar.update(len(pooled))
             features.flush()
             if not np.isfinite(features).all():

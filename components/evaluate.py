@@ -40,7 +40,7 @@ def logits(classifier: Any, side: str) -> tuple[pd.DataFrame, NDArray[np.float32
     with tqdm(total=records.count(side), desc=side, unit="image", mininterval=1) as bar:
         for batch in records.in_order(side):
             found.append(headless(batch["pixels"]))
-            paths += [path.decode() for path in batch["path"]]
+            paths += records.paths_of(batch)
             bar.update(len(batch["path"]))
     return of_paths(paths, side)[KEYS], np.concatenate(found)
 
@@ -62,8 +62,8 @@ def featured(frozen: Any) -> tuple[Featured, Featured]:
     views = pd.read_parquet(existing(FEATURES / "train.parquet"))
     first = np.flatnonzero(views["view"] == 0)
     train = Featured(of_paths(views["path"].iloc[first].tolist(), "train"), np.load(FEATURES / "train.npy", mmap_mode="r")[first])
-    batches = [(batch["path"], pooled) for batch, pooled in pooled_batches(model.extractor_of(frozen), "test")]
-    paths: list[str] = np.concatenate([paths for paths, _ in batches]).astype(str).tolist()
+    batches = [(records.paths_of(batch), pooled) for batch, pooled in pooled_batches(model.extractor_of(frozen), "test")]
+    paths = [path for some, _ in batches for path in some]
     return train, Featured(of_paths(paths, "test"), np.concatenate([features for _, features in batches]))
 
 
@@ -222,11 +222,11 @@ def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
     wanted: set[str] = set(paths[worst])
     pixels: dict[str, NDArray[np.uint8]] = {}
     for batch in records.in_order("test"):
-        owners = [owner.decode() for owner in batch["path"]]
+        owners = records.paths_of(batch)
         pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in wanted}
+    stems = {at: figures.shortened(Path(paths[at]).stem) for at in worst}
     captions = [
-        f"{names[scored.truth[at]]}\ncalled {names[predicted[at]]}\n{confidence[at]:.0%}  {Path(paths[at]).stem}".replace("_", " ")
-        for at in worst
+        f"{names[scored.truth[at]]}\ncalled {names[predicted[at]]}\n{confidence[at]:.0%}  {stems[at]}".replace("_", " ") for at in worst
     ]
     figures.gallery([pixels[paths[at]] for at in worst], captions, len(wrong), path)
 

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -93,13 +93,23 @@ def _check(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables: d
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
         action = gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["local"])
         checkpoint = context.checkpoints.add(gx.Checkpoint(name=name, validation_definitions=[definition], actions=[action]))
-        outcome = checkpoint.run(batch_parameters={"dataframe": frame})
+        outcome = checkpoint.run(batch_parameters={"dataframe": _escaped(frame)})
         for result in outcome.run_results.values():
             unmet += [_describe(name, item) for item in result.results if not item.success]
             page = next(docs.glob(f"validations/{name}/**/*.html")).relative_to(docs).as_posix()
             pages.append((name, sum(item.success for item in result.results), len(result.results), page))
     (docs / "index.html").write_text(_front_page(pages, tables, unmet, note), encoding="utf-8")
     return unmet
+
+
+def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame with its text as HTML shows it: Great Expectations writes values into its pages as they are. Escaping keeps equal
+    values equal and different ones different, so no expectation is met or not met because of it."""
+    return frame.map(lambda value: escape(value).replace("$", "&#36;") if isinstance(value, str) else value)
+
+
+def _unescaped(value: Any) -> Any:
+    return unescape(value) if isinstance(value, str) else value
 
 
 def _front_page(pages: list[tuple[str, int, int, str]], tables: dict[str, pd.DataFrame], unmet: list[str], note: str) -> str:
@@ -197,7 +207,7 @@ def _sides() -> Wanted:
 def _describe(suite: str, result: Any) -> str:
     config = result.expectation_config
     wanted = ", ".join(f"{key}={value}" for key, value in config.kwargs.items() if key not in ("batch_id", "column"))
-    unexpected = result.result.get("partial_unexpected_list", [])[:5]
+    unexpected = [_unescaped(value) for value in result.result.get("partial_unexpected_list", [])[:5]]
     column = config.kwargs.get("column", "the table")
     raised = result.exception_info.get("exception_message") if "exception_message" in result.exception_info else None
     found = f"found {unexpected}" if unexpected else raised or f"observed {result.result.get('observed_value')}"

@@ -11,12 +11,23 @@ from numpy.typing import NDArray
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
+from components.escaping import one_line
+
+matplotlib.rcParams["text.parse_math"] = False  # names come from outside, and `$` begins a formula to matplotlib
 DPI = 110
+LONGEST = 28
+"""Letters of a name that a picture shows; the rest is left out."""
 
 
 def _save(figure: Any, path: Path) -> None:
     figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
+
+
+def shortened(name: str) -> str:
+    """The name, in one line, as far as a picture has room for it."""
+    flat = one_line(name)
+    return flat if len(flat) <= LONGEST else f"{flat[: LONGEST - 1]}…"
 
 
 def picture_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[str], path: Path) -> None:
@@ -111,7 +122,7 @@ def drops(costs: dict[str, dict[str, float]], limits: dict[str, float], path: Pa
     axis.hlines(at, low, high, color="0.25", linewidth=1.2)
     axis.vlines(limit, at - 0.5, at + 0.5, color="black", linestyle="--", linewidth=1.2, label="most that the gate allows")
     axis.axvline(0, color="0.4", linewidth=0.8)
-    axis.set_yticks(at, [name.replace("_", " ") for name in names])
+    axis.set_yticks(at, [shortened(name.replace("_", " ")) for name in names])
     axis.invert_yaxis()
     axis.set(xlabel="balanced accuracy lost on test", title="under each shift, with 95 % intervals")
     figure.legend(loc="outside lower right", fontsize=8, frameon=False)

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from components.errors import LesionflowError
+from components.escaping import for_markdown, one_line
 from components.tracking import experiment_id
 
 if TYPE_CHECKING:
@@ -26,7 +27,9 @@ MODEL_TAG = "promotions.model"
 """Tag of the ledger's run that names the registered model."""
 NOTE = "mlflow.note.content"
 SHOWN = 40
-"""Entries in the run's description: MLflow cuts a tag at 8000 characters."""
+"""Entries in the run's description, as far as there is room."""
+NOTE_LIMIT = 7900
+"""Characters of the run's description: MLflow cuts a tag at 8000."""
 REASON_LIMIT = 1000
 """Characters of a reason: MLflow cuts a param at 6000, and a cut entry could not be read back."""
 
@@ -177,13 +180,18 @@ def markdown(entries: Sequence[Promotion]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     rows = [
-        f"| {row.when[:16].replace('T', ' ')} | {row.before or 'none'} | {row.after or 'none'} | {row.source} | {row.verdict} | {row.who} |"
-        f" {_cell(row.reason)} |"
+        f"| {row.when[:16].replace('T', ' ')} | {row.before or 'none'} | {row.after or 'none'} | {row.source} |"
+        f" {for_markdown(row.verdict)} | {for_markdown(row.who)} | {_cell(row.reason)} |"
         for row in reversed(entries[-SHOWN:])
     ]
-    return "\n".join([*head, *rows])
+    text = "\n".join(head)
+    for row in rows:
+        if len(text) + len(row) >= NOTE_LIMIT:
+            break
+        text += f"\n{row}"
+    return text
 
 
 def _cell(text: str) -> str:
-    flat = " ".join(text.split()).replace("|", "\\|")
-    return flat if len(flat) <= 60 else f"{flat[:59]}…"
+    flat = one_line(text)
+    return for_markdown(flat if len(flat) <= 60 else f"{flat[:59]}…")

@@ -6,6 +6,7 @@ import pandas as pd
 
 from components.decisions import Decisions
 from components.errors import LesionflowError
+from components.escaping import for_terminal
 from components.findings import KINDS, Finding
 from components.settings import Policy, Rule
 
@@ -87,7 +88,7 @@ def exceeded(findings: list[Finding], policy: Policy) -> list[str]:
         )
         lines.append(f"{count} {kind} ({KINDS[kind]}); {allows}:")
         named = [(path, finding.says) for finding in findings if finding.kind == kind for path in finding.paths]
-        lines += [f"  {path}: {says}" for path, says in named[:SHOWN]]
+        lines += [f"  {for_terminal(path)}: {for_terminal(says)}" for path, says in named[:SHOWN]]
         if len(named) > SHOWN:
             lines.append(f"  and {len(named) - SHOWN} more")
     return lines

@@ -3,7 +3,7 @@
 import io
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ class Writer:
         feature = {
             "png": as_bytes(view.png),
             "class": as_int(CLASSES.index(view.diagnosis)),
-            "path": as_bytes(view.path.encode()),
+            "path": as_bytes(view.path.encode("utf-8")),
             "view": as_int(view.number),
         }
         example = tf.train.Example(features=tf.train.Features(feature=feature))
@@ -246,6 +246,11 @@ def batches(
     if reduced_to is not None:
         views = views.map(reduce, num_parallel_calls=tf.data.AUTOTUNE)
     return views.batch(batch_size).map(pair).prefetch(2)
+
+
+def paths_of(batch: Mapping[str, np.ndarray]) -> list[str]:
+    """The paths of a batch's views; a shard holds them as bytes, in UTF-8."""
+    return [path.decode("utf-8") for path in batch["path"]]
 
 
 def in_order(side: str, root: Path = SHARDS, batch_size: int = 64, first: int | None = None) -> Iterator[dict[str, np.ndarray]]:

@@ -13,6 +13,7 @@ import pandas as pd
 
 from components import gate, images, ledger
 from components.classes import output_names
+from components.escaping import for_markdown
 from components.gate import Rule
 from components.scores import HEADLINES
 from components.tracking import told
@@ -175,7 +176,7 @@ def describe(tags: Mapping[str, str]) -> str:
     """A version in Markdown for MLflow's page: phase, figures, verdict, dataset."""
     figures = figures_of(tags)
     rows = [f"| {name.replace('_', ' ')} | {row['value']:.4f} | {row['low']:.4f} to {row['high']:.4f} |" for name, row in figures.items()]
-    rules = [f"- {'passed' if rule.passed else '**FAILED**'} {rule.name}: {rule.says}" for rule in rules_of(tags)]
+    rules = [f"- {'passed' if rule.passed else '**FAILED**'} {rule.name}: {for_markdown(rule.says)}" for rule in rules_of(tags)]
     against = tags.get("judged.against", "none")
     held = "with no champion to beat" if against == "none" else f"against version {against}"
     judged = f"Gate: **{tags['gate']}** {held}, {tags['judged.at']}" if "judged.at" in tags else f"Gate: **{NEVER_JUDGED}**"

@@ -6,16 +6,18 @@ build/scans/ by content, so only new images are decoded.
 """
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from components import decisions, expectations, findings, grouping, policy
+from components import decisions, expectations, findings, grouping, policy, spreadsheets
 from components.catalog import COLUMNS
 from components.classes import CLASSES, MALIGNANT, class_of_folder, output_names, targets
 from components.duplicates import Pairs, near_pairs
 from components.errors import LesionflowError
+from components.escaping import one_line
 from components.files import replacing, write_json
 from components.findings import ARCHIVE_ID, Finding
 from components.paths import CATALOG, DATA, FINDINGS, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
@@ -30,9 +32,17 @@ COMPANIONS = (METADATA, "attribution.txt", "licenses", ".gitignore")
 
 
 def list_files(root: Path) -> list[str]:
-    """Relative paths of every file that should be an image, sorted; the dataset's companions are left out."""
+    """Relative paths of every file that should be an image, sorted; the dataset's companions are left out.
+
+    Raises:
+        LesionflowError: a name is not UTF-8, which neither the catalog nor DVC can hold.
+    """
     found = (path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file())
-    return [path.as_posix() for path in found if path.parts[0] not in COMPANIONS]
+    files = [path.as_posix() for path in found if path.parts[0] not in COMPANIONS]
+    for name in files:
+        if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
+            raise LesionflowError(f"the name of {root}/{name} is not UTF-8: rename the file")
+    return files
 
 
 def read_metadata(root: Path) -> pd.DataFrame | None:
@@ -61,11 +71,11 @@ def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame
     side."""
     frame = files.copy()
     frame["diagnosis"] = pd.array([_class_of_path(path) for path in frame["path"]], dtype="str")
-    names = pd.Series([Path(path).stem for path in frame["path"]], index=frame.index, dtype="str")
+    names = _in_one_line([Path(path).stem for path in frame["path"]])
     for column in ("isic_id", "lesion_id", "collection", "license", "given_side"):
         known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype="str")
-        frame[column] = frame["path"].map(known).astype("str")
-    frame["isic_id"] = frame["isic_id"].fillna(names)
+        frame[column] = _in_one_line(frame["path"].map(known))
+    frame["isic_id"] = frame["isic_id"].fillna(names).fillna(frame["path"])
     frame["lesion_named"] = frame["lesion_id"].notna()
     archive_ids = frame["isic_id"].str.extract(ARCHIVE_ID, expand=False)
     frame["lesion_id"] = frame["lesion_id"].fillna(archive_ids).fillna(frame["path"])
@@ -90,6 +100,11 @@ def group(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]:
     keys = pd.DataFrame({"lesion": frame["lesion_id"], "image": frame["isic_id"].str.extract(ARCHIVE_ID, expand=False), "pixels": shown})
     linking = pairs if limits.policy.near_duplicate.then != "warn" else Pairs(pairs.indices[:0], pairs.scores[:0])
     return frame["path"].groupby(grouping.numbers(keys, linking)).transform("first").tolist()
+
+
+def _in_one_line(texts: Iterable[object]) -> "pd.Series[str]":
+    """Each text without line breaks and control characters; null where nothing is left of it, or nothing was there."""
+    return pd.Series([one_line(text) or None if isinstance(text, str) else None for text in texts], dtype="str")
 
 
 def _class_of_path(path: str) -> str | None:
@@ -210,9 +225,9 @@ def validate(settings: Settings) -> None:
     with replacing(CATALOG) as draft:
         frame.to_parquet(draft, index=False)
     with replacing(QUARANTINE) as draft:
-        left_out.to_csv(draft, index=False)
+        spreadsheets.write(left_out, draft)
     with replacing(FINDINGS) as draft:
-        table.to_csv(draft, index=False)
+        spreadsheets.write(table, draft)
     exceeded = policy.exceeded(found, limits.policy)
     found_per_class = policy.per_class(table, CLASSES)
     with replacing(DOCS) as draft:

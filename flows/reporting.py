@@ -15,6 +15,7 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import get_current_settings
 
+from components.escaping import for_markdown, markdown_block
 from flows.runner import ROOT, Outcome
 
 WEBHOOK = "LESIONFLOW_WEBHOOK"
@@ -49,7 +50,9 @@ def summary(evaluation: dict[str, Any], registration: dict[str, Any], registry: 
     figures = {name: value for name, value in evaluation["test"].items() if isinstance(value, dict)}
     recorded = champion["figures"] if champion else {}
     rows = [f"| {name.replace('_', ' ')} | {_figure(row)} | {_figure(recorded.get(name))} |" for name, row in figures.items()]
-    rules = [f"| {'pass' if rule['passed'] else '**fail**'} | {rule['name']} | {rule['says']} |" for rule in registration["gate"]]
+    rules = [
+        f"| {'pass' if rule['passed'] else '**fail**'} | {rule['name']} | {for_markdown(rule['says'])} |" for rule in registration["gate"]
+    ]
     verdict = "passed" if registration["gate_passed"] else "not passed"
     reigning = f"version {champion['version']}" if champion else "none yet"
     return "\n".join(
@@ -81,7 +84,7 @@ def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     if state.name == UNCHANGED:
         return
     said = f"{flow.name} run {flow_run.name}: {state.name}"
-    reason = f"\n\n```\n{state.message}\n```" if state.message else ""
+    reason = f"\n\n{markdown_block(state.message)}" if state.message else ""
     artifact = ArtifactCreate(
         key="outcome", type="markdown", description="how the run ended", data=f"## {said}{reason}", flow_run_id=flow_run.id
     )

@@ -148,3 +148,13 @@ def test_the_record_can_be_read_in_mlflows_page(lab):
 def test_a_long_record_still_fits_a_tag():
     longest = replace(entry("123"), reason="x" * 1000, verdict="failed: " + ", ".join(["melanoma sensitivity floor"] * 2))
     assert len(ledger.markdown([longest] * 500)) < 8000
+    assert len(ledger.markdown([replace(longest, reason="<&|" * 300)] * 500)) < 8000
+
+
+def test_what_a_person_writes_stands_for_itself_in_the_record(lab):
+    lab.version()
+    reason = "see [/wiki/42] <img src=x onerror=alert(1)> *now*"
+    entry = promotion.move(lab.client, lab.look(), "1", promotion.OVERRIDE, "failed: export agrees", reason)
+    note = lab.client.get_run(ledger.locate(lab.client, MODEL)).data.tags[ledger.NOTE]
+    assert r"see \[/wiki/42\] &lt;img src=x onerror=alert(1)&gt; \*now\*" in note
+    assert ledger.read(lab.client, ledger.locate(lab.client, MODEL)).entries[-1].reason == entry.reason == reason
