@@ -35,6 +35,20 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 FLOW_RUN = "LESIONFLOW_FLOW_RUN"
 """Set by the Prefect flow, so that a stage's MLflow run names the flow run it was part of."""
 
+DECIDING = (
+    "components",
+    "flows",
+    "app",
+    "dvc.yaml",
+    "params.yaml",
+    "decisions.csv",
+    "*.dvc",
+    "prefect.*",
+    "pyproject.toml",
+    "requirements.lock",
+)
+"""Paths for git that decide what a run makes: code, params and pointers; what a run writes itself (dvc.lock, reports/) is not here."""
+
 
 def store_uri() -> str:
     """MLFLOW_TRACKING_URI, or the project's own database under mlruns/."""
@@ -167,8 +181,9 @@ def artifact_root() -> str | None:
 
 
 def provenance() -> dict[str, str]:
-    """Tags that say which code, data and flow run: git commit, whether the tree was dirty, md5 of data/, flow run."""
-    tags = {"git.commit": _git("rev-parse", "HEAD") or "none", "git.dirty": str(bool(_git("status", "--porcelain"))).lower()}
+    """Tags for code, data and flow run: git commit, whether files in DECIDING differ from it, md5 of data/, flow run."""
+    dirty = bool(_git("status", "--porcelain", "--", *DECIDING))
+    tags = {"git.commit": _git("rev-parse", "HEAD") or "none", "git.dirty": str(dirty).lower()}
     tags["data.md5"] = _data_md5(DATA_POINTER) or "untracked"
     if os.environ.get(FLOW_RUN):
         tags["prefect.flow_run"] = os.environ[FLOW_RUN]

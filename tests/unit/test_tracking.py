@@ -1,0 +1,36 @@
+import subprocess
+
+import pytest
+
+from components import tracking
+
+
+@pytest.fixture
+def repository(tmp_path, monkeypatch):
+    """A committed project."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("components/a.py", "flows/a.py", "params.yaml", "data.dvc", "prefect.toml", "dvc.lock", "reports/x.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("outs: []\n")
+    for command in (["init", "-q"], ["add", "-A"], ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start"]):
+        subprocess.run(["git", *command], check=True)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("changed", "dirty"),
+    [
+        ("dvc.lock", "false"),
+        ("reports/x.json", "false"),
+        ("reports/new.json", "false"),
+        ("components/a.py", "true"),
+        ("components/new.py", "true"),
+        ("params.yaml", "true"),
+        ("data.dvc", "true"),
+        ("prefect.toml", "true"),
+    ],
+)
+def test_a_tree_is_dirty_where_code_params_or_pointers_differ_and_not_by_what_a_run_writes(repository, changed, dirty):
+    assert tracking.provenance()["git.dirty"] == "false"
+    (repository / changed).write_text("outs: [] # changed\n")
+    assert tracking.provenance()["git.dirty"] == dirty
