@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.printing import printed
-from components import gate, judging, promotion, registry, settings, tracking
+from components import evidence, gate, judging, promotion, registry, settings, tracking
 from components.errors import LesionflowError
 from components.escaping import for_terminal
 from components.ledger import Promotion
@@ -92,7 +92,8 @@ def promote(wanted: str, override: str | None) -> Decision:
             return Decision(standing.model, number, [], None, warnings)
         rules: list[gate.Rule] = []
         try:
-            rules = judging.judge(client, judging.of_version(client, version), standing.champion, knobs)
+            found = evidence.of_version(client, version, promotion.evidence_of(standing.entries, number))
+            rules = judging.judge(client, found, number, standing, knobs)
         except LesionflowError as fault:
             if override is None:
                 raise
@@ -112,7 +113,7 @@ def rollback(reason: str | None) -> Decision:
     """Return to the champion before; again, and it goes one further back. The gate is not applied.
 
     Raises:
-        LesionflowError: there was none before, its version was deleted, or champion moved meanwhile.
+        LesionflowError: there was none before, its version was deleted, its evidence was changed, or champion moved meanwhile.
     """
     _reason(reason, "--reason")
     client, standing = look()
@@ -127,6 +128,12 @@ def rollback(reason: str | None) -> Decision:
                 f" ({_listed(client, standing.model)})"
             )
         verdict, warnings = registry.verdict(version), warnings_of(standing)
+        try:
+            evidence.of_version(client, version, promotion.evidence_of(standing.entries, target))
+        except evidence.Changed as fault:
+            raise LesionflowError(f"{fault}; or `lesionflow champion promote VERSION --override REASON`") from None
+        except LesionflowError as fault:
+            warnings.append(f"version {target} has no evidence to verify it by: {fault}")
         entry = promotion.move(client, standing, target, promotion.ROLLBACK, verdict, reason or "")
     if verdict != "passed":
         warnings.append(f"the gate's last verdict on version {target}: {verdict}")
@@ -148,7 +155,7 @@ def existing_version(client: "MlflowClient", model: str, wanted: str) -> "ModelV
 
 def _listed(client: "MlflowClient", model: str) -> str:
     numbers = sorted(int(found.version) for found in client.search_model_versions(f"name = '{model}'"))
-    return f"versions: {', '.join(map(str, numbers))}" if numbers else "it has no versions: `dvc repro` trains and registers one"
+    return f"versions: {', '.join(map(str, numbers))}" if numbers else f"it has no versions: {registry.HOW_TO_REGISTER}"
 
 
 def _reason(text: str | None, option: str) -> None:
@@ -172,7 +179,7 @@ def show_table(document: dict[str, Any]) -> str:
         pair = {"champion and challenger": pair["champion"]}
     shown = {name: version for name, version in pair.items() if version}
     if not shown:
-        return f"{document['model']} has no champion and no challenger: `dvc repro` trains and registers a version"
+        return f"{document['model']} has no champion and no challenger: {registry.HOW_TO_REGISTER}"
     from rich.table import Table
 
     table = Table(title=document["model"], title_justify="left", show_edge=False)

@@ -236,14 +236,18 @@ def champion_rollback(reason: str | None) -> None:
 
 
 @champion.command("verify")
+@click.argument("version", default="champion")
 @FORMAT
 @mendable
-def champion_verify(form: str) -> None:
-    """Evaluate the champion again on its test images; exit code 1 where a figure is not what was recorded."""
+def champion_verify(version: str, form: str) -> None:
+    """Evaluate VERSION (a number or an alias; without one, the champion) again on its test images.
+
+    Exit code 1 where a figure is not what was recorded.
+    """
     from app.champion import as_json
     from app.verifying import holds, lines, verify
 
-    report = verify()
+    report = verify(version)
     click.echo(as_json(report) if form == "json" else "\n".join(lines(report)))
     sys.exit(0 if holds(report) else 1)
 

@@ -52,9 +52,7 @@ def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
         noticed = promotion.look(client, model).noticed
         version = registry.find(client, model, wanted)
     if version is None:
-        raise LesionflowError(
-            f"{model} has no {wanted if not wanted.isdigit() else f'version {wanted}'}: `dvc repro` trains and registers one"
-        )
+        raise LesionflowError(f"{model} has no {wanted if not wanted.isdigit() else f'version {wanted}'}: {registry.HOW_TO_REGISTER}")
     table = _served(version, contents) if contents else pd.DataFrame()
     return Diagnoses(model, str(version.version), table, unreadable, [promotion.warning(noticed)] if noticed else [])
 

@@ -1,11 +1,11 @@
-"""The champion evaluated again on the test images it was evaluated on, to see whether it still measures what was recorded."""
+"""A version evaluated again on the test images it was evaluated on, to see whether it still measures what was recorded."""
 
 from typing import Any
 
 import numpy as np
 
-from app.champion import TOLD, look
-from components import judging, measuring, settings, tracking
+from app.champion import TOLD, existing_version, look
+from components import evidence, measuring, promotion, registry, tracking
 from components.errors import LesionflowError
 from components.scores import HEADLINES, Scored
 
@@ -19,8 +19,11 @@ changed moves the accuracy of fewer than 200 test images by more than this, and 
 """
 
 
-def verify() -> dict[str, Any]:
-    """Evaluate the champion again.
+def verify(wanted: str = registry.CHAMPION) -> dict[str, Any]:
+    """Evaluate a version again, with the bins that it was evaluated with.
+
+    Args:
+        wanted: a version number or an alias.
 
     Returns:
         model, version, data_md5, images; `figures` with what was recorded and what is now; `moved`, the names of those that
@@ -28,22 +31,21 @@ def verify() -> dict[str, Any]:
         `changed_diagnoses`, images whose top-1 diagnosis is another than recorded; `largest_change` of a probability.
 
     Raises:
-        LesionflowError: there is no champion, its evidence is gone, or data/ does not hold its test images.
+        LesionflowError: there is no such version, its evidence is gone or was changed, or data/ does not hold its test images.
     """
-    bins = settings.load().evaluate.calibration_bins
     client, standing = look()
-    version = standing.champion
-    if version is None:
+    if wanted == registry.CHAMPION and standing.champion is None:
         raise LesionflowError(f"{standing.model} has no champion: `lesionflow champion promote VERSION` makes one")
     with tracking.told(TOLD):
-        evidence = judging.of_version(client, version)
-    now = measuring.measure(version, evidence.scored.images, evidence.scored.task, evidence.data_md5)
+        version = existing_version(client, standing.model, wanted)
+        found = evidence.of_version(client, version, promotion.evidence_of(standing.entries, str(version.version)))
+    now = measuring.measure(version, found.scored.images, found.scored.task, found.data_md5)
     return {
         "model": standing.model,
         "version": str(version.version),
-        "data_md5": evidence.data_md5,
+        "data_md5": found.data_md5,
         "images": len(now.images),
-        **compared(evidence.test, evidence.scored, now, bins),
+        **compared(found.test, found.scored, now, found.bins),
     }
 
 
@@ -76,7 +78,7 @@ def _close(first: float, second: float) -> bool:
 
 
 def holds(report: dict[str, Any]) -> bool:
-    """Whether the champion still measures what was recorded."""
+    """Whether the version still measures what was recorded."""
     return not report["moved"] and not report["unsupported"]
 
 

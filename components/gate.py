@@ -21,14 +21,30 @@ class Rule:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Challenger less champion on the same test images, with paired bootstrap intervals."""
+class Coverage:
+    """What the test side of the split holds: its groups (lesions), those that show a melanoma, and the classes without an image.
 
-    champion_version: str
-    balanced_accuracy: Estimate
-    melanoma_sensitivity: Estimate
+    The model may never name a class without a test image, and no figure would show it.
+    """
+
+    groups: int
+    melanoma_groups: int
+    unmeasured: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Challenger less another version in one figure on the same test images, with its paired bootstrap interval.
+
+    `best`: the other is the best version in this figure on this test split; otherwise it is the champion. `measured_again`: it was
+    measured on these images now, and may have trained on some of them.
+    """
+
+    figure: str
+    version: str
+    difference: Estimate
+    best: bool = False
     measured_again: bool = False
-    """The champion was measured on another test split first, and may have trained on images of this one."""
 
 
 def judge(
@@ -36,9 +52,9 @@ def judge(
     shifts: dict[str, Any],
     collections: dict[str, Any] | None,
     export: dict[str, Any],
-    comparison: Comparison | None,
+    comparisons: Sequence[Comparison],
     knobs: Register,
-    unmeasured: Sequence[str],
+    coverage: Coverage,
 ) -> list[Rule]:
     """Apply every rule; all must pass.
 
@@ -47,25 +63,31 @@ def judge(
         shifts: its `shifts`, the balanced accuracy and the drop under each; empty where none was measured.
         collections: its `collections_left_out`, the drop on each; None where the version was evaluated before that was measured.
         export: reports/export.json.
-        comparison: against the champion, or None where there is none.
+        comparisons: against other versions; empty for the rules that need no other version.
         knobs: the thresholds of params.yaml.
-        unmeasured: classes without a test image: the model may never say them, and no figure would show it.
+        coverage: what the test figures rest on.
     """
-    rules = [
-        _measured(unmeasured),
+    return [
+        _measured(coverage.unmeasured),
+        _enough("test lesions", coverage.groups, knobs.min_test_groups),
+        _enough("melanoma test lesions", coverage.melanoma_groups, knobs.min_melanoma_groups),
         _floor("balanced accuracy", test["balanced_accuracy"], knobs.min_balanced_accuracy),
         _floor("melanoma sensitivity", test["melanoma_sensitivity"], knobs.min_melanoma_sensitivity),
         _ceiling("calibration error", test["calibration_error"], knobs.max_calibration_error),
         *_robust(shifts, allowed(knobs.max_shift_loss, knobs.max_square_crop_loss)),
         _carried(collections, knobs.max_collection_loss),
         _agreement(export["float16"]["same_top1"], knobs.min_export_agreement),
+        *(_kept_against(comparison, knobs.max_loss) for comparison in comparisons),
     ]
-    return rules if comparison is None else [*rules, *_against(comparison, knobs)]
 
 
 def _measured(unmeasured: Sequence[str]) -> Rule:
     said = f"no test image of {', '.join(unmeasured)}" if unmeasured else "every class has test images"
     return Rule("every class measured", not unmeasured, said.replace("_", " "))
+
+
+def _enough(what: str, count: int, floor: int) -> Rule:
+    return Rule(f"enough {what}", count >= floor, f"{count} {what}, at least {floor} wanted")
 
 
 def _floor(figure: str, estimate: dict[str, float], floor: float) -> Rule:
@@ -114,23 +136,21 @@ def _agreement(share: float, floor: float) -> Rule:
     )
 
 
-def _against(comparison: Comparison, knobs: Register) -> list[Rule]:
-    gain, melanoma = comparison.balanced_accuracy, comparison.melanoma_sensitivity
-    margin = knobs.max_melanoma_sensitivity_loss
+def _kept_against(comparison: Comparison, margin: float) -> Rule:
+    """The loss must be surely below the margin: the whole interval of the difference lies above minus the margin.
+
+    So a test set too small to show that fails the challenger, and small losses cannot add up from one champion to the next: the
+    best version stays the measure.
+    """
+    figure, difference = comparison.figure.replace("_", " "), comparison.difference
+    passed = difference.low > -margin
+    rival = "best" if comparison.best else "champion"
     again = ", measured again on this split, of which it may have trained on a part" if comparison.measured_again else ""
-    champion = f"champion (version {comparison.champion_version}{again})"
-    return [
-        Rule(
-            "not worse than the champion",
-            gain.high >= 0,
-            f"balanced accuracy {_signed(gain.as_dict())} against the {champion}; worse only if the whole interval is below zero",
-        ),
-        Rule(
-            "melanoma sensitivity kept",
-            melanoma.value >= -margin,
-            f"melanoma sensitivity {_signed(melanoma.as_dict())} against the {champion}, a loss of at most {margin:.3f} is allowed",
-        ),
-    ]
+    said = f"{figure} {_signed(difference.as_dict())} against {'the best' if comparison.best else 'champion'} version {comparison.version}"
+    why = f"the whole interval must be above {-margin:+.3f}"
+    if not passed and difference.value > -margin:
+        why += ": the test images are too few, or the versions too different, to rule out a larger loss"
+    return Rule(f"{figure} kept against the {rival}", passed, f"{said}{again}; {why}")
 
 
 def _with_interval(estimate: dict[str, float]) -> str:

@@ -1,146 +1,151 @@
-"""What the gate judges a version by, and the verdict: one way for a fresh candidate and for a version of long ago."""
+"""The gate's verdict on a version: its evidence against the thresholds, the champion, and the best version on the same test split."""
 
-import json
-import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pandas as pd
+import numpy as np
 
-from components import gate, measuring, metrics
+from components import evidence, gate, measuring, metrics, promotion, registry
 from components.classes import output_names, targets
 from components.errors import LesionflowError
-from components.paths import EVALUATION, EXPORT_REPORT, PREDICTIONS
+from components.evidence import Evidence
+from components.promotion import Standing
 from components.scores import Scored, difference
 from components.settings import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities.model_registry import ModelVersion
 
-REPORTS_IN_RUN = "reports"
-EVALUATION_IN_RUN = "evaluation"
-"""Folders of a version's MLflow run: evaluation.json and export.json; test predictions and pictures."""
+KEPT = ("balanced_accuracy", "melanoma_sensitivity")
+"""The figures in which a challenger must not lose."""
 
 
 @dataclass(frozen=True)
-class Evidence:
-    """What one version measured: `scored` its probabilities on test, everything else as the reports hold it.
+class Rival:
+    """A version that a challenger is held against, with its probabilities on the same images."""
 
-    `collections` are those left out of training in turn. It is None, and `shifts` empty, where the version was evaluated before they
-    were measured.
-    """
-
-    test: dict[str, Any]
-    shifts: dict[str, Any]
-    collections: dict[str, Any] | None
-    export: dict[str, Any]
+    version: str
     scored: Scored
-    test_split_hash: str
-    data_md5: str
-
-    @classmethod
-    def of_reports(
-        cls, evaluation: dict[str, Any], export: dict[str, Any], scored: Scored, test_split_hash: str, data_md5: str
-    ) -> "Evidence":
-        """From reports/evaluation.json and reports/export.json, be they of today's code or of older."""
-        shifts, collections = evaluation.get("shifts", {}), evaluation.get("collections_left_out")
-        return cls(evaluation["test"], shifts, collections, export, scored, test_split_hash, data_md5)
+    measured_again: bool = False
 
 
-def of_version(client: "MlflowClient", version: "ModelVersion") -> Evidence:
-    """The evidence on a registered version, from the artifacts of its MLflow run.
-
-    Raises:
-        LesionflowError: Lesionflow did not register it, or an artifact is gone.
-    """
-    evaluation = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EVALUATION.name}"))
-    export = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EXPORT_REPORT.name}"))
-    of_tags = (_tag(version, name) for name in ("test_split_hash", "data.md5"))
-    return Evidence.of_reports(evaluation, export, recorded(client, version), *of_tags)
-
-
-def recorded(client: "MlflowClient", version: "ModelVersion") -> Scored:
-    """A version's probabilities on its test images, as they were recorded when it was evaluated.
-
-    Raises:
-        LesionflowError: as `of_version`.
-    """
-    task = _tag(version, "task")
-    content = _artifact(client, version, f"{EVALUATION_IN_RUN}/{PREDICTIONS}")
-    try:
-        with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-            Path(file.name).write_bytes(content)
-            return Scored.of_table(pd.read_parquet(file.name), task)
-    except (KeyError, ValueError, OSError) as fault:
-        raise LesionflowError(f"{PREDICTIONS} of {version.name} version {version.version} cannot be read: {fault}") from None
-
-
-def judge(client: "MlflowClient", evidence: Evidence, champion: "ModelVersion | None", settings: Settings) -> list[gate.Rule]:
+def judge(client: "MlflowClient", found: Evidence, number: str | None, standing: Standing, settings: Settings) -> list[gate.Rule]:
     """The gate's verdict, with the thresholds of params.yaml as they are now.
 
     Args:
         client: of the store.
-        evidence: on the version to be judged.
-        champion: whom it must beat; None where there is none, or it is that very version.
+        found: the evidence on the version to be judged.
+        number: that version; None for a candidate that is not registered yet.
+        standing: the champion, and the promotion record.
         settings: thresholds, seed, bootstrap.
 
     Raises:
-        LesionflowError: the champion answers another task, or must be measured again and data/ does not hold the images.
+        LesionflowError: the champion answers another task; evidence was changed; or the champion must be measured again and data/
+            does not hold the images.
     """
-    comparison = None if champion is None else compare(client, evidence, champion, settings)
-    measured = (evidence.test, evidence.shifts, evidence.collections, evidence.export)
-    return gate.judge(*measured, comparison, settings.registration, unmeasured(evidence.scored))
+    champion = None if standing.number in (None, number) else champion_rival(client, found, standing)
+    others = rivals(client, found, number, standing, settings)
+    return _verdict(found, compare(found.scored, champion, others, settings), settings)
 
 
-def unmeasured(scored: Scored) -> list[str]:
-    """The classes without a test image."""
+def alone(found: Evidence, settings: Settings) -> list[gate.Rule]:
+    """The verdict of the rules that need no other version."""
+    return _verdict(found, (), settings)
+
+
+def _verdict(found: Evidence, comparisons: Sequence[gate.Comparison], settings: Settings) -> list[gate.Rule]:
+    measured = (found.test, found.shifts, found.collections, found.export)
+    return gate.judge(*measured, comparisons, settings.registration, coverage(found.scored))
+
+
+def coverage(scored: Scored) -> gate.Coverage:
+    """What a version's figures on test rest on."""
     there = set(targets(list(scored.images["diagnosis"]), scored.task))
-    return [name for number, name in enumerate(output_names(scored.task)) if number not in there]
+    unmeasured = [name for number, name in enumerate(output_names(scored.task)) if number not in there]
+    groups = scored.images["group"]
+    return gate.Coverage(int(groups.nunique()), int(groups[scored.melanoma].nunique()), unmeasured)
 
 
-def compare(client: "MlflowClient", evidence: Evidence, champion: "ModelVersion", settings: Settings) -> gate.Comparison:
-    """A version against the champion on the version's test images, by a paired bootstrap over lesions.
+def compare(challenger: Scored, champion: Rival | None, others: Sequence[Rival], settings: Settings) -> list[gate.Comparison]:
+    """A challenger against the champion, and in each figure against the best version, by a paired bootstrap over lesions.
 
-    A champion that was measured on another test split is measured on this one first.
+    Args:
+        challenger: its probabilities on test.
+        champion: None where there is none.
+        others: further versions measured on this test split (`rivals`).
+        settings: seed, bootstrap, bins.
     """
-    challenger = evidence.scored
-    task = champion.tags.get("task")
+    samples = metrics.resamples(challenger.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    everything, bins = np.arange(len(challenger.images)), settings.evaluate.calibration_bins
+    measured = [*([champion] if champion and not champion.measured_again else []), *others]
+    found = []
+    for figure in KEPT:
+        figures = [rival.scored.headline(figure, everything, bins) for rival in measured]
+        best = measured[int(np.argmax(figures))] if measured else None  # of equal ones the first, which is the champion
+        for rival in [champion] if best is champion else [champion, best]:
+            if rival is not None:
+                less = difference(challenger, rival.scored, figure, samples, bins)
+                found.append(gate.Comparison(figure, rival.version, less, rival is not champion, rival.measured_again))
+    return found
+
+
+def champion_rival(client: "MlflowClient", found: Evidence, standing: Standing) -> Rival:
+    """The champion on a version's test images: as recorded, or measured again where it was measured on another test split, or its
+    evidence was lost before evidence belonged to versions.
+
+    Raises:
+        LesionflowError: as `judge`.
+    """
+    champion, challenger = standing.champion, found.scored
+    if champion is None:
+        raise ValueError(f"{standing.model} has no champion")
+    number, task = str(champion.version), champion.tags.get("task")
     if task != challenger.task:
         raise LesionflowError(
-            f"champion version {champion.version} is a {task} model and the candidate a {challenger.task} one:"
+            f"champion version {number} is a {task} model and the candidate a {challenger.task} one:"
             " register them under different names (register.model in params.yaml)"
         )
-    again = champion.tags.get("test_split_hash") != evidence.test_split_hash
-    if again:
-        print(f"champion version {champion.version} was measured on another test split: measuring it on this one")
-        other = measuring.measure(champion, challenger.images, task, evidence.data_md5)
-    else:
-        table = recorded(client, champion).table().set_index("pixels_sha256")
-        other = Scored.of_table(table.loc[challenger.images["pixels_sha256"]].reset_index(), task)
-    samples = metrics.resamples(challenger.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
-    bins = settings.evaluate.calibration_bins
-    balanced, melanoma = (difference(challenger, other, name, samples, bins) for name in ("balanced_accuracy", "melanoma_sensitivity"))
-    return gate.Comparison(str(champion.version), balanced, melanoma, again)
+    try:
+        held = evidence.of_version(client, champion, promotion.evidence_of(standing.entries, number))
+        why = "was measured on another test split" if held.test_split_hash != found.test_split_hash else None
+    except evidence.Lost as fault:
+        held, why = None, f"has lost its evidence ({fault})"
+    if held is not None and why is None:
+        return Rival(number, aligned(held.scored, challenger))
+    print(f"champion version {number} {why}: measuring it on this one's images")
+    return Rival(number, measuring.measure(champion, challenger.images, task, found.data_md5), measured_again=True)
 
 
-def _tag(version: "ModelVersion", name: str) -> str:
-    if name not in version.tags:
-        raise LesionflowError(
-            f"{version.name} version {version.version} has no tag {name}: Lesionflow did not register it, so the gate cannot judge it"
-        )
-    return str(version.tags[name])
+def rivals(client: "MlflowClient", found: Evidence, number: str | None, standing: Standing, settings: Settings) -> list[Rival]:
+    """The versions besides the champion that count for the best one on a test split.
 
+    They are those measured on it, of the same task, that passed every rule that needs no other version with the thresholds they were
+    registered with (where that was not recorded: those of now), or became champion through the gate.
 
-def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> bytes:
-    from mlflow.exceptions import MlflowException
+    So a version that calls everything melanoma, or one that a person promoted past the gate, does not hold the others back for ever.
+    Versions whose evidence was lost before evidence belonged to versions are left out, with a line that says so.
 
-    with tempfile.TemporaryDirectory() as folder:
+    Raises:
+        LesionflowError: a version's evidence was changed, or cannot be read.
+    """
+    counted = []
+    for version in registry.versions_tagged(client, standing.model, "test_split_hash", found.test_split_hash):
+        other = str(version.version)
+        if other in (number, standing.number) or version.tags.get("task") != found.scored.task:
+            continue
         try:
-            return Path(client.download_artifacts(str(version.run_id), path, folder)).read_bytes()
-        except (MlflowException, OSError) as fault:
-            raise LesionflowError(
-                f"{version.name} version {version.version} cannot be judged: its MLflow run {version.run_id or 'none'}"
-                f" gives no {path} ({(str(fault).splitlines() or [''])[0]})"
-            ) from None
+            held = evidence.of_version(client, version, promotion.evidence_of(standing.entries, other))
+        except evidence.Lost as fault:
+            print(f"left out of the comparison with the best version: {fault}")
+            continue
+        passed = gate.passed(alone(held, settings)) if held.passed_alone is None else held.passed_alone
+        if passed or promotion.passed_the_gate(standing.entries, other):
+            counted.append(Rival(other, aligned(held.scored, found.scored)))
+    return counted
+
+
+def aligned(other: Scored, challenger: Scored) -> Scored:
+    """The probabilities of `other` in the order of the challenger's images, which are the same ones."""
+    table = other.table().set_index("pixels_sha256")
+    return Scored.of_table(table.loc[challenger.images["pixels_sha256"]].reset_index(), other.task)

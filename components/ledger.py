@@ -39,7 +39,8 @@ class Promotion:
     """One change of champion: versions before and after (None: no champion), what made it, and the gate's verdict on `after`.
 
     `when` is UTC (ISO 8601); for a move made in MLflow's own page, which keeps no time of it, when it was noticed.
-    `nonce` keeps two writers from ever writing equal entries.
+    `nonce` keeps two writers from ever writing equal entries. `evidence` is the sha256 of the evidence on `after` (evidence.py);
+    None where it has none of its own, and in entries written before versions had.
     """
 
     model: str
@@ -51,6 +52,7 @@ class Promotion:
     when: str
     who: str
     nonce: str
+    evidence: str | None = None
 
 
 @dataclass(frozen=True)

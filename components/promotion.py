@@ -67,7 +67,8 @@ def look(client: "MlflowClient", model: str) -> Standing:
         if _number(champion) == record.champion:
             return Standing(model, record, champion, None)
         verdict = registry.verdict(champion) if champion is not None else "no version"
-        entry = _entry(model, record.champion, _number(champion), OUTSIDE, "", verdict, f"unknown, noticed by {user()}")
+        who = f"unknown, noticed by {user()}"
+        entry = _entry(model, record.champion, _number(champion), OUTSIDE, "", verdict, who, _evidence(champion))
         try:
             record = ledger.settle(client, ledger.append(client, record, entry))
         except Overtaken:
@@ -91,7 +92,8 @@ def move(client: "MlflowClient", standing: Standing, version: str, source: str, 
     """
     if standing.record is None:
         raise ValueError(f"{standing.model} has no record: it is not registered")
-    entry = _entry(standing.model, standing.number, version, source, reason, verdict, user())
+    evidence = _evidence(registry.find(client, standing.model, version))
+    entry = _entry(standing.model, standing.number, version, source, reason, verdict, user(), evidence)
     _follow(client, standing.model, ledger.append(client, standing.record, entry))
     now = look(client, standing.model)
     if now.noticed is not None:  # a person moved it in MLflow's page while we did: theirs stands
@@ -120,6 +122,16 @@ def _follow(client: "MlflowClient", model: str, record: Ledger) -> Ledger:
 def was_champion(entries: Sequence[Promotion], version: str) -> bool:
     """Whether a version has been champion: one that was replaced comes back by a person's hand alone."""
     return any(entry.after == version for entry in entries)
+
+
+def passed_the_gate(entries: Sequence[Promotion], version: str) -> bool:
+    """Whether a version has become champion through the gate, not past it."""
+    return any(entry.after == version and entry.source in (AUTOMATIC, BY_HAND) for entry in entries)
+
+
+def evidence_of(entries: Sequence[Promotion], version: str) -> str | None:
+    """The sha256 of a version's evidence when it first became champion; None where no entry holds one."""
+    return next((entry.evidence for entry in entries if entry.after == version and entry.evidence), None)
 
 
 def previous(entries: Sequence[Promotion]) -> str | None:
@@ -155,8 +167,14 @@ def _number(version: "ModelVersion | None") -> str | None:
     return str(version.version) if version is not None else None
 
 
-def _entry(model: str, before: str | None, after: str | None, source: str, reason: str, verdict: str, who: str) -> Promotion:
+def _evidence(version: "ModelVersion | None") -> str | None:
+    return version.tags.get(registry.EVIDENCE_TAG) if version is not None else None
+
+
+def _entry(
+    model: str, before: str | None, after: str | None, source: str, reason: str, verdict: str, who: str, evidence: str | None = None
+) -> Promotion:
     if len(reason) > ledger.REASON_LIMIT:
         raise LesionflowError(f"the reason has {len(reason)} characters, at most {ledger.REASON_LIMIT} are kept: say it shorter")
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    return Promotion(model, before, after, source, reason.strip(), verdict, when, who, ledger.nonce())
+    return Promotion(model, before, after, source, reason.strip(), verdict, when, who, ledger.nonce(), evidence)

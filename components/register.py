@@ -1,31 +1,35 @@
 """Register the candidate as a new version, set `challenger`, apply the gate, and perhaps move `champion`.
 
-Reads build/candidate/, build/export/ and the reports. Writes reports/registration.json and MLflow's registry. The same
-candidate registered twice makes one version. A version that was champion before comes back by a person's hand alone, so that
-no scheduled run undoes a rollback.
+Reads build/candidate/, build/export/, build/splits.parquet and the reports. Writes reports/registration.json and MLflow's
+registry. The same candidate with the same evaluation registered twice makes one version. A model that was champion before comes
+back by a person's hand alone, so that no scheduled run undoes a rollback.
 """
 
 import io
 import re
 import sys
+import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
-from components import gate, judging, promotion, registry, sample, tracking
+from components import evidence, gate, judging, promotion, registry, sample, tracking
+from components.evidence import Evidence
 from components.files import existing, read_json, sha256, write_json
-from components.judging import Evidence
-from components.ledger import Overtaken
-from components.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, PREDICTIONS, REGISTRATION, REPORTS
-from components.scores import HEADLINES, Scored
-from components.settings import Settings, load
+from components.ledger import Overtaken, Promotion
+from components.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, REGISTRATION, REPORTS
+from components.scores import HEADLINES
+from components.settings import TRAINING_PARAMS, Settings, load
 from components.stage import run
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
 
 CURVES_OF = {"frozen": "train.csv", "finetuned": "finetune.csv"}
 
@@ -39,33 +43,25 @@ def example_image(size: int) -> bytes:
     return stream.getvalue()
 
 
-def version_tags(card: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, str]:
+def version_tags(card: dict[str, Any], evaluation: dict[str, Any], overrides: Sequence[str], evidence_sha256: str) -> dict[str, str]:
     """Where a version came from and how it measured."""
-    test = evaluation["test"]
     return {
         "model_sha256": card["model_sha256"],
         "phase": card["phase"],
         "task": card["task"],
         "test_split_hash": card["test_split_hash"],
         "catalog.sha256": sha256(existing(CATALOG)),
+        "overrides": ", ".join(overrides)[: registry.TAG_LIMIT] or "none",
+        registry.EVIDENCE_TAG: evidence_sha256,
         **tracking.provenance(),
-        **{f"test.{name}": registry.interval_text(test[name]) for name in HEADLINES},
+        **registry.figure_tags(evaluation["test"]),
     }
 
 
-def run_of_candidate(client: "MlflowClient", card: dict[str, Any], settings: Settings) -> str:
-    """The MLflow run of the phase that was picked; made anew where no store has it."""
-    found = tracking.run_of_model(client, card["phase_sha256"])
-    if found is not None:
-        return found
-    curves = pd.read_csv(existing(CURVES / CURVES_OF[card["phase"]]))
-    return tracking.recreate_phase(card["phase"], settings.logged(card["phase"]), {}, curves, card["phase_sha256"])
-
-
 def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, Any], export: dict[str, Any]) -> None:
-    """Log the test figures, the reports and pictures, the exports and the test predictions into the candidate's run.
+    """Log what people look at into the candidate's run: test figures, reports, pictures and exports.
 
-    MLflow's page makes a section of charts of what stands before a slash.
+    MLflow's page makes a section of charts of what comes before a slash.
     """
     figures = {f"test/{name}": evaluation["test"][name]["value"] for name in HEADLINES}
     figures |= {f"test_{bound}/{name}": evaluation["test"][name][bound] for name in HEADLINES for bound in ("low", "high")}
@@ -77,11 +73,10 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, An
     figures |= {f"export/{name}": value for name, value in tracking.flat(export).items()}
     tracking.log_figures(client, run_id, figures)
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
-    for folder, name in ((FIGURES, judging.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
+    for folder, name in ((FIGURES, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
     for report in (EVALUATION, EXPORT_REPORT):
-        client.log_artifact(run_id, str(report), judging.REPORTS_IN_RUN)
-    client.log_artifact(run_id, str(CANDIDATE / PREDICTIONS), judging.EVALUATION_IN_RUN)
+        client.log_artifact(run_id, str(report), evidence.REPORTS_IN_RUN)
 
 
 def metric_name(collection: str) -> str:
@@ -89,39 +84,73 @@ def metric_name(collection: str) -> str:
     return re.sub(r"[^\w\- :]", "_", collection)[:100]
 
 
-def evidence_of_candidate(card: dict[str, Any], evaluation: dict[str, Any], export: dict[str, Any]) -> Evidence:
-    """What the gate judges the candidate by, from the files of this run."""
-    scored = Scored.of_table(pd.read_parquet(existing(CANDIDATE / PREDICTIONS)), card["task"])
-    return Evidence.of_reports(evaluation, export, scored, card["test_split_hash"], tracking.provenance()["data.md5"])
+def registered_before(
+    client: "MlflowClient", found: Evidence, holding: "Sequence[ModelVersion]", entries: Sequence[Promotion]
+) -> "tuple[ModelVersion, Evidence] | None":
+    """The newest version that holds this candidate with the same evidence, and that evidence; None where there is none.
+
+    A candidate that was evaluated differently since becomes a version of its own, and so does one whose version has lost its evidence.
+
+    Args:
+        client: of the store.
+        found: the evidence on the candidate.
+        holding: the versions of this candidate, the newest first.
+        entries: the promotion record.
+    """
+    for version in holding:
+        try:
+            held = evidence.of_version(client, version, promotion.evidence_of(entries, str(version.version)))
+        except (evidence.Lost, evidence.Changed) as fault:
+            print(f"warning: version {version.version} holds this candidate, but does not count: {fault}", file=sys.stderr)
+            continue
+        if held.same(found):
+            return version, held
+    return None
+
+
+def create(client: "MlflowClient", card: dict[str, Any], found: Evidence, settings: Settings) -> "ModelVersion":
+    """Register the candidate as a new version, with a run and evidence of its own."""
+    curves = pd.read_csv(existing(CURVES / CURVES_OF[card["phase"]]))
+    with (
+        tempfile.TemporaryDirectory() as place,
+        tracking.candidate_run(client, card, settings.logged(card["phase"]), curves) as run_id,
+    ):
+        folder = Path(place) / evidence.FOLDER
+        digest = evidence.write(folder, card, settings, gate.as_rows(judging.alone(found, settings)))
+        log_evaluation(client, run_id, found.evaluation, found.export)
+        source = registry.log_model(run_id, CANDIDATE, folder, card["task"], example_image(card["image_size"]))
+        tags = version_tags(card, found.evaluation, settings.overrides, digest)
+        return registry.create_version(client, settings.registration.model, source, run_id, tags)
 
 
 def register(settings: Settings) -> None:
-    """Run the stage.
+    """Run the stage. The champion's evidence is read before anything is written.
 
     Raises:
-        LesionflowError: MLflow does not answer, or the champion answers another task.
+        LesionflowError: MLflow does not answer, the champion answers another task, or evidence was changed.
     """
-    knobs = settings.registration
-    card, evaluation, export = read_json(CANDIDATE / "candidate.json"), read_json(EVALUATION), read_json(EXPORT_REPORT)
+    knobs, overrides = settings.registration, settings.overrides_beyond_training
+    promote = "manual" if overrides else knobs.promote
+    card = read_json(CANDIDATE / "candidate.json")
+    found = evidence.of_candidate(card, settings)
     client = tracking.connect()
     overtaken = None
     with tracking.told("MLflow refused the registration"):
-        version = registry.version_of_candidate(client, knobs.model, card["model_sha256"])
-        new = version is None
+        registry.ensure_model(client, knobs.model)
+        standing = promotion.look(client, knobs.model)
+        holding = registry.versions_tagged(client, knobs.model, "model_sha256", card["model_sha256"])
+        before = registered_before(client, found, holding, standing.entries)
+        version, judged = before or (None, found)
+        rules = judging.judge(client, judged, str(version.version) if version else None, standing, settings)
         if version is None:
-            run_id = run_of_candidate(client, card, settings)
-            log_evaluation(client, run_id, evaluation, export)
-            source = registry.log_model(run_id, CANDIDATE, card["task"], example_image(card["image_size"]))
-            version = registry.create_version(client, knobs.model, source, run_id, version_tags(card, evaluation))
+            version = create(client, card, found, settings)
         number = str(version.version)
         client.set_registered_model_alias(knobs.model, registry.CHALLENGER, number)
-        standing = promotion.look(client, knobs.model)
-        rival = standing.champion if standing.number != number else None
-        rules = judging.judge(client, evidence_of_candidate(card, evaluation, export), rival, settings)
-        registry.tag_verdict(client, knobs.model, number, rules, str(rival.version) if rival else None)
-        before = promotion.was_champion(standing.entries, number)
+        rival = standing.number if standing.number != number else None
+        registry.tag_verdict(client, knobs.model, number, rules, rival, settings.overrides)
+        was_champion = any(promotion.was_champion(standing.entries, str(one.version)) for one in (version, *holding))
         promoted = None
-        if gate.passed(rules) and knobs.promote == "automatic" and not before:
+        if gate.passed(rules) and promote == "automatic" and not was_champion:
             try:
                 promoted = promotion.move(client, standing, number, promotion.AUTOMATIC, gate.verdict(rules))
             except Overtaken as fault:
@@ -133,13 +162,15 @@ def register(settings: Settings) -> None:
     report = {
         "model": knobs.model,
         "version": number,
-        "new_version": new,
+        "new_version": before is None,
         "mlflow_run": version.run_id,
-        "promote": knobs.promote,
+        "promote": promote,
+        "overrides": list(settings.overrides),
+        "overrides_beyond_training": overrides,
         "gate_passed": gate.passed(rules),
         "gate": gate.as_rows(rules),
-        "warning": gate.int8_warning(export, knobs.min_export_agreement),
-        "was_champion": before,
+        "warning": gate.int8_warning(found.export, knobs.min_export_agreement),
+        "was_champion": was_champion,
         "promotion": asdict(promoted) if promoted else None,
         "overtaken": overtaken,
         "noticed": asdict(noticed) if noticed else None,
@@ -161,6 +192,12 @@ def announce(report: dict[str, Any]) -> list[str]:
         why = "the gate did not pass it"
     elif report["overtaken"]:
         why = report["overtaken"]
+    elif report["overrides_beyond_training"]:
+        why = (
+            f"a person decides, because this run overrides {', '.join(report['overrides_beyond_training'])}"
+            f" (only {', '.join(TRAINING_PARAMS)} may be overridden and promoted automatically):"
+            f" `lesionflow champion promote {report['version']}`"
+        )
     elif report["promote"] == "manual":
         why = f"a person decides (register.promote: manual): `lesionflow champion promote {report['version']}`"
     else:

@@ -3,11 +3,11 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 NEVER_JUDGED = "never judged"
+EVIDENCE_TAG = "evidence.sha256"
+"""Tag of a version that holds the sha256 of its evidence (evidence.py)."""
+HOW_TO_REGISTER = (
+    "`dvc repro` trains and registers one; where DVC finds every stage unchanged (the version is in another MLflow store),"
+    " `dvc repro --force --single-item register` registers it here"
+)
 CODE = ("__init__.py", "errors.py", "images.py")
 """What serving.py imports of this project, logged beside the model."""
 REQUIREMENTS = ("tensorflow", "keras", "mlflow", "pillow", "numpy", "pandas")
@@ -37,8 +43,8 @@ ABOUT = """Skin-lesion classifier over dermoscopy images, trained by Lesionflow.
 
 `champion` is the version that serves; `challenger` is the newest candidate. A version's description and tags hold its test
 figures with 95 % intervals, the gate's verdict rule by rule, and the hashes of the data it came from; its source run holds the
-curves, the confusion matrix and the test predictions. Move `champion` with `lesionflow champion promote VERSION`, which applies
-the gate, or here; the experiment `promotions` keeps every change."""
+curves and the confusion matrix, its logged model the evidence: test predictions, reports and split. Move `champion` with
+`lesionflow champion promote VERSION`, which applies the gate, or here; the experiment `promotions` keeps every change."""
 
 
 def alias(client: "MlflowClient", model: str, name: str) -> "ModelVersion | None":
@@ -61,18 +67,19 @@ def find(client: "MlflowClient", model: str, wanted: str) -> "ModelVersion | Non
     return found[0] if found else None
 
 
-def version_of_candidate(client: "MlflowClient", model: str, model_sha256: str) -> "ModelVersion | None":
-    """The version that already holds this candidate, or None."""
-    found = client.search_model_versions(f"name = '{model}' and tags.model_sha256 = '{model_sha256}'")
-    return found[0] if found else None
+def versions_tagged(client: "MlflowClient", model: str, tag: str, value: str) -> "list[ModelVersion]":
+    """The versions whose tag has this value, the newest first."""
+    found = client.search_model_versions(f"name = '{model}' and tags.`{tag}` = '{value}'")
+    return sorted(found, key=lambda version: int(version.version), reverse=True)
 
 
-def log_model(run_id: str, candidate: Path, task: str, example: bytes) -> str:
+def log_model(run_id: str, candidate: Path, evidence: Path, task: str, example: bytes) -> str:
     """Log the candidate into its run, to be loaded as a pyfunc that takes image bytes; returns the model's URI.
 
     Args:
-        run_id: the run of the phase that trained it.
+        run_id: the candidate's run.
         candidate: build/candidate/.
+        evidence: the folder that `evidence.write` made.
         task: which outputs the signature names.
         example: an image's bytes, as the input example.
     """
@@ -100,7 +107,7 @@ def log_model(run_id: str, candidate: Path, task: str, example: bytes) -> str:
                 flavor=mlflow.pyfunc,
                 flavor_name="pyfunc.ModelFromCode",
                 python_model=str(Path(images.__file__).with_name("serving.py")),
-                artifacts={"candidate": str(candidate)},
+                artifacts={"candidate": str(candidate), "evidence": str(evidence)},
                 code_paths=[str(code)],
                 signature=signature,
                 input_example=pd.DataFrame({"image": [example]}),
@@ -111,10 +118,15 @@ def log_model(run_id: str, candidate: Path, task: str, example: bytes) -> str:
 
 
 def create_version(client: "MlflowClient", model: str, source: str, run_id: str, tags: Mapping[str, str]) -> "ModelVersion":
-    """Register a logged model as a new version, with its tags from the first moment.
+    """Register a logged model as a new version, with its tags from the first moment."""
+    ensure_model(client, model)
+    return client.create_model_version(model, source, run_id=run_id, tags=dict(tags), description=describe(tags))
 
-    The first version makes the registered model, together with the name of its promotion record: of two that make it at
-    once one wins, record and all.
+
+def ensure_model(client: "MlflowClient", model: str) -> None:
+    """Make the registered model where it does not exist, together with the name of its promotion record.
+
+    Of two processes that make it at once one succeeds, record and all.
     """
     from mlflow.exceptions import MlflowException
 
@@ -126,10 +138,11 @@ def create_version(client: "MlflowClient", model: str, source: str, run_id: str,
             client.delete_run(run_id_of_record)
             if fault.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-    return client.create_model_version(model, source, run_id=run_id, tags=dict(tags), description=describe(tags))
 
 
-def tag_verdict(client: "MlflowClient", model: str, version: str, rules: list[Rule], champion: str | None) -> None:
+def tag_verdict(
+    client: "MlflowClient", model: str, version: str, rules: list[Rule], champion: str | None, overrides: Sequence[str] = ()
+) -> None:
     """Write the gate's verdict on a version in place of an earlier one: as a whole, a tag per rule, and in the description.
 
     Args:
@@ -138,9 +151,11 @@ def tag_verdict(client: "MlflowClient", model: str, version: str, rules: list[Ru
         version: what was judged.
         rules: the verdict.
         champion: the version it was held against, or None.
+        overrides: params that this run alone used, where it used any.
     """
     now = {f"gate.{rule.name.replace(' ', '_')}": f"{'passed' if rule.passed else 'failed'}: {rule.says}"[:TAG_LIMIT] for rule in rules}
     now |= {"judged.at": datetime.now(UTC).isoformat(timespec="seconds"), "judged.against": champion or "none"}
+    now["judged.overrides"] = ", ".join(overrides)[:TAG_LIMIT] or "none"
     now["gate"] = "passed" if gate.passed(rules) else "failed"
     before = dict(client.get_model_version(model, version).tags)
     for name in before.keys() - now.keys():
@@ -164,6 +179,11 @@ def verdict(version: "ModelVersion") -> str:
         return NEVER_JUDGED
     rules = rules_of(version.tags)
     return gate.verdict(rules) if rules else str(version.tags["gate"])
+
+
+def figure_tags(test: Mapping[str, Any]) -> dict[str, str]:
+    """The headline test figures of reports/evaluation.json as a version's tags."""
+    return {f"test.{name}": interval_text(test[name]) for name in HEADLINES if name in test}
 
 
 def figures_of(tags: Mapping[str, str]) -> dict[str, dict[str, float]]:

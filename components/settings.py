@@ -20,6 +20,11 @@ SPLIT_RESOLUTION = 20
 SECTIONS_OF = {"frozen": ("images", "augment", "embed", "train"), "finetuned": ("images", "augment", "embed", "train", "finetune")}
 """What decides the model of each phase."""
 
+TRAINING_PARAMS = ("augment", "embed", "train", "finetune", "backbone")
+"""What a flow run may override and still promote automatically; a list of what is allowed, so that a new section is not."""
+
+RENAMED = {"register.max_melanoma_sensitivity_loss": "register.max_loss"}
+
 
 def _twentieth(share: float) -> float:
     if abs(share * SPLIT_RESOLUTION - round(share * SPLIT_RESOLUTION)) > 1e-9:
@@ -244,13 +249,16 @@ class Export(_Section):
 
 
 class Register(_Section):
-    """The gate: what a challenger must pass to become champion."""
+    """The gate: what a challenger must pass to become champion. `max_loss`: balanced accuracy, and melanoma sensitivity, that it may
+    lose against the champion and the best version. A group is the test images of one lesion."""
 
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     promote: Literal["automatic", "manual"]
     min_balanced_accuracy: Share
     min_melanoma_sensitivity: Share
-    max_melanoma_sensitivity_loss: Share
+    max_loss: Share
+    min_test_groups: Annotated[int, Field(ge=0)]
+    min_melanoma_groups: Annotated[int, Field(ge=0)]
     max_calibration_error: Share
     max_shift_loss: Share
     max_square_crop_loss: Share
@@ -274,6 +282,7 @@ class Settings(_Section):
     evaluate: Evaluate
     export: Export
     registration: Annotated[Register, Field(alias="register")]
+    overrides: tuple[str, ...]
 
     @model_validator(mode="after")
     def _backbone_is_described(self) -> "Settings":
@@ -285,6 +294,11 @@ class Settings(_Section):
     def base(self) -> Backbone:
         """The backbone in use."""
         return self.backbones[self.backbone]
+
+    @property
+    def overrides_beyond_training(self) -> list[str]:
+        """Overrides of this run that touch more than how a model is trained: such a run never moves champion by itself."""
+        return [text for text in self.overrides if text.lstrip("+").partition("=")[0].partition(".")[0] not in TRAINING_PARAMS]
 
     def logged(self, phase: str) -> dict[str, Any]:
         """What MLflow shows of a phase's run: the knobs that decide it, and what every run stands on."""
@@ -323,6 +337,8 @@ def parse(document: dict[str, Any], origin: str = "params") -> Settings:
 def _describe(error: Any) -> str:
     where = [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "function-", "literal["))]
     key = ".".join(where)
+    if key in RENAMED:
+        return f"{key}: renamed to {RENAMED[key]}"
     if error["type"] == "extra_forbidden":
         allowed = _allowed_keys(where[:-1])
         close = difflib.get_close_matches(where[-1], allowed, n=1)

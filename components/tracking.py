@@ -1,13 +1,15 @@
 """MLflow: where the store is, one run per training phase, and how a model's run is found again.
 
 A run is found by what it made (`model_sha256`), not by an id in a file: so a stage's outputs stay the same however often
-it runs, and a model whose run is in no store (a new database, a lost connection) gets one when it is registered.
+it runs. A registered candidate has a run of its own, which also holds the curves: the phase's run may be in no store (a new
+database, a lost connection).
 """
 
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -290,10 +292,34 @@ def run_of_model(client: "MlflowClient", model_sha256: str) -> str | None:
     return str(found[0].info.run_id) if found else None
 
 
-def recreate_phase(phase: str, params: Mapping[str, Any], tags: Mapping[str, str], curves: pd.DataFrame, model_sha256: str) -> str:
-    """A run for a model whose own is in no store, with its curves as they were."""
-    run = start_phase(phase, params, {**tags, "recreated": "true"})
-    for row in curves.to_dict("records"):
-        log_figures(run.client, run.run_id, {str(k): v for k, v in row.items() if k != "epoch"}, int(row["epoch"]))
-    run.finish(model_sha256, {})
-    return run.run_id
+@contextmanager
+def candidate_run(client: "MlflowClient", card: Mapping[str, Any], params: Mapping[str, Any], curves: pd.DataFrame) -> Iterator[str]:
+    """A new run for one candidate, with the curves of the phase that trained it; yields its id, and ends it.
+
+    Each candidate has a run of its own: candidates of one phase model differ in what they measured. The tag `phase_run` names the
+    run of the phase, or says none where this store does not hold it.
+
+    Args:
+        client: of the store.
+        card: build/candidate/candidate.json.
+        params: what decided the phase (`Settings.logged`).
+        curves: a row per epoch.
+    """
+    from mlflow.entities import Param
+
+    came_from, phase = provenance(), str(card["phase"])
+    tags = {"phase": phase, "candidate": card["model_sha256"], "phase_run": run_of_model(client, card["phase_sha256"]) or "none"}
+    name = f"{phase} candidate {datetime.now(UTC):%Y-%m-%d %H:%M:%S} data {came_from['data.md5'][:7]}"
+    run_id = str(client.create_run(experiment_id(client), run_name=name, tags={**came_from, **tags}).info.run_id)
+    status = "FAILED"
+    try:
+        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flat(params).items()])
+        for row in curves.to_dict("records"):
+            log_figures(client, run_id, {str(key): value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
+        yield run_id
+        status = "FINISHED"
+    except KeyboardInterrupt:
+        status = "KILLED"
+        raise
+    finally:
+        client.set_terminated(run_id, status)

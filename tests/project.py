@@ -38,7 +38,8 @@ SMALL = {
     "finetune": {"epochs": 2, "unfreeze_from": "block_16"},
     "evaluate": {"bootstrap": 100},
     "export": {"calibration_images": 10, "latency_runs": 5},
-    "register": {"max_shift_loss": 1.0, "max_square_crop_loss": 1.0, "max_collection_loss": 1.0},
+    "register": {"max_shift_loss": 1.0, "max_square_crop_loss": 1.0, "max_collection_loss": 1.0, "max_loss": 1.0}
+    | dict.fromkeys(("min_test_groups", "min_melanoma_groups"), 1),
 }
 
 COLLECTIONS = ("Graz", "Zürich (2019)")

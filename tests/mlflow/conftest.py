@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from components import gate, images, judging, ledger, promotion, registry, settings, tracking
+from components import evidence, gate, images, judging, ledger, promotion, register, registry, settings, tracking
 from components.classes import CLASSES
-from components.paths import EVALUATION, EXPORT_REPORT, PREDICTIONS
+from components.files import read_json, write_json
+from components.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, PREDICTIONS, REPORTS, SPLITS
 from components.scores import HEADLINES, Scored
 from components.shifts import SHIFTS
 from tests.conftest import ROOT
@@ -50,33 +53,86 @@ class Lab:
     def version(
         self, wrong: int = 0, split: str = "split a", judged: bool = True, export: float = 1.0, model: Any = None, shifts: bool = True
     ) -> str:
-        """Register a version that misses the first `wrong` images of every class; returns its number."""
-        table = self.scored(wrong)
-        figures = {name: table.headline(name, np.arange(len(table.images)), 15) for name in HEADLINES}
-        test = {name: {"value": value, "low": value, "high": value} for name, value in figures.items()}
+        """Register a version that misses the first `wrong` images of every class; returns its number.
+
+        Its files stay where the register stage reads a candidate's, so that stage finds this candidate registered before.
+        """
+        card = self.candidate(self.scored(wrong), split=split, export=export, shifts=shifts)
+        held = settings.load()
+        found = evidence.of_candidate(card, held)
         run = self.client.create_run(tracking.experiment_id(self.client)).info.run_id
-        still = {name: {"balanced_accuracy": figures["balanced_accuracy"], "drop": UNMOVED} for name in SHIFTS}
-        evaluation = {"test": {"images": len(table.images), **test}, **({"shifts": still, "collections_left_out": {}} if shifts else {})}
-        self.client.log_dict(run, evaluation, f"{judging.REPORTS_IN_RUN}/{EVALUATION.name}")
-        self.client.log_dict(run, {"float16": {"same_top1": export}}, f"{judging.REPORTS_IN_RUN}/{EXPORT_REPORT.name}")
-        file = self.root / PREDICTIONS
-        table.table().to_parquet(file, index=False)
-        self.client.log_artifact(run, str(file), judging.EVALUATION_IN_RUN)
-        tags = {"task": "multiclass", "phase": "frozen", "test_split_hash": split, "data.md5": MD5, "model_sha256": run}
-        tags |= {f"test.{name}": registry.interval_text(row) for name, row in test.items()}
-        source = self.log(run, model) if model is not None else f"runs:/{run}/model"
+        with tempfile.TemporaryDirectory() as place:
+            folder = Path(place) / evidence.FOLDER
+            digest = evidence.write(folder, card, held, gate.as_rows(judging.alone(found, held)))
+            source = self.log(run, folder, model)
+        tags = register.version_tags(card, found.evaluation, (), digest)
         version = registry.create_version(self.client, MODEL, source, run, tags)
         number = str(version.version)
         if judged:
-            evidence = judging.of_version(self.client, version)
-            registry.tag_verdict(self.client, MODEL, number, judging.judge(self.client, evidence, None, settings.load()), None)
+            registry.tag_verdict(self.client, MODEL, number, judging.alone(found, held), None)
         return number
 
-    def log(self, run: str, model: Any) -> str:
+    def candidate(
+        self,
+        scored: Scored,
+        model_sha256: str = "",
+        phase_sha256: str = "phase a",
+        split: str = "split a",
+        export: float = 1.0,
+        shifts: bool = True,
+    ) -> dict[str, Any]:
+        """Write what the register stage reads: a candidate with these test predictions; returns its card."""
+        test = headlines(scored)
+        still = {name: {"balanced_accuracy": test["balanced_accuracy"]["value"], "drop": UNMOVED} for name in SHIFTS}
+        measured = {"picked": "frozen", "validation": {"frozen": {"accuracy": 0.5}}, "test": {"images": len(scored.images), **test}}
+        write_json(EVALUATION, {**measured, **({"shifts": still, "collections_left_out": {}} if shifts else {})})
+        write_json(EXPORT_REPORT, {"float16": {"same_top1": export}, "int8": {"same_top1": 1.0}})
+        card = {"phase": "frozen", "phase_sha256": phase_sha256, "model_sha256": model_sha256 or uuid.uuid4().hex, "image_size": 24}
+        card |= {"task": "multiclass", "test_split_hash": split}
+        write_json(CANDIDATE / "candidate.json", card)
+        scored.table().to_parquet(CANDIDATE / PREDICTIONS, index=False)
+        scored.images.assign(side="test").to_parquet(SPLITS)
+        scored.images.to_parquet(CATALOG)
+        for folder in (FIGURES, EXPORTED, CURVES, REPORTS / "validation", REPORTS / "split"):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "note.txt").write_text(card["model_sha256"])
+        pd.DataFrame({"epoch": [0, 1], "loss": [1.0, 0.5], "val_loss": [1.1, 0.6]}).to_csv(CURVES / "train.csv", index=False)
+        return card
+
+    def version_of_old(self, scored: Scored, run: str | None = None) -> str:
+        """Register a version as it was done before versions had evidence of their own: in a run, perhaps another version's."""
+        run = run or self.client.create_run(tracking.experiment_id(self.client)).info.run_id
+        card = self.candidate(scored)
+        for report in (EVALUATION, EXPORT_REPORT):
+            self.client.log_artifact(run, str(report), evidence.REPORTS_IN_RUN)
+        self.client.log_artifact(run, str(CANDIDATE / PREDICTIONS), evidence.EVALUATION_IN_RUN)
+        tags = register.version_tags(card, read_json(EVALUATION), (), "")
+        tags = {name: value for name, value in tags.items() if name not in (registry.EVIDENCE_TAG, "overrides")}
+        return str(registry.create_version(self.client, MODEL, f"runs:/{run}/model", run, tags).version)
+
+    def log(self, run: str, folder: Path, model: Any) -> str:
+        """Log a model with evidence; without one, a logged model that holds the evidence alone, which takes less time."""
         import mlflow
 
-        with mlflow.start_run(run_id=run):
-            return mlflow.pyfunc.log_model(name="model", python_model=model, pip_requirements=[]).model_uri
+        if model is not None:
+            with mlflow.start_run(run_id=run):
+                artifacts = {evidence.FOLDER: str(folder)}
+                return mlflow.pyfunc.log_model(name="model", python_model=model, artifacts=artifacts, pip_requirements=[]).model_uri
+        logged = self.client.create_logged_model(tracking.experiment_id(self.client), "model", run)
+        self.client.log_model_artifacts(logged.model_id, str(folder), f"artifacts/{evidence.FOLDER}")
+        self.client.finalize_logged_model(logged.model_id, "READY")
+        return logged.model_uri
+
+    def missing(self, melanomas: int) -> Scored:
+        """The predictions of a model that misses so many melanomas and nothing else."""
+        right, wrong = self.scored(0), self.scored(PER_CLASS)
+        missed = np.isin(np.arange(len(right.images)), np.flatnonzero(right.melanoma)[:melanomas])
+        return Scored(right.images, np.where(missed[:, None], wrong.probabilities, right.probabilities), right.task)
+
+    def evidence_folder(self, version: str) -> Path:
+        """Where the local store keeps a version's evidence."""
+        location = self.client.get_model_version_download_uri(MODEL, version)
+        return Path(location.removeprefix("file://")) / "artifacts" / evidence.FOLDER
 
     def scored(self, wrong: int) -> Scored:
         rows = [(f"{name}/{name}_{at}.png", name, f"{name}{at}") for name in CLASSES for at in range(PER_CLASS)]
@@ -106,9 +162,12 @@ class Lab:
         return self.client.get_model_version(MODEL, version)
 
     def params(self, section: str, **values: Any) -> None:
+        document = yaml.safe_load((self.root / "params.yaml").read_text(encoding="utf-8"))
+        self.top_params(**{section: document[section] | values})
+
+    def top_params(self, **values: Any) -> None:
         path = self.root / "params.yaml"
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
-        document[section] |= values
+        document = yaml.safe_load(path.read_text(encoding="utf-8")) | values
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
 
 
@@ -122,9 +181,11 @@ def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, make
     (tmp_path / "mlruns").mkdir()
     shutil.copy(empty_store, tmp_path / "mlruns/mlflow.db")
     shutil.copy(ROOT / "params.yaml", tmp_path)
+    (tmp_path / "data.dvc").write_text(f"outs:\n- md5: {MD5}\n")
     make_dataset(tmp_path / "data", PER_CLASS, 24)
     made = Lab(tmp_path, tracking.connect())
     made.params("evaluate", bootstrap=100)
+    made.params("register", min_test_groups=1, min_melanoma_groups=1)
     yield made
 
 
@@ -141,6 +202,12 @@ def run_cli() -> Callable[..., Any]:
         return result
 
     return run
+
+
+def headlines(scored: Scored) -> dict[str, dict[str, float]]:
+    """The headline figures without the time that a bootstrap takes: intervals of no width."""
+    figures = {name: scored.headline(name, np.arange(len(scored.images)), 15) for name in HEADLINES}
+    return {name: {"value": value, "low": value, "high": value} for name, value in figures.items()}
 
 
 def rules(*failing: str) -> list[gate.Rule]:

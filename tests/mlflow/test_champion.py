@@ -56,7 +56,7 @@ def test_promote_applies_the_gate_against_the_champion_and_says_which_rule_faile
     lab.version(wrong=1)
     refused = run_cli("champion", "promote", "2")
     assert refused.exit_code == 1
-    assert "FAIL  not worse than the champion: balanced accuracy -0.250" in refused.stdout
+    assert "FAIL  balanced accuracy kept against the champion: balanced accuracy -0.250" in refused.stdout
     assert "--override REASON" in refused.stderr
     assert lab.champion() == "1"
     assert lab.get("2").tags["gate"] == "failed"
@@ -216,21 +216,6 @@ def test_verify_says_which_figure_moved_and_by_how_much(lab, run_cli):
     assert done.exit_code == 1
     assert "melanoma sensitivity     1.0000 recorded, 0.0000 now (-1.0000)  MOVED" in done.stdout
     assert f"changed diagnoses: {PER_CLASS}" in done.stdout
-
-
-def test_verify_fails_where_the_recorded_predictions_were_tampered_with(lab, run_cli):
-    lab.version(model=model_of(lab))
-    lab.move("1")
-    path = lab.client.download_artifacts(lab.get("1").run_id, "evaluation/test_predictions.parquet")
-    table = pd.read_parquet(path)
-    table[["p_nevus", "p_melanoma"]] = table[["p_melanoma", "p_nevus"]].to_numpy()
-    table.to_parquet(path, index=False)
-    lab.client.log_artifact(lab.get("1").run_id, path, "evaluation")
-    done = run_cli("champion", "verify", "--format", "json")
-    report = as_document(done.stdout)
-    assert done.exit_code == 1
-    assert "melanoma_sensitivity" in report["unsupported"]
-    assert report["changed_diagnoses"] == 2 * PER_CLASS
 
 
 @pytest.mark.parametrize("spoil", ["gone", "other"])

@@ -1,5 +1,6 @@
+import json
 import multiprocessing
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -158,3 +159,11 @@ def test_what_a_person_writes_stands_for_itself_in_the_record(lab):
     note = lab.client.get_run(ledger.locate(lab.client, MODEL)).data.tags[ledger.NOTE]
     assert r"see \[/wiki/42\] &lt;img src=x onerror=alert(1)&gt; \*now\*" in note
     assert ledger.read(lab.client, ledger.locate(lab.client, MODEL)).entries[-1].reason == entry.reason == reason
+
+
+def test_entries_written_before_evidence_was_recorded_are_still_read(lab):
+    lab.version()
+    run_id = ledger.locate(lab.client, MODEL)
+    old = {name: value for name, value in asdict(entry("1")).items() if name != "evidence"}
+    lab.client.log_param(run_id, "0001", json.dumps(old))
+    assert ledger.read(lab.client, run_id).entries[0].evidence is None

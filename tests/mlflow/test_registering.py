@@ -1,27 +1,11 @@
-"""The register stage on a candidate that stands in the registry already, so that no network needs to be logged."""
+"""The register stage, on candidates of predictions without a network."""
 
 import pytest
 
 from components import judging, promotion, register, registry, settings, tracking
-from components.files import read_json, write_json
-from components.paths import CANDIDATE, EVALUATION, EXPORT_REPORT, PREDICTIONS, REGISTRATION
+from components.files import read_json
+from components.paths import REGISTRATION
 from tests.mlflow.conftest import MODEL
-
-
-@pytest.fixture
-def candidate(lab):
-    """Put a version's evidence where the register stage reads a candidate's; returns a function of the version's number."""
-
-    def put(number: str, wrong: int = 0) -> None:
-        version = lab.get(number)
-        evidence = judging.of_version(lab.client, version)
-        card = {"model_sha256": version.tags["model_sha256"], "task": "multiclass", "test_split_hash": evidence.test_split_hash}
-        write_json(CANDIDATE / "candidate.json", card)
-        write_json(EVALUATION, {"test": evidence.test, "shifts": evidence.shifts, "collections_left_out": evidence.collections})
-        write_json(EXPORT_REPORT, {"float16": {"same_top1": 1.0}, "int8": {"same_top1": 1.0}})
-        lab.scored(wrong).table().to_parquet(CANDIDATE / PREDICTIONS, index=False)
-
-    return put
 
 
 def registered(capsys) -> tuple[dict, str]:
@@ -30,8 +14,8 @@ def registered(capsys) -> tuple[dict, str]:
     return read_json(REGISTRATION), said.out + said.err
 
 
-def test_automatic_makes_a_candidate_that_passes_champion_and_again_changes_nothing(lab, candidate, capsys):
-    candidate(lab.version())
+def test_automatic_makes_a_candidate_that_passes_champion_and_again_changes_nothing(lab, capsys):
+    lab.version()
     report, said = registered(capsys)
     assert (report["champion"], report["promotion"]["source"], report["new_version"]) == ("1", promotion.AUTOMATIC, False)
     assert "it is champion" in said
@@ -41,9 +25,9 @@ def test_automatic_makes_a_candidate_that_passes_champion_and_again_changes_noth
     assert len(lab.client.search_model_versions(f"name = '{MODEL}'")) == 1
 
 
-def test_manual_leaves_a_candidate_that_passes_to_a_person(lab, candidate, capsys):
+def test_manual_leaves_a_candidate_that_passes_to_a_person(lab, capsys):
     lab.params("register", promote="manual")
-    candidate(lab.version())
+    lab.version()
     report, said = registered(capsys)
     assert (report["gate_passed"], report["promotion"], report["champion"]) == (True, None, None)
     assert "`lesionflow champion promote 1`" in said
@@ -51,20 +35,20 @@ def test_manual_leaves_a_candidate_that_passes_to_a_person(lab, candidate, capsy
     assert lab.look().entries == ()
 
 
-def test_automatic_leaves_the_champion_where_the_gate_fails(lab, candidate, capsys):
+def test_automatic_leaves_the_champion_where_the_gate_fails(lab, capsys):
     lab.version()
     lab.move("1")
-    candidate(lab.version(wrong=3), wrong=3)
+    lab.version(wrong=3)
     report, said = registered(capsys)
     assert (report["gate_passed"], report["promotion"], report["champion"]) == (False, None, "1")
     assert "the gate did not pass it" in said
 
 
-def test_champion_moved_while_the_candidate_was_judged_leaves_it_challenger_and_says_so(lab, candidate, capsys, monkeypatch):
+def test_champion_moved_while_the_candidate_was_judged_leaves_it_challenger_and_says_so(lab, capsys, monkeypatch):
     for _ in range(2):
         lab.version()
     lab.move("1")
-    candidate(lab.version())
+    lab.version()
     judge = judging.judge
 
     def judge_slowly(*arguments):
@@ -79,20 +63,19 @@ def test_champion_moved_while_the_candidate_was_judged_leaves_it_challenger_and_
     assert [row.after for row in lab.look().entries] == ["1", "2"]
 
 
-def test_a_candidate_that_was_rolled_back_from_is_not_promoted_automatically_again(lab, candidate, capsys):
+def test_a_candidate_that_was_rolled_back_from_is_not_promoted_automatically_again(lab, capsys):
     for number in ("1", "2"):
         lab.version()
         lab.move(number)
     lab.move("1", promotion.ROLLBACK)
-    candidate("2")
     report, said = registered(capsys)
     assert (report["gate_passed"], report["was_champion"], report["champion"]) == (True, True, "1")
     assert "comes back only by hand: `lesionflow champion promote 2`" in said
 
 
-def test_a_move_in_the_ui_is_noticed_and_warned_of(lab, candidate, capsys):
+def test_a_move_in_the_ui_is_noticed_and_warned_of(lab, capsys):
     lab.version(wrong=3)
-    candidate(lab.version())
+    lab.version()
     lab.move_in_ui("1")
     report, said = registered(capsys)
     assert (report["noticed"]["before"], report["noticed"]["after"]) == (None, "1")

@@ -10,6 +10,7 @@ TEST = {
 }
 SHIFTS = {name: {"balanced_accuracy": 0.68, "drop": {"value": 0.02, "low": 0.01, "high": 0.03}} for name in shifts.SHIFTS}
 COLLECTIONS = {"HAM10000": {"balanced_accuracy": 0.5, "drop": {"value": 0.2, "low": 0.1, "high": 0.3}}}
+ENOUGH = gate.Coverage(99, 13)
 EXPORT = {"float16": {"same_top1": 0.99}, "int8": {"same_top1": 0.5}}
 
 
@@ -18,9 +19,9 @@ def failed(rules):
 
 
 def test_a_good_first_candidate_passes_with_no_champion_to_beat(settings):
-    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, EXPORT, None, settings.registration, ())
+    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, EXPORT, (), settings.registration, ENOUGH)
     assert gate.passed(rules)
-    assert len(rules) == 8
+    assert len(rules) == 10
 
 
 @pytest.mark.parametrize(
@@ -33,14 +34,14 @@ def test_a_good_first_candidate_passes_with_no_champion_to_beat(settings):
 )
 def test_each_floor_and_ceiling_fails_alone_and_says_by_how_much(settings, figure, value, rule):
     rules = gate.judge(
-        {**TEST, figure: {"value": value, "low": 0.1, "high": 0.9}}, SHIFTS, COLLECTIONS, EXPORT, None, settings.registration, ()
+        {**TEST, figure: {"value": value, "low": 0.1, "high": 0.9}}, SHIFTS, COLLECTIONS, EXPORT, (), settings.registration, ENOUGH
     )
     assert failed(rules) == [rule]
     assert f"{value:.3f} [0.100, 0.900]" in next(item.says for item in rules if not item.passed)
 
 
 def test_an_export_that_disagrees_fails(settings):
-    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, {"float16": {"same_top1": 0.5}}, None, settings.registration, ())
+    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, {"float16": {"same_top1": 0.5}}, (), settings.registration, ENOUGH)
     assert failed(rules) == ["export agrees"]
 
 
@@ -49,22 +50,35 @@ def test_an_int8_export_that_disagrees_is_warned_of_and_does_not_fail_the_gate()
     assert gate.int8_warning({"int8": {"same_top1": 0.95}}, 0.9) is None
 
 
-@pytest.mark.parametrize(
-    ("gain", "melanoma", "names"),
-    [
-        (Estimate(-0.01, -0.03, 0.01), Estimate(-0.05, -0.1, 0.0), []),
-        (Estimate(-0.05, -0.08, -0.01), Estimate(0.0, -0.1, 0.1), ["not worse than the champion"]),
-        (Estimate(0.05, 0.01, 0.08), Estimate(-0.06, -0.1, 0.0), ["melanoma sensitivity kept"]),
-    ],
-    ids=["within noise", "worse", "loses melanomas"],
-)
-def test_a_challenger_is_held_against_the_champion(settings, gain, melanoma, names):
-    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, EXPORT, gate.Comparison("3", gain, melanoma), settings.registration, ())
-    assert failed(rules) == names
+@pytest.mark.parametrize(("value", "low", "high", "passes"), [
+    (-0.01, -0.03, 0.01, True),
+    (0.0, 0.0, 0.0, True),
+    (-0.01, -0.06, 0.04, False),
+    (0.02, -0.05, 0.09, False),
+    (-0.08, -0.1, -0.06, False),
+], ids=["surely small", "none", "too wide to tell", "better and too wide to tell", "surely too large"])  # fmt: skip
+@pytest.mark.parametrize("figure", ["balanced_accuracy", "melanoma_sensitivity"])
+@pytest.mark.parametrize("best", [True, False], ids=["best", "champion"])
+def test_a_loss_must_be_surely_below_the_margin_against_champion_and_best(settings, figure, best, value, low, high, passes):
+    comparison = gate.Comparison(figure, "3", Estimate(value, low, high), best)
+    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, EXPORT, [comparison], settings.registration, ENOUGH)
+    name = f"{figure.replace('_', ' ')} kept against the {'best' if best else 'champion'}"
+    assert failed(rules) == ([] if passes else [name])
+    said = next(rule.says for rule in rules if rule.name == name)
+    assert f"against {'the best' if best else 'champion'} version 3; the whole interval must be above -0.050" in said
+    assert ("too few" in said) == (not passes and value > -0.05)
+
+
+@pytest.mark.parametrize(("coverage", "rule"), [
+    (gate.Coverage(49, 13), "enough test lesions"), (gate.Coverage(99, 9), "enough melanoma test lesions"),
+])  # fmt: skip
+def test_too_few_lesions_on_the_test_side_fail_and_are_counted(settings, coverage, rule):
+    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, EXPORT, (), settings.registration, coverage)
+    assert failed(rules) == [rule]
 
 
 def test_a_class_without_test_images_keeps_a_version_from_becoming_champion(settings):
-    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, EXPORT, None, settings.registration, ["seborrheic_keratosis"])
+    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, EXPORT, (), settings.registration, gate.Coverage(99, 13, ["seborrheic_keratosis"]))
     assert [rule.says for rule in rules if not rule.passed] == ["no test image of seborrheic keratosis"]
 
 
@@ -76,7 +90,7 @@ def lost(**values):
 
 def test_every_shift_that_costs_too_much_is_named_with_its_figure(settings):
     knobs = settings.registration.model_copy(update={"max_shift_loss": 0.05})
-    rules = gate.judge(TEST, lost(blur=0.06, vignette=0.08, narrow=0.05), COLLECTIONS, EXPORT, None, knobs, ())
+    rules = gate.judge(TEST, lost(blur=0.06, vignette=0.08, narrow=0.05), COLLECTIONS, EXPORT, (), knobs, ENOUGH)
     assert failed(rules) == ["robust to shifts"]
     said = next(rule.says for rule in rules if not rule.passed)
     assert "+0.060 [+0.000, +0.200] under blur, +0.080 [+0.000, +0.200] under vignette; at most 0.050 allowed" in said
@@ -84,31 +98,31 @@ def test_every_shift_that_costs_too_much_is_named_with_its_figure(settings):
 
 
 def test_a_square_crop_is_allowed_less_and_judged_alone(settings):
-    rules = gate.judge(TEST, lost(square_crop=0.04), COLLECTIONS, EXPORT, None, settings.registration, ())
+    rules = gate.judge(TEST, lost(square_crop=0.04), COLLECTIONS, EXPORT, (), settings.registration, ENOUGH)
     assert failed(rules) == ["robust to a square crop"]
 
 
 def test_a_robust_version_is_told_its_worst_shift(settings):
-    rules = gate.judge(TEST, lost(blur=0.03), COLLECTIONS, EXPORT, None, settings.registration, ())
+    rules = gate.judge(TEST, lost(blur=0.03), COLLECTIONS, EXPORT, (), settings.registration, ENOUGH)
     assert "+0.030 [+0.000, +0.200] under blur" in next(rule.says for rule in rules if rule.name == "robust to shifts")
 
 
 def test_a_version_without_shifts_fails_and_is_told_how_to_get_them(settings):
-    rules = gate.judge(TEST, {}, COLLECTIONS, EXPORT, None, settings.registration, ())
+    rules = gate.judge(TEST, {}, COLLECTIONS, EXPORT, (), settings.registration, ENOUGH)
     assert failed(rules) == ["robust to shifts", "robust to a square crop"]
     assert all("not measured under" in rule.says and "`dvc repro`" in rule.says for rule in rules if not rule.passed)
 
 
 def test_one_shift_that_was_not_measured_fails_alone(settings):
     rules = gate.judge(
-        TEST, {name: row for name, row in SHIFTS.items() if name != "jpeg_40"}, COLLECTIONS, EXPORT, None, settings.registration, ()
+        TEST, {name: row for name, row in SHIFTS.items() if name != "jpeg_40"}, COLLECTIONS, EXPORT, (), settings.registration, ENOUGH
     )
     assert ["not measured under jpeg 40" in rule.says for rule in rules if not rule.passed] == [True]
 
 
 def test_every_collection_that_a_head_does_not_carry_to_is_named(settings):
     two = COLLECTIONS | {"BCN_20000": {"balanced_accuracy": 0.3, "drop": {"value": 0.4, "low": 0.3, "high": 0.5}}}
-    rules = gate.judge(TEST, SHIFTS, two, EXPORT, None, settings.registration, ())
+    rules = gate.judge(TEST, SHIFTS, two, EXPORT, (), settings.registration, ENOUGH)
     assert failed(rules) == ["carries to other collections"]
     said = next(rule.says for rule in rules if not rule.passed)
     assert "+0.400 [+0.300, +0.500] on BCN_20000 left out; at most 0.250 allowed" in said
@@ -116,7 +130,7 @@ def test_every_collection_that_a_head_does_not_carry_to_is_named(settings):
 
 
 def test_a_version_without_collections_left_out_fails_and_images_of_one_collection_pass(settings):
-    before, one = (gate.judge(TEST, SHIFTS, given, EXPORT, None, settings.registration, ()) for given in (None, {}))
+    before, one = (gate.judge(TEST, SHIFTS, given, EXPORT, (), settings.registration, ENOUGH) for given in (None, {}))
     assert failed(before) == ["carries to other collections"]
     assert "`dvc repro`" in next(rule.says for rule in before if not rule.passed)
     assert gate.passed(one)

@@ -108,3 +108,30 @@ def test_whatever_stands_in_a_section_either_parses_or_stops_with_a_message(valu
         parse(document)
     except SettingsError as fault:
         assert str(fault)
+
+
+def test_a_key_that_was_renamed_says_its_new_name(params):
+    params["register"]["max_melanoma_sensitivity_loss"] = params["register"].pop("max_loss")
+    with pytest.raises(SettingsError, match=r"register\.max_melanoma_sensitivity_loss: renamed to register\.max_loss"):
+        parse(params)
+
+
+@pytest.mark.parametrize(
+    ("override", "beyond"),
+    [
+        ("train.dropout=0.4", False),
+        ("+augment.blur=0.1", False),
+        ("embed.views=2", False),
+        ("finetune.epochs=3", False),
+        ("backbone=imagenet", False),
+        ("backbones.starter.image_size=64", True),
+        ("register.min_balanced_accuracy=0", True),
+        ("evaluate.melanoma_sensitivity=0", True),
+        ("validate.policy.blank.then=warn", True),
+        ("seed=3", True),
+        ("overrides=[]", True),
+        ("trains.dropout=0.4", True),
+    ],
+)
+def test_only_overrides_of_how_a_model_is_trained_leave_promotion_automatic(params, override, beyond):
+    assert parse({**params, "overrides": [override]}).overrides_beyond_training == ([override] if beyond else [])
