@@ -22,14 +22,14 @@ Promote = Literal["params.yaml", "automatic", "manual"]
 
 
 @task(task_run_name="copy", timeout_seconds=30 * MINUTE, cache_policy=NO_CACHE)
-def copy_with(overrides: list[str], data_revision: str) -> Path:
+def copy_with(overrides: list[str], promote: Promote, data_revision: str) -> Path:
     """A copy of the workspace with other params and, perhaps, the dataset of another commit; the params are checked there."""
     root = workspace.copy()
     if data_revision:
         pointer = workspace.git("show", f"{data_revision}:{workspace.POINTER}")
         (root / workspace.POINTER).write_text(pointer + "\n", encoding="utf-8")
-    if overrides:
-        workspace.set_params(root / workspace.PARAMS, overrides)
+    if overrides or promote != "params.yaml":
+        workspace.set_params_of_run(root / workspace.PARAMS, overrides, promote)
     execute([sys.executable, "-m", "components.settings"], get_run_logger().info, root=root, what="params with overrides")
     return root
 
@@ -57,12 +57,12 @@ def training(
         data_revision: Git revision (commit, tag or branch) whose data.dvc names the dataset. Empty: the workspace's own.
         overrides: Params for this run alone, as DVC's --set-param takes them, e.g. train.dropout=0.4. params.yaml is left as it is.
         force: Run every stage, whether or not anything has changed.
-        promote: automatic: a version that passes the gate becomes champion; manual: a person decides in MLflow.
+        promote: automatic: a version that passes the gate becomes champion, unless overrides touch more than how a model is trained
+            (augment, embed, train, finetune, backbone): then a person decides all the same; manual: a person decides in MLflow.
     """
-    changes = [*overrides, *([] if promote == "params.yaml" else [f"register.promote={promote}"])]
     with workspace.held(patience=-1):
-        if changes or data_revision:
-            root = copy_with(changes, data_revision)
+        if overrides or data_revision or promote != "params.yaml":
+            root = copy_with(overrides, promote, data_revision)
             pull(root)
             return bring_up_to_date(root, force)
         if not all((ROOT / source).with_suffix("").exists() for source in SOURCES):

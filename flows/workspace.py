@@ -59,6 +59,27 @@ def copy(root: Path = ROOT, place: Path = COPY) -> Path:
     return target
 
 
+def set_params_of_run(path: Path, overrides: list[str], promote: str) -> None:
+    """Change the params of a copy of the workspace, and list the overrides in the file itself, where no later command can miss them.
+
+    Args:
+        path: params.yaml of the copy.
+        overrides: as DVC's --set-param takes them.
+        promote: the value of register.promote for this run; "params.yaml" leaves it as it is. It does not count as an override.
+
+    Raises:
+        CommandFailed: as `set_params`.
+    """
+    import yaml
+
+    set_params(path, overrides)
+    params = yaml.safe_load(path.read_text(encoding="utf-8"))
+    params["overrides"] = overrides
+    if promote != "params.yaml":
+        params["register"] = {**params["register"], "promote": promote}
+    path.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
 def set_params(path: Path, overrides: list[str]) -> None:
     """Change params as DVC's own --set-param does.
 

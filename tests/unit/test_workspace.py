@@ -1,10 +1,12 @@
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from components import settings
 from flows import workspace
 from flows.runner import CommandFailed
 from flows.workspace import git
@@ -69,6 +71,7 @@ def test_one_run_at_a_time_holds_the_workspace_and_a_killed_one_lets_go(tmp_path
     code = f"""
 import time
 from pathlib import Path
+from components import settings
 from flows import workspace
 with workspace.held(0, Path({str(tmp_path)!r})):
     print("held", flush=True)
@@ -84,3 +87,16 @@ with workspace.held(0, Path({str(tmp_path)!r})):
         other.wait()
     with workspace.held(5, tmp_path):
         pass
+
+
+@pytest.mark.parametrize("overrides", [[], ["train.dropout=0.4", "register.min_balanced_accuracy=0", "overrides=[]"]])
+@pytest.mark.parametrize("promote", ["params.yaml", "automatic"])
+def test_the_params_of_a_run_list_its_overrides_and_no_override_takes_itself_off_the_list(tmp_path, overrides, promote):
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", path)
+    workspace.set_params(path, ["register.promote=manual"])
+    workspace.set_params_of_run(path, overrides, promote)
+    found = settings.load(path)
+    assert list(found.overrides) == overrides
+    assert found.registration.promote == ("manual" if promote == "params.yaml" else "automatic")
+    assert found.train.dropout == (0.4 if overrides else 0.3)
