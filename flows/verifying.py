@@ -25,9 +25,9 @@ def copy_with_data(data_md5: str) -> Path:
 
 
 @task(task_run_name="measure", timeout_seconds=6 * HOUR, **PATIENT)
-def measure(root: Path) -> dict[str, Any]:
-    """The champion's test figures, as recorded and as measured now."""
-    command = [*LESIONFLOW, "champion", "verify", "--format", "json"]
+def measure(root: Path, version: str) -> dict[str, Any]:
+    """A version's test figures, as recorded and as measured now."""
+    command = [*LESIONFLOW, "champion", "verify", version, "--format", "json"]
     return dict(ask(command, get_run_logger().info, environment(root), root, what="champion verify"))
 
 
@@ -35,22 +35,24 @@ def measure(root: Path) -> dict[str, Any]:
 def verify() -> dict[str, Any]:
     """Evaluate the champion again on its frozen test split, from its registered model and the dataset its version names.
 
+    The champion is read once, when this run holds the workspace: moved later, it is still that version which is measured.
+
     Raises:
         FiguresMoved: a figure is not what was recorded: the model, the images or the code that reads them has changed.
     """
     logger = get_run_logger()
-    champion = look()["champion"]
-    if champion is None:
-        logger.info("no champion yet: nothing to verify")
-        return {}
-    if not (champion["data_md5"] or "").endswith(".dir"):
-        raise CommandFailed(
-            f"version {champion['version']} names no dataset under DVC ({champion['data_md5']}): it cannot be measured again"
-        )
     with workspace.held(patience=-1):
+        champion = look()["champion"]
+        if champion is None:
+            logger.info("no champion yet: nothing to verify")
+            return {}
+        if not (champion["data_md5"] or "").endswith(".dir"):
+            raise CommandFailed(
+                f"version {champion['version']} names no dataset under DVC ({champion['data_md5']}): it cannot be measured again"
+            )
         root = copy_with_data(champion["data_md5"])
         pull(root)
-        found = measure(root)
+        found = measure(root, champion["version"])
     create_table_artifact(
         key="verification",
         table=[{"test figure": name, **figures} for name, figures in found["figures"].items()],

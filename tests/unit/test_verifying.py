@@ -1,0 +1,34 @@
+"""The verify flow: which version it measures, and what it holds meanwhile. Its tasks are replaced; Prefect's server is not needed."""
+
+import logging
+from contextlib import contextmanager
+
+from flows import verifying, workspace
+
+
+def test_the_champion_is_read_once_while_the_workspace_is_held_and_that_version_is_measured(monkeypatch, tmp_path):
+    calls = []
+
+    @contextmanager
+    def held(patience):  # noqa: ARG001
+        calls.append("hold")
+        yield
+        calls.append("let go")
+
+    def look():
+        calls.append("look")
+        return {"champion": {"version": str(6 + calls.count("look")), "data_md5": "abc.dir"}}
+
+    def measure(root, version):  # noqa: ARG001
+        calls.append(f"measure {version}")
+        return {"model": "m", "version": version, "images": 1, "figures": {}, "moved": [], "unsupported": []}
+
+    monkeypatch.setattr(workspace, "held", held)
+    monkeypatch.setattr(verifying, "look", look)
+    monkeypatch.setattr(verifying, "copy_with_data", lambda _: tmp_path)
+    monkeypatch.setattr(verifying, "pull", lambda _: None)
+    monkeypatch.setattr(verifying, "measure", measure)
+    monkeypatch.setattr(verifying, "create_table_artifact", lambda **_: None)
+    monkeypatch.setattr(verifying, "get_run_logger", lambda: logging.getLogger("test"))
+    verifying.verify.fn()
+    assert calls == ["hold", "look", "measure 7", "let go"]
