@@ -12,7 +12,7 @@ UI_PORT ?= 5000
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test test-kill lint format lock ui server deploy worker starter clean bench
+.PHONY: help setup data run test test-kill test-evidence lint format lock ui server deploy worker starter clean bench
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
@@ -43,6 +43,9 @@ test: setup  ## run every test, the quick ones first
 
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
 	pytest -m sweep tests/pipeline/test_killed_import.py
+
+test-evidence: setup  ## try long sequences of register, promote, rollback and verify; minutes
+	LESIONFLOW_LONG_TESTS=1 pytest tests/mlflow/test_immutable.py
 
 lint: setup  ## ruff and mypy
 	ruff check .

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -172,21 +172,34 @@ class Lab:
 
 
 @pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, make_dataset: Callable[..., Path]) -> Iterator[Lab]:
-    """An empty registry, and images of nine classes."""
-    for name in list(os.environ):
-        if name.startswith("MLFLOW_"):
+def new_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, make_dataset: Callable[..., Path]) -> Callable[[], Lab]:
+    """Make an empty registry, and images of nine classes, and go there; each call makes another one."""
+    data = make_dataset(tmp_path / "images", PER_CLASS, 24)
+    made: list[Path] = []
+
+    def make() -> Lab:
+        for name in [name for name in os.environ if name.startswith("MLFLOW_")]:  # MLflow itself sets its store's address there
             monkeypatch.delenv(name)
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "mlruns").mkdir()
-    shutil.copy(empty_store, tmp_path / "mlruns/mlflow.db")
-    shutil.copy(ROOT / "params.yaml", tmp_path)
-    (tmp_path / "data.dvc").write_text(f"outs:\n- md5: {MD5}\n")
-    make_dataset(tmp_path / "data", PER_CLASS, 24)
-    made = Lab(tmp_path, tracking.connect())
-    made.params("evaluate", bootstrap=100)
-    made.params("register", min_test_groups=1, min_melanoma_groups=1)
-    yield made
+        root = tmp_path / f"lab{len(made)}"
+        made.append(root)
+        (root / "mlruns").mkdir(parents=True)
+        monkeypatch.chdir(root)
+        shutil.copy(empty_store, root / "mlruns/mlflow.db")
+        shutil.copy(ROOT / "params.yaml", root)
+        shutil.copytree(data, root / "data")
+        (root / "data.dvc").write_text(f"outs:\n- md5: {MD5}\n")
+        lab = Lab(root, tracking.connect())
+        lab.params("evaluate", bootstrap=100)
+        lab.params("register", min_test_groups=1, min_melanoma_groups=1)
+        return lab
+
+    return make
+
+
+@pytest.fixture
+def lab(new_lab: Callable[[], Lab]) -> Lab:
+    """An empty registry, and images of nine classes."""
+    return new_lab()
 
 
 @pytest.fixture
