@@ -51,8 +51,23 @@ def stage(stage: str, root: Path = ROOT, force: bool = False, known_fresh: bool 
 
 @task(task_run_name="pull", timeout_seconds=12 * HOUR, **PATIENT)
 def pull(root: Path = ROOT) -> None:
-    """Bring the data and the weights that data.dvc and weights.dvc name, from DVC's cache or its remote."""
-    dvc(["pull", *SOURCES], get_run_logger().info, root=root)
+    """Bring the data and the weights that data.dvc and weights.dvc name, from DVC's cache or its remote.
+
+    A checkout that is killed leaves a part of the files, which DVC would take for the dataset: it is noted, and done again by the next
+    run (see `unpulled`).
+    """
+    note = root / workspace.UNFINISHED_CHECKOUT
+    dvc(["fetch", *SOURCES], get_run_logger().info, root=root)
+    again = ["--force"] if note.exists() else []
+    note.parent.mkdir(parents=True, exist_ok=True)
+    note.touch()
+    dvc(["checkout", *again, *SOURCES], get_run_logger().info, root=root)
+    note.unlink()
+
+
+def unpulled(root: Path = ROOT) -> bool:
+    """Whether data/ or weights/ is not there, or there in part."""
+    return (root / workspace.UNFINISHED_CHECKOUT).exists() or not all((root / source).with_suffix("").exists() for source in SOURCES)
 
 
 @task(task_run_name="look", timeout_seconds=10 * MINUTE, **PATIENT)

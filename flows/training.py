@@ -14,7 +14,7 @@ from pydantic import Field
 
 from flows import reporting, workspace
 from flows.runner import ROOT, SOURCES, STAGES, CommandFailed, Outcome, execute
-from flows.steps import MINUTE, fresh, look, pull, stage
+from flows.steps import MINUTE, fresh, look, pull, stage, unpulled
 
 Override = Annotated[str, Field(pattern=r"^\+?[A-Za-z_][A-Za-z0-9_.]*=.+$")]
 Revision = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_./@{}^~-]*)?$")]
@@ -65,7 +65,7 @@ def training(
             root = copy_with(overrides, promote, data_revision)
             pull(root)
             return bring_up_to_date(root, force)
-        if not all((ROOT / source).with_suffix("").exists() for source in SOURCES):
+        if unpulled():
             pull()
         return bring_up_to_date(force=force)
 

@@ -16,6 +16,7 @@ STATE = Path(".prefect")
 COPY = STATE / "workspace"
 POINTER = Path("data.dvc")
 PARAMS = Path("params.yaml")
+UNFINISHED_CHECKOUT = Path(".dvc/tmp/lesionflow-checkout")
 UNFINISHED_SWAP = Path(".data.importing/swap.json")
 
 
