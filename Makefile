@@ -9,6 +9,10 @@ export DO_NOT_TRACK ?= 1
 # Every stage is a process of its own: without byte code each would compile TensorFlow anew, at three times the seconds.
 unexport PYTHONDONTWRITEBYTECODE
 UI_PORT ?= 5000
+# Files of a checkout that was killed are not the dataset, though DVC would take them for it.
+CHECKOUT := .dvc/tmp/lesionflow-checkout
+PULLED = test -d data -a -d weights -a ! -e $(CHECKOUT)
+PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc && rm $(CHECKOUT)
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
@@ -29,16 +33,16 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@touch $@
 
 data: setup  ## bring the dataset and the starter weights that data.dvc and weights.dvc name
-	dvc pull data.dvc weights.dvc
+	$(PULL)
 
 run: setup  ## bring the data, run the whole pipeline, say what came of it
 	@python -m components.settings
-	@test -d data -a -d weights || dvc pull data.dvc weights.dvc
+	@$(PULLED) || { $(PULL); }
 	dvc repro
 	@lesionflow summary
 
 test: setup  ## run every test, the quick ones first
-	@test -d data -a -d weights || dvc pull data.dvc weights.dvc
+	@$(PULLED) || { $(PULL); }
 	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/mlflow tests/pipeline tests/flows tests/browser
 
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
