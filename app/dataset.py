@@ -17,6 +17,7 @@ from typing import Any
 from components.errors import LesionflowError, Unavailable
 from components.files import replacing
 from components.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
+from components.stage import DISK_FULL
 from flows import lock
 
 STAGING = UNFINISHED_SWAP.parent
@@ -115,8 +116,8 @@ def replace(draft: Path, source: str, named: str | None = None) -> None:
 
     Raises:
         Unavailable: DVC is at work on data/.
-        LesionflowError: DVC cannot take it, or it is not the dataset that `named` describes.
-        OSError: the disk is full, or a folder cannot be renamed.
+        LesionflowError: DVC cannot take it, a folder cannot be renamed, or it is not the dataset that `named` describes.
+        OSError: the disk is full.
         Whatever is raised, data/ and data.dvc are as they were, and `draft` still exists.
     """
     with exclusive() as repo:
@@ -132,6 +133,11 @@ def replace(draft: Path, source: str, named: str | None = None) -> None:
                 _write(DATA_POINTER, named)
                 if repo.status(targets=[str(DATA_POINTER)]):
                     raise LesionflowError(f"{source} does not hold the files that its {DATA_POINTER} names; nothing was changed")
+        except OSError as fault:
+            _undo()
+            if fault.errno in DISK_FULL:
+                raise
+            raise LesionflowError(f"{DATA}/ cannot be replaced: {fault}; nothing was changed") from None
         except BaseException:
             _undo()
             raise

@@ -87,10 +87,11 @@ def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator
         LesionflowError: the source is hostile or broken or holds no image in a class folder, or the present dataset is not safe in
             git and DVC. Nothing was changed.
     """
+    limits = limits or load().importing
     with locked():
         yield from recover()
         require_safe_previous()
-        opened = open_source(source, limits or load().importing)
+        opened = open_source(source, limits)
         members = opened.members()
         targets, left = plan(members)
         nested = [name for name in left if name.lower().endswith(ARCHIVES)]

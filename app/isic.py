@@ -96,6 +96,7 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
     """
     if not (collections or search or limit):
         raise LesionflowError("the whole archive times out: name a --collection, a --search or a --limit")
+    limits = limits or load().importing
     with locked():
         yield from recover()
         require_safe_previous()
@@ -118,7 +119,7 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
             )
         if table.empty:
             raise LesionflowError(f"none of {len(metadata)} images has one of the nine diagnoses; found {_listed(unmapped)}")
-        source = Folder(folder, limits or load().importing)
+        source = Folder(folder, limits)
         members = source.members()
         sizes = {member.name: member.size for member in members}
         targets = {Path(name).name: name for name in table["filename"]}

@@ -90,11 +90,11 @@ def forked(root: Path, work: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def killed_at(number: int, midway: bool, source: Path, log: Path) -> Callable[[], None]:
+def killed_at(number: int, midway: bool, act: Callable[[], None], log: Path) -> Callable[[], None]:
     def work() -> None:
         killer = Killer(number, midway, log)
         sys.addaudithook(killer)
-        list(importing.import_dataset(source))
+        act()
         log.write_text(json.dumps(killer.seen))
 
     return work
@@ -117,11 +117,22 @@ def carried_on(source: Path, report: Path) -> Callable[[], None]:
     return work
 
 
-def sweep(template: Path, root: Path, tmp_path: Path, points: Callable[[int], list[tuple[int, bool]]]) -> tuple[int, int]:
+def every_point(calls: int) -> list[tuple[int, bool]]:
+    return [(number, midway) for number in range(1, calls + 1) for midway in (False, True)]
+
+
+def sweep(
+    template: Path, root: Path, tmp_path: Path, points: Callable[[int], list[tuple[int, bool]]], *, recovering: bool = False
+) -> tuple[int, int]:
     """Kill an import of the same source at these points, each in a fresh copy of the project.
 
+    Args:
+        template, root, tmp_path: the project, where it is copied to, and the folder with the source.
+        points: which calls of so many, and whether half-way through.
+        recovering: kill the recovery from an import that was killed when DVC had written data.dvc, not the import.
+
     Returns:
-        How many points an import has, and at how many it was killed.
+        How many calls there are, and at how many points it was killed.
     """
     source, log, report = tmp_path / "source", tmp_path / "log", tmp_path / "report"
     write(source, {"metadata.csv": b"filename,lesion_id\nnew_1,L1\nnew_2,L1\n", "attribution.txt": b"a clinic\n"})
@@ -130,19 +141,38 @@ def sweep(template: Path, root: Path, tmp_path: Path, points: Callable[[int], li
     after = {"data": held(root / "data"), "pointer": (root / "data.dvc").read_text()}
     assert set(after["data"]) == {"melanoma/new_3.jpg", "nevus/new_1.jpg", "nevus/new_2.jpg", "metadata.csv", "attribution.txt"}
 
+    def import_it() -> None:
+        list(importing.import_dataset(source))
+
+    def recover() -> None:
+        with dataset.locked():
+            list(dataset.recover())
+
     def fresh() -> None:
         shutil.rmtree(root)
         shutil.copytree(template, root, symlinks=True)
+        if recovering:
+            assert forked(root, killed_at(last, False, import_it, log)) == KILLED
+            assert (root / dataset.UNFINISHED_SWAP).exists()
+            assert (root / "data.dvc").read_text() == after["pointer"]
 
     os.chdir(tmp_path)
+    last = 0
+    if recovering:
+        shutil.rmtree(root)
+        shutil.copytree(template, root, symlinks=True)
+        assert forked(root, killed_at(-1, False, import_it, log)) == 0
+        calls = json.loads(log.read_text())
+        last = calls.index(f"os.remove {dataset.UNFINISHED_SWAP}") + 1
+    act = recover if recovering else import_it
     fresh()
-    assert forked(root, killed_at(-1, False, source, log)) == 0
+    assert forked(root, killed_at(-1, False, act, log)) == 0
     total = len(json.loads(log.read_text()))
     killed = 0
     wrong = []
     for number, midway in points(total):
         fresh()
-        code = forked(root, killed_at(number, midway, source, log))
+        code = forked(root, killed_at(number, midway, act, log))
         if code == KILLED + 1:  # a call that has no middle
             continue
         assert code in (0, KILLED), (number, midway, code)
@@ -171,10 +201,10 @@ def test_an_import_killed_at_every_tenth_call_leaves_the_old_dataset_or_the_new_
 
 
 @pytest.mark.sweep
-def test_an_import_killed_at_any_call_leaves_the_old_dataset_or_the_new_one(template, versioned, tmp_path, capsys):
-    total, killed = sweep(
-        template, versioned, tmp_path, lambda total: [(number, midway) for number in range(1, total + 1) for midway in (False, True)]
-    )
+@pytest.mark.parametrize("recovering", [False, True], ids=["import", "recovery"])
+def test_killed_at_any_call_it_leaves_the_old_dataset_or_the_new_one(template, versioned, tmp_path, capsys, recovering):
+    calls, killed = sweep(template, versioned, tmp_path, every_point, recovering=recovering)
     with capsys.disabled():
-        print(f"\nan import makes {total} calls that change files or start a process; killed at {killed} points, all consistent")
-    assert killed >= total
+        what = "a recovery" if recovering else "an import"
+        print(f"\n{what} makes {calls} calls that change files or start a process; killed at {killed} points, all consistent")
+    assert killed >= calls

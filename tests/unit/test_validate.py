@@ -408,7 +408,7 @@ def test_every_id_under_two_diagnoses_of_the_public_download_is_found_and_left_o
     members = source.members()
     targets, _ = importing.plan(members)
     importing.fetch(source, targets, {member.name: member.size for member in members}, tmp_path / "data")
-    importing._rewrite_metadata(tmp_path / "data/metadata.csv", targets)
+    importing.join_companions(tmp_path / "data", targets)
 
     classes_of_id, files_of_id, bytes_of = defaultdict(set), defaultdict(set), defaultdict(set)
     with zipfile.ZipFile(KAGGLE) as archive:
