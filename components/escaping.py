@@ -7,6 +7,8 @@ import os
 import re
 from pathlib import Path
 
+from components.errors import LesionflowError
+
 CONTROLS = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]+")
 """Runs of white space, control characters and marks that reverse the direction of writing."""
 FORMULA = re.compile(r"'*[=+\-@\t\r\n＝＋－＠]")  # noqa: RUF001 (spreadsheets take the wide forms too)
@@ -51,6 +53,13 @@ def sqlite_uri(database: Path, start: Path | None = None) -> str:
     """SQLAlchemy's URI of a SQLite database, for processes that run in `start`; here, where that is None.
 
     In it a question mark begins the options, and nothing escapes it: such a path is given relative to `start`.
+
+    Raises:
+        LesionflowError: even that path holds a question mark.
     """
-    absolute = str(database.resolve())
-    return f"sqlite:///{os.path.relpath(absolute, start or Path.cwd()) if '?' in absolute else absolute}"
+    path = str(database.resolve())
+    if "?" in path:
+        path = os.path.relpath(path, (start or Path.cwd()).resolve())
+    if "?" in path:
+        raise LesionflowError(f"the path of the database {database.resolve()} must not hold a question mark: rename its folder")
+    return f"sqlite:///{path}"

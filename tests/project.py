@@ -44,6 +44,10 @@ SMALL = {
 
 COLLECTIONS = ("Graz", "Zürich (2019)")
 """Where the images are said to come from, lesion by lesion in turn."""
+CHECKOUT = "Prüfung #1 [x] $^$ it's"
+"""Name of the folder that a project is checked out in."""
+WILD = ("Übergröße.jpg", "a b.jpg", "$^$.jpg", "[x].jpg", 'it\'s "new".jpg', "=1+1 #2 100%3F?.jpg", "<img src=x onerror=alert(1)>.jpg")
+"""Names that the first image of each of as many classes has in place of its own."""
 FOREIGN = ("MLFLOW_", "PREFECT_", "LESIONFLOW_", "PYTHONDONTWRITEBYTECODE")
 """Environment that would change what a project does; without byte code its every process would compile TensorFlow anew."""
 
@@ -117,6 +121,9 @@ def make(root: Path) -> Project:
     sample.write_dataset(root / "data", dict.fromkeys(CLASSES, 9), seed=11, size=72)
     metadata = pd.read_csv(root / "data/metadata.csv")
     metadata["collection"] = [COLLECTIONS[number % 2] for number in pd.factorize(metadata["lesion_id"])[0]]
+    for number, wild in zip(metadata.groupby("diagnosis").head(1).index, WILD, strict=False):
+        plain = root / "data" / metadata.at[number, "filename"]
+        metadata.at[number, "filename"] = plain.rename(plain.with_name(wild)).relative_to(root / "data").as_posix()
     metadata.to_csv(root / "data/metadata.csv", index=False)
     made.run("git", "init", "-q")
     made.run("dvc", "init", "-q")
@@ -129,6 +136,6 @@ def make(root: Path) -> Project:
 @pytest.fixture(scope="session")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """The pipeline, run to its end."""
-    made = make(tmp_path_factory.mktemp("project"))
+    made = make(tmp_path_factory.mktemp("project") / CHECKOUT)
     made.repro()
     return made

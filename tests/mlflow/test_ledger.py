@@ -152,13 +152,16 @@ def test_a_long_record_still_fits_a_tag():
     assert len(ledger.markdown([replace(longest, reason="<&|" * 300)] * 500)) < 8000
 
 
-def test_what_a_person_writes_stands_for_itself_in_the_record(lab):
+def test_what_a_person_writes_stands_for_itself_in_the_record(lab, run_cli):
     lab.version()
     reason = "see [/wiki/42] <img src=x onerror=alert(1)> *now*"
     entry = promotion.move(lab.client, lab.look(), "1", promotion.OVERRIDE, "failed: export agrees", reason)
     note = lab.client.get_run(ledger.locate(lab.client, MODEL)).data.tags[ledger.NOTE]
     assert r"see \[/wiki/42\] &lt;img src=x onerror=alert(1)&gt; \*now\*" in note
     assert ledger.read(lab.client, ledger.locate(lab.client, MODEL)).entries[-1].reason == entry.reason == reason
+    shown = run_cli("champion", "history")
+    assert shown.exit_code == 0
+    assert "[/wiki/42]" in shown.stdout
 
 
 def test_entries_written_before_evidence_was_recorded_are_still_read(lab):

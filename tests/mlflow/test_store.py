@@ -47,6 +47,23 @@ def test_artifacts_of_a_database_uri_land_under_the_project_whatever_the_directo
     assert (lab.root / "mlruns/artifacts" / run.run_id / "artifacts/note.txt").read_text() == "figures"
 
 
+def test_the_store_is_in_the_checkout_whatever_its_path_is(empty_store, monkeypatch, tmp_path):
+    here = tmp_path / "Prüfung #1? [x] 'y' 100%3F"
+    (here / "mlruns").mkdir(parents=True)
+    shutil.copy(empty_store, here / "mlruns/mlflow.db")
+    monkeypatch.chdir(here)
+    for name in (tracking.URI, tracking.ARTIFACT_ROOT):
+        monkeypatch.delenv(name, raising=False)
+    client = tracking.connect()
+    run = client.create_run(tracking.experiment_id(client)).info
+    client.log_text(run.run_id, "figures", "note.txt")
+    assert (here / "mlruns/artifacts" / run.run_id / "artifacts/note.txt").read_text() == "figures"
+    held = sqlite3.connect(here / "mlruns/mlflow.db").execute("select run_uuid from runs").fetchall()
+    assert held == [(run.run_id,)]
+    assert [path.name for path in tmp_path.iterdir()] == [here.name]
+    assert sorted(path.name for path in here.iterdir()) == ["mlruns"]
+
+
 def test_an_experiment_that_was_deleted_is_named_with_the_command_that_restores_it(lab):
     number = tracking.experiment_id(lab.client)
     lab.client.delete_experiment(number)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components import escaping, spreadsheets
+from components.errors import LesionflowError
 from tests import wild
 
 RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001
@@ -97,3 +98,6 @@ def test_the_databases_uri_names_the_same_file_from_where_it_is_used(tmp_path, m
         url = make_url(uri)
         assert not url.query
         assert (where / str(url.database)).resolve() == start / "mlruns/mlflow.db"
+    if "?" in name:
+        with pytest.raises(LesionflowError, match="must not hold a question mark"):
+            escaping.sqlite_uri(start / "mlruns/mlflow.db", tmp_path)
