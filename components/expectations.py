@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Collection
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,9 @@ Wanted = list[tuple[str, dict[str, Any]]]
 Counts = dict[str, dict[str, int]]
 
 
-def check_catalog(catalog: pd.DataFrame, classes: pd.DataFrame, found: Counts, limits: Validate, docs: Path) -> list[str]:
+def check_catalog(
+    catalog: pd.DataFrame, classes: pd.DataFrame, found: Counts, limits: Validate, docs: Path, kept: Collection[str] = ()
+) -> list[str]:
     """Hold usable rows and class counts to their suites and write Data Docs into `docs`.
 
     Args:
@@ -30,6 +33,7 @@ def check_catalog(catalog: pd.DataFrame, classes: pd.DataFrame, found: Counts, l
         found: files that show each kind of finding, by class, for the entry page.
         limits: the thresholds of params.yaml.
         docs: folder to make; its index.html is the entry page.
+        kept: paths that a person decided to keep whatever is found.
 
     Returns:
         A line per expectation that is not met.
@@ -43,7 +47,10 @@ def check_catalog(catalog: pd.DataFrame, classes: pd.DataFrame, found: Counts, l
         "Found, by kind and class": _counts_table(found, "found"),
     }
     note = "Files left out, with their reasons: build/quarantine.csv. Every finding: build/findings.csv."
-    suites = {"usable_images": (images, _images(limits)), "classes": (_held(classes, limits), _classes(limits))}
+    suites = {
+        "usable_images": (images, _images(limits, images[images["path"].isin(kept)])),
+        "classes": (_held(classes, limits), _classes(limits)),
+    }
     return _check(suites, docs, tables, note)
 
 
@@ -150,7 +157,10 @@ def _site(docs: Path) -> dict[str, Any]:
     }
 
 
-def _images(limits: Validate) -> Wanted:
+def _images(limits: Validate, kept: pd.DataFrame) -> Wanted:
+    """What usable images must be; no more is asked of size and licence than the images have that a person decided to keep."""
+    least = 1 if limits.policy.tiny.then == "warn" else min([limits.min_side, *kept["width"], *kept["height"]])
+    licensed = limits.policy.missing_licence.then != "warn" and bool(kept["license"].notna().all())
     return [
         ("ExpectTableRowCountToBeBetween", {"min_value": 1}),
         (
@@ -163,14 +173,10 @@ def _images(limits: Validate) -> Wanted:
         ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": list(CLASSES)}),
         ("ExpectColumnValuesToBeInSet", {"column": "format", "value_set": ["JPEG", "PNG"]}),
         *(("ExpectColumnValuesToMatchRegex", {"column": name, "regex": HEX}) for name in ("sha256", "pixels_sha256")),
-        *(("ExpectColumnValuesToBeBetween", {"column": name, "min_value": _least_side(limits)}) for name in ("width", "height")),
+        *(("ExpectColumnValuesToBeBetween", {"column": name, "min_value": least}) for name in ("width", "height")),
         *(("ExpectColumnValuesToBeInSet", {"column": f"classes_of_{key}", "value_set": [1]}) for key in ("pixels", "lesion")),
-        *([("ExpectColumnValuesToNotBeNull", {"column": "license"})] if limits.policy.missing_licence.then != "warn" else []),
+        *([("ExpectColumnValuesToNotBeNull", {"column": "license"})] if licensed else []),
     ]
-
-
-def _least_side(limits: Validate) -> int:
-    return 1 if limits.policy.tiny.then == "warn" else limits.min_side
 
 
 def _held(classes: pd.DataFrame, limits: Validate) -> pd.DataFrame:

@@ -215,7 +215,8 @@ def validate(settings: Settings) -> None:
         raise LesionflowError(f"{DATA}/ holds no files: `lesionflow import SRC` brings a dataset")
     limits = settings.validation
     scans = scan(DATA, files, SCANS)
-    frame, found, table = judge(DATA, scans, decisions.read(), limits)
+    decided = decisions.read()
+    frame, found, table = judge(DATA, scans, decided, limits)
     classes = count_classes(frame, settings.task)
     small = scarce(classes, limits.min_images_per_class)
     found += small
@@ -231,7 +232,7 @@ def validate(settings: Settings) -> None:
     exceeded = policy.exceeded(found, limits.policy)
     found_per_class = policy.per_class(table, CLASSES)
     with replacing(DOCS) as draft:
-        unmet = expectations.check_catalog(frame, classes, found_per_class, limits, draft)
+        unmet = expectations.check_catalog(frame, classes, found_per_class, limits, draft, decisions.match(decided, frame).keep)
     write_json(
         REPORT,
         {

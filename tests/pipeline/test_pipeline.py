@@ -179,11 +179,13 @@ def test_a_bad_image_is_named_and_the_others_are_still_diagnosed(project):
     good = Path("data/nevus") / sorted(path.name for path in (project.root / "data/nevus").iterdir())[0]
     (project.root / "text.jpg").write_text("no image")
     version = report(project, "registration")["version"]
-    done = project.run("python", "-m", "app.cli", "predict", "--model-version", version, str(good), "text.jpg", "gone.jpg", check=False)
+    asked = (str(good), "data/melanoma/[x].jpg", "text.jpg", "gone.jpg")
+    done = project.run("python", "-m", "app.cli", "predict", "--model-version", version, *asked, check=False)
     assert done.returncode == 1
     assert "text.jpg: not a JPEG or PNG image" in done.stdout
     assert "gone.jpg: no such file" in done.stdout
     assert good.name in done.stdout
+    assert "data/melanoma/[x].jpg" in done.stdout
     assert "Traceback" not in done.stdout
 
 

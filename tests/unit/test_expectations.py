@@ -40,3 +40,14 @@ def test_a_group_or_a_lesion_on_two_sides_and_a_side_without_a_class_are_named(t
     assert "sides_of_group" in unmet
     assert "sides_of_lesion_id" in unmet
     assert "expect_column_values_to_be_between on test" in unmet
+
+
+def test_an_image_that_a_person_keeps_is_asked_for_no_more_than_it_has(settings):
+    limits = settings.validation
+    rule = limits.policy.missing_licence.model_copy(update={"then": "quarantine"})
+    limits = limits.model_copy(update={"policy": limits.policy.model_copy(update={"missing_licence": rule})})
+    kept = pd.DataFrame({"width": [20], "height": [31], "license": [None]})
+    for rows, least, licensed in ((kept, 20, False), (kept.iloc[:0], limits.min_side, True)):
+        wanted = expectations._images(limits, rows)
+        assert ("ExpectColumnValuesToBeBetween", {"column": "height", "min_value": least}) in wanted
+        assert (("ExpectColumnValuesToNotBeNull", {"column": "license"}) in wanted) == licensed
