@@ -8,6 +8,13 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK ?= 1
 # Every stage is a process of its own: without byte code each would compile TensorFlow anew, at three times the seconds.
 unexport PYTHONDONTWRITEBYTECODE
+# Servers on this machine are reached directly, whatever proxy is configured, as components/environment.py has it.
+comma := ,
+export NO_PROXY := $(if $(filter *,$(or $(no_proxy),$(NO_PROXY))),*,$(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))127.0.0.1$(comma)localhost$(comma)::1)
+export no_proxy := $(NO_PROXY)
+ifdef PREFECT_SERVER_API_AUTH_STRING
+export PREFECT_API_AUTH_STRING ?= $(PREFECT_SERVER_API_AUTH_STRING)
+endif
 UI_PORT ?= 5000
 # Files of a checkout that was killed are not the dataset, though DVC would take them for it.
 CHECKOUT := .dvc/tmp/lesionflow-checkout
@@ -21,27 +28,42 @@ PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
+# An environment holds absolute paths. One that came along from another folder runs the code there, so it is made again.
+ifneq ($(shell cat $(VENV)/.ready 2>/dev/null),$(CURDIR))
+.PHONY: $(VENV)/.ready
+endif
+
+# In an unpacked archive there is no git: DVC has to know, and to forget it once there is.
+define scm
+@if test -e .git; then ! grep -qs no_scm .dvc/config.local || dvc config --local --unset core.no_scm; \
+	else dvc config --local core.no_scm true; fi
+endef
+
 setup: $(VENV)/.ready  ## make .venv with the exact versions of requirements.lock
 
 $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' || \
 		{ echo "error: $$($(PYTHON) --version) is not 3.11, 3.12 or 3.13; name one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@test "$$(cat $@ 2>/dev/null)" = "$(CURDIR)" || rm -rf $(VENV)
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@command -v uv >/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	uv pip sync --python $(BIN)/python --require-hashes requirements.lock
 	uv pip install --python $(BIN)/python --no-deps --editable .
-	@touch $@
+	@printf '%s\n' "$(CURDIR)" > $@
 
 data: setup  ## bring the dataset and the starter weights that data.dvc and weights.dvc name
+	$(scm)
 	$(PULL)
 
 run: setup  ## bring the data, run the whole pipeline, say what came of it
+	$(scm)
 	@python -m components.settings
 	@$(PULLED) || { $(PULL); }
 	dvc repro
 	@lesionflow summary
 
 test: setup  ## run every test, the quick ones first
+	$(scm)
 	@$(PULLED) || { $(PULL); }
 	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/mlflow tests/pipeline tests/flows tests/browser
 

@@ -43,6 +43,13 @@ def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.version_option(package_name="lesionflow")
 def main() -> None:
     """Skin-lesion classification as an orchestrated MLOps workflow. Run it from the project's root."""
+    here = Path("app/cli.py")
+    if here.exists() and not here.samefile(__file__):
+        click.echo(
+            f"error: this `lesionflow` runs the code of {Path(__file__).resolve().parents[1]}, not of this folder. Run `make setup` here.",
+            err=True,
+        )
+        sys.exit(1)
     if UNFINISHED_SWAP.exists() and click.get_current_context().invoked_subcommand not in ("import", "data"):
         warn([f"{DATA}/ is being replaced, or an import was killed while it did that: then `lesionflow data recover` brings it in order"])
 

@@ -193,7 +193,10 @@ def provenance() -> dict[str, str]:
 
 
 def _git(*command: str) -> str:
-    done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return ""
     return done.stdout.strip() if done.returncode == 0 else ""
 
 

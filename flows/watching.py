@@ -201,7 +201,7 @@ def _upstream() -> str | None:
         return None
     try:
         git("fetch", "--quiet")
-    except RuntimeError as fault:
+    except CommandFailed as fault:
         raise TryLater(str(fault)) from None
     return git("rev-parse", "--abbrev-ref", "@{upstream}")
 

@@ -1,6 +1,7 @@
 """The folder a run works in: the project itself, held by one run at a time, or a copy of it with other params or other data."""
 
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -45,7 +46,7 @@ def copy(root: Path = ROOT, place: Path = COPY) -> Path:
     """
     target = root / place
     head = git("rev-parse", "HEAD", root=root)
-    if not (target / ".git").exists():
+    if not _is_worktree(target, root):
         shutil.rmtree(target, ignore_errors=True)
         git("worktree", "prune", root=root)
         git("worktree", "add", "--quiet", "--detach", "--no-checkout", str(target), head, root=root)
@@ -79,6 +80,14 @@ def set_params_of_run(path: Path, overrides: list[str], promote: str) -> None:
     if promote != "params.yaml":
         params["register"] = {**params["register"], "promote": promote}
     path.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
+
+
+def _is_worktree(target: Path, root: Path) -> bool:
+    """Whether `target` is a worktree of `root` itself: git names both by absolute path, which a moved or copied project outdates."""
+    if not (target / ".git").is_file():
+        return False
+    folder = (target / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+    return Path(folder).is_dir() and Path(folder).is_relative_to(git("rev-parse", "--path-format=absolute", "--git-common-dir", root=root))
 
 
 def set_params(path: Path, overrides: list[str]) -> None:
@@ -140,10 +149,21 @@ def git(*command: str, root: Path = ROOT) -> str:
     """What a git command prints.
 
     Raises:
-        RuntimeError: git's own message.
+        CommandFailed: there is no git or no repository, or git's own message.
     """
     unasked = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    done = subprocess.run(["git", *command], cwd=root, env=unasked, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(["git", *command], cwd=root, env=unasked, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise CommandFailed("git is not installed. Install it: this command reads the project's history.") from None
     if done.returncode != 0:
-        raise RuntimeError(f"git {command[0]} failed: {done.stderr.strip() or done.stdout.strip()}")
+        raise CommandFailed(f"git {command[0]} failed: {_reason(done.stderr.strip() or done.stdout.strip(), root)}")
     return done.stdout.strip("\n")
+
+
+def _reason(said: str, root: Path) -> str:
+    if "not a git repository" in said:
+        return f"{root} is not a git repository. Run `git init && git add --all && git commit --message start` there."
+    if "dubious ownership" in said:
+        return f"{root} belongs to another user. Run `git config --global --add safe.directory {shlex.quote(str(root))}`."
+    return said

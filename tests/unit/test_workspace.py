@@ -100,3 +100,29 @@ def test_the_params_of_a_run_list_its_overrides_and_no_override_takes_itself_off
     assert list(found.overrides) == overrides
     assert found.registration.promote == ("manual" if promote == "params.yaml" else "automatic")
     assert found.train.dropout == (0.4 if overrides else 0.3)
+
+
+def test_a_copy_follows_a_project_that_was_moved_or_copied(repository, monkeypatch):
+    monkeypatch.setattr(workspace, "_share_cache", lambda *_: None)  # six calls of DVC, which git's part does not need
+    workspace.copy(repository)
+    for action, name in ((shutil.copytree, "copied"), (shutil.move, "moved")):
+        elsewhere = repository.with_name(name)
+        action(repository, elsewhere)
+        (elsewhere / "params.yaml").write_text(f"seed: {name}\n")
+        target = workspace.copy(elsewhere)
+        assert (target / "params.yaml").read_text() == f"seed: {name}\n"
+        assert git("rev-parse", "--path-format=absolute", "--git-common-dir", root=target) == str(elsewhere / ".git")
+
+
+def test_a_folder_without_git_is_answered_in_one_line(tmp_path, monkeypatch):
+    with pytest.raises(CommandFailed, match=r"^git rev-parse failed: .* is not a git repository\. Run `git init [^\n]*$"):
+        git("rev-parse", "HEAD", root=tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(CommandFailed, match=r"^git is not installed\."):
+        git("rev-parse", "HEAD", root=tmp_path)
+
+
+def test_a_repository_of_another_owner_is_answered_in_one_line(repository, monkeypatch):
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its own tests
+    with pytest.raises(CommandFailed, match=r"belongs to another user\. Run `git config --global --add safe\.directory [^\n]*$"):
+        workspace.copy(repository)
