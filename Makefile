@@ -96,7 +96,7 @@ ui: setup  ## MLflow's page on http://127.0.0.1:5000
 		--backend-store-uri "$$(python -c 'from components.tracking import store_uri; print(store_uri())')"
 
 server: setup  ## Prefect's server and page on http://127.0.0.1:4200, its database in .prefect/
-	prefect server start --host 127.0.0.1 --port 4200
+	python -m flows.server
 
 deploy: setup  ## register the deployments of prefect.yaml with the server
 	PREFECT_API_URL=$(PREFECT_API) python -m flows.deploy

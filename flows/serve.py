@@ -131,7 +131,7 @@ def main() -> None:
         for each in SIGNALS:  # a shell starts background jobs with SIGINT ignored, which the worker would inherit and then never end
             signal.signal(each, _interrupt)
         if own:
-            children.append(Supervised("server", *PREFECT, "server", "start", "--host", "127.0.0.1", "--port", str(given.port)))
+            children.append(Supervised("server", sys.executable, "-m", "flows.server", "--port", str(given.port)))
         await_server(api)
         # The deployments in the database of this project's own server are this project's, also where the project was moved.
         replace = ["--replace"] if own and DATABASE not in os.environ else []

@@ -1,5 +1,6 @@
 """A lab: a project of its own, with `python -m flows.serve` running its server and worker on a free port of loopback."""
 
+import base64
 import json
 import os
 import signal
@@ -21,26 +22,31 @@ import pytest
 import yaml
 
 from flows.runner import STAGES
-from tests.project import Project, make
+from tests.project import DEAD_PROXY, Project, make
 
 EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 """A worker that asks for work more often than every ten seconds: tests start one run after another by hand."""
 
 
-class CsrfToken(httpx.Auth):
-    """Asks for a token where the server wants one, as the page does."""
+PASSWORD = "clinic:not a secret"
+
+
+class Token(httpx.Auth):
+    """The lab's password, and a token where the server wants one, as the page does."""
 
     requires_response_body = True
 
     def __init__(self) -> None:
-        self._headers = {"Prefect-Csrf-Client": "tests"}
+        password = base64.b64encode(PASSWORD.encode()).decode()
+        self.headers = {"Authorization": f"Basic {password}", "Prefect-Csrf-Client": "tests"}
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        request.headers.update(self._headers)
+        request.headers.update(self.headers)
         if (yield request).status_code == httpx.codes.FORBIDDEN:
-            answer = yield httpx.Request("GET", request.url.copy_with(path="/api/csrf-token", query=b"client=tests"))
-            self._headers["Prefect-Csrf-Token"] = answer.json()["token"]
-            request.headers.update(self._headers)
+            url = request.url.copy_with(path="/api/csrf-token", query=b"client=tests")
+            answer = yield httpx.Request("GET", url, headers=self.headers)
+            self.headers["Prefect-Csrf-Token"] = answer.json()["token"]
+            request.headers.update(self.headers)
             yield request
 
 
@@ -48,7 +54,7 @@ CLIENT = httpx.Client(
     timeout=20,
     limits=httpx.Limits(max_keepalive_connections=0),  # a server that is killed leaves no dead connection
     trust_env=False,
-    auth=CsrfToken(),
+    auth=Token(),
 )
 
 
@@ -123,9 +129,8 @@ class Lab:
     def child(self, word: str) -> psutil.Process:
         """The living process that `flows.serve` started with this word in its command."""
         assert self.process is not None
-        return wait(
-            f"a {word}", lambda: next((child for child in psutil.Process(self.process.pid).children() if word in command(child)), None)
-        )
+        own = psutil.Process(self.process.pid)
+        return wait(f"a {word}", lambda: next((child for child in own.children() if {word, f"flows.{word}"} & {*command(child)}), None))
 
     def ask(self, path: str, **body: Any) -> Any:
         """Ask the server's API; None while it does not answer."""
@@ -250,7 +255,11 @@ def lab_of(project: Project, **environment: str) -> Iterator[Lab]:
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The lab that flow tests share; its pipeline was never run before."""
-    with webhook() as (url, told), lab_of(make(tmp_path_factory.mktemp("lab") / "project"), LESIONFLOW_WEBHOOK=url) as lab:
+    """The lab that flow tests share, behind a proxy that answers nothing and with a password; its pipeline was never run before."""
+    made = make(tmp_path_factory.mktemp("lab") / "project")
+    with (
+        webhook() as (url, told),
+        lab_of(made, LESIONFLOW_WEBHOOK=url, PREFECT_SERVER_API_AUTH_STRING=PASSWORD, **DEAD_PROXY) as lab,
+    ):
         lab.told = told
         yield lab

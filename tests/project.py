@@ -48,8 +48,21 @@ CHECKOUT = "Prüfung #1 [x] $^$ it's"
 """Name of the folder that a project is checked out in."""
 WILD = ("Übergröße.jpg", "a b.jpg", "$^$.jpg", "[x].jpg", 'it\'s "new".jpg', "=1+1 #2 100%3F?.jpg", "<img src=x onerror=alert(1)>.jpg")
 """Names that the first image of each of as many classes has in place of its own."""
-FOREIGN = ("MLFLOW_", "PREFECT_", "LESIONFLOW_", "PYTHONDONTWRITEBYTECODE")
+FOREIGN = ("MLFLOW_", "PREFECT_", "LESIONFLOW_", "PYTHONDONTWRITEBYTECODE", "NO_PROXY", "no_proxy")
 """Environment that would change what a project does; without byte code its every process would compile TensorFlow anew."""
+
+
+DEAD_PROXY = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
+"""Nothing listens there: whatever asks this proxy fails."""
+NAMELESS = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
+"""Runs a command with a user id that has no name and the file permissions of the present user."""
+
+
+def nameless_or_skip() -> tuple[str, ...]:
+    """NAMELESS, where this machine allows it."""
+    if shutil.which(NAMELESS[0]) is None or subprocess.run([*NAMELESS, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this machine does not let `unshare --user` map a user id")
+    return NAMELESS
 
 
 @dataclass(frozen=True)

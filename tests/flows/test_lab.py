@@ -15,7 +15,7 @@ import yaml
 from components import sample
 from components.classes import CLASSES
 from flows.runner import STAGES
-from tests.lab import CLIENT, Lab, command, wait
+from tests.lab import CLIENT, PASSWORD, Lab, command, wait
 from tests.project import Project
 
 pytestmark = pytest.mark.timeout(900)
@@ -165,18 +165,27 @@ def test_a_run_with_other_params_leaves_the_workspace_as_it_was_even_when_killed
 
 
 def test_a_page_of_another_site_can_neither_read_nor_change_anything(lab):
-    url, foreign = f"http://127.0.0.1:{lab.port}/api/flow_runs/filter", {"Origin": "http://elsewhere.example"}
+    api, foreign = f"http://127.0.0.1:{lab.port}/api", {"Origin": "http://elsewhere.example"}
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,prefect-csrf-token"}
-    with httpx.Client(timeout=20, trust_env=False) as page:
-        preflight = page.options(url, headers=foreign | asked)
-        assert preflight.status_code == 400
-        token = page.get(f"http://127.0.0.1:{lab.port}/api/csrf-token?client=page", headers=foreign)
+    with httpx.Client(timeout=20, trust_env=False, auth=tuple(PASSWORD.split(":"))) as page:  # its reader once gave the password
+        preflight = page.options(f"{api}/flow_runs/filter", headers=foreign | asked)
+        token = page.get(f"{api}/csrf-token?client=page", headers=foreign)
+        rebound = page.get(f"{api}/csrf-token?client=page", headers={"Host": "elsewhere.example"})
+        assert {answer.status_code for answer in (preflight, token, rebound)} == {403}
         assert not [name for answer in (preflight, token) for name in answer.headers if name.lower() == "access-control-allow-origin"]
-        for headers in ({}, foreign):
-            refused = page.post(url, json={}, headers=headers)
-            assert refused.status_code == 403
-            assert "CSRF" in refused.text
-        assert page.get(f"http://127.0.0.1:{lab.port}/ui-settings").json()["api_url"] == "/api", "the page works under every name and port"
+        refused = page.post(f"{api}/flow_runs/filter", json={})
+        assert refused.status_code == 403
+        assert "CSRF" in refused.text
+        settings = page.get(f"http://127.0.0.1:{lab.port}/ui-settings").json()
+        assert settings["api_url"] == "/api", "the page asks where it came from, under every name and port"
+        assert settings["auth"] == "BASIC"
+    assert httpx.get(f"{api}/csrf-token?client=page", timeout=20, trust_env=False).status_code == 401
+    assert httpx.post(f"{api}/flow_runs/filter", json={}, headers=_csrf(), timeout=20, trust_env=False).status_code == 401
+
+
+def _csrf() -> dict[str, str]:
+    """The tests' token, without the password that comes with it."""
+    return {name: value for name, value in CLIENT.auth.headers.items() if name != "Authorization"}
 
 
 def test_deployments_that_run_in_another_folder_are_not_replaced_unasked(lab):
@@ -185,12 +194,12 @@ def test_deployments_that_run_in_another_folder_are_not_replaced_unasked(lab):
         shutil.copytree(lab.project.root / name, other / name, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("prefect.yaml", "prefect.toml"):
         shutil.copy(lab.project.root / name, other)
-    before = lab.deployments()
+    before = {item["id"]: item["pull_steps"] for item in lab.deployments()}
     api = f"http://127.0.0.1:{lab.port}/api"
-    done = Project(other).run("python", "-m", "flows.deploy", check=False, PREFECT_API_URL=api)
+    done = Project(other).run("python", "-m", "flows.deploy", check=False, PREFECT_API_URL=api, PREFECT_API_AUTH_STRING=PASSWORD)
     assert done.returncode == 1
     assert done.stdout.splitlines()[-1].startswith(f"error: the deployments on {api} run in {lab.project.root}, not in {other}.")
-    assert lab.deployments() == before
+    assert {item["id"]: item["pull_steps"] for item in lab.deployments()} == before
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -15,7 +16,7 @@ import yaml
 from components.classes import CLASSES
 from components.shifts import SHIFTS
 from flows.runner import STAGES
-from tests.project import COLLECTIONS, WILD, Project, ran
+from tests.project import COLLECTIONS, DEAD_PROXY, ROOT, WILD, Project, nameless_or_skip, ran
 
 pytestmark = pytest.mark.timeout(900)
 
@@ -34,6 +35,38 @@ def report(project: Project, name: str) -> dict:
 
 def test_a_second_run_does_nothing(project):
     assert ran(project.repro()) == []
+
+
+@pytest.fixture(scope="module")
+def elsewhere(project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, tuple[str, ...], dict[str, str]]:
+    """The project that was run, as an archive unpacked in another folder, with the user and the variables of a hospital's container."""
+    root = tmp_path_factory.mktemp("elsewhere") / "a clinic's Größe"
+    shutil.copytree(project.root, root, ignore=shutil.ignore_patterns(".git", ".prefect"))
+    for name in ("Makefile", "requirements.lock", "pyproject.toml"):
+        shutil.copy(ROOT / name, root)
+    (root / ".venv").mkdir()
+    (root / ".venv" / ".ready").write_text(f"{root}\n", encoding="utf-8")
+    return Project(root), nameless_or_skip(), {"HOME": "/nonexistent", "USER": "", "LOGNAME": "", **DEAD_PROXY}
+
+
+def test_a_moved_checkout_without_git_is_up_to_date_for_a_nameless_user_behind_a_proxy(elsewhere):
+    project, nameless, environment = elsewhere
+    said = project.run(*nameless, "make", "run", **environment).stdout
+    assert ran(said) == []
+    assert "Traceback" not in said
+    assert "balanced accuracy" in said
+
+
+def test_a_version_that_moved_along_is_promoted_and_predicts(elsewhere):
+    project, nameless, environment = elsewhere
+    version = report(project, "registration")["version"]
+    lesionflow = (*nameless, "python", "-m", "app.cli")
+    project.run(*lesionflow, "champion", "promote", version, "--override", "a trial", **environment)
+    history = project.run(*lesionflow, "champion", "history", "--format", "json", **environment).stdout
+    assert json.loads(history[history.index("[\n") :])[-1]["who"] == "user id 54321"
+    image = next((project.root / "data/melanoma").iterdir())
+    said = project.run(*lesionflow, "predict", "--format", "json", str(image), **environment).stdout
+    assert json.loads(said[said.index("[\n") :])[0]["version"] == version
 
 
 def test_every_report_is_there_and_figures_carry_intervals(project):
@@ -190,7 +223,7 @@ def test_a_bad_image_is_named_and_the_others_are_still_diagnosed(project):
 
 
 def test_the_flow_is_cached_after_dvc_and_agrees_with_it_on_what_a_touched_image_reruns(project, tmp_path):
-    cached = project.run("python", "-m", "flows.training")
+    cached = project.run("python", "-m", "flows.training", **DEAD_PROXY)
     said = [line.split() for line in cached.stdout.splitlines() if line.split()[:1] and line.split()[0] in STAGES and line.endswith(" s")]
     assert [(row[0], row[1]) for row in said] == [(stage, "cached") for stage in STAGES]
 

@@ -1,7 +1,6 @@
 """What a command makes of the environment it is started in: proxies, platforms, users without a name."""
 
 import os
-import shutil
 import subprocess
 import sys
 from contextlib import closing
@@ -11,12 +10,7 @@ from threading import Thread
 import pytest
 
 from components import environment
-from tests.project import ROOT
-
-PROXIES = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
-"""Nothing listens there: whatever asks this proxy fails."""
-NAMELESS = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
-"""Runs a command with a user id that has no name and the file permissions of the present user."""
+from tests.project import DEAD_PROXY, ROOT, nameless_or_skip
 
 
 def bare(**variables: str) -> dict[str, str]:
@@ -63,7 +57,7 @@ def test_every_command_reaches_a_server_on_this_machine_directly_where_a_proxy_i
     url = f"http://127.0.0.1:{server.server_port}/"
     with closing(server.socket):
         code = f"import httpx, requests, {module}; print(httpx.get({url!r}).text, requests.get({url!r}, timeout=9).text)"
-        assert python(code, **PROXIES) == "hello hello"
+        assert python(code, **DEAD_PROXY) == "hello hello"
         server.shutdown()
 
 
@@ -76,6 +70,4 @@ def test_a_platform_that_is_not_supported_is_named_in_one_line(module):
 
 
 def test_a_user_without_a_name_is_recorded_by_the_id():
-    if shutil.which("unshare") is None or subprocess.run([*NAMELESS, "true"], capture_output=True, check=False).returncode != 0:
-        pytest.skip("this machine does not let `unshare --user` map a user id")
-    assert python("from components import promotion; print(promotion.user())", *NAMELESS) == "user id 54321"
+    assert python("from components import promotion; print(promotion.user())", *nameless_or_skip()) == "user id 54321"
