@@ -23,10 +23,10 @@ PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc &
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test test-kill test-evidence lint format lock ui server deploy worker starter clean bench
+.PHONY: help setup data run test test-kill test-evidence test-architectures lint format lock ui server deploy worker starter clean bench
 
 help:  ## list these commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
 
 # An environment holds absolute paths. One that came along from another folder runs the code there, so it is made again.
 ifneq ($(shell cat $(VENV)/.ready 2>/dev/null),$(CURDIR))
@@ -72,6 +72,9 @@ test-kill: setup  ## kill an import at every call that changes a file (minutes)
 
 test-evidence: setup  ## try long sequences of register, promote, rollback and verify; minutes
 	LESIONFLOW_LONG_TESTS=1 pytest tests/mlflow/test_immutable.py
+
+test-architectures: setup  ## run the tests that take the larger networks and the pipeline with each of them
+	pytest -m architectures tests/unit tests/pipeline
 
 lint: setup  ## ruff and mypy
 	ruff check .

@@ -7,7 +7,7 @@ pooling ("features"), the head ("head", ending in logits), a division by the tem
 import json
 import re
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
 IMAGENET = "imagenet"
 IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # what ResNet50's weights were trained with (He et al. 2016, as in Keras)
+IMAGENET_DEVIATION_RGB = (0.229, 0.224, 0.225)  # what EfficientNetB0's weights hold as variance, as in Keras
+IMAGENET_FACTOR = tuple(deviation**-0.5 for deviation in IMAGENET_DEVIATION_RGB)
+FIRST_LAYER = {"EfficientNetB0": "stem_conv_pad"}
+"""Where the base begins in an architecture to which Keras gives preprocessing of its own; what is before becomes one layer."""
 ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 SHARED_OBJECT = re.compile(rb'("shared_object_id": )(\d+)')
 
@@ -48,32 +52,93 @@ def _weights_file(backbone: Backbone) -> Path:
 
 
 def build_base(backbone: Backbone) -> "keras.Model":
-    """The convolutional base without its top, with its weights, frozen.
+    """The convolutional base without its top and its preprocessing, with its weights, frozen.
 
     Raises:
         LesionflowError: the weights are missing, cannot be had without a network, or do not fit the architecture.
     """
+    return extractor_on(*_with_weights(backbone)).get_layer("base")
+
+
+def build_extractor(backbone: Backbone) -> "keras.Model":
+    """Pixels to pooled features, float32 (n, width of the base's last layer).
+
+    Raises:
+        LesionflowError: as `build_base`.
+    """
+    return extractor_on(*_with_weights(backbone))
+
+
+def extractor_on(base: "keras.Model", architecture: str, factor: Sequence[float] = (1.0, 1.0, 1.0)) -> "keras.Model":
+    """Preprocessing, a base of Keras' without batch normalisation, frozen, and pooling: as `build_extractor`.
+
+    Args:
+        base: what keras.applications makes, without its top.
+        architecture: its name there.
+        factor: of each channel after preprocessing, where the weights were trained with one that this base has no layer for.
+    """
     import keras
 
+    pixels = keras.Input(base.input_shape[1:], name="pixels")
+    ready = _preprocess(pixels, architecture, base, factor)
+    first = FIRST_LAYER.get(architecture)
+    folded = without_batch_norm(_from_layer(base, first) if first else base)
+    folded.trainable = False
+    return keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="features")(folded(ready, training=False)))
+
+
+def _with_weights(backbone: Backbone) -> "tuple[keras.Model, str, Sequence[float]]":
+    """What `extractor_on` takes.
+
+    Keras builds EfficientNetB0 with a layer more where it downloads the weights itself than where it reads them from a file
+    (keras-team/keras, applications/efficientnet.py): the factor stands for that layer.
+    """
+    import keras
+
+    architecture = backbone.architecture
     weights = IMAGENET if backbone.weights == IMAGENET else str(_weights_file(backbone))
-    width = {"alpha": backbone.alpha} if backbone.architecture == "MobileNetV2" else {}
+    width = {"alpha": backbone.alpha} if architecture == "MobileNetV2" else {}
     shape = (backbone.image_size, backbone.image_size, 3)
     try:
-        base = getattr(keras.applications, backbone.architecture)(
-            include_top=False, weights=weights, input_shape=shape, name="base", **width
-        )
+        base = getattr(keras.applications, architecture)(include_top=False, weights=weights, input_shape=shape, name="base", **width)
+        trained_with_factor = architecture == "EfficientNetB0" and weights != IMAGENET and _has_imagenet_factor(base, Path(weights))
     except (OSError, ValueError, KeyError) as fault:
         if weights == IMAGENET:
             raise LesionflowError(
-                f"ImageNet weights of {backbone.architecture} cannot be had: {_first_line(fault)}\n"
+                f"ImageNet weights of {architecture} cannot be had: {_first_line(fault)}\n"
                 "without a network, put a no-top weights file on disk and its path into params.yaml, backbones.<name>.weights"
             ) from None
         raise LesionflowError(
-            f"{weights} holds no weights of {backbone.architecture} (alpha {backbone.alpha}) without its top: {_first_line(fault)}"
+            f"{weights} holds no weights of {architecture} (alpha {backbone.alpha}) without its top: {_first_line(fault)}"
         ) from None
-    folded = without_batch_norm(base)
-    folded.trainable = False
-    return folded
+    return base, architecture, IMAGENET_FACTOR if trained_with_factor else (1.0, 1.0, 1.0)
+
+
+def _has_imagenet_factor(base: "keras.Model", weights: Path) -> bool:
+    """Whether an EfficientNetB0's weights were trained with ImageNet's factor after the Normalization layer.
+
+    They were where the file was saved from a network that has the layer, or where its statistics are ImageNet's: Keras' own file is
+    older than the layer.
+    """
+    import h5py
+
+    with h5py.File(weights) as file:
+        layers = file.attrs["layer_names"].astype(str) if "layer_names" in file.attrs else file.get("layers", ())
+        names = [str(name) for name in layers]
+    if sum(name.startswith("rescaling") for name in names) > 1:
+        return True
+    stated = next(layer for layer in base.layers if type(layer).__name__ == "Normalization").variance.numpy()
+    return bool(np.allclose(stated, IMAGENET_DEVIATION_RGB, atol=1e-3))
+
+
+def _from_layer(base: "keras.Model", first: str) -> "keras.Model":
+    """A copy of the base from this layer on."""
+    import keras
+
+    rest = keras.Model(base.get_layer(first).input, base.output, name=base.name)
+    copy = keras.models.clone_model(rest)
+    copy.set_weights(rest.get_weights())
+    return copy
 
 
 def without_batch_norm(base: "keras.Model") -> "keras.Model":
@@ -112,7 +177,10 @@ def without_batch_norm(base: "keras.Model") -> "keras.Model":
         if layer.name in norm_after:
             folded.get_layer(layer.name).set_weights(_folded(layer, norm_after[layer.name]))
         elif layer.weights and not isinstance(layer, keras.layers.BatchNormalization):
-            folded.get_layer(layer.name).set_weights(layer.get_weights())
+            copy = folded.get_layer(layer.name)
+            copy.set_weights(layer.get_weights())
+            if isinstance(copy, keras.layers.Normalization):
+                copy.finalize_state()  # it computes with a copy of its weights
     return folded
 
 
@@ -132,7 +200,8 @@ def _first_line(fault: Exception) -> str:
     return (str(fault).strip().splitlines() or [type(fault).__name__])[0]
 
 
-def _preprocess(pixels: Any, architecture: str) -> Any:
+def _preprocess(pixels: Any, architecture: str, base: "keras.Model", factor: Sequence[float]) -> Any:
+    """What the base, from its FIRST_LAYER on, was trained to be given."""
     import keras
 
     if architecture == "MobileNetV2":
@@ -140,16 +209,14 @@ def _preprocess(pixels: Any, architecture: str) -> Any:
     if architecture == "ResNet50":
         mean = [-value for value in IMAGENET_MEAN_BGR]
         return keras.layers.Rescaling(1.0, offset=mean, name="preprocessing")(keras.ops.flip(pixels, axis=-1))
-    return pixels  # EfficientNetB0 in Keras rescales within
-
-
-def build_extractor(backbone: Backbone) -> "keras.Model":
-    """Pixels to pooled features, float32 (n, width of the base's last layer)."""
-    import keras
-
-    pixels = keras.Input((backbone.image_size, backbone.image_size, 3), name="pixels")
-    maps = build_base(backbone)(_preprocess(pixels, backbone.architecture), training=False)
-    return keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="features")(maps))
+    scale, offset = np.ones(3), np.zeros(3)
+    for layer in base.layers[: [layer.name for layer in base.layers].index(FIRST_LAYER[architecture])]:
+        if isinstance(layer, keras.layers.Rescaling):
+            scale, offset = scale * layer.scale, offset * layer.scale + layer.offset
+        elif isinstance(layer, keras.layers.Normalization):
+            deviation = np.sqrt(layer.variance.numpy().reshape(-1).astype(float))
+            scale, offset = scale / deviation, (offset - layer.mean.numpy().reshape(-1).astype(float)) / deviation
+    return keras.layers.Rescaling((scale * factor).tolist(), offset=(offset * factor).tolist(), name="preprocessing")(pixels)
 
 
 def build_head(width: int, knobs: Train, outputs: int) -> "keras.Sequential":

@@ -1,8 +1,9 @@
-"""A classifier and shards small enough that a test trains on them in seconds."""
+"""Classifiers and shards small enough that a test trains on them in seconds."""
 
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from components import model
 from components.classes import CLASSES
@@ -11,6 +12,13 @@ from components.settings import Train
 from tests.conftest import noise
 
 HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=1.0)
+NETWORKS = [
+    pytest.param(("MobileNetV2", 0.35), id="MobileNetV2 0.35"),
+    pytest.param(("EfficientNetB0", 1.0), id="EfficientNetB0"),
+    pytest.param(("MobileNetV2", 1.0), id="MobileNetV2 1.0", marks=pytest.mark.architectures),
+    pytest.param(("ResNet50", 1.0), id="ResNet50", marks=pytest.mark.architectures),
+]
+"""Every architecture, MobileNetV2 at the widths of both backbones."""
 
 
 def write_shards(root: Path, size: int = 32, views: int = 1) -> Path:
@@ -36,22 +44,79 @@ def residual(pixels):
     return maps
 
 
+def seeded_base(architecture: str, alpha: float = 1.0, size: int = 64, weights: str | None = None):
+    """A base as Keras builds it, always the same, with the statistics of a trained one.
+
+    Each batch normalisation has about the mean and variance that its input has, so that features differ from picture to picture as
+    a trained network's do, and a random factor and offset. EfficientNetB0's Normalization has random statistics too.
+    """
+    import keras
+
+    keras.utils.set_random_seed(3)
+    width = {"alpha": alpha} if architecture == "MobileNetV2" else {}
+    base = getattr(keras.applications, architecture)(include_top=False, weights=weights, input_shape=(size, size, 3), name="base", **width)
+    random = np.random.default_rng(4)
+    norms = [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
+    for layer in norms:
+        layer.momentum, layer_shape = 0.0, layer.gamma.shape
+        layer.gamma.assign(random.uniform(0.5, 1.5, layer_shape))
+        layer.beta.assign(random.normal(0, 0.3, layer_shape))
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            layer.set_weights([random.uniform(0.4, 0.6, 3), random.uniform(0.1, 0.3, 3), np.array(1)])
+            layer.finalize_state()
+    base(keras_input(architecture, pictures(32, size)), training=True)
+    for layer in norms:
+        layer.momentum = 0.99
+        layer.moving_variance.assign(layer.moving_variance + 1e-3)
+    return base
+
+
+def keras_input(architecture: str, pixels: np.ndarray) -> np.ndarray:
+    """Pixels in 0 to 255 as Keras' own documentation prepares them for a base."""
+    import keras
+
+    return {
+        "MobileNetV2": keras.applications.mobilenet_v2.preprocess_input,
+        "EfficientNetB0": keras.applications.efficientnet.preprocess_input,
+        "ResNet50": keras.applications.resnet50.preprocess_input,
+    }[architecture](pixels.copy())
+
+
+def pictures(count: int, size: int = 64, first: int = 0) -> np.ndarray:
+    """Distinct pictures as float32 (count, size, size, 3) in 0 to 255, each with its own brightness and colour."""
+    made = np.stack([np.asarray(noise(first + number, size)) for number in range(count)]).astype(np.float32)
+    random = np.random.default_rng(first)
+    return np.clip(made * random.uniform(0.4, 1.3, (count, 1, 1, 3)), 0, 255).round().astype(np.float32)
+
+
+def spread_head(features: np.ndarray, outputs: int = 9):
+    """A head whose logits differ from picture to picture: a random projection of the features, each to mean 0 and variance 4."""
+    import keras
+
+    head = model.build_head(features.shape[1], HEAD.model_copy(update={"hidden": ()}), outputs)
+    kernel = np.random.default_rng(5).normal(size=(features.shape[1], outputs))
+    logits = features @ kernel
+    head.get_layer("logits").set_weights([2 * kernel / logits.std(axis=0), -2 * logits.mean(axis=0) / logits.std(axis=0)])
+    assert isinstance(head, keras.Sequential)
+    return head
+
+
 def classifier(architecture: str = "small", size: int = 32):
     """A classifier with random, frozen weights, always the same, on residual blocks or on an architecture of Keras'."""
     import keras
 
     keras.utils.set_random_seed(1)
-    pixels = keras.Input((size, size, 3), name="pixels")
     if architecture == "small":
+        pixels = keras.Input((size, size, 3), name="pixels")
         within = keras.Input((size, size, 3))
         base = keras.Model(within, residual(within), name="base")
         ready = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(pixels)
+        base.trainable = False
+        extractor = keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="features")(base(ready, training=False)))
     else:
         width = {"alpha": 0.35} if architecture == "MobileNetV2" else {}
         build = getattr(keras.applications, architecture)
-        base = model.without_batch_norm(build(include_top=False, weights=None, input_shape=(size, size, 3), name="base", **width))
-        ready = model._preprocess(pixels, architecture)
-    base.trainable = False
-    features = keras.layers.GlobalAveragePooling2D(name="features")(base(ready, training=False))
-    extractor = keras.Model(pixels, features)
+        base = build(include_top=False, weights=None, input_shape=(size, size, 3), name="base", **width)
+        extractor = model.extractor_on(base, architecture)
     return model.assemble(extractor, model.build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")

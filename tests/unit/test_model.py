@@ -133,22 +133,3 @@ def test_missing_and_misfitting_weights_say_what_to_do(backbone, tmp_path):
     (tmp_path / "text.weights.h5").write_text("no weights")
     with pytest.raises(LesionflowError, match="holds no weights of MobileNetV2"):
         model.build_base(backbone.model_copy(update={"weights": str(tmp_path / "text.weights.h5")}))
-
-
-@pytest.mark.parametrize(
-    ("architecture", "preprocess"),
-    [("EfficientNetB0", lambda x: x), ("ResNet50", lambda x: keras.applications.resnet50.preprocess_input(x.copy()))],
-)
-def test_other_architectures_bring_their_own_preprocessing(tmp_path, architecture, preprocess):
-    keras.utils.set_random_seed(0)
-    base = getattr(keras.applications, architecture)(include_top=False, weights=None, input_shape=(32, 32, 3))
-    base.save_weights(tmp_path / "w.weights.h5")
-    spec = Backbone(architecture=architecture, image_size=32, weights=str(tmp_path / "w.weights.h5"))
-    extractor = model.build_extractor(spec)
-    expected = base(preprocess(PIXELS), training=False).numpy().mean(axis=(1, 2))
-    assert np.allclose(extractor(PIXELS).numpy(), expected, rtol=1e-3, atol=1e-4)
-    whole = model.assemble(extractor, model.build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")
-    model.save(whole, tmp_path / "m.keras")
-    assert np.allclose(model.read(tmp_path / "m.keras")(PIXELS).numpy(), whole(PIXELS).numpy(), atol=1e-6)
-    start = {"EfficientNetB0": "block7a", "ResNet50": "conv5_block3"}[architecture]
-    assert model.unfreeze(model.base_of(whole), start)

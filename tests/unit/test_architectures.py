@@ -1,0 +1,154 @@
+"""The network that is measured is the network that is saved and served, for every architecture, with weights that are not trivial."""
+
+from types import SimpleNamespace
+
+import h5py
+import numpy as np
+import pandas as pd
+import pytest
+from mlflow.pyfunc import PythonModelContext
+
+from components import maps, model, resizing
+from components.files import write_json
+from components.records import as_png
+from components.serving import LesionClassifier
+from components.settings import Backbone
+from tests.small import NETWORKS, keras_input, pictures, seeded_base, spread_head
+
+keras = pytest.importorskip("keras")
+legacy_h5_format = pytest.importorskip("keras.src.legacy.saving.legacy_h5_format")
+
+SIZE = 64
+FOLDED = 1e-4
+"""Folding changes the order of float32 operations over up to 50 layers; everything after it is the same arithmetic."""
+PIXELS = pictures(8, SIZE, first=500)
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
+def network(request, tmp_path_factory):
+    """What a base of Keras' gives for PIXELS, and a classifier that our code built on its weights file."""
+    architecture, alpha = request.param
+    folder = tmp_path_factory.mktemp("network")
+    base = seeded_base(architecture, alpha, SIZE)
+    base.save_weights(folder / "base.weights.h5")
+    pooled = base(keras_input(architecture, PIXELS), training=False).numpy().mean(axis=(1, 2))
+    extractor = model.build_extractor(
+        Backbone(architecture=architecture, alpha=alpha, image_size=SIZE, weights=str(folder / "base.weights.h5"))
+    )
+    features = extractor(PIXELS).numpy()
+    head = spread_head(features)
+    whole = model.assemble(extractor, head, "multiclass", 1.3)
+    model.save(whole, folder / "candidate/model.keras")
+    logits = head(features).numpy()
+    return SimpleNamespace(folder=folder, pooled=pooled, features=features, logits=logits, whole=whole)
+
+
+def close(found, expected, tolerance=1e-5):
+    assert np.abs(np.asarray(found) - expected).max() <= tolerance * max(1.0, np.abs(expected).max())
+
+
+def test_the_extractor_gives_the_features_of_keras_own_base(network):
+    assert network.pooled.std(axis=0).max() > 0.1
+    close(network.features, network.pooled, FOLDED)
+
+
+def test_classifier_saved_classifier_and_served_model_say_what_extractor_and_head_say_of_the_same_bytes(network):
+    expected = model.probabilities(network.logits, "multiclass", 1.3)
+    assert len(set(expected.argmax(axis=1))) > 3
+    close(network.whole(PIXELS).numpy(), expected)
+    close(model.read(network.folder / "candidate/model.keras")(PIXELS).numpy(), expected)
+    write_json(network.folder / "candidate/candidate.json", {"image_size": SIZE, "outputs": [str(number) for number in range(9)]})
+    served, context = LesionClassifier(), PythonModelContext({"candidate": str(network.folder / "candidate")}, None)
+    served.load_context(context)
+    found = served.predict(context, pd.DataFrame({"image": [as_png(pixels.astype(np.uint8)) for pixels in PIXELS]}))
+    close(found.iloc[:, 1:].to_numpy(dtype=float), expected)
+
+
+def test_every_rebuilt_form_of_a_saved_classifier_keeps_its_numbers(network):
+    read = model.read(network.folder / "candidate/model.keras")
+    close(resizing.of_any_size(model.logits_of(read))(PIXELS).numpy(), network.logits)
+    close(model.with_temperature(read, "multiclass", 0.7)(PIXELS).numpy(), model.probabilities(network.logits, "multiclass", 0.7))
+    base = model.base_of(read)
+    model.unfreeze(base, len(base.layers) - 20)
+    at = maps.cut(base)
+    close(maps.above(read, at)(maps.below(read, at)(PIXELS)).numpy(), network.logits)
+    lift = np.zeros(9, dtype=np.float32)
+    lift[3] = 1.5
+    model.lift_logits(read, lift)
+    close(model.logits_of(read)(PIXELS).numpy(), network.logits + lift)
+
+
+def test_folding_keeps_the_statistics_of_a_normalization():
+    pixels = keras.Input((8, 8, 3))
+    normal = keras.layers.Normalization()
+    maps = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(4, 3, name="conv")(normal(pixels)))
+    base = keras.Model(pixels, maps)
+    normal.set_weights([np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.4]), np.array(1)])
+    normal.finalize_state()
+    close(model.without_batch_norm(base)(PIXELS[:, :8, :8]).numpy(), base(PIXELS[:, :8, :8], training=False).numpy())
+
+
+@pytest.mark.parametrize("architecture", ["MobileNetV2", "ResNet50"])
+def test_preprocessing_is_keras_own(architecture):
+    close(model._preprocess(PIXELS, architecture, None, (1.0,) * 3), keras_input(architecture, PIXELS))
+
+
+def before_the_stem(base):
+    """What Keras' own EfficientNetB0 makes of PIXELS before its first convolution."""
+    found = PIXELS
+    for layer in base.layers[1 : [layer.name for layer in base.layers].index("stem_conv_pad")]:
+        found = layer(found)
+    return found.numpy()
+
+
+@pytest.fixture(scope="module")
+def efficientnets(tmp_path_factory):
+    """EfficientNetB0 as Keras builds it for a file, and for "imagenet", where it has a layer more."""
+    plain = keras.applications.EfficientNetB0(include_top=False, weights=None, input_shape=(32, 32, 3))
+    path = tmp_path_factory.mktemp("plain") / "plain.weights.h5"
+    plain.save_weights(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keras.src.applications.efficientnet.file_utils, "get_file", lambda *_, **__: str(path))
+        layered = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
+    assert len(layered.layers) == len(plain.layers) + 1
+    return plain, layered
+
+
+@pytest.mark.parametrize("form", ["Keras 3", "older"])
+@pytest.mark.parametrize(
+    ("saved_from", "variance", "meant"),
+    [
+        ("plain", (0.11, 0.2, 0.3), "plain"),
+        ("layered", (0.11, 0.2, 0.3), "layered"),
+        ("plain", model.IMAGENET_DEVIATION_RGB, "layered"),
+    ],
+    ids=["of a network without the layer", "of a network with it", "ImageNet's, older than the layer"],
+)
+def test_a_weights_file_is_read_as_the_network_it_was_trained_in(efficientnets, tmp_path, form, saved_from, variance, meant):
+    networks = dict(zip(("plain", "layered"), efficientnets, strict=True))
+    for network in efficientnets:
+        network.layers[2].set_weights([np.array([0.485, 0.456, 0.406]), np.array(variance), np.array(1)])
+        network.layers[2].finalize_state()
+    path = tmp_path / ("w.weights.h5" if form == "Keras 3" else "w.h5")
+    if form == "Keras 3":
+        networks[saved_from].save_weights(path)
+    else:
+        with h5py.File(path, "w") as file:
+            legacy_h5_format.save_weights_to_hdf5_group(file, networks[saved_from])
+    assert model._has_imagenet_factor(efficientnets[0], path) is (meant == "layered")
+    factor = model.IMAGENET_FACTOR if meant == "layered" else (1.0,) * 3
+    close(model._preprocess(PIXELS, "EfficientNetB0", efficientnets[0], factor).numpy(), before_the_stem(networks[meant]))
+
+
+def test_the_network_is_the_same_whether_keras_or_the_user_brings_imagenets_weights(efficientnets, tmp_path, monkeypatch):
+    plain, _ = efficientnets
+    plain.layers[2].set_weights([np.array([0.485, 0.456, 0.406]), np.array(model.IMAGENET_DEVIATION_RGB), np.array(1)])
+    path = tmp_path / "imagenet.weights.h5"
+    plain.save_weights(path)
+    monkeypatch.setattr(keras.src.applications.efficientnet.file_utils, "get_file", lambda *_, **__: str(path))
+    backbone = Backbone(architecture="EfficientNetB0", image_size=32, weights="imagenet")
+    brought, named = (model._with_weights(backbone.model_copy(update={"weights": weights})) for weights in ("imagenet", str(path)))
+    found = [model._preprocess(PIXELS, architecture, base, factor).numpy() for base, architecture, factor in (brought, named)]
+    assert np.array_equal(*found)
+    stems = [keras.Model(base.get_layer("stem_conv_pad").input, base.output).get_weights() for base, *_ in (brought, named)]
+    assert all(np.array_equal(*pair) for pair in zip(*stems, strict=True))
