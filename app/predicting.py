@@ -1,17 +1,16 @@
 """Diagnoses from the registered model, as tables and JSON."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from app.printing import printed
-from components import images, measuring, promotion, registry, settings, tracking
-from components.errors import LesionflowError, UnreadableImage
+from components import promotion, registry, served, settings, tracking
+from components.errors import LesionflowError
 from components.escaping import for_terminal
-from components.stage import load_tensorflow
 
 
 @dataclass(frozen=True)
@@ -36,16 +35,6 @@ def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
     Raises:
         LesionflowError: there is no such version, or MLflow does not answer.
     """
-    contents, unreadable = {}, {}
-    for path in paths:
-        try:
-            contents[path] = path.read_bytes()
-            images.decode(contents[path])
-        except UnreadableImage as fault:
-            unreadable[path] = str(fault)
-            del contents[path]
-        except OSError as fault:
-            unreadable[path] = (fault.strerror or str(fault)).lower()
     model = settings.load().registration.model
     client = tracking.connect()
     with tracking.told("MLflow's registry did not answer"):
@@ -53,19 +42,30 @@ def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
         version = registry.find(client, model, wanted)
     if version is None:
         raise LesionflowError(f"{model} has no {wanted if not wanted.isdigit() else f'version {wanted}'}: {registry.HOW_TO_REGISTER}")
-    table = _served(version, contents) if contents else pd.DataFrame()
+    table, unreadable = _answers(served.load(version), list(dict.fromkeys(paths)))
     return Diagnoses(model, str(version.version), table, unreadable, [promotion.warning(noticed)] if noticed else [])
 
 
-def _served(version: Any, contents: dict[Path, bytes]) -> pd.DataFrame:
-    import mlflow
+def _answers(version: served.Served, paths: list[Path]) -> tuple[pd.DataFrame, dict[Path, str]]:
+    """A row for each image that could be read, and the reasons for the others. Few files are in memory at once."""
+    reasons: dict[Path, str] = {}
+    asked: list[Path] = []
 
-    load_tensorflow()
-    with tracking.told(f"version {version.version} of {version.name} cannot be loaded"):
-        served = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
-    table = measuring.predict(served, contents.values())
-    table.insert(0, "image", [str(path) for path in contents])
-    return table
+    def contents() -> Iterator[bytes]:
+        for path in paths:
+            try:
+                content = path.read_bytes()
+            except OSError as fault:
+                reasons[path] = (fault.strerror or str(fault)).lower()
+            else:
+                asked.append(path)
+                yield content
+
+    table, unreadable = version.answers(contents())
+    reasons |= {asked[number]: reason for number, reason in unreadable.items()}
+    if len(table):
+        table.insert(0, "image", [str(asked[number]) for number in table.index])
+    return table.reset_index(drop=True), {path: reasons[path] for path in paths if path in reasons}
 
 
 def as_json(result: Diagnoses) -> str:

@@ -7,10 +7,11 @@ import hashlib
 import io
 import struct
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -251,3 +252,8 @@ def read(content: bytes, size: int, resolution: int | None = None) -> Pixels:
 def picture(content: bytes, size: int, resolution: int | None) -> Image.Image:
     """What `read` fits: the decoded picture, whole, at the resolution asked for and with the detail that zooming in shows."""
     return reduced(decode(content, DETAIL * size), resolution)
+
+
+def reader(card: Mapping[str, Any]) -> Callable[[bytes], Pixels]:
+    """What the model that candidate.json describes sees of an image's bytes, as `read` gives it."""
+    return partial(read, size=int(card["image_size"]), resolution=card.get("resolution"))

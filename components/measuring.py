@@ -1,23 +1,19 @@
 """A registered version measured again on labelled images of data/, which must be the very images that were meant."""
 
-from collections.abc import Iterable
-from itertools import islice
+import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from components import images
+from components import images, served
 from components.classes import output_names
 from components.errors import LesionflowError, UnreadableImage
-from components.paths import DATA
+from components.paths import CATALOG, DATA
 from components.scores import Scored
-from components.stage import load_tensorflow
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
-
-BATCH = 64
 
 
 def measure(version: "ModelVersion", wanted: pd.DataFrame, task: str, data_md5: str) -> Scored:
@@ -30,10 +26,16 @@ def measure(version: "ModelVersion", wanted: pd.DataFrame, task: str, data_md5: 
         data_md5: the dataset these images belong to, for the message.
 
     Raises:
-        LesionflowError: an image is not in data/, or shows something else; or the model cannot be loaded.
+        LesionflowError: an image is not in data/, or shows something else; or the model cannot be loaded, or cannot read it.
     """
     check_in_data(wanted, data_md5)
-    found = predict(_load(version), ((DATA / path).read_bytes() for path in wanted["path"]))
+    found, unreadable = served.load(version).answers((DATA / path).read_bytes() for path in wanted["path"])
+    if unreadable:
+        number, reason = min(unreadable.items())
+        raise LesionflowError(
+            f"version {version.version} of {version.name} cannot read {len(unreadable)} of {len(wanted)} test images"
+            f" (the first: {DATA / wanted['path'].iloc[number]}: {reason})"
+        )
     return Scored(wanted.reset_index(drop=True), found[list(output_names(task))].to_numpy(dtype=float), task)
 
 
@@ -43,7 +45,10 @@ def check_in_data(wanted: pd.DataFrame, data_md5: str) -> None:
     Raises:
         LesionflowError: it does not; names the dataset that does.
     """
-    strange = [str(path) for path, pixels in zip(wanted["path"], wanted["pixels_sha256"], strict=True) if _pixels(DATA / path) != pixels]
+    scanned = _scanned()
+    strange = [
+        str(path) for path, pixels in zip(wanted["path"], wanted["pixels_sha256"], strict=True) if not _shows(DATA / path, pixels, scanned)
+    ]
     if strange:
         raise LesionflowError(
             f"{len(strange)} of {len(wanted)} test images are not in data/ as they were measured (the first: {DATA / strange[0]}):"
@@ -52,26 +57,19 @@ def check_in_data(wanted: pd.DataFrame, data_md5: str) -> None:
         )
 
 
-def _pixels(path: Path) -> str | None:
+def _scanned() -> dict[str, str]:
+    """pixels_sha256 of each file's sha256, as `validate` wrote them: files of those bytes need not be decoded to be recognised."""
+    if not CATALOG.exists():
+        return {}
+    catalog = pd.read_parquet(CATALOG, columns=["sha256", "pixels_sha256"])
+    return dict(zip(catalog["sha256"], catalog["pixels_sha256"], strict=True))
+
+
+def _shows(path: Path, pixels_sha256: str, scanned: dict[str, str]) -> bool:
     try:
-        return images.pixels_sha256(images.decode(path.read_bytes()))
+        content = path.read_bytes()
+        if scanned.get(hashlib.sha256(content).hexdigest()) == pixels_sha256:
+            return True
+        return images.pixels_sha256(images.decode(content)) == pixels_sha256
     except (FileNotFoundError, NotADirectoryError, UnreadableImage):
-        return None
-
-
-def predict(served: Any, contents: Iterable[bytes]) -> pd.DataFrame:
-    """What a loaded version answers to images, given as bytes: a row for each, in order. Few are in memory at once."""
-    images_left = iter(contents)
-    batches = iter(lambda: list(islice(images_left, BATCH)), [])
-    return pd.concat([served.predict(pd.DataFrame({"image": batch})) for batch in batches], ignore_index=True)
-
-
-def _load(version: "ModelVersion") -> Any:
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
-    load_tensorflow()
-    try:
-        return mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}")
-    except (MlflowException, OSError) as fault:
-        raise LesionflowError(f"version {version.version} of {version.name} cannot be loaded: {str(fault).splitlines()[0]}") from None
+        return False

@@ -1,7 +1,6 @@
 """MLflow's model registry: versions with what they measured and the gate's verdict, and the aliases champion and challenger."""
 
 import re
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from components import gate, images, ledger
+from components import gate, ledger, packaging
 from components.classes import output_names
 from components.escaping import for_markdown
 from components.gate import Rule
@@ -30,8 +29,7 @@ HOW_TO_REGISTER = (
     "`dvc repro` trains and registers one; where DVC finds every stage unchanged (the version is in another MLflow store),"
     " `dvc repro --force --single-item register` registers it here"
 )
-CODE = ("__init__.py", "errors.py", "images.py")
-"""What serving.py imports of this project, logged beside the model."""
+SERVING = Path(packaging.__file__).with_name(f"{packaging.ENTRY}.py")
 REQUIREMENTS = ("tensorflow", "keras", "mlflow", "pillow", "numpy", "pandas")
 TAG_LIMIT = 5000
 INTERVAL = re.compile(r"(?P<value>[\d.]+) \[(?P<low>[\d.]+), (?P<high>[\d.]+)\]")
@@ -96,19 +94,16 @@ def log_model(run_id: str, candidate: Path, evidence: Path, task: str, example: 
     outputs = [ColSpec(DataType.string, "diagnosis"), *(ColSpec(DataType.double, name) for name in output_names(task))]
     signature = ModelSignature(Schema([ColSpec(DataType.binary, "image")]), Schema(outputs))
     with tempfile.TemporaryDirectory() as folder:
-        code = Path(folder) / "components"
-        code.mkdir()
-        for name in CODE:
-            shutil.copy(Path(images.__file__).with_name(name), code / name)
-        with mlflow.start_run(run_id=run_id), told("MLflow refused the model"):
+        code = packaging.write(packaging.modules_beside(SERVING), Path(folder))
+        with code.importable(), mlflow.start_run(run_id=run_id), told("MLflow refused the model"):
             logged = NotServedYet.log(
                 artifact_path=None,
                 name="model",
                 flavor=mlflow.pyfunc,
                 flavor_name="pyfunc.ModelFromCode",
-                python_model=str(Path(images.__file__).with_name("serving.py")),
+                python_model=str(code.entry),
                 artifacts={"candidate": str(candidate), "evidence": str(evidence)},
-                code_paths=[str(code)],
+                code_paths=[str(code.folder)],
                 signature=signature,
                 input_example=pd.DataFrame({"image": [example]}),
                 pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],

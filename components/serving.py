@@ -1,7 +1,7 @@
 """The registered model as MLflow loads it: image bytes in, a diagnosis and calibrated probabilities out.
 
-MLflow stores this file beside the model and runs it wherever the model is served, with components/images.py as it was
-when the model was trained: the pixels a served model sees come from the training code.
+MLflow stores this file next to the model and runs it wherever the model is served, with the modules that it imports of this
+project as they were when the model was trained (packaging.py): the pixels a served model sees come from the training code.
 """
 
 import os
@@ -36,11 +36,10 @@ class LesionClassifier(PythonModel):
         """Diagnose each row.
 
         Raises:
-            UnreadableImage: a row's bytes are no JPEG or PNG this project accepts.
+            UnreadableImage: a row's bytes are not a JPEG or PNG that this project accepts.
         """
-        size, names = int(self.card["image_size"]), list(self.card["outputs"])
-        resolution = self.card.get("resolution")
-        pixels = np.stack([images.read(bytes(content), size, resolution) for content in model_input[INPUT]])
+        read, names = images.reader(self.card), list(self.card["outputs"])
+        pixels = np.stack([read(bytes(content)) for content in model_input[INPUT]])
         found = self.network.predict(pixels.astype(np.float32), batch_size=64, verbose=0)
         if found.shape[1] == 1:
             found = np.concatenate([1 - found, found], axis=1)

@@ -1,0 +1,1 @@
+"""The work: one module per DVC stage, and the leaves they share."""

@@ -1,0 +1,88 @@
+"""How a loaded version is asked, and how the code that it is served with is packed; no TensorFlow."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from components import packaging, served
+from components.errors import UnreadableImage
+
+
+class Decoder:
+    """Stands for a version: answers with what it was given, and counts what it decodes."""
+
+    def __init__(self):
+        self.decoded = []
+
+    def predict(self, frame):
+        for content in frame["image"]:
+            self.decoded.append(content)
+            if content.startswith(b"bad"):
+                raise UnreadableImage(f"{content.decode()} is not an image")
+        return pd.DataFrame({"diagnosis": [content.decode() for content in frame["image"]]})
+
+
+def test_images_are_answered_in_order_and_those_that_cannot_be_read_are_named_with_the_reason():
+    contents = [b"bad 0", *(f"good {number}".encode() for number in range(1, 130)), b"bad 130"]
+    contents[70] = b"bad 70"
+    table, reasons = served.Served(Decoder(), (UnreadableImage,)).answers(contents)
+    assert reasons == {number: f"bad {number} is not an image" for number in (0, 70, 130)}
+    assert list(table.index) == [number for number in range(131) if number not in reasons]
+    assert list(table["diagnosis"]) == [f"good {number}" for number in table.index]
+
+
+def test_every_readable_image_of_a_good_batch_is_decoded_once_and_only_a_batch_is_held():
+    version, given = Decoder(), []
+
+    def contents():
+        for number in range(3 * served.BATCH):
+            assert number - len(version.decoded) < served.BATCH
+            given.append(number)
+            yield b"good"
+
+    served.Served(version, (UnreadableImage,)).answers(contents())
+    assert len(version.decoded) == len(given) == 3 * served.BATCH
+
+
+def test_nothing_to_answer_is_an_empty_table():
+    assert served.Served(SimpleNamespace(), ()).answers([])[0].empty
+
+
+def test_any_other_fault_of_a_version_is_raised():
+    def predict(_):
+        raise KeyError("broken")
+
+    with pytest.raises(KeyError):
+        served.Served(SimpleNamespace(predict=predict), (UnreadableImage,)).answers([b"x"])
+
+
+def test_the_package_holds_what_serving_imports_and_imports_nothing_of_the_project(tmp_path):
+    modules = packaging.modules_beside(packaging.Path(packaging.__file__).with_name("serving.py"))
+    assert {"serving", "images", "errors"} <= set(modules)
+    code = packaging.write(modules, tmp_path / "first")
+    assert code.name == packaging.write(modules, tmp_path / "again").name
+    texts = [path.read_text(encoding="utf-8") for path in (code.entry, *code.folder.glob("*.py"))]
+    assert not any(f"from {packaging.PROJECT}" in text for text in texts)
+    assert not any("import settings" in text for text in texts)
+    assert {path.stem for path in code.folder.glob("*.py")} == set(modules) - {"serving"} | {"__init__"}
+
+
+def test_another_text_of_any_module_gives_another_name(tmp_path):
+    (tmp_path / "serving.py").write_text("from components import leaf\n", encoding="utf-8")
+    (tmp_path / "leaf.py").write_text("from components.deeper import (\n    x,\n)\n", encoding="utf-8")
+    (tmp_path / "deeper.py").write_text("x = 1\n", encoding="utf-8")
+    modules = packaging.modules_beside(tmp_path / "serving.py")
+    assert set(modules) == {"serving", "leaf", "deeper"}
+    first = packaging.write(modules, tmp_path / "a")
+    assert first.entry.read_text(encoding="utf-8") == f"from {first.name} import leaf\n"
+    assert (first.folder / "leaf.py").read_text(encoding="utf-8") == f"from {first.name}.deeper import (\n    x,\n)\n"
+    (tmp_path / "deeper.py").write_text("x = 2\n", encoding="utf-8")
+    assert packaging.write(modules, tmp_path / "b").name != first.name
+
+
+@pytest.mark.parametrize("line", ["import components.images", "from . import images", "from .images import read"])
+def test_an_import_that_cannot_be_taken_along_is_refused(tmp_path, line):
+    (tmp_path / "serving.py").write_text(f"{line}\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="served code imports of the project by"):
+        packaging.modules_beside(tmp_path / "serving.py")
