@@ -104,7 +104,7 @@ def measure(setting: Setting, images: int) -> dict[str, float]:
     import numpy as np
     import tensorflow as tf
 
-    from components import model, records
+    from components import architectures, model, records
     from components.classes import CLASSES
     from components.settings import load
 
@@ -122,7 +122,7 @@ def measure(setting: Setting, images: int) -> dict[str, float]:
     forward = tf.function(lambda batch: extractor(batch, training=False))
     batch_size = setting.batch_size or settings.embed.batch_size
     found = {WORK[0]: rate(forward, [(tf.constant(pixels[part]),) for part in parts(len(pixels), batch_size)])}
-    model.unfreeze(extractor.get_layer("base"), settings.finetune.unfreeze_from)
+    model.unfreeze(extractor.get_layer("base"), architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from))
     network = keras.Sequential([extractor, keras.layers.Dense(len(CLASSES), dtype="float32")])
     loss_of, optimizer = keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.optimizers.AdamW(1e-6)
     optimizer.build(network.trainable_variables)

@@ -17,7 +17,7 @@ import numpy as np
 import tables
 from timing import in_turn, medians, timed
 
-from components import fitting, maps, model, records
+from components import architectures, fitting, maps, model, records
 from components.classes import CLASSES
 from components.determinism import seed_everything
 from components.paths import FROZEN, MAPS, MODEL
@@ -54,7 +54,7 @@ def main() -> None:
     there = records.count("train")
     if there < given.images:
         parser.error(f"build/shards holds {there} training views: name fewer --images")
-    names = dict.fromkeys([settings.finetune.unfreeze_from, *CUTS])
+    names = dict.fromkeys([architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from), *CUTS])
     MAPS.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cuts-", dir=MAPS.parent) as scratch:
         shards = write_shards(Path(scratch) / "shards", given.images, settings.base.image_size)

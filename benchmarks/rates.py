@@ -15,7 +15,7 @@ import profiling
 import tables
 from timing import Rates, in_turn, medians, paired, timed
 
-from components import finetune, fitting, model, pooling, records, resizing
+from components import architectures, finetune, fitting, model, pooling, records, resizing
 from components.classes import CLASSES
 from components.determinism import seed_everything
 from components.paths import FROZEN, MODEL
@@ -55,7 +55,7 @@ def main() -> None:
     document = {
         "machine": described,
         "backbone": settings.base.model_dump(exclude={"weights"}),
-        "unfreeze_from": settings.finetune.unfreeze_from,
+        "unfreeze_from": architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from),
         "rounds": given.rounds,
         "views": given.images,
         "views_per_second": medians(found),
@@ -152,7 +152,7 @@ class FineTuning:
         self.side, self._knobs = side, settings.finetune
         self._reduced_to = None if side == settings.base.image_size else side
         classifier = model.read(FROZEN / MODEL)
-        model.unfreeze(model.base_of(classifier), self._knobs.unfreeze_from)
+        model.unfreeze(model.base_of(classifier), architectures.unfreeze_from(settings.base.architecture, self._knobs.unfreeze_from))
         self._network = network = finetune.trained_part(classifier, self._knobs, cut=None)
         fitting.compile_for("multiclass", network, keras.optimizers.AdamW(1e-6))
         network.optimizer.build(network.trainable_variables)

@@ -54,18 +54,26 @@ def check_catalog(
     return _check(suites, docs, tables, note)
 
 
-def check_splits(splits: pd.DataFrame, docs: Path) -> list[str]:
+def check_splits(splits: pd.DataFrame, needed: "pd.Series[str]", docs: Path) -> list[str]:
     """Hold the split to its suite and write Data Docs into `docs`; as `check_catalog`.
 
     Args:
         splits: a row per usable image: path, isic_id, diagnosis, lesion_id, pixels_sha256, group, side.
+        needed: what each image is needed for on every side: values of which each side must have an image; missing where it is not.
         docs: folder to make.
     """
     spread = {f"sides_of_{key}": _distinct(splits, key, "side") for key in ("group", "lesion_id", "pixels_sha256")}
-    counts = splits.groupby(["diagnosis", "side"]).size().unstack(fill_value=0).reindex(columns=list(SIDES), fill_value=0)
-    tables = {"Images of each class on each side": counts.reset_index()}
-    suites = {"splits": (splits.assign(**spread), _splits(list(spread))), "classes_per_side": (counts.reset_index(), _sides())}
+    tables = {"Images of each class on each side": _per_side(splits["diagnosis"], splits["side"])}
+    suites = {
+        "splits": (splits.assign(**spread), _splits(list(spread))),
+        "classes_per_side": (_per_side(needed, splits["side"]), _sides()),
+    }
     return _check(suites, docs, tables, "No group, lesion or picture stands on two sides.")
+
+
+def _per_side(names: "pd.Series[str]", side: "pd.Series[str]") -> pd.DataFrame:
+    counts = names.groupby([names.rename("diagnosis"), side]).size().unstack(fill_value=0)
+    return counts.reindex(columns=list(SIDES), fill_value=0).reset_index()
 
 
 def _distinct(frame: pd.DataFrame, key: str, column: str) -> "pd.Series[int]":

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components import fitting, maps, model, records, resizing, tracking
+from components import architectures, fitting, maps, model, records, resizing, tracking
 from components.checkpoint import Checkpoint
 from components.determinism import seed_everything
 from components.files import replacing, sha256, write_json
@@ -40,7 +40,8 @@ def finetune(settings: Settings) -> None:
     views = sum(counts["train"].values())
     with fitting.strategy().scope():
         classifier = model.read(FROZEN / MODEL)
-        unfrozen = model.unfreeze(model.base_of(classifier), knobs.unfreeze_from)
+        start = architectures.unfreeze_from(settings.base.architecture, knobs.unfreeze_from)
+        unfrozen = model.unfreeze(model.base_of(classifier), start)
         cut = maps.cut(model.base_of(classifier)) if views_repeat(knobs) else None
         trained = trained_part(classifier, knobs, cut)
         fitting.compile_for(task, trained, optimizer(knobs, -(-views // knobs.batch_size)))

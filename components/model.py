@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from components.architectures import layer_number
 from components.classes import output_names
 from components.errors import LesionflowError
 from components.files import existing, replacing, sha256
@@ -302,24 +303,11 @@ def unfreeze(base: "keras.Model", start: str | int) -> list[str]:
     Raises:
         LesionflowError: there is no such layer or block.
     """
-    first = _layer_number(base, start)
+    first = layer_number([layer.name for layer in base.layers], start)
     base.trainable = True
     for number, layer in enumerate(base.layers):
         layer.trainable = number >= first
     return [layer.name for layer in base.layers if layer.trainable and layer.weights]
-
-
-def _layer_number(base: "keras.Model", start: str | int) -> int:
-    names = [layer.name for layer in base.layers]
-    if isinstance(start, int):
-        if start >= len(names):
-            raise LesionflowError(f"finetune.unfreeze_from: {start} is beyond the base's last layer, {len(names) - 1} ({names[-1]})")
-        return start
-    for number, name in enumerate(names):
-        if name == start or name.startswith(f"{start}_"):
-            return number
-    blocks = dict.fromkeys("_".join(name.split("_")[:2]) if name.startswith(("block_", "conv")) else name.split("_")[0] for name in names)
-    raise LesionflowError(f"finetune.unfreeze_from: the base has no layer or block {start!r}; it has {', '.join(blocks)}")
 
 
 def base_of(classifier: "keras.Model") -> "keras.Model":

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from components.errors import SettingsError
+from components import architectures
+from components.errors import LesionflowError, SettingsError
 
 PARAMS_FILE = Path("params.yaml")
 SPLIT_RESOLUTION = 20
@@ -57,6 +58,8 @@ class Backbone(_Section):
     def _only_mobilenet_has_a_width(self) -> "Backbone":
         if self.alpha != 1.0 and self.architecture != "MobileNetV2":
             raise ValueError(f"alpha must be 1.0 for {self.architecture}: only MobileNetV2 has a width multiplier")
+        if self.weights == "imagenet" and self.alpha not in architectures.IMAGENET_WIDTHS:
+            raise ValueError(f"alpha {self.alpha} has no ImageNet weights: {', '.join(map(str, architectures.IMAGENET_WIDTHS))} have")
         return self
 
 
@@ -210,7 +213,8 @@ class Train(_Section):
 
 
 class Finetune(_Section):
-    """`unfreeze_from`: a layer's or block's name, or a layer number; from there up the base is trained. `symmetries`: each epoch sees
+    """`unfreeze_from`: a layer's or block's name, a layer number, or "auto", which is the backbone's own (architectures.py); from there
+    up the base is trained. `symmetries`: each epoch sees
     each view in another of the square's eight. `small_share` of the epochs, the first, train on pictures whose side is `small_side`
     of the backbone's image_size."""
 
@@ -290,6 +294,15 @@ class Settings(_Section):
             raise ValueError(f"backbone: {self.backbone!r} is not one of backbones: {', '.join(sorted(self.backbones))}")
         return self
 
+    @model_validator(mode="after")
+    def _backbone_has_the_layer_to_unfreeze_from(self) -> "Settings":
+        start = architectures.unfreeze_from(self.base.architecture, self.finetune.unfreeze_from)
+        try:
+            architectures.layer_number(list(architectures.LAYERS[self.base.architecture]), start)
+        except LesionflowError as fault:
+            raise ValueError(f"{fault} (backbone {self.backbone}: {self.base.architecture}); or {architectures.AUTO!r}") from None
+        return self
+
     @property
     def base(self) -> Backbone:
         """The backbone in use."""
@@ -303,6 +316,8 @@ class Settings(_Section):
     def logged(self, phase: str) -> dict[str, Any]:
         """What MLflow shows of a phase's run: the knobs that decide it, and what every run stands on."""
         chosen = {name: getattr(self, name).model_dump() for name in SECTIONS_OF[phase]}
+        if "finetune" in chosen:
+            chosen["finetune"]["unfreeze_from"] = architectures.unfreeze_from(self.base.architecture, self.finetune.unfreeze_from)
         backbone = {"name": self.backbone, **self.base.model_dump()}
         return {"seed": self.seed, "task": self.task, "backbone": backbone, **chosen}
 

@@ -22,22 +22,40 @@ from components.stage import run
 
 REPORT = REPORTS / "split.json"
 DOCS = REPORTS / "split"
+OTHER_MALIGNANT = "malignant but melanoma"
+"""A stratum that a side may lack: where it has a melanoma, it has something malignant."""
 
 
-def deal(diagnoses: list[str], groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
+def strata(diagnoses: "pd.Series[str]", task: str) -> "pd.Series[str]":
+    """What the sides are to have alike: diagnoses; for the binary task melanoma, OTHER_MALIGNANT and benign.
+
+    Melanoma is apart, since its sensitivity is a figure of both tasks.
+    """
+    if task == "multiclass":
+        return diagnoses
+    other = diagnoses.where(~diagnoses.isin(MALIGNANT - {"melanoma"}), OTHER_MALIGNANT)
+    return other.where(diagnoses.isin(MALIGNANT), "benign")
+
+
+def needed(strata: "pd.Series[str]") -> "pd.Series[str]":
+    """The strata of which every side must have images; missing for the one that a side with melanomas may lack."""
+    return strata.where(strata != OTHER_MALIGNANT)
+
+
+def deal(strata: "pd.Series[str]", groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
     """Side of each image: first the test side is dealt, then validation from what is left.
 
     Raises:
-        LesionflowError: a class has fewer than three groups, so that a side would lack it.
+        LesionflowError: a stratum has fewer than three groups, so that a side would lack it.
     """
-    per_class = pd.Series(groups).groupby(pd.Series(diagnoses)).nunique()
+    per_class = pd.Series(groups).groupby(needed(strata).to_numpy()).nunique()
     scarce = per_class[per_class < len(catalog.SIDES)]
     if len(scarce):
         raise LesionflowError(
             f"too few lesions to split: {', '.join(f'{name} has {count}' for name, count in scarce.items())};"
             " each class needs at least three that are no near-duplicates of each other"
         )
-    labels = np.array(diagnoses)
+    labels = strata.to_numpy(dtype=str)
     side = np.full(len(labels), "train", dtype="<U10")
     side[_take(labels, groups, _fraction(test), seed)] = "test"
     rest = np.flatnonzero(side == "train")
@@ -62,18 +80,19 @@ def _take(labels: NDArray[np.str_], groups: NDArray[np.int64], share: Fraction, 
     return np.concatenate([members for _, members in islice(folds, share.numerator)])
 
 
-def check(splits: pd.DataFrame) -> None:
+def check(splits: pd.DataFrame, task: str) -> None:
     """Stop where the split would measure wrongly.
 
     Raises:
-        LesionflowError: a group, a lesion or the same pixels stand on two sides, or a side lacks a class.
+        LesionflowError: a group, a lesion or the same pixels stand on two sides, or a side lacks a class that the task needs there.
     """
     for key in ("group", "lesion_id", "pixels_sha256"):
         sides = splits.groupby(key)["side"].nunique()
         if (sides > 1).any():
             raise LesionflowError(f"{key} {sides[sides > 1].index[0]} stands on two sides of the split")
+    wanted = needed(strata(splits["diagnosis"], task))
     for name in catalog.SIDES:
-        lacking = set(splits["diagnosis"]) - set(splits.loc[splits["side"] == name, "diagnosis"])
+        lacking = set(wanted.dropna()) - set(wanted[splits["side"] == name])
         if lacking:
             raise LesionflowError(f"the {name} side has no {', '.join(sorted(lacking))}: try another seed, or bring more lesions")
 
@@ -102,10 +121,10 @@ def split(settings: Settings) -> None:
     frame = frame.assign(group=pd.factorize(frame["group"])[0])
     check_measurable(set(frame["diagnosis"]))
     knobs = settings.split
-    frame["side"] = deal(list(frame["diagnosis"]), frame["group"].to_numpy(), knobs.test, knobs.validation, settings.seed)
-    check(frame)
+    frame["side"] = deal(strata(frame["diagnosis"], settings.task), frame["group"].to_numpy(), knobs.test, knobs.validation, settings.seed)
+    check(frame, settings.task)
     with replacing(DOCS) as draft:
-        unmet = expectations.check_splits(frame, draft)
+        unmet = expectations.check_splits(frame, needed(strata(frame["diagnosis"], settings.task)), draft)
     if unmet:
         raise LesionflowError("\n".join(unmet))
     with replacing(SPLITS) as draft:

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc import PythonModelContext
 
-from components import maps, model, resizing
+from components import architectures, maps, model, resizing
 from components.files import write_json
 from components.records import as_png
 from components.serving import LesionClassifier
@@ -112,6 +112,21 @@ def efficientnets(tmp_path_factory):
         layered = keras.applications.EfficientNetB0(include_top=False, weights="imagenet", input_shape=(32, 32, 3))
     assert len(layered.layers) == len(plain.layers) + 1
     return plain, layered
+
+
+@pytest.mark.parametrize("architecture", architectures.LAYERS)
+def test_the_layers_that_settings_know_are_those_of_keras(efficientnets, architecture):
+    build = getattr(keras.applications, architecture)
+    known = list(architectures.LAYERS[architecture][1:])
+    base = efficientnets[0] if architecture == "EfficientNetB0" else build(include_top=False, weights=None, input_shape=(32, 32, 3))
+    assert [layer.name for layer in base.layers][-len(known) :] == known
+    first = model.FIRST_LAYER.get(architecture)
+    assert known[0] == (first or base.layers[1].name)
+    start = architectures.unfreeze_from(architecture, "auto")
+    maps = base.layers[len(base.layers) - len(known) + architectures.layer_number(["pixels", *known], start) - 1]
+    while "add" not in maps.name and "project_bn" not in maps.name.lower():
+        maps = base.layers[base.layers.index(maps) + 1]
+    assert maps.output.shape[1] == 32 // 8
 
 
 @pytest.mark.parametrize("form", ["Keras 3", "older"])

@@ -32,11 +32,11 @@ def test_a_group_or_a_lesion_on_two_sides_and_a_side_without_a_class_are_named(t
         for at, side in enumerate(("train", "validation", "test"))
     ]
     splits = pd.DataFrame(rows, columns=["path", "diagnosis", "lesion_id", "pixels_sha256", "group", "side"])
-    assert expectations.check_splits(splits, tmp_path / "docs") == []
+    assert expectations.check_splits(splits, splits["diagnosis"], tmp_path / "docs") == []
     splits.loc[1, "group"] = 0
     splits.loc[4, "lesion_id"] = splits.loc[3, "lesion_id"]
     splits = splits[(splits["diagnosis"] != "melanoma") | (splits["side"] != "test")]
-    unmet = "\n".join(expectations.check_splits(splits, tmp_path / "again"))
+    unmet = "\n".join(expectations.check_splits(splits, splits["diagnosis"], tmp_path / "again"))
     assert "sides_of_group" in unmet
     assert "sides_of_lesion_id" in unmet
     assert "expect_column_values_to_be_between on test" in unmet

@@ -71,6 +71,42 @@ def test_only_mobilenet_takes_a_width(params):
         parse(params)
 
 
+@pytest.mark.parametrize(
+    ("architecture", "block"), [("MobileNetV2", "block_3"), ("EfficientNetB0", "block3a"), ("ResNet50", "conv3_block1")]
+)
+def test_auto_unfreezes_from_the_architectures_own_block_and_mlflow_is_given_its_name(params, architecture, block):
+    params["backbones"]["starter"] |= {"architecture": architecture, "alpha": 1.0}
+    assert parse(params).logged("finetuned")["finetune"]["unfreeze_from"] == block
+    params["finetune"]["unfreeze_from"] = 12
+    assert parse(params).logged("finetuned")["finetune"]["unfreeze_from"] == 12
+
+
+@pytest.mark.parametrize(
+    ("architecture", "start", "said"),
+    [
+        (
+            "ResNet50",
+            "block_3",
+            "the base has no layer or block 'block_3'; it has conv1_pad, .*pool1, conv2_block1, .*conv5_block3 .*ResNet50.* or 'auto'",
+        ),
+        ("EfficientNetB0", "block_3", "no layer or block 'block_3'; it has stem, block1a, .*block7a, top"),
+        ("MobileNetV2", "block3a", "no layer or block 'block3a'; it has .*block_16, Conv_1"),
+        ("ResNet50", 175, "175 is beyond the base's last layer, 174 .conv5_block3_out."),
+    ],
+)
+def test_a_layer_that_the_backbone_lacks_is_refused_before_anything_runs(params, architecture, start, said):
+    params["backbones"]["starter"] |= {"architecture": architecture, "alpha": 1.0}
+    params["finetune"]["unfreeze_from"] = start
+    with pytest.raises(SettingsError, match=f"finetune.unfreeze_from: .*{said}"):
+        parse(params)
+
+
+def test_a_width_without_imagenet_weights_is_refused(params):
+    params["backbones"]["imagenet"]["alpha"] = 0.6
+    with pytest.raises(SettingsError, match=r"backbones.imagenet: alpha 0.6 has no ImageNet weights: 0.35, 0.5, 0.75, 1.0, 1.3, 1.4 have"):
+        parse(params)
+
+
 def test_a_misspelled_backbone_key_says_what_a_backbone_takes(params):
     params["backbones"]["starter"]["wieghts"] = "x"
     with pytest.raises(SettingsError, match=r"backbones.starter.wieghts: unknown key; did you mean 'weights'"):
