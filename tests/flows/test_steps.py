@@ -6,11 +6,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.project import ROOT, Project
-from tests.versioned import NEW, command, held, template, versioned, write
+from tests.versioned import NEW, OLD, command, commit, held, template, versioned, write
 
 __all__ = ["template", "versioned"]
 
@@ -105,7 +106,7 @@ print(watching.watch_data(settle_seconds=0, return_state=True).message)
 """
 
 
-def test_the_import_inherits_the_lock_another_is_refused_and_a_killed_run_is_carried_on(server, versioned):
+def test_watch_data_takes_a_dataset_over_with_its_lock_held_and_a_killed_run_is_carried_on(server, versioned):
     for name in ("app", "components", "flows"):
         shutil.copytree(ROOT / name, versioned / name, ignore=shutil.ignore_patterns("__pycache__"))
     write(versioned / "inbox" / "first", NEW)
@@ -132,3 +133,30 @@ def test_the_import_inherits_the_lock_another_is_refused_and_a_killed_run_is_car
     assert command(versioned, "git", "log", "-1", "--format=%s").strip() == "Take over the dataset first"
     assert command(versioned, "git", "status", "--porcelain", "--", "data.dvc") == ""
     assert not (versioned / ".prefect" / "taking.json").exists()
+
+    shutil.rmtree(versioned / "inbox")
+    pointer = published(versioned, versioned.parent)
+    followed = watch()
+    assert "training on ['old_1.jpg', 'old_2.jpg']" in followed.stdout, followed.stdout
+    assert held(versioned / "data") == OLD
+    assert (versioned / "data.dvc").read_text() == pointer
+    assert command(versioned, "git", "status", "--porcelain", "--", "data.dvc") == ""
+    assert command(versioned, "git", "log", "-1", "--format=%s").startswith("Take the dataset of origin/")
+
+
+def published(root: Path, beside: Path) -> str:
+    """Let another checkout publish the old dataset in a branch that this one then follows; the text of its data.dvc."""
+    branch = command(root, "git", "branch", "--show-current").strip()
+    command(beside, "git", "clone", "--quiet", "--bare", str(root), "origin")
+    command(beside, "git", "clone", "--quiet", "origin", "other")
+    other = beside / "other"
+    command(root, "git", "remote", "add", "origin", str(beside / "origin"))
+    command(root, "git", "fetch", "--quiet")
+    command(root, "git", "branch", "--quiet", f"--set-upstream-to=origin/{branch}")
+    write(other / "data", OLD)
+    dvc = [sys.executable, "-m", "dvc"]
+    command(other, *dvc, "config", "--quiet", "--local", "cache.dir", str(root / ".dvc" / "cache"))
+    command(other, *dvc, "add", "--quiet", "data")
+    commit(other)
+    command(other, "git", "push", "--quiet")
+    return (other / "data.dvc").read_text()
