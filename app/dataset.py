@@ -55,6 +55,7 @@ def exclusive() -> Iterator[Any]:
         with Repo(config={"core": {"autostage": False}}) as repo:
             command = " ".join(sys.argv)  # as DVC names this process's own locks: `repo.add` then does not wait for this one
             hard_links = repo.config["core"].get("hardlink_lock", False)
+            repo.scm_context.quiet = True  # the import says what to add to git
             with lock_repo(repo):
                 _drop_torn_locks(Path(repo.tmp_dir) / RWLOCK_FILE)
                 with rwlock(repo.tmp_dir, repo.fs, command, [], [str(DATA.absolute())], hard_links):
