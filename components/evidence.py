@@ -46,7 +46,7 @@ AGAIN = "`dvc repro --force --single-item register` registers the present candid
 
 
 class Lost(LesionflowError):
-    """The version's evidence was overwritten by another version before evidence belonged to versions."""
+    """The version has no evidence of its own, and its MLflow run no longer holds it: another version overwrote it, or it was deleted."""
 
 
 class Changed(LesionflowError):
@@ -158,8 +158,8 @@ def of_version(client: "MlflowClient", version: "ModelVersion", in_record: str |
 
     Raises:
         Changed: it is not what the version's tag, or the promotion record, says.
-        Lost: another version shares the MLflow run that held it.
-        LesionflowError: Lesionflow did not register the version, or an artifact is gone.
+        Lost: it was in the version's MLflow run, and is not there any more.
+        LesionflowError: Lesionflow did not register the version, or the evidence cannot be read.
     """
     tagged = version.tags.get(registry.EVIDENCE_TAG)
     if in_record not in (None, tagged):
@@ -263,9 +263,9 @@ def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> byt
         try:
             return Path(client.download_artifacts(str(version.run_id), path, folder)).read_bytes()
         except (MlflowException, OSError) as fault:
-            raise LesionflowError(
+            raise Lost(
                 f"{version.name} version {version.version} cannot be judged: its MLflow run {version.run_id or 'none'}"
-                f" gives no {path} ({_first_line(fault)})"
+                f" gives no {path} ({_first_line(fault)}). {AGAIN}"
             ) from None
 
 

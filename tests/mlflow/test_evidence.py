@@ -120,7 +120,7 @@ def test_the_candidates_run_cannot_stand_in_for_evidence_whose_tag_is_gone(lab):
     lab.candidate(lab.missing(4))  # the gate refuses it, so the record does not name it
     assert registered()["champion"] is None
     lab.client.delete_model_version_tag(MODEL, "1", registry.EVIDENCE_TAG)
-    with pytest.raises(LesionflowError, match=r"gives no evaluation/test_predictions\.parquet"):
+    with pytest.raises(Lost, match=r"gives no evaluation/test_predictions\.parquet"):
         read(lab, "1")
 
 
