@@ -5,6 +5,7 @@ It stands alone, but for errors.py: registered models carry it with them.
 
 import hashlib
 import io
+import re
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +29,17 @@ write them, MPO; viewers show its first."""
 SUFFIXES = (".jpg", ".jpeg", ".png")
 MAX_PIXELS = 64_000_000
 """Larger than any dermoscope's picture, small enough to decode on a clinic's laptop (192 MB as RGB)."""
+MAX_METADATA = 16_000_000
+"""Bytes before a JPEG's pixels: a profile of the largest size there is. Pillow copies EXIF anew for every piece of it, so more takes
+minutes."""
+MAX_PADDING = 100_000
+"""Bytes between a JPEG's segments, which Pillow skips one by one."""
+MAX_PARTS = 5000
+"""Segments of a JPEG before its pixels, or chunks of a PNG other than pixels."""
+MARKER = re.compile(rb"\xff[\x01-\xfe]")
+ALONE = frozenset((0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
+"""Markers of a JPEG that no length follows."""
+START_OF_SCAN = 0xDA
 DETAIL = 4
 """A JPEG is decoded at a half, a quarter or an eighth of its size where its short side keeps this many times the model's side. Four is
 the largest zoom of an augmented view: none is blown up for it, and up to a zoom of two a view has twice the pixels it needs."""
@@ -108,11 +120,41 @@ def open_checked(content: bytes) -> ImageFile:
     reader = next((reader for beginning, reader in FORMATS.items() if content.startswith(beginning)), None)
     if reader is None:
         raise UnreadableImage("not a JPEG or PNG image")
+    if reader is JpegImageFile:
+        _check_segments(content)
+    else:
+        _check_chunks(content)
     with _refusing():
         image = reader(io.BytesIO(content))
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(f"{image.width} x {image.height} px is more than {MAX_PIXELS:,} pixels")
     return image
+
+
+def _check_segments(content: bytes) -> None:
+    """Refuse a JPEG whose metadata is without end; what is broken is left for the decoder to say."""
+    at, padding, count = 2, 0, 0
+    while found := MARKER.search(content, at):
+        padding, count = padding + found.start() - at, count + 1
+        if padding > MAX_PADDING or found.start() > MAX_METADATA or count > MAX_PARTS:
+            raise UnreadableImage(f"more than {MAX_METADATA:,} bytes or {MAX_PARTS:,} pieces of metadata before the pixels")
+        at, kind = found.end(), content[found.end() - 1]
+        if kind == START_OF_SCAN:
+            return
+        if kind not in ALONE:
+            at += max(2, int.from_bytes(content[at : at + 2]))
+    if len(content) - at > MAX_PADDING:
+        raise UnreadableImage("truncated or corrupt: no pixels")
+
+
+def _check_chunks(content: bytes) -> None:
+    """Refuse a PNG of more parts than any program writes; what is broken is left for the decoder to say."""
+    at, count = 8, 0
+    while at + 8 <= len(content):
+        count += content[at + 4 : at + 8] != b"IDAT"
+        if count > MAX_PARTS:
+            raise UnreadableImage(f"more than {MAX_PARTS:,} pieces of metadata")
+        at += 12 + int.from_bytes(content[at : at + 4])
 
 
 @contextmanager

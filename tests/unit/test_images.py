@@ -347,12 +347,23 @@ def test_metadata_without_end_is_passed_over_or_refused_in_a_moment():
     plain = encoded(textured(9))
     segment = with_segment(plain, 0xE1, b"Exif\0\0" + bytes(65000))[2:65012]
     much = plain[:2] + segment * 100 + plain[2:]
+    endless = {
+        "exif": plain[:2] + segment * 260 + plain[2:],
+        "empty segments": plain[:2] + b"\xff\xe5\0\2" * 6000 + plain[2:],
+        "zeros": plain[:20] + bytes(200_000) + plain[20:],
+        "fill bytes": plain[:20] + b"\xff" * 200_000 + plain[20:],
+        "zeros to the end": plain[:20] + bytes(200_000),
+        "chunks": png(4, 4, 8, 2, [bytes(12)] * 4)[:33] + (bytes(4) + b"teXt" + struct.pack(">I", zlib.crc32(b"teXt"))) * 6000,
+    }
     bomb = png(4, 4, 8, 2, [bytes(12)] * 4, iCCP=b"name\0\0" + zlib.compress(bytes(5_000_000)))
     began = time.process_time()
     assert apart(images.decode(much), images.decode(plain)) == 0
     with pytest.raises(UnreadableImage, match="too large"):
         images.decode(bomb)
-    assert time.process_time() - began < 2
+    for content in endless.values():
+        with pytest.raises(UnreadableImage, match=r"metadata|truncated"):
+            images.decode(content)
+    assert time.process_time() - began < 4
 
 
 HOSTILE = [
