@@ -113,7 +113,7 @@ class Lab:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait("the worker to start", lambda: self.ask("work_pools/lesionflow/workers/filter"), 180)
+        wait("the worker to start", lambda: self.ask("work_pools/lesionflow/workers/filter"), 300)
         self.child("worker")  # where the server remembers a worker of before, only this says that everything is registered anew
 
     def stop(self) -> float:

@@ -46,7 +46,7 @@ def elsewhere(project: Project, tmp_path_factory: pytest.TempPathFactory) -> tup
         shutil.copy(ROOT / name, root)
     (root / ".venv").mkdir()
     (root / ".venv" / ".ready").write_text(f"{root}\n", encoding="utf-8")
-    return Project(root), nameless_or_skip(), {"HOME": "/nonexistent", "USER": "", "LOGNAME": "", **DEAD_PROXY}
+    return Project(root), nameless_or_skip(), {"HOME": "/proc/nonexistent", "USER": "", "LOGNAME": "", **DEAD_PROXY}
 
 
 def test_a_moved_checkout_without_git_is_up_to_date_for_a_nameless_user_behind_a_proxy(elsewhere):
