@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from components.classes import CLASSES
+from components.evidence import digest
 from components.shifts import SHIFTS
 from flows.runner import STAGES
 from tests.project import COLLECTIONS, DEAD_PROXY, ROOT, WILD, Project, nameless_or_skip, ran
@@ -161,6 +162,14 @@ def test_a_version_says_where_it_came_from_and_its_run_holds_the_curves(project)
     artifacts = {item.path for item in client.list_artifacts(version.run_id)}
     assert {"evaluation", "export", "reports", "data_docs"} <= artifacts
     assert run.info.run_name.startswith(run.data.tags["phase"])
+    phase = client.get_run(run.data.tags["phase_run"])
+    assert (phase.data.tags["phase"], "val_loss" in phase.data.metrics) == (run.data.tags["phase"], True)
+    assert phase.info.run_id != version.run_id
+    assert not client.list_artifacts(phase.info.run_id), "what belongs to one candidate is not in a run that several share"
+    evidence = Path(client.get_model_version_download_uri(version.name, version.version).removeprefix("file://"), "artifacts/evidence")
+    assert digest(evidence) == version.tags["evidence.sha256"]
+    splits = pd.read_parquet(project.root / "build/splits.parquet")
+    assert len(pd.read_parquet(evidence / "split.parquet")) == len(splits)
     figures = report(project, "evaluation")["test"]["balanced_accuracy"]
     logged = [run.data.metrics[f"{section}/balanced_accuracy"] for section in ("test", "test_low", "test_high")]
     assert logged == pytest.approx([figures["value"], figures["low"], figures["high"]])
@@ -189,6 +198,17 @@ def test_a_version_that_a_person_makes_champion_serves_and_measures_what_was_rec
     assert (figures["moved"], figures["unsupported"], figures["changed_diagnoses"]) == ([], [], 0)
     assert figures["images"] == report(project, "evaluation")["test"]["images"]
     assert figures["largest_change"] < 1e-4
+
+
+def test_a_store_that_lacks_the_version_gets_it_by_the_command_that_messages_name(project, tmp_path):
+    twin = project.copy(tmp_path / "twin")  # with a store of its own, which is empty
+    assert ran(twin.repro()) == []
+    image = str(next((twin.root / "data/nevus").iterdir()))
+    said = twin.run("python", "-m", "app.cli", "predict", image, check=False).stdout
+    assert "`dvc repro --force --single-item register` registers it here" in said
+    twin.repro("--force", "--single-item", "register")
+    shown = json.loads(champion(twin, "show", "--format", "json").stdout)
+    assert shown["challenger"]["version"] == report(twin, "registration")["version"] == "1"
 
 
 def test_a_prediction_is_the_one_that_was_measured_on_test(project):
