@@ -12,6 +12,10 @@ unexport PYTHONDONTWRITEBYTECODE
 comma := ,
 export NO_PROXY := $(if $(filter *,$(or $(no_proxy),$(NO_PROXY))),*,$(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))127.0.0.1$(comma)localhost$(comma)::1)
 export no_proxy := $(NO_PROXY)
+# A container's arbitrary user id has no name, which DVC answers with an error.
+ifeq ($(LOGNAME)$(USER),)
+export LOGNAME := $(shell id -un >/dev/null 2>&1 && id -un || echo "user id $$(id -u)")
+endif
 ifdef PREFECT_SERVER_API_AUTH_STRING
 export PREFECT_API_AUTH_STRING ?= $(PREFECT_SERVER_API_AUTH_STRING)
 endif

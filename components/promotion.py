@@ -1,7 +1,6 @@
 """Moves of the alias `champion`, each of them in the promotion record, by whatever means it was moved."""
 
 import getpass
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,14 +19,6 @@ BY_HAND = "promote"
 OVERRIDE = "override"
 ROLLBACK = "rollback"
 OUTSIDE = "moved outside the gate"
-
-
-def user() -> str:
-    """Name of the user that runs this process, or the user id where it has no name, as in a container with an arbitrary one."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # KeyError before Python 3.13
-        return f"user id {os.getuid()}"
 
 
 @dataclass(frozen=True)
@@ -67,7 +58,7 @@ def look(client: "MlflowClient", model: str) -> Standing:
         if _number(champion) == record.champion:
             return Standing(model, record, champion, None)
         verdict = registry.verdict(champion) if champion is not None else "no version"
-        who = f"unknown, noticed by {user()}"
+        who = f"unknown, noticed by {getpass.getuser()}"
         entry = _entry(model, record.champion, _number(champion), OUTSIDE, "", verdict, who, _evidence(champion))
         try:
             record = ledger.settle(client, ledger.append(client, record, entry))
@@ -93,7 +84,7 @@ def move(client: "MlflowClient", standing: Standing, version: str, source: str, 
     if standing.record is None:
         raise ValueError(f"{standing.model} has no record: it is not registered")
     evidence = _evidence(registry.find(client, standing.model, version))
-    entry = _entry(standing.model, standing.number, version, source, reason, verdict, user(), evidence)
+    entry = _entry(standing.model, standing.number, version, source, reason, verdict, getpass.getuser(), evidence)
     _follow(client, standing.model, ledger.append(client, standing.record, entry))
     now = look(client, standing.model)
     if now.noticed is not None:  # a person moved it in MLflow's page while we did: theirs stands

@@ -69,5 +69,7 @@ def test_a_platform_that_is_not_supported_is_named_in_one_line(module):
     assert done.stderr == "error: Lesionflow runs on Linux and macOS. On Windows, run it in WSL (`wsl --install`).\n"
 
 
-def test_a_user_without_a_name_is_recorded_by_the_id():
-    assert python("from components import promotion; print(promotion.user())", *nameless_or_skip()) == "user id 54321"
+@pytest.mark.parametrize("module", ["components.promotion", "app.cli", "flows"])
+def test_a_user_without_a_name_is_recorded_by_the_id(module):
+    code = f"import {module}, getpass; print(getpass.getuser())"
+    assert python(code, *nameless_or_skip()) == "user id 54321"
