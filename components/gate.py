@@ -1,7 +1,7 @@
 """The gate: what a challenger must pass to become champion, rule by rule."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from components.metrics import Estimate
@@ -24,12 +24,14 @@ class Rule:
 class Coverage:
     """What the test side of the split holds: its groups (lesions), those that show a melanoma, and the classes without an image.
 
-    The model may never name a class without a test image, and no figure would show it.
+    The model may never name a class without a test image, and no figure would show it. `few`: the classes with so few groups that
+    balanced accuracy is uncertain, and how many each has.
     """
 
     groups: int
     melanoma_groups: int
     unmeasured: Sequence[str] = ()
+    few: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def judge(
         _measured(coverage.unmeasured),
         _enough("test lesions", coverage.groups, knobs.min_test_groups),
         _enough("melanoma test lesions", coverage.melanoma_groups, knobs.min_melanoma_groups),
-        _floor("balanced accuracy", test["balanced_accuracy"], knobs.min_balanced_accuracy),
+        _marked(_floor("balanced accuracy", test["balanced_accuracy"], knobs.min_balanced_accuracy), coverage.few),
         _floor("melanoma sensitivity", test["melanoma_sensitivity"], knobs.min_melanoma_sensitivity),
         _ceiling("calibration error", test["calibration_error"], knobs.max_calibration_error),
         *_robust(shifts, allowed(knobs.max_shift_loss, knobs.max_square_crop_loss)),
@@ -93,6 +95,12 @@ def _enough(what: str, count: int, floor: int) -> Rule:
 def _floor(figure: str, estimate: dict[str, float], floor: float) -> Rule:
     passed = estimate["value"] >= floor
     return Rule(f"{figure} floor", passed, f"{_with_interval(estimate)}, at least {floor:.3f} wanted")
+
+
+def _marked(rule: Rule, few: Mapping[str, int]) -> Rule:
+    """The rule, which says on which classes it rests with few lesions."""
+    listed = ", ".join(f"{count} of {name.replace('_', ' ')}" for name, count in few.items())
+    return replace(rule, says=f"{rule.says}; uncertain, for it rests on few lesions: {listed}") if few else rule
 
 
 def _ceiling(figure: str, estimate: dict[str, float], ceiling: float) -> Rule:

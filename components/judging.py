@@ -64,7 +64,7 @@ def coverage(scored: Scored) -> gate.Coverage:
     there = set(targets(list(scored.images["diagnosis"]), scored.task))
     unmeasured = [name for number, name in enumerate(output_names(scored.task)) if number not in there]
     groups = scored.images["group"]
-    return gate.Coverage(int(groups.nunique()), int(groups[scored.melanoma].nunique()), unmeasured)
+    return gate.Coverage(int(groups.nunique()), int(groups[scored.melanoma].nunique()), unmeasured, scored.few_groups())
 
 
 def compare(challenger: Scored, champion: Rival | None, others: Sequence[Rival], settings: Settings) -> list[gate.Comparison]:

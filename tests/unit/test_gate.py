@@ -40,6 +40,14 @@ def test_each_floor_and_ceiling_fails_alone_and_says_by_how_much(settings, figur
     assert f"{value:.3f} [0.100, 0.900]" in next(item.says for item in rules if not item.passed)
 
 
+def test_a_balanced_accuracy_on_few_lesions_of_a_class_is_marked(settings):
+    few = gate.Coverage(99, 13, few={"vascular_lesion": 9})
+    rules = gate.judge(TEST, SHIFTS, COLLECTIONS, EXPORT, (), settings.registration, few)
+    marked = next(rule for rule in rules if rule.name == "balanced accuracy floor")
+    assert marked.passed
+    assert marked.says.endswith("uncertain, for it rests on few lesions: 9 of vascular lesion")
+
+
 def test_an_export_that_disagrees_fails(settings):
     rules = gate.judge(TEST, SHIFTS, COLLECTIONS, {"float16": {"same_top1": 0.5}}, (), settings.registration, ENOUGH)
     assert failed(rules) == ["export agrees"]
