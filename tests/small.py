@@ -4,6 +4,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
 from components import model
 from components.classes import CLASSES
@@ -47,8 +49,9 @@ def residual(pixels):
 def seeded_base(architecture: str, alpha: float = 1.0, size: int = 64, weights: str | None = None):
     """A base as Keras builds it, always the same, with the statistics of a trained one.
 
-    Each batch normalisation has about the mean and variance that its input has, so that features differ from picture to picture as
-    a trained network's do, and a random factor and offset. EfficientNetB0's Normalization has random statistics too.
+    Each batch normalisation has about the mean and variance that its input has, and a random factor and offset. The offsets are
+    positive, so that most units are active: a random network without that is chaotic, tells no kinds of pictures apart, and makes of
+    any rounding another answer, which no trained network does. EfficientNetB0's Normalization has random statistics too.
     """
     import keras
 
@@ -59,8 +62,8 @@ def seeded_base(architecture: str, alpha: float = 1.0, size: int = 64, weights: 
     norms = [layer for layer in base.layers if isinstance(layer, keras.layers.BatchNormalization)]
     for layer in norms:
         layer.momentum, layer_shape = 0.0, layer.gamma.shape
-        layer.gamma.assign(random.uniform(0.5, 1.5, layer_shape))
-        layer.beta.assign(random.normal(0, 0.3, layer_shape))
+        layer.gamma.assign(random.uniform(0.7, 1.5, layer_shape))
+        layer.beta.assign(random.normal(1, 0.3, layer_shape))
     for layer in base.layers:
         if isinstance(layer, keras.layers.Normalization):
             layer.set_weights([random.uniform(0.4, 0.6, 3), random.uniform(0.1, 0.3, 3), np.array(1)])
@@ -90,15 +93,21 @@ def pictures(count: int, size: int = 64, first: int = 0) -> np.ndarray:
     return np.clip(made * random.uniform(0.4, 1.3, (count, 1, 1, 3)), 0, 255).round().astype(np.float32)
 
 
-def spread_head(features: np.ndarray, outputs: int = 9):
-    """A head whose logits differ from picture to picture: a random projection of the features, each to mean 0 and variance 4."""
-    import keras
+def labelled_pictures(count: int, size: int = 64, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Pictures of nine kinds in turn, each blended with one of its own so that kinds are told apart but not with certainty; and the
+    kind of each."""
+    kinds = np.arange(count) % 9
+    own, shared = pictures(count, size, first + 100), pictures(9, size, 10_000)[kinds]
+    return (0.5 * own + 0.5 * shared).round().astype(np.float32), kinds
 
-    head = model.build_head(features.shape[1], HEAD.model_copy(update={"hidden": ()}), outputs)
-    kernel = np.random.default_rng(5).normal(size=(features.shape[1], outputs))
-    logits = features @ kernel
-    head.get_layer("logits").set_weights([2 * kernel / logits.std(axis=0), -2 * logits.mean(axis=0) / logits.std(axis=0)])
-    assert isinstance(head, keras.Sequential)
+
+def fitted_head(features: np.ndarray, kinds: np.ndarray):
+    """A head fitted to tell nine kinds apart by their features: sure of some pictures and in doubt about others."""
+    scaler, regression = StandardScaler(), LogisticRegression(C=0.3, max_iter=1000)
+    regression.fit(scaler.fit_transform(features), kinds)
+    kernel = regression.coef_.T / scaler.scale_[:, None]
+    head = model.build_head(features.shape[1], HEAD.model_copy(update={"hidden": ()}), 9)
+    head.get_layer("logits").set_weights([kernel, regression.intercept_ - scaler.mean_ @ kernel])
     return head
 
 

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc import PythonModelContext
 
-from components import architectures, maps, model, resizing
+from components import architectures, export, maps, model, resizing
 from components.files import write_json
 from components.records import as_png
 from components.serving import LesionClassifier
 from components.settings import Backbone
-from tests.small import NETWORKS, keras_input, pictures, seeded_base, spread_head
+from tests.small import NETWORKS, fitted_head, keras_input, labelled_pictures, seeded_base
 
 keras = pytest.importorskip("keras")
 legacy_h5_format = pytest.importorskip("keras.src.legacy.saving.legacy_h5_format")
@@ -21,7 +21,7 @@ legacy_h5_format = pytest.importorskip("keras.src.legacy.saving.legacy_h5_format
 SIZE = 64
 FOLDED = 1e-4
 """Folding changes the order of float32 operations over up to 50 layers; everything after it is the same arithmetic."""
-PIXELS = pictures(8, SIZE, first=500)
+PIXELS, _ = labelled_pictures(9, SIZE, first=500)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -36,7 +36,8 @@ def network(request, tmp_path_factory):
         Backbone(architecture=architecture, alpha=alpha, image_size=SIZE, weights=str(folder / "base.weights.h5"))
     )
     features = extractor(PIXELS).numpy()
-    head = spread_head(features)
+    seen, kinds = labelled_pictures(72, SIZE)
+    head = fitted_head(np.concatenate([extractor(part).numpy() for part in np.split(seen, 3)]), kinds)
     whole = model.assemble(extractor, head, "multiclass", 1.3)
     model.save(whole, folder / "candidate/model.keras")
     logits = head(features).numpy()
@@ -76,6 +77,19 @@ def test_every_rebuilt_form_of_a_saved_classifier_keeps_its_numbers(network):
     lift[3] = 1.5
     model.lift_logits(read, lift)
     close(model.logits_of(read)(PIXELS).numpy(), network.logits + lift)
+
+
+@pytest.mark.architectures
+def test_the_float16_export_is_the_classifier(network):
+    classifier = model.read(network.folder / "candidate/model.keras")
+    many, kinds = labelled_pictures(200, SIZE, first=1000)
+    expected = np.concatenate([classifier(many[start : start + 50]).numpy() for start in range(0, len(many), 50)])
+    assert (expected.argmax(axis=1) == kinds).mean() > 0.5
+    assert np.median(expected.max(axis=1)) < 0.99  # not so sure that nothing could change it
+    infer = export.interpreter(export.convert(classifier, "float16", lambda: iter(())))
+    found = np.stack([infer(pixels[None]) for pixels in many])
+    assert np.abs(found - expected).max() <= 0.05
+    assert (export.top(found) == export.top(expected)).mean() >= 0.985
 
 
 def test_folding_keeps_the_statistics_of_a_normalization():
