@@ -48,8 +48,12 @@ def _others(connection: sqlite3.Connection, here: Path) -> list[str]:
 
 def _stayed(connection: sqlite3.Connection, there: str, here: Path) -> bool:
     before = Path(unquote(urlsplit(there).path))
-    rows = connection.execute("SELECT artifact_uri FROM runs WHERE substr(artifact_uri, 1, ?) = ?", (len(there) + 1, f"{there}/"))
-    relative = [unquote(uri[len(there) + 1 :]) for (uri,) in rows]
+    rows = connection.execute(
+        "SELECT place FROM (SELECT artifact_uri AS place FROM runs UNION SELECT artifact_location FROM logged_models)"
+        " WHERE substr(place, 1, ?) = ?",
+        (len(there) + 1, f"{there}/"),
+    )
+    relative = [unquote(place[len(there) + 1 :]) for (place,) in rows]
     return any((before / name).exists() and not (here / name).exists() for name in relative)
 
 

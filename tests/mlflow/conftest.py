@@ -17,7 +17,7 @@ import yaml
 
 from components import evidence, gate, images, judging, ledger, promotion, register, registry, settings, tracking
 from components.classes import CLASSES
-from components.files import read_json, write_json
+from components.files import read_json, sha256, write_json
 from components.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, PREDICTIONS, REPORTS, SPLITS
 from components.scores import HEADLINES, Scored
 from components.shifts import SHIFTS
@@ -92,7 +92,7 @@ class Lab:
         write_json(CANDIDATE / "candidate.json", card)
         scored.table().to_parquet(CANDIDATE / PREDICTIONS, index=False)
         scored.images.assign(side="test").to_parquet(SPLITS)
-        scored.images.to_parquet(CATALOG)
+        scored.images.assign(sha256=[sha256(self.root / "data" / path) for path in scored.images["path"]]).to_parquet(CATALOG)
         for folder in (FIGURES, EXPORTED, CURVES, REPORTS / "validation", REPORTS / "split"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "note.txt").write_text(card["model_sha256"])

@@ -54,7 +54,10 @@ def run_of(lab):
 def registered(lab, candidate):
     """A version as the pipeline logs one today."""
     run = run_of(lab)
-    uri = registry.log_model(run, candidate, "multiclass", as_png(noise(1)))
+    evidence = lab.root / "evidence"
+    evidence.mkdir(exist_ok=True)
+    (evidence / "measured.json").write_text("{}")
+    uri = registry.log_model(run, candidate, evidence, "multiclass", as_png(noise(1)))
     return lab.client.create_model_version(MODEL, uri, run_id=run)
 
 
@@ -168,7 +171,6 @@ def test_a_version_is_measured_again_by_its_own_code_and_files_that_were_scanned
     negative = expected(network, contents, lambda pixels: 255 - pixels)
     assert np.abs(measuring.measure(version, wanted, "multiclass", MD5).probabilities - negative).max() < 1e-5
     scanned = [measuring.hashlib.sha256(content).hexdigest() for content in contents]
-    (lab.root / "build").mkdir()
     pd.DataFrame({"sha256": scanned, "pixels_sha256": list(wanted["pixels_sha256"])}).to_parquet(lab.root / "build/catalog.parquet")
 
     def decode(_):

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 from sqlalchemy import create_engine
 
-from components import tracking
+from components import evidence, tracking
 from components.errors import Unavailable
 from components.relocation import relocate
 from tests.conftest import ROOT
@@ -97,7 +97,7 @@ def test_the_store_follows_a_project_that_was_moved_or_copied(lab, monkeypatch, 
     with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
         text = "\n".join(database.iterdump())
     assert f"{there.as_uri()}/mlruns/artifacts" not in text
-    assert client.list_artifacts(version.run_id)
+    assert evidence.of_version(client, version, None).test["images"]
     assert mlflow.pyfunc.load_model(f"models:/{MODEL}@champion").predict([1.0]) == [7]
     run = client.create_run(tracking.experiment_id(client)).info
     assert run.artifact_uri.startswith((here / "mlruns/artifacts").as_uri())

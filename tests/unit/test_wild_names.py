@@ -59,7 +59,7 @@ def test_validation_split_and_views_keep_every_name(root, settings):
     assert frame["group"].is_unique
     assert frame["isic_id"].str.fullmatch(r"\S(?:.*\S)?").all()
     usable = frame.reset_index()
-    usable["side"] = split.deal(list(usable["diagnosis"]), np.arange(len(usable)), 0.2, 0.2, 0)
+    usable["side"] = split.deal(usable["diagnosis"], np.arange(len(usable)), 0.2, 0.2, 0)
     usable.to_parquet(root.parent / "splits.parquet", index=False)
     assert catalog.splits(root.parent / "splits.parquet")["path"].tolist() == usable["path"].tolist()
     assert set(listed["path"]) == set(PATHS)
@@ -68,7 +68,7 @@ def test_validation_split_and_views_keep_every_name(root, settings):
     shards = root.parent / "shards"
     with Writer(shards / "train", len(planned), 32, seed=0) as writer:
         for image in planned:
-            for view in augment.augmented(root, 32, settings.augment, 0, image):
+            for view in augment.augmented(root, 32, None, settings.augment, 0, image):
                 writer.write(view)
     read = [path for batch in records.in_order("train", shards) for path in records.paths_of(batch)]
     assert sorted(read) == sorted(PATHS)
