@@ -10,23 +10,18 @@ import pytest
 
 from components.classes import CLASSES
 from tests import project
-from tests.project import SMALL, ran
+from tests.project import ROOT, SMALL, ran
 
 pytestmark = [pytest.mark.architectures, pytest.mark.timeout(1800)]
 
-SAVE = """
-import sys, keras
-keras.utils.set_random_seed(7)
-base = getattr(keras.applications, sys.argv[1])(include_top=False, weights=None, input_shape=(96, 96, 3))
-base.save_weights(sys.argv[2])
-"""
+SAVE = "import sys; from tests.small import seeded_base; seeded_base(sys.argv[1], size=96).save_weights(sys.argv[2])"
 
 
 @pytest.mark.parametrize(("architecture", "block"), [("EfficientNetB0", "block3a"), ("ResNet50", "conv3_block1")])
 def test_the_sample_goes_through_the_pipeline_to_a_version_that_predicts_what_was_measured(tmp_path, architecture, block):
     made = project.make(tmp_path / "project")
     weights = f"weights/{architecture}.weights.h5"
-    subprocess.run([sys.executable, "-c", SAVE, architecture, str(made.root / weights)], check=True)
+    subprocess.run([sys.executable, "-c", SAVE, architecture, str(made.root / weights)], cwd=ROOT, check=True)
     made.run("dvc", "add", "-q", "weights")
     other = {"architecture": architecture, "image_size": 96, "weights": weights}
     made.set_params({"backbone": "other", "backbones": {"other": other}, "train": {"epochs": 1}})
