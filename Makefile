@@ -74,8 +74,8 @@ test: setup  ## run every test, the quick ones first
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
 	pytest -m sweep tests/pipeline/test_killed_import.py
 
-test-evidence: setup  ## try long sequences of register, promote, rollback and verify; minutes
-	LESIONFLOW_LONG_TESTS=1 pytest tests/mlflow/test_immutable.py
+test-evidence: setup  ## try long sequences of register, promote, rollback and verify (minutes)
+	pytest -m sweep tests/mlflow/test_immutable.py
 
 test-architectures: setup  ## run the tests that take the larger networks and the pipeline with each of them
 	pytest -m architectures tests/unit tests/pipeline

@@ -4,7 +4,6 @@ The store, the register stage and the command line are real; the model is not: a
 `make test-evidence` tries more and longer sequences.
 """
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from components.files import read_json
 from components.paths import REGISTRATION
 from tests.mlflow.conftest import Lab
 
-EXAMPLES, STEPS = (40, 30) if os.environ.get("LESIONFLOW_LONG_TESTS") else (3, 12)
 PHASES = st.sampled_from(["phase a", "phase b"])
 MISSED = st.integers(0, 3)
 
@@ -87,7 +85,8 @@ def read(lab: Lab, version: str) -> evidence.Evidence:
     return evidence.of_version(lab.client, lab.get(version), promotion.evidence_of(lab.look().entries, version))
 
 
-def test_no_sequence_of_commands_changes_evidence(new_lab, run_cli, monkeypatch):
+@pytest.mark.parametrize(("examples", "steps"), [(2, 12), pytest.param(40, 30, marks=[pytest.mark.sweep, pytest.mark.timeout(3600)])])
+def test_no_sequence_of_commands_changes_evidence(new_lab, run_cli, monkeypatch, examples, steps):
     def log_model(run_id: str, candidate: Path, folder: Path, *_: object) -> str:  # noqa: ARG001
         return lab.log(run_id, folder, None)
 
@@ -102,11 +101,11 @@ def test_no_sequence_of_commands_changes_evidence(new_lab, run_cli, monkeypatch)
     run_state_machine_as_test(
         machine(make, run_cli),
         settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=STEPS,
+            max_examples=examples,
+            stateful_step_count=steps,
             deadline=None,
             suppress_health_check=list(HealthCheck),
-            derandomize=EXAMPLES < 10,
+            derandomize=examples < 10,
         ),
     )
 
