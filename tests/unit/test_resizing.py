@@ -14,7 +14,10 @@ def pictures(size):
     return np.stack([np.asarray(noise(number, size)) for number in range(2)]).astype(np.float32)
 
 
-@pytest.mark.parametrize("architecture", ["MobileNetV2", "ResNet50", "EfficientNetB0"])
+LARGER = [pytest.param(name, marks=pytest.mark.architectures) for name in ("ResNet50", "EfficientNetB0")]
+
+
+@pytest.mark.parametrize("architecture", ["MobileNetV2", *LARGER])
 def test_it_says_the_same_of_a_full_picture_and_of_a_smaller_one_what_a_classifier_of_that_size_says(architecture, tmp_path):
     model.save(classifier(architecture, 64), tmp_path / "m.keras")
     full = model.read(tmp_path / "m.keras")
