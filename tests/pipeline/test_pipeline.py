@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import time
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pandas as pd
 import pytest
@@ -166,7 +167,8 @@ def test_a_version_says_where_it_came_from_and_its_run_holds_the_curves(project)
     assert (phase.data.tags["phase"], "val_loss" in phase.data.metrics) == (run.data.tags["phase"], True)
     assert phase.info.run_id != version.run_id
     assert not client.list_artifacts(phase.info.run_id), "what belongs to one candidate is not in a run that several share"
-    evidence = Path(client.get_model_version_download_uri(version.name, version.version).removeprefix("file://"), "artifacts/evidence")
+    logged_model = urlsplit(client.get_model_version_download_uri(version.name, version.version)).path
+    evidence = Path(unquote(logged_model), "artifacts/evidence")
     assert digest(evidence) == version.tags["evidence.sha256"]
     splits = pd.read_parquet(project.root / "build/splits.parquet")
     assert len(pd.read_parquet(evidence / "split.parquet")) == len(splits)
