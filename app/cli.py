@@ -121,7 +121,7 @@ def recover_command() -> None:
     from app.dataset import locked, recover
 
     with locked():
-        for line in recover():
+        for line in list(recover()) or [f"{DATA}/ and data.dvc are in order: no import was interrupted"]:
             click.echo(line)
 
 
