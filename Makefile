@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK ?= 1
 # Every stage is a process of its own: without byte code each would compile TensorFlow anew, at three times the seconds.
 unexport PYTHONDONTWRITEBYTECODE
-# Servers on this machine are reached directly, whatever proxy is configured, as components/environment.py has it.
+# Servers on this machine are reached directly, even if a proxy is configured, as components/environment.py has it.
 comma := ,
 export NO_PROXY := $(if $(filter *,$(or $(no_proxy),$(NO_PROXY))),*,$(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))127.0.0.1$(comma)localhost$(comma)::1)
 export no_proxy := $(NO_PROXY)
@@ -37,7 +37,7 @@ ifneq ($(shell cat $(VENV)/.ready 2>/dev/null),$(CURDIR))
 .PHONY: $(VENV)/.ready
 endif
 
-# In an unpacked archive there is no git: DVC has to know, and to forget it once there is.
+# An unpacked archive has no .git folder: DVC needs to know that, and to forget it once there is one.
 define scm
 @if test -e .git; then ! grep -qs no_scm .dvc/config.local || dvc config --local --unset core.no_scm; \
 	else dvc config --local core.no_scm true; fi

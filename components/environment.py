@@ -9,7 +9,7 @@ NO_PROXY = ("NO_PROXY", "no_proxy")
 
 
 def prepare() -> None:
-    """Stop on a platform that is not supported; reach servers on this machine directly, whatever proxy is configured; name the user.
+    """Stop on a platform that is not supported; reach servers on this machine directly, even if a proxy is configured; name the user.
 
     A container's arbitrary user id has no name, which getpass, and DVC with it, answers with an error.
     """

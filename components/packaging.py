@@ -1,4 +1,4 @@
-"""The code that a version is served with, as a package of its own: whatever a checkout holds later, nothing of it takes its place."""
+"""The code that a version is served with, as a package of its own, which later changes of a checkout cannot replace."""
 
 import ast
 import hashlib

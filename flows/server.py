@@ -1,4 +1,4 @@
-"""Prefect's server on loopback, which answers only what is meant for it: no page of another site, under whatever name it comes."""
+"""Prefect's server on loopback, which refuses requests that name another host, or that come from a page of another site."""
 
 import argparse
 import os
