@@ -1,6 +1,6 @@
 """What `images.read` costs against decoding in full with Pillow's `Image.open`, for small and large pictures, and how far apart they are.
 
-    python benchmarks/decoding.py [IMAGE ...]
+    python benchmarks/decoding.py [--resolution PIXELS] [IMAGE ...]
 
 Each picture (default: three of data/) is brought to each size, with a little noise as a camera has it, and saved as a JPEG; those of
 3,000 pixels also as phones save them, turned by EXIF or with a colour profile. Both ways take turns in every round and are timed by
@@ -12,6 +12,7 @@ import io
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ def main() -> None:
     """Measure, print the table, and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE")
+    parser.add_argument("--resolution", type=int, metavar="PIXELS", help="as images.resolution (default: none)")
     parser.add_argument("--rounds", type=int, default=9, help="rounds whose median is taken (default: %(default)s)")
     given = parser.parse_args()
     described = machine.described()
@@ -47,9 +49,10 @@ def main() -> None:
     if not chosen:
         parser.error(f"{DATA}/ holds no JPEG: name some")
     pictures = [images.decode(path.read_bytes()) for path in chosen]
-    rows = [measured(name, contents, given.rounds) for name, contents in kinds(pictures).items()]
-    document = {"machine": described, "side": SIDE, "rounds": given.rounds, "rows": rows}
-    print(f"{report(document)}\n\nwritten to {machine.write(NAME, document)}")
+    rows = [measured(name, contents, given.rounds, given.resolution) for name, contents in kinds(pictures).items()]
+    document = {"machine": described, "side": SIDE, "resolution": given.resolution, "rounds": given.rounds, "rows": rows}
+    name = NAME if given.resolution is None else f"{NAME}_at_{given.resolution}"
+    print(f"{report(document)}\n\nwritten to {machine.write(name, document)}")
 
 
 def kinds(pictures: list[Image.Image]) -> dict[str, list[bytes]]:
@@ -73,24 +76,24 @@ def saved(picture: Image.Image, size: tuple[int, int], **options: Any) -> bytes:
     return stream.getvalue()
 
 
-def in_full(content: bytes) -> images.Pixels:
+def in_full(content: bytes, resolution: int | None) -> images.Pixels:
     """Every pixel decoded, whatever the profile says."""
     image: Image.Image = Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         ImageOps.exif_transpose(image, in_place=True)
-    return images.fit(image, SIDE)
+    return images.fit(images.reduced(image, resolution), SIDE)
 
 
-def as_served(content: bytes) -> images.Pixels:
+def as_served(content: bytes, resolution: int | None) -> images.Pixels:
     """What a model sees."""
-    return images.read(content, SIDE)
+    return images.read(content, SIDE, resolution)
 
 
-def measured(name: str, contents: list[bytes], rounds: int) -> dict[str, Any]:
+def measured(name: str, contents: list[bytes], rounds: int, resolution: int | None) -> dict[str, Any]:
     """Pictures a second in both ways, in turn, and how many levels apart they are on average."""
-    found = in_turn({way.__name__: rate(way, contents) for way in (in_full, as_served)}, rounds)
-    apart = [np.abs(in_full(content).astype(int) - as_served(content)).mean() for content in contents]
+    found = in_turn({way.__name__: rate(partial(way, resolution=resolution), contents) for way in (in_full, as_served)}, rounds)
+    apart = [np.abs(in_full(content, resolution).astype(int) - as_served(content, resolution)).mean() for content in contents]
     return {
         "picture": name,
         "milliseconds": {way: 1000 / value for way, value in medians(found).items()},
@@ -123,7 +126,8 @@ def report(document: dict[str, Any]) -> str:
         cells = [f"{row['milliseconds'][way.__name__]:.2f}" for way in (in_full, as_served)]
         held = [str(target), target.verdict(times)] if target else ["", ""]
         lines.append([row["picture"], *cells, f"{times:.2f}", *held, f"{row['levels_apart']:.2f}"])
-    said = f"To {document['side']} px, processor time, medians of {document['rounds']} rounds in turn, on {document['machine']}"
+    at = f" at a resolution of {document['resolution']} px" if document["resolution"] else ""
+    said = f"To {document['side']} px{at}, processor time, medians of {document['rounds']} rounds in turn, on {document['machine']}"
     return f"{said}\n\n{tables.table(head, lines)}"
 
 

@@ -293,7 +293,12 @@ def read(content: bytes, size: int, resolution: int | None = None) -> Pixels:
 
 def picture(content: bytes, size: int, resolution: int | None) -> Image.Image:
     """What `read` fits: the decoded picture, whole, at the resolution asked for and with the detail that zooming in shows."""
-    return reduced(decode(content, DETAIL * size), resolution)
+    return reduced(decode(content, detail(size, resolution)), resolution)
+
+
+def detail(size: int, resolution: int | None) -> int:
+    """Pixels that a decoded picture's short side must keep for a model of that size: twice the resolution is enough for averaging."""
+    return DETAIL * size if resolution is None else min(DETAIL * size, 2 * resolution)
 
 
 def reader(card: Mapping[str, Any]) -> Callable[[bytes], Pixels]:

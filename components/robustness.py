@@ -52,7 +52,7 @@ def under_shifts(
 
 def seen(content: bytes, size: int, resolution: int | None) -> dict[str, Pixels]:
     """What the model sees of an image file under each shift: uint8 (size, size, 3)."""
-    original = images.decode(content, images.DETAIL * size)
+    original = images.decode(content, images.detail(size, resolution))
     return {name: images.fit(images.reduced(shift(original), resolution), size) for name, shift in SHIFTS.items()}
 
 

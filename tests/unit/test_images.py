@@ -465,8 +465,17 @@ def test_a_fraction_is_turned_managed_and_repeatable_like_the_whole():
 
 def test_what_a_model_sees_of_a_large_jpeg_is_its_fraction_fitted():
     content = encoded(textured(12, 1200, 900), quality=95)
-    assert images.read(content, 100).tobytes() == images.fit(images.decode(content, images.DETAIL * 100), 100).tobytes()
-    assert images.decode(content, images.DETAIL * 100).size == (600, 450)
+    assert images.read(content, 100).tobytes() == images.fit(images.decode(content, images.detail(100, None)), 100).tobytes()
+    assert images.decode(content, images.detail(100, None)).size == (600, 450)
+
+
+@pytest.mark.parametrize(("resolution", "decoded"), [(None, (600, 450)), (300, (600, 450)), (200, (600, 450)), (100, (300, 225))])
+def test_at_one_resolution_a_jpeg_is_decoded_at_twice_that_at_least_and_looks_like_the_whole(resolution, decoded):
+    content = encoded(textured(12, 1200, 900), quality=95)
+    least = images.detail(100, resolution)
+    assert images.decode(content, least).size == decoded
+    in_full = images.fit(images.reduced(images.decode(content), resolution), 100).astype(int)
+    assert np.abs(images.read(content, 100, resolution) - in_full).mean() < 1
 
 
 def test_a_truncated_jpeg_is_refused_at_every_fraction():
