@@ -8,7 +8,7 @@ export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK ?= 1
 # Every stage is a process of its own: without byte code each would compile TensorFlow anew, at three times the seconds.
 unexport PYTHONDONTWRITEBYTECODE
-# Servers on this machine are reached directly, even if a proxy is configured, as components/environment.py has it.
+# Servers on this machine are reached directly, even if a proxy is configured, as components/runtime/environment.py has it.
 comma := ,
 export NO_PROXY := $(if $(filter *,$(or $(no_proxy),$(NO_PROXY))),*,$(addsuffix $(comma),$(or $(no_proxy),$(NO_PROXY)))127.0.0.1$(comma)localhost$(comma)::1)
 export no_proxy := $(NO_PROXY)
@@ -61,7 +61,7 @@ data: setup  ## bring the dataset and the starter weights that data.dvc and weig
 
 run: setup  ## bring the data, run the whole pipeline, say what came of it
 	$(scm)
-	@python -m components.settings
+	@lesionflow params check
 	@$(PULLED) || { $(PULL); }
 	dvc repro
 	@lesionflow summary
@@ -80,10 +80,11 @@ test-evidence: setup  ## try long sequences of register, promote, rollback and v
 test-architectures: setup  ## run the tests that take the larger networks and the pipeline with each of them
 	pytest -m architectures tests/unit tests/pipeline
 
-lint: setup  ## ruff and mypy
+lint: setup  ## ruff, mypy and the import rule
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports --no-logo
 
 format: setup  ## let ruff put the code in order
 	ruff check --fix .
@@ -94,7 +95,7 @@ lock: setup  ## compile requirements.lock anew from pyproject.toml
 		--no-emit-index-url --no-emit-find-links --no-annotate --upgrade --quiet --output-file requirements.lock
 
 bench: setup  ## measure this machine: tables, also under benchmarks/results/ (ARGS="--quick", ARGS="isic9.zip --seeds 0 1", ...)
-	python benchmarks/bench.py $(ARGS)
+	python -m benchmarks.bench $(ARGS)
 
 ui: setup  ## MLflow's page on http://127.0.0.1:5000
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "MLflow's page is on $$MLFLOW_TRACKING_URI already"; exit;; esac; \
@@ -112,7 +113,7 @@ worker: setup  ## run what the deployments schedule, until interrupted
 	PREFECT_API_URL=$(PREFECT_API) prefect worker start --pool lesionflow
 
 starter: setup  ## pretrain the bundled backbone anew on synthetic images
-	python -m components.pretrain weights/starter.weights.h5
+	python -m components.synthetic.pretrain weights/starter.weights.h5
 
 clean:  ## remove what stages made; data, weights, mlruns and DVC's cache stay
 	rm -rf build reports/validation reports/split reports/review reports/evaluation reports/augment reports/curves

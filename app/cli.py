@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from components.errors import LesionflowError, Unavailable
-from components.escaping import for_terminal
-from components.paths import DATA, UNFINISHED_SWAP
-from components.stage import DISK_FULL, INTERRUPTED, TRY_LATER
+from components.core.errors import LesionflowError, Unavailable
+from components.core.escaping import for_terminal
+from components.core.paths import DATA, UNFINISHED_SWAP
+from components.runtime.stage import DISK_FULL, INTERRUPTED, TRY_LATER
 
 
 def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -69,8 +69,8 @@ def import_command(source: Path, collections: str, search: str, limit: int) -> N
     joined, and metadata.csv keeps which was which. metadata.csv, attribution.txt and licenses/ come along. The previous
     dataset stays in git and DVC. Started again after an interruption, it carries on.
     """
-    from app.importing import import_dataset
-    from app.isic import import_isic
+    from app.data.ingest import import_dataset
+    from app.data.isic import import_isic
 
     if source == Path("isic") and not source.exists():
         lines = import_isic(collections, search, limit)
@@ -80,6 +80,20 @@ def import_command(source: Path, collections: str, search: str, limit: int) -> N
         lines = import_dataset(source)
     for line in lines:
         click.echo(for_terminal(line))
+
+
+@main.group()
+def params() -> None:
+    """params.yaml, which holds every parameter of the pipeline."""
+
+
+@params.command()
+@mendable
+def check() -> None:
+    """Check params.yaml: every key, its type and its range."""
+    from components.core.params_file import PARAMS_FILE, load
+
+    click.echo(f"{PARAMS_FILE}: {len(load().model_dump())} sections, all in order")
 
 
 @main.group()
@@ -96,7 +110,7 @@ def review(decisions: Path | None) -> None:
     The page is reports/review/index.html, with a table to fill in beside it: keep, drop or relabel. Given back with
     --decisions, it is merged into decisions.csv, which git versions and the next `dvc repro` applies.
     """
-    from app.reviewing import merge, write_page
+    from app.data.review import merge, write_page
 
     for line in write_page() if decisions is None else merge(decisions):
         click.echo(for_terminal(line))
@@ -108,7 +122,7 @@ def review(decisions: Path | None) -> None:
 @mendable
 def diff(old: str, new: str | None) -> None:
     """Say what the datasets of two git revisions have apart; without REV2, REV1 against the files in data/."""
-    from app.differing import compare
+    from app.data.diff import compare
 
     for line in compare(old, new):
         click.echo(for_terminal(line))
@@ -118,7 +132,7 @@ def diff(old: str, new: str | None) -> None:
 @mendable
 def recover_command() -> None:
     """Bring data/ and data.dvc in order after an import that was killed while it replaced them; otherwise change nothing."""
-    from app.dataset import locked, recover
+    from app.data.replacement import locked, recover
 
     with locked():
         for line in list(recover()) or [f"{DATA}/ and data.dvc are in order: no import was interrupted"]:
@@ -131,7 +145,7 @@ def recover_command() -> None:
 def adopt_command(checkout: Path) -> None:
     """Make data/ and data.dvc of CHECKOUT the dataset here: both change or neither. CHECKOUT is a copy of this project, on the same
     file system; its data/ is moved."""
-    from app.dataset import adopt
+    from app.data.replacement import adopt
 
     for line in adopt(checkout):
         click.echo(line)
@@ -150,7 +164,7 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
 
     Exit code 1 where any image could not be read; the others are diagnosed all the same.
     """
-    from app.predicting import as_json, as_table, diagnose
+    from app.models.predict import as_json, as_table, diagnose
 
     result = diagnose(list(images), model_version)
     warn(result.warnings)
@@ -180,7 +194,7 @@ def champion() -> None:
 @mendable
 def champion_show(form: str) -> None:
     """The champion, with the challenger beside it: figures, the gate's verdict rule by rule, where it came from."""
-    from app.champion import as_json, look, show, show_table, warnings_of
+    from app.models.champion import as_json, look, show, show_table, warnings_of
 
     client, standing = look()
     document = show(client, standing)
@@ -195,7 +209,7 @@ def champion_history(form: str) -> None:
     """Every change of champion, oldest first."""
     from dataclasses import asdict
 
-    from app.champion import as_json, history_table, look, warnings_of
+    from app.models.champion import as_json, history_table, look, warnings_of
 
     _, standing = look()
     warn(warnings_of(standing))
@@ -213,7 +227,7 @@ def champion_promote(version: str, override: str | None) -> None:
 
     The thresholds are those of params.yaml now. Exit code 1 where the gate refuses it.
     """
-    from app.champion import promote
+    from app.models.champion import promote
 
     decision = promote(version, override)
     warn(decision.warnings)
@@ -234,7 +248,7 @@ def champion_promote(version: str, override: str | None) -> None:
 @mendable
 def champion_rollback(reason: str | None) -> None:
     """Return to the champion before; once more, and it goes one further back."""
-    from app.champion import rollback
+    from app.models.champion import rollback
 
     decision = rollback(reason)
     warn(decision.warnings)
@@ -251,8 +265,8 @@ def champion_verify(version: str, form: str) -> None:
 
     Exit code 1 where a figure is not what was recorded.
     """
-    from app.champion import as_json
-    from app.verifying import holds, lines, verify
+    from app.models.champion import as_json
+    from app.models.verify import holds, lines, verify
 
     report = verify(version)
     click.echo(as_json(report) if form == "json" else "\n".join(lines(report)))

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from components.files import read_json
-from components.paths import EVALUATION, REGISTRATION
-from components.scores import FEW_GROUPS
-from components.shifts import worst
+from components.core.files import read_json
+from components.core.paths import EVALUATION, REGISTRATION
+from components.evaluation.predictions import FEW_GROUPS
+from components.evaluation.shifts import worst
 
 FURTHER = (
     ("make ui", "runs, models and versions in MLflow, on http://127.0.0.1:5000"),

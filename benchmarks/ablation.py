@@ -8,20 +8,23 @@ validation columns; test is there to report.
 import argparse
 from typing import Any
 
-import machine
 import numpy as np
 import pandas as pd
-import tables
 from numpy.typing import NDArray
 from tqdm import tqdm
-from training import Pictures, predict, train
-from variants import PREPARATIONS, VARIANTS, Variant
 
-from components import catalog, images, metrics, shifts, split
-from components.classes import CLASSES
-from components.paths import DATA
-from components.settings import Settings, load
-from components.stage import load_tensorflow
+from benchmarks.harness import machine, tables
+from benchmarks.training import Pictures, predict, train
+from benchmarks.variants import PREPARATIONS, VARIANTS, Variant
+from components import split
+from components.core import catalog
+from components.core.classes import CLASSES
+from components.core.params import Settings
+from components.core.params_file import load
+from components.core.paths import DATA
+from components.evaluation import bootstrap, metrics, shifts
+from components.imaging import images
+from components.runtime.tensorflow import load_tensorflow
 
 NAME = "ablation"
 DEFAULT, LAST = "default", "last weights"
@@ -183,9 +186,9 @@ def gain(by_seed: dict[int, Predicted], base: dict[int, Predicted], frames: dict
         truth, groups = (frames[seed][side][column].to_numpy() for column in ("target", "group"))
         ours, theirs = (numbers(predicted[seed][side]) for predicted in (by_seed, base))
         found.append(balanced(truth, ours) - balanced(truth, theirs))
-        samples = metrics.resamples(groups, RESAMPLES, seed)
+        samples = bootstrap.resamples(groups, RESAMPLES, seed)
         resampled.append([balanced(truth[at], ours[at]) - balanced(truth[at], theirs[at]) for at in samples])
-    estimate = metrics.interval(float(np.mean(found)), np.mean(resampled, axis=0).tolist())
+    estimate = bootstrap.interval(float(np.mean(found)), np.mean(resampled, axis=0).tolist())
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 

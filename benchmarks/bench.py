@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import machine
-import pipeline
-import summary
-from measured import Asked, claimed
-
-from flows.runner import CommandFailed, execute
+from benchmarks import pipeline
+from benchmarks.harness import machine, summary
+from benchmarks.harness.manifest import Asked, claimed
+from flows.processes import CommandFailed, execute
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ def measure(asked: Asked, seeds: list[int], wanted: Sequence[str], folder: Path)
         raise SystemExit(f"error: {fault}") from None
     for name in missing:
         print(f"\n{name}:", flush=True)
-        command = [sys.executable, f"benchmarks/{name}.py", *(PARTS[name].quick if asked.quick else PARTS[name].full)]
+        command = [sys.executable, "-m", f"benchmarks.{name}", *(PARTS[name].quick if asked.quick else PARTS[name].full)]
         try:
             execute(command, print, {machine.FOLDER: str(folder.resolve())}, root, what=f"benchmarks/{name}.py")
         except CommandFailed as fault:
@@ -119,7 +117,7 @@ def report(asked: Asked, folder: Path) -> str:
 
 def rendered(name: str, document: dict[str, Any]) -> str:
     """A part's results by its own `report`, where it has one."""
-    own = getattr(importlib.import_module(name), "report", None)
+    own = getattr(importlib.import_module(f"benchmarks.{name}"), "report", None)
     return str(own(document)) if own else f"See {name}.json."
 
 

@@ -16,9 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import machine
-import tables
-from timing import Rates, medians, paired
+from benchmarks.harness import machine, tables
+from benchmarks.harness.timing import Rates, medians, paired
 
 NAME = "computing"
 DEFAULT = "default"
@@ -86,7 +85,7 @@ def apart(name: str, images: int) -> dict[str, float]:
     Raises:
         SystemExit: it failed; its own words have been printed.
     """
-    command = [sys.executable, __file__, "--alone", name, "--images", str(images)]
+    command = [sys.executable, "-m", "benchmarks.computing", "--alone", name, "--images", str(images)]
     done = subprocess.run(command, env={**os.environ, **SETTINGS[name].environment}, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"error: {name} could not be measured")
@@ -97,16 +96,18 @@ def apart(name: str, images: int) -> dict[str, float]:
 
 def measure(setting: Setting, images: int) -> dict[str, float]:
     """Views a second of the base's forward pass and of a training step, on views in memory."""
-    from components.stage import load_tensorflow
+    from components.runtime.tensorflow import load_tensorflow
 
     load_tensorflow()
     import keras
     import numpy as np
     import tensorflow as tf
 
-    from components import architectures, model, records
-    from components.classes import CLASSES
-    from components.settings import load
+    from components.core import architectures
+    from components.core.classes import CLASSES
+    from components.core.params_file import load
+    from components.imaging import tfrecords
+    from components.modeling import backbone
 
     settings = load()
     intra, inter = setting.threads
@@ -116,13 +117,13 @@ def measure(setting: Setting, images: int) -> dict[str, float]:
     if setting.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(setting.policy)
-    views = next(records.in_order("train", batch_size=images))
+    views = next(tfrecords.in_order("train", batch_size=images))
     pixels, target = views["pixels"].astype(np.float32), views["class"]
-    extractor = model.build_extractor(settings.base)
+    extractor = backbone.build_extractor(settings.base)
     forward = tf.function(lambda batch: extractor(batch, training=False))
     batch_size = setting.batch_size or settings.embed.batch_size
     found = {WORK[0]: rate(forward, [(tf.constant(pixels[part]),) for part in parts(len(pixels), batch_size)])}
-    model.unfreeze(extractor.get_layer("base"), architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from))
+    backbone.unfreeze(extractor.get_layer("base"), architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from))
     network = keras.Sequential([extractor, keras.layers.Dense(len(CLASSES), dtype="float32")])
     loss_of, optimizer = keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.optimizers.AdamW(1e-6)
     optimizer.build(network.trainable_variables)

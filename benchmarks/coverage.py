@@ -1,6 +1,6 @@
 """How often the 95 % interval of a proportion holds the true value, on simulated test sets.
 
-    python benchmarks/coverage.py
+    python -m benchmarks.coverage
 
 For each number of lesions and each true share, test sets are drawn whose lesions have one to three images, all of a lesion alike (the
 hardest case) or each by chance alone, and each gets the interval that the reports have (`metrics.proportion`), beside the bootstrap's.
@@ -10,13 +10,13 @@ The nominal coverage is 0.95; at least 0.93 is asked for in every case.
 import argparse
 from typing import Any
 
-import machine
 import numpy as np
 from numpy.typing import NDArray
-from tables import table
 from tqdm import tqdm
 
-from components import metrics
+from benchmarks.harness import machine
+from benchmarks.harness.tables import table
+from components.evaluation import bootstrap
 
 LESIONS = (17, 40, 100)
 SHARES = (0.5, 0.9, 0.95, 0.99)
@@ -28,12 +28,12 @@ def covered(lesions: int, share: float, alike: bool, runs: int, seed: int) -> tu
     """The share of simulated test sets whose interval holds the true share: the bootstrap's interval, and the reports'."""
     random = np.random.default_rng(seed)
     groups = np.repeat(np.arange(lesions), 1 + np.arange(lesions) % 3)
-    samples = metrics.resamples(groups, RESAMPLES, seed)
+    samples = bootstrap.resamples(groups, RESAMPLES, seed)
     held = np.zeros((runs, 2), dtype=bool)
     for run in range(runs):
         right = draw(random, groups, share, alike)
-        resampled = metrics.bootstrap(lambda at, right=right: float(right[at].mean()), samples, len(right))
-        for column, found in enumerate((resampled, metrics.proportion(right, groups, resampled))):
+        resampled = bootstrap.bootstrap(lambda at, right=right: float(right[at].mean()), samples, len(right))
+        for column, found in enumerate((resampled, bootstrap.proportion(right, groups, resampled))):
             held[run, column] = found.low <= share <= found.high
     bootstrapped, reported = held.mean(axis=0)
     return float(bootstrapped), float(reported)

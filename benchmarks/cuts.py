@@ -12,18 +12,22 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import machine
 import numpy as np
-import tables
-from timing import in_turn, medians, timed
 
-from components import architectures, fitting, maps, model, records
-from components.classes import CLASSES
-from components.determinism import seed_everything
-from components.paths import FROZEN, MAPS, MODEL
-from components.records import View, Writer, as_png
-from components.settings import Settings, load
-from components.stage import load_tensorflow
+from benchmarks.harness import machine, tables
+from benchmarks.harness.timing import in_turn, medians, timed
+from components.core import architectures
+from components.core.classes import CLASSES
+from components.core.params import Settings
+from components.core.params_file import load
+from components.core.paths import FROZEN, MAPS, MODEL
+from components.imaging import tfrecords
+from components.imaging.tfrecords import View, Writer, as_png
+from components.modeling import backbone, serialization
+from components.modeling.classifier import compiled, logits_of
+from components.modeling.determinism import seed_everything
+from components.runtime.tensorflow import load_tensorflow
+from components.training import feature_cache, input_pipeline, setup
 
 ROUNDS = 3
 CUTS = ("block_3", "block_6", "block_10", "block_13", "block_16")
@@ -37,7 +41,7 @@ class Cut:
     below: Any
     on_maps: Any
     on_pictures: Any
-    kept: maps.KeptMaps
+    kept: feature_cache.KeptMaps
     bytes_per_view: float
     seconds_per_view: float
 
@@ -51,7 +55,7 @@ def main() -> None:
     described, settings = machine.described(), load()
     load_tensorflow()
     seed_everything(settings.seed)  # deterministic kernels, as the stage has them
-    there = records.count("train")
+    there = tfrecords.count("train")
     if there < given.images:
         parser.error(f"build/shards holds {there} training views: name fewer --images")
     names = dict.fromkeys([architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from), *CUTS])
@@ -93,8 +97,8 @@ def report(document: dict[str, Any]) -> str:
 
 def write_shards(folder: Path, images: int, image_size: int) -> Path:
     """Shards of so many training views, and of as many validation views as make a batch."""
-    for side, count in (("train", images), ("validation", maps.BATCH)):
-        views = list(islice(records.read(side).as_numpy_iterator(), count))
+    for side, count in (("train", images), ("validation", feature_cache.BATCH)):
+        views = list(islice(tfrecords.read(side).as_numpy_iterator(), count))
         with Writer(folder / side, len(views), image_size, seed=0) as writer:
             for view in views:
                 writer.write(View(as_png(view["pixels"]), CLASSES[view["class"]], view["path"].decode("utf-8"), int(view["view"])))
@@ -105,26 +109,26 @@ def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) ->
     """Keep the maps of a cut, with the clock running, and compile the networks of both ways."""
     import keras
 
-    classifier = model.read(FROZEN / MODEL)
-    model.unfreeze(model.base_of(classifier), name)
-    at = maps.cut(model.base_of(classifier))
+    classifier = serialization.read(FROZEN / MODEL)
+    backbone.unfreeze(backbone.base_of(classifier), name)
+    at = feature_cache.cut(backbone.base_of(classifier))
     if at is None:
         raise SystemExit(f"nothing is frozen below {name}")
-    below = maps.below(classifier, at)
+    below = feature_cache.below(classifier, at)
     start = time.perf_counter()
-    kept = maps.keep(below, folder, str(name), shards)
+    kept = feature_cache.keep(below, folder, str(name), shards)
     taken = time.perf_counter() - start
-    networks = (maps.above(classifier, at), model.logits_of(classifier))
+    networks = (feature_cache.above(classifier, at), logits_of(classifier))
     for network in networks:
-        fitting.compile_for(settings.task, network, keras.optimizers.AdamW(1e-6))
-    views = sum(records.count(side, shards) for side in maps.SIDES)
+        setup.compile_for(settings.task, network, keras.optimizers.AdamW(1e-6))
+    views = sum(tfrecords.count(side, shards) for side in feature_cache.SIDES)
     return Cut(below, *networks, kept, kept.size / views, taken / views)
 
 
 def measured(settings: Settings, cuts: dict[str, Cut], shards: Path, images: int, rounds: int) -> dict[str, dict[str, float]]:
     """A row per cut; everything is run in turn in each round, so that drift hits all alike."""
     size, task = settings.finetune.batch_size, settings.task
-    pixels = np.concatenate([batch["pixels"] for batch in records.in_order("train", shards)]).astype(np.float32)
+    pixels = np.concatenate([batch["pixels"] for batch in tfrecords.in_order("train", shards)]).astype(np.float32)
 
     def fitted(network: Any, batches: Any) -> Callable[[], int]:
         def run() -> int:
@@ -134,7 +138,7 @@ def measured(settings: Settings, cuts: dict[str, Cut], shards: Path, images: int
         return run
 
     def forward(network: Any) -> Callable[[], int]:
-        compute = model.compiled(network)
+        compute = compiled(network)
 
         def run() -> int:
             for first in range(0, images, size):
@@ -146,7 +150,7 @@ def measured(settings: Settings, cuts: dict[str, Cut], shards: Path, images: int
     runs = {("whole", "forward"): forward(next(iter(cuts.values())).on_pictures)}
     for name, cut in cuts.items():
         runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", task, size, WEIGHTS, 0))
-        runs[name, "pictures"] = fitted(cut.on_pictures, records.batches("train", task, size, WEIGHTS, shards, 0))
+        runs[name, "pictures"] = fitted(cut.on_pictures, input_pipeline.batches("train", task, size, WEIGHTS, shards, 0))
         runs[name, "below"] = forward(cut.below)
     rates = medians(in_turn({key: timed(run) for key, run in runs.items()}, rounds))
     return {

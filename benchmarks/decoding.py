@@ -1,6 +1,6 @@
 """What `images.read` costs against decoding in full with Pillow's `Image.open`, for small and large pictures, and how far apart they are.
 
-    python benchmarks/decoding.py [--resolution PIXELS] [IMAGE ...]
+    python -m benchmarks.decoding [--resolution PIXELS] [IMAGE ...]
 
 Each picture (default: three of data/) is brought to each size, with a little noise as a camera has it, and saved as a JPEG; those of
 3,000 pixels also as phones save them, turned by EXIF or with a colour profile. Both ways take turns in every round and are timed by
@@ -16,14 +16,13 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import machine
 import numpy as np
-import tables
 from PIL import ExifTags, Image, ImageCms, ImageOps
-from timing import in_turn, medians, paired
 
-from components import images
-from components.paths import DATA
+from benchmarks.harness import machine, tables
+from benchmarks.harness.timing import in_turn, medians, paired
+from components.core.paths import DATA
+from components.imaging import images
 
 NAME = "decoding"
 SIDE = 224

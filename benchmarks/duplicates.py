@@ -1,6 +1,6 @@
 """Recall, false pairs and speed of the search for near-duplicates.
 
-    python benchmarks/duplicates.py SMALL LARGE
+    python -m benchmarks.duplicates SMALL LARGE
 
 SMALL and LARGE are folders with metadata.csv (filename, lesion_id). From 500 images of SMALL, altered copies are made; the threshold
 is read off there, and what is reported is measured on 500 others. Speed is measured on LARGE and on blends of its thumbnails.
@@ -14,14 +14,15 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import machine
 import numpy as np
 import pandas as pd
 import yaml
 from PIL import Image, ImageEnhance
 
-from components import duplicates, images
-from components.scan import thumbnail
+from benchmarks.harness import machine
+from components.data_quality import near_duplicates
+from components.data_quality.scan import thumbnail
+from components.imaging import images
 
 IMAGES = 500
 THRESHOLDS = (0.65, 0.70, 0.75, 0.80, 0.85)
@@ -87,7 +88,7 @@ def plain(path: Path) -> bytes:
 def gathered(work: Callable[[Path], bytes], paths: list[Path]) -> np.ndarray:
     with ProcessPoolExecutor() as pool:
         made = b"".join(pool.map(work, paths, chunksize=16))
-    return np.frombuffer(made, dtype=np.uint8).reshape(len(paths), -1, duplicates.SIDE, duplicates.SIDE)
+    return np.frombuffer(made, dtype=np.uint8).reshape(len(paths), -1, near_duplicates.SIDE, near_duplicates.SIDE)
 
 
 def recalls(small: Path) -> dict[str, object]:
@@ -124,8 +125,8 @@ def recalls(small: Path) -> dict[str, object]:
 def measured_kind(thumbnails: np.ndarray, lesions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the true pairs (-1: no candidate), and of all pairs of different lesions, among originals and one kind of copy."""
     count = len(thumbnails)
-    flat = thumbnails.swapaxes(0, 1).reshape(-1, duplicates.SIDE, duplicates.SIDE)
-    found = duplicates.score(flat, duplicates.candidates(flat))
+    flat = thumbnails.swapaxes(0, 1).reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE)
+    found = near_duplicates.score(flat, near_duplicates.candidates(flat))
     image = found.indices % count
     true = image[:, 0] == image[:, 1]
     scores = np.full(count, -1.0)
@@ -143,7 +144,7 @@ def speeds(large: Path, chosen: float) -> dict[str, object]:
     table = pd.read_csv(large / "metadata.csv", dtype=str)
     thumbnails = gathered(plain, [large / name for name in table["filename"]])[:, 0]
     start, cpu = time.perf_counter(), time.process_time()
-    found = duplicates.near_pairs(thumbnails, chosen)
+    found = near_duplicates.near_pairs(thumbnails, chosen)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     lesions = table["lesion_id"].to_numpy()
     other = lesions[found.indices[:, 0]] != lesions[found.indices[:, 1]]
@@ -161,7 +162,7 @@ def speeds(large: Path, chosen: float) -> dict[str, object]:
     for size in SIZES:
         some = blends(thumbnails, size, random)
         start, cpu_start = time.perf_counter(), time.process_time()
-        duplicates.near_pairs(some, chosen)
+        near_duplicates.near_pairs(some, chosen)
         growth[size] = [time.perf_counter() - start, time.process_time() - cpu_start]
         before = [known for known in growth if known < size]
         power = f"  exponent {np.log(growth[size][1] / growth[before[-1]][1]) / np.log(size / before[-1]):.2f}" if before else ""

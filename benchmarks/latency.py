@@ -8,14 +8,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import machine
 import numpy as np
-import tables
 
-from components import export, model, records
-from components.files import existing
-from components.paths import CANDIDATE, EXPORTED, MODEL
-from components.stage import load_tensorflow
+from benchmarks.harness import machine, tables
+from components import export
+from components.core.files import existing
+from components.core.paths import CANDIDATE, EXPORTED, MODEL
+from components.imaging import tfrecords
+from components.modeling import serialization
+from components.modeling.classifier import compiled
+from components.runtime.tensorflow import load_tensorflow
 
 NAME = "latency"
 KERAS = "Keras, predict"
@@ -29,14 +31,14 @@ def main() -> None:
     given = parser.parse_args()
     described = machine.described()
     load_tensorflow()
-    classifier = model.read(CANDIDATE / MODEL)
+    classifier = serialization.read(CANDIDATE / MODEL)
     ways: dict[str, Callable[[Any], object]] = {
         KERAS: lambda pixels: classifier.predict(pixels, verbose=0),
-        "Keras, compiled once": model.compiled(classifier),
+        "Keras, compiled once": compiled(classifier),
     }
     for precision in ("float16", "int8"):
         ways[f"TFLite {precision}"] = export.interpreter(existing(EXPORTED / f"model_{precision}.tflite").read_bytes())
-    images = [batch["pixels"].astype(np.float32) for batch in records.read("test").batch(1).take(given.rounds).as_numpy_iterator()]
+    images = [batch["pixels"].astype(np.float32) for batch in tfrecords.read("test").batch(1).take(given.rounds).as_numpy_iterator()]
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(-WARM, given.rounds):
         for name, way in ways.items():

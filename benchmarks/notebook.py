@@ -9,16 +9,19 @@ import argparse
 import time
 from typing import Any
 
-import machine
 import pandas as pd
 
-from components import catalog, fitting, metrics
-from components.classes import CLASSES
-from components.files import existing
-from components.paths import CANDIDATE, DATA, PREDICTIONS
-from components.scores import Scored, difference
-from components.settings import Settings, load
-from components.stage import load_tensorflow
+from benchmarks.harness import machine
+from components.core import catalog
+from components.core.classes import CLASSES
+from components.core.files import existing
+from components.core.params import Settings
+from components.core.params_file import load
+from components.core.paths import CANDIDATE, DATA, PREDICTIONS
+from components.evaluation import bootstrap
+from components.evaluation.predictions import Scored, difference
+from components.runtime.tensorflow import load_tensorflow
+from components.training import setup
 
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity")
 WARP = {
@@ -44,7 +47,7 @@ def main() -> None:
     ours = Scored.of_table(pd.read_parquet(existing(CANDIDATE / PREDICTIONS)), settings.task)
     load_tensorflow()
     theirs, seconds, epochs = trained(settings, ours.images, given.epochs)
-    samples = metrics.resamples(ours.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    samples = bootstrap.resamples(ours.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
     bins = settings.evaluate.calibration_bins
     candidate, notebook = (scored.estimates(FIGURES, samples, bins) for scored in (ours, theirs))
     table = {
@@ -107,7 +110,7 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Scored
         validation_data=validation,
         steps_per_epoch=train.samples // BATCH,
         validation_steps=validation.samples // BATCH,
-        class_weight=fitting.class_weights(counts, settings.task),
+        class_weight=setup.class_weights(counts, settings.task),
         callbacks=[
             keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE, restore_best_weights=True),
             keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4 * 10 ** (epoch / 24)),

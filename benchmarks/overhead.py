@@ -16,8 +16,9 @@ from datetime import datetime
 from typing import Any
 
 import httpx
-import machine
-from tables import table
+
+from benchmarks.harness import machine
+from benchmarks.harness.tables import table
 
 NAME = "overhead"
 PARTS = ("fresh", "look", "publish")

@@ -16,17 +16,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import machine
 import psutil
-import summary
-from measured import Asked, claimed
 
-from components import catalog, records
-from components.files import read_json
-from components.paths import SHARDS
-from components.settings import load
+from benchmarks.harness import machine, summary
+from benchmarks.harness.manifest import Asked, claimed
+from components.core import catalog
+from components.core.files import read_json
+from components.core.params_file import load
+from components.core.paths import SHARDS
+from components.imaging import tfrecords
 from flows import workspace
-from flows.runner import DVC, LESIONFLOW, ROOT, STAGES, CommandFailed, execute, run_stage
+from flows.dvc import DVC, STAGES, run_stage
+from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
 
 NAME = "pipeline"
 PLACE = Path(".prefect/benchmark")
@@ -127,7 +128,7 @@ def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
     return {
         "machine": described,
         "images": sum(split["images"].values()),
-        "views": {**{side: records.count(side, root / SHARDS) for side in catalog.SIDES}, "embedded": trained["views"]},
+        "views": {**{side: tfrecords.count(side, root / SHARDS) for side in catalog.SIDES}, "embedded": trained["views"]},
         "epochs": tuned["epochs"],
         "stages": stages,
         "build_bytes": sum(file.stat().st_size for file in (root / "build").rglob("*") if file.is_file()),
@@ -151,7 +152,7 @@ def notebook(root: Path, epochs: int) -> dict[str, Any] | None:
         print("the notebook is left out" + (": it knows nine classes and MobileNetV2 at 224 pixels alone" if epochs else ""), flush=True)
         return None
     found = root / "benchmarks" / "results"
-    command = [sys.executable, "benchmarks/notebook.py", "--epochs", str(epochs)]
+    command = [sys.executable, "-m", "benchmarks.notebook", "--epochs", str(epochs)]
     execute(command, print, {machine.FOLDER: str(found)}, root, what="benchmarks/notebook.py")
     return machine.read("notebook", found)
 

@@ -9,18 +9,21 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-import machine
 import numpy as np
-import profiling
-import tables
-from timing import Rates, in_turn, medians, paired, timed
 
-from components import architectures, finetune, fitting, model, pooling, records, resizing
-from components.classes import CLASSES
-from components.determinism import seed_everything
-from components.paths import FROZEN, MODEL
-from components.settings import Settings, load
-from components.stage import load_tensorflow
+from benchmarks.harness import machine, profiling, tables
+from benchmarks.harness.timing import Rates, in_turn, medians, paired, timed
+from components import finetune
+from components.core import architectures
+from components.core.classes import CLASSES
+from components.core.params import Settings
+from components.core.params_file import load
+from components.core.paths import FROZEN, MODEL
+from components.imaging import tfrecords
+from components.modeling import backbone, features, serialization
+from components.modeling.determinism import seed_everything
+from components.runtime.tensorflow import load_tensorflow
+from components.training import input_pipeline, progressive_resizing, setup
 
 NAME = "rates"
 WARM = 4
@@ -41,11 +44,11 @@ def main() -> None:
     described, settings = machine.described(), load()
     load_tensorflow()
     seed_everything(settings.seed)  # as the stages do: it makes TensorFlow's kernels deterministic
-    there = records.count("train")
+    there = tfrecords.count("train")
     needed = given.images + (WARM + 1) * max(settings.embed.batch_size, settings.finetune.batch_size)
     if there < needed:
         parser.error(f"build/shards holds {there} training views and {needed} are gone through: name fewer --images")
-    views = list(records.read("train").take(given.images).as_numpy_iterator())
+    views = list(tfrecords.read("train").take(given.images).as_numpy_iterator())
     pixels = np.stack([view["pixels"] for view in views]).astype(np.float32)
     found = in_turn(inference(settings, pixels), given.rounds)
     tuning = [FineTuning(settings, pixels, np.array([view["class"] for view in views]), side) for side in epochs(settings)]
@@ -69,8 +72,8 @@ def main() -> None:
 
 def epochs(settings: Settings) -> dict[int, int]:
     """How many epochs fine-tuning trains on pictures of each side in pixels, the full size first."""
-    full, few = settings.base.image_size, resizing.small_epochs(settings.finetune)
-    small = resizing.small_size(settings.finetune, full)
+    full, few = settings.base.image_size, progressive_resizing.small_epochs(settings.finetune)
+    small = progressive_resizing.small_size(settings.finetune, full)
     return {full: settings.finetune.epochs - few, small: few} if few and small != full else {full: settings.finetune.epochs}
 
 
@@ -116,7 +119,7 @@ def inference(settings: Settings, pixels: np.ndarray) -> dict[str, Callable[[], 
     import keras
 
     size, batch_size = settings.base.image_size, settings.embed.batch_size
-    folded = model.build_extractor(settings.base)
+    folded = backbone.build_extractor(settings.base)
     width = {"alpha": settings.base.alpha} if settings.base.architecture == "MobileNetV2" else {}
     architecture: Callable[..., Any] = getattr(keras.applications, settings.base.architecture)
     bare = architecture(include_top=False, weights=None, input_shape=(size, size, 3), pooling="avg", **width)
@@ -124,7 +127,7 @@ def inference(settings: Settings, pixels: np.ndarray) -> dict[str, Callable[[], 
 
     def from_shards() -> float:
         ends: list[float] = []
-        for _, _ in pooling.pooled_batches(folded, "train", batch_size):
+        for _, _ in features.pooled_batches(folded, "train", batch_size):
             ends.append(time.perf_counter())
             if len(ends) > WARM + whole // batch_size:
                 break
@@ -151,10 +154,10 @@ class FineTuning:
 
         self.side, self._knobs = side, settings.finetune
         self._reduced_to = None if side == settings.base.image_size else side
-        classifier = model.read(FROZEN / MODEL)
-        model.unfreeze(model.base_of(classifier), architectures.unfreeze_from(settings.base.architecture, self._knobs.unfreeze_from))
+        classifier = serialization.read(FROZEN / MODEL)
+        backbone.unfreeze(backbone.base_of(classifier), architectures.unfreeze_from(settings.base.architecture, self._knobs.unfreeze_from))
         self._network = network = finetune.trained_part(classifier, self._knobs, cut=None)
-        fitting.compile_for("multiclass", network, keras.optimizers.AdamW(1e-6))
+        setup.compile_for("multiclass", network, keras.optimizers.AdamW(1e-6))
         network.optimizer.build(network.trainable_variables)
         size = self._knobs.batch_size
         parts = [slice(start, start + size) for start in range(0, len(pixels) - size + 1, size)]
@@ -173,7 +176,7 @@ class FineTuning:
     def fitted(self) -> float:
         """Batches in the stage's own order, through `fit`."""
         weights, number = dict.fromkeys(range(len(CLASSES)), 1.0), len(self.starts)
-        views = records.batches(
+        views = input_pipeline.batches(
             "train",
             "multiclass",
             self._knobs.batch_size,

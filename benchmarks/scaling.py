@@ -1,6 +1,6 @@
 """What an image costs in each stage of a large dataset against a small one, from two results of pipeline.py.
 
-    python benchmarks/scaling.py SMALL LARGE
+    python -m benchmarks.scaling SMALL LARGE
 
 SMALL and LARGE name folders under benchmarks/results/. Rarer classes get more views of each image, so where a stage goes through
 views its cost is given for each training view too, in fine-tuning for each view of one epoch.
@@ -10,11 +10,10 @@ import argparse
 import statistics
 from typing import Any
 
-import machine
-from pipeline import NAME
-from tables import Target, table
-
-from flows.runner import STAGES
+from benchmarks.harness import machine
+from benchmarks.harness.tables import Target, table
+from benchmarks.pipeline import NAME
+from flows.dvc import STAGES
 
 COST = Target(1.15, most=True)
 PEAK_MB = Target(4000, most=True)

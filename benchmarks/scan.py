@@ -1,6 +1,6 @@
 """The rate of scanning against the rate of merely decoding, memory, and what a second scan costs.
 
-    python benchmarks/scan.py FOLDER
+    python -m benchmarks.scan FOLDER
 
 Both run on every core, in blocks of the same size, from files that were read once before. Decoding alone is measured twice: as far
 as Pillow's `load`, which leaves the pixels inside Pillow, and as far as an RGB array. Processor time is given beside, since other
@@ -19,12 +19,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import machine
 import numpy as np
 from PIL import Image
 
-from components import scan
-from components.images import SUFFIXES
+from benchmarks.harness import machine
+from components.data_quality import scan
+from components.imaging.images import SUFFIXES
 
 ROUNDS = 3
 

@@ -1,6 +1,6 @@
 """What makes the diagnosis indifferent to how sharp a picture is: one resolution for all, sharpening as augmentation, both, or neither.
 
-    python benchmarks/sharpness.py isic9.zip --weights mobilenet_v2.h5 --seeds 1 2 3
+    python -m benchmarks.sharpness isic9.zip --weights mobilenet_v2.h5 --seeds 1 2 3
 
 Works in the copy of the project that pipeline.py uses. For each seed and variant the stages run through DVC as far as `evaluate`; what
 variants share comes out of DVC's cache. The candidate is then asked for every image of validation and of test, as it is and under
@@ -14,24 +14,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import ablation
-import machine
 import numpy as np
 import pandas as pd
-import pipeline
-import tables
-from measured import Asked, claimed
 
-from components import catalog, images, model, robustness
-from components.classes import CLASSES, targets
-from components.files import read_json
-from components.images import Pixels
-from components.paths import CANDIDATE, DATA, MODEL, SPLITS
-from components.scores import Scored
-from components.settings import load
-from components.shifts import SHIFTS
-from components.stage import load_tensorflow
-from flows.runner import CommandFailed
+from benchmarks import ablation, pipeline
+from benchmarks.harness import machine, tables
+from benchmarks.harness.manifest import Asked, claimed
+from components.core import catalog
+from components.core.classes import CLASSES, targets
+from components.core.files import read_json
+from components.core.params_file import load
+from components.core.paths import CANDIDATE, DATA, MODEL, SPLITS
+from components.evaluation import robustness
+from components.evaluation.predictions import Scored
+from components.evaluation.shifts import SHIFTS
+from components.imaging import images
+from components.imaging.images import Pixels
+from components.modeling import classifier, serialization
+from components.runtime.tensorflow import load_tensorflow
+from flows.processes import CommandFailed
 from flows.workspace import PARAMS
 
 NAME = "sharpness"
@@ -93,7 +94,7 @@ def measure(asked: Asked, seed: int, overrides: list[str]) -> Row:
     seconds = time.perf_counter() - start
     load_tensorflow()
     card = read_json(root / CANDIDATE / "candidate.json")
-    classify = model.compiled(model.read(root / CANDIDATE / MODEL))
+    classify = classifier.compiled(serialization.read(root / CANDIDATE / MODEL))
     frames = {side: catalog.side(side, root / SPLITS) for side in SIDES}
     task = load(root / PARAMS).task
     return {

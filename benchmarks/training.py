@@ -13,11 +13,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
-from variants import PREPARATIONS, Variant, class_weights
 
-from components import images, model, rendering, resizing, transfer
-from components.classes import CLASSES
-from components.settings import Augment, Settings
+from benchmarks.variants import PREPARATIONS, Variant, class_weights
+from components.augmentation import transforms
+from components.core.classes import CLASSES
+from components.core.params import Augment, Settings
+from components.evaluation import leave_one_collection_out
+from components.imaging import images
+from components.modeling import classifier
+from components.modeling.backbone import build_base, unfreeze
+from components.training import progressive_resizing
 
 AHEAD = 12
 """Batches that are rendered while earlier ones are trained on."""
@@ -76,7 +81,7 @@ def _trained(name: str, variant: Variant, seed: int, settings: Settings, picture
         teacher = _trained(f"{name}, teacher", replace(variant, teacher=0.0), seed, settings, pictures, pool).network
     keras.utils.set_random_seed(seed)
     network, base = build(variant, settings, pictures)
-    model.unfreeze(base, variant.unfreeze_from)
+    unfreeze(base, variant.unfreeze_from)
     batches = plan(pictures.sides["train"], variant, seed)
     steps_per_epoch = len(batches) // variant.epochs
     step = stepper(network, base, variant, pictures.targets("train"), len(batches), teacher)
@@ -104,9 +109,9 @@ def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any
     import keras
 
     backbone = settings.base.model_copy(update={"image_size": variant.side})
-    base = model.build_base(backbone)
+    base = build_base(backbone)
     if variant.first_side:
-        base = resizing.of_any_size(base)
+        base = progressive_resizing.of_any_size(base)
         base.trainable = False
     pixels = keras.Input((None, None, 3) if variant.first_side else (variant.side, variant.side, 3))
     maps = base(keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels), training=False)
@@ -117,7 +122,7 @@ def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any
         features = keras.layers.GlobalAveragePooling2D()(maps)
     extractor = keras.Model(pixels, features)
     knobs = settings.train.model_copy(update={"hidden": variant.hidden, "dropout": variant.dropout})
-    head = model.build_head(features.shape[-1], knobs, len(CLASSES))
+    head = classifier.build_head(features.shape[-1], knobs, len(CLASSES))
     fitted, target = predict(extractor, pictures.fitted("train", variant.side)), pictures.targets("train")
     if variant.hidden:
         fit_hidden(head, fitted, target)
@@ -165,7 +170,7 @@ def _keep(pictures: dict[str, Image.Image], knobs: Augment) -> None:
 
 def _render(paths: list[str], seeds: list[tuple[int, int]], side: int) -> NDArray[np.uint8]:
     wanted = zip(paths, seeds, strict=True)
-    views = ((rendering.render(_pictures[path], side, _knobs, np.random.default_rng(seed)), turn) for path, (seed, turn) in wanted)
+    views = ((transforms.render(_pictures[path], side, _knobs, np.random.default_rng(seed)), turn) for path, (seed, turn) in wanted)
     return np.stack([np.rot90(view, turn)[:, :: -1 if turn >= 4 else 1] for view, turn in views])
 
 
@@ -241,7 +246,7 @@ def _optimizers(network: Any, base: Any, variant: Variant, steps: int) -> list[t
 
 def _linear(features: NDArray[np.float32], target: NDArray[np.int64]) -> list[NDArray[np.float64]]:
     """Kernel and bias of a balanced logistic regression on the features: where fine-tuning starts."""
-    scaler, head = (step for _, step in transfer.linear_head(features, target).steps)
+    scaler, head = (step for _, step in leave_one_collection_out.linear_head(features, target).steps)
     kernel = (head.coef_ / scaler.scale_).T
     return [kernel, head.intercept_ - scaler.mean_ @ kernel]
 

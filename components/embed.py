@@ -8,15 +8,17 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from components import model, records
-from components.classes import CLASSES
-from components.determinism import seed_everything
-from components.errors import LesionflowError
-from components.files import replacing, write_json
-from components.paths import FEATURES
-from components.pooling import pooled_batches
-from components.settings import Settings, load
-from components.stage import run
+from components.core.classes import CLASSES
+from components.core.errors import LesionflowError
+from components.core.files import replacing, write_json
+from components.core.params import Settings
+from components.core.params_file import load
+from components.core.paths import FEATURES
+from components.imaging import tfrecords
+from components.modeling import backbone
+from components.modeling.determinism import seed_everything
+from components.modeling.features import pooled_batches
+from components.runtime.stage import run
 
 SIDES = ("train", "validation")
 
@@ -29,19 +31,19 @@ def embed(settings: Settings) -> None:
     """
     knobs = settings.embed
     seed_everything(settings.seed)
-    extractor = model.build_extractor(settings.base)
+    extractor = backbone.build_extractor(settings.base)
     width = extractor.output_shape[-1]
     with replacing(FEATURES) as draft:
         draft.mkdir()
         for side in SIDES:
-            expected = records.count(side, first=knobs.views)
+            expected = tfrecords.count(side, first=knobs.views)
             features = np.lib.format.open_memmap(draft / f"{side}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
             owners, at = [], 0
             with tqdm(total=expected, desc=side, unit="view", mininterval=1) as bar:
                 for batch, pooled in pooled_batches(extractor, side, knobs.batch_size, knobs.views):
                     features[at : at + len(pooled)] = pooled
                     at += len(pooled)
-                    owners.append(pd.DataFrame({"class": batch["class"], "path": records.paths_of(batch), "view": batch["view"]}))
+                    owners.append(pd.DataFrame({"class": batch["class"], "path": tfrecords.paths_of(batch), "view": batch["view"]}))
                     bar.update(len(pooled))
             features.flush()
             if not np.isfinite(features).all():
@@ -49,7 +51,7 @@ def embed(settings: Settings) -> None:
             table = pd.concat(owners, ignore_index=True)
             table.insert(0, "diagnosis", [CLASSES[number] for number in table.pop("class")])
             table.to_parquet(draft / f"{side}.parquet", index=False)
-        write_json(draft / "backbone.json", {"weights_sha256": model.weights_identity(settings.base), "width": width})
+        write_json(draft / "backbone.json", {"weights_sha256": backbone.weights_identity(settings.base), "width": width})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ calibrated classifier, what it is, its test predictions), reports/evaluation.jso
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,19 +14,26 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from components import catalog, figures, metrics, model, records, robustness, transfer
-from components.classes import CLASSES, output_names
-from components.determinism import seed_everything
-from components.files import existing, read_json, replacing, write_json
-from components.images import Pixels
-from components.metrics import Estimate
-from components.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS, RESOLUTION
-from components.pooling import pooled_batches
-from components.scores import HEADLINES, Scored, difference
-from components.settings import Settings, load
-from components.shifts import worst
-from components.stage import run
-from components.transfer import Featured
+from components.core import catalog
+from components.core.classes import output_names
+from components.core.files import existing, read_json, replacing, write_json
+from components.core.params import Settings
+from components.core.params_file import load
+from components.core.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS, RESOLUTION
+from components.evaluation import bootstrap, calibration, leave_one_collection_out, metrics, report, robustness
+from components.evaluation.bootstrap import Estimate
+from components.evaluation.calibration import operating_point
+from components.evaluation.leave_one_collection_out import Featured
+from components.evaluation.predictions import HEADLINES, Scored, difference
+from components.evaluation.report import as_dicts, draw_metrics, validation_figures
+from components.evaluation.shifts import worst
+from components.imaging import tfrecords
+from components.imaging.images import Pixels
+from components.modeling import serialization
+from components.modeling.classifier import compiled, extractor_of, lift_logits, logits_of, probabilities, with_temperature
+from components.modeling.determinism import seed_everything
+from components.modeling.features import pooled_batches
+from components.runtime.stage import run
 
 PHASES = {"frozen": FROZEN, "finetuned": FINETUNED}
 COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity")
@@ -36,11 +42,11 @@ KEYS = ["path", "pixels_sha256", "diagnosis", "group"]
 
 def logits(classifier: Any, side: str) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Images of a side in the shards' order, and the classifier's logits for each."""
-    headless, paths, found = model.compiled(model.logits_of(classifier)), [], []
-    with tqdm(total=records.count(side), desc=side, unit="image", mininterval=1) as bar:
-        for batch in records.in_order(side):
+    headless, paths, found = compiled(logits_of(classifier)), [], []
+    with tqdm(total=tfrecords.count(side), desc=side, unit="image", mininterval=1) as bar:
+        for batch in tfrecords.in_order(side):
             found.append(headless(batch["pixels"]))
-            paths += records.paths_of(batch)
+            paths += tfrecords.paths_of(batch)
             bar.update(len(batch["path"]))
     return of_paths(paths, side)[KEYS], np.concatenate(found)
 
@@ -48,13 +54,13 @@ def logits(classifier: Any, side: str) -> tuple[pd.DataFrame, NDArray[np.float32
 def score(classifier: Any, side: str, task: str) -> tuple[Scored, NDArray[np.float32]]:
     """Uncalibrated probabilities of a side, and the logits they come from."""
     images, found = logits(classifier, side)
-    return Scored(images, model.probabilities(found, task), task), found
+    return Scored(images, probabilities(found, task), task), found
 
 
 def classifier_of(classifier: Any, task: str, temperature: float) -> Callable[[Pixels], NDArray[np.float64]]:
     """Calibrated probabilities as a function of pixels (n, size, size, 3)."""
-    headless = model.compiled(model.logits_of(classifier))
-    return lambda pixels: model.probabilities(headless(pixels), task, temperature)
+    headless = compiled(logits_of(classifier))
+    return lambda pixels: probabilities(headless(pixels), task, temperature)
 
 
 def featured(frozen: Any) -> tuple[Featured, Featured]:
@@ -62,7 +68,7 @@ def featured(frozen: Any) -> tuple[Featured, Featured]:
     views = pd.read_parquet(existing(FEATURES / "train.parquet"))
     first = np.flatnonzero(views["view"] == 0)
     train = Featured(of_paths(views["path"].iloc[first].tolist(), "train"), np.load(FEATURES / "train.npy", mmap_mode="r")[first])
-    batches = [(records.paths_of(batch), pooled) for batch, pooled in pooled_batches(model.extractor_of(frozen), "test")]
+    batches = [(tfrecords.paths_of(batch), pooled) for batch, pooled in pooled_batches(extractor_of(frozen), "test")]
     paths = [path for some, _ in batches for path in some]
     return train, Featured(of_paths(paths, "test"), np.concatenate([features for _, features in batches]))
 
@@ -78,59 +84,30 @@ def pick(on_validation: dict[str, Scored]) -> str:
     return max(worth, key=lambda name: (worth[name], name == "frozen"))
 
 
-def operating_point(scored: Scored, logits: NDArray[np.float32], sensitivity: float) -> NDArray[np.float32]:
-    """What to add to each logit so that at least this share of the scored melanomas is called melanoma (binary: malignant).
-
-    A missed melanoma costs more than a false alarm, so its odds are raised, as far as this takes and no further: never lowered.
-
-    Args:
-        scored: images of validation.
-        logits: float (n, outputs) of the same images.
-        sensitivity: 0 to 1; 0 leaves the logits as they are.
-    """
-    lift = np.zeros(logits.shape[1], dtype=np.float32)
-    rivals = logits.copy()
-    if scored.task == "multiclass":
-        number = CLASSES.index("melanoma")
-        rivals[:, number] = -np.inf
-        behind = rivals.max(axis=1) - logits[:, number]
-    else:
-        number, behind = 0, -logits[:, 0]
-    lift[number] = metrics.lift_for(behind[scored.melanoma], sensitivity)
-    return lift
-
-
-def validation_figures(scored: Scored, bins: int) -> dict[str, float]:
-    """What the choice was made on."""
-    everything = np.arange(len(scored.images))
-    names = ("balanced_accuracy", "accuracy", "macro_f1", "calibration_error")
-    return {name: scored.headline(name, everything, bins) for name in names}
-
-
 def evaluate(settings: Settings) -> None:
     """Run the stage."""
     knobs, task = settings.evaluate, settings.task
     size, resolution = settings.base.image_size, read_json(existing(RESOLUTION))["resolution"]
     seed_everything(settings.seed)
-    classifiers = {name: model.read(folder / MODEL) for name, folder in PHASES.items()}
+    classifiers = {name: serialization.read(folder / MODEL) for name, folder in PHASES.items()}
     validation = {name: score(classifier, "validation", task) for name, classifier in classifiers.items()}
     picked = pick({name: scored for name, (scored, _) in validation.items()})
     scored, raw = validation[picked]
     lift = operating_point(scored, raw, knobs.melanoma_sensitivity)
-    temperature = metrics.fit_temperature(scored.truth, partial(model.probabilities, raw + lift, task))
+    temperature = calibration.fit_temperature(scored.truth, partial(probabilities, raw + lift, task))
 
     test = {name: score(classifier, "test", task) for name, classifier in classifiers.items()}
-    model.lift_logits(classifiers[picked], lift)
-    before = replace(test[picked][0], probabilities=model.probabilities(test[picked][1] + lift, task))
-    after = replace(before, probabilities=model.probabilities(test[picked][1] + lift, task, temperature))
+    lift_logits(classifiers[picked], lift)
+    before = replace(test[picked][0], probabilities=probabilities(test[picked][1] + lift, task))
+    after = replace(before, probabilities=probabilities(test[picked][1] + lift, task, temperature))
     shifted = robustness.under_shifts(classifier_of(classifiers[picked], task, temperature), after, size, resolution)
-    samples = metrics.resamples(after.images["group"].to_numpy(), knobs.bootstrap, settings.seed)
+    samples = bootstrap.resamples(after.images["group"].to_numpy(), knobs.bootstrap, settings.seed)
     gain = difference(test["finetuned"][0], test["frozen"][0], "balanced_accuracy", samples, knobs.calibration_bins)
     costs = robustness.costs(after, shifted, samples, knobs.calibration_bins)
-    left_out = transfer.left_out(*featured(classifiers["frozen"]), knobs.bootstrap, settings.seed)
+    left_out = leave_one_collection_out.left_out(*featured(classifiers["frozen"]), knobs.bootstrap, settings.seed)
     names = output_names(task)
     split_hash = catalog.split_hash(after.images)
-    report = {
+    document = {
         "picked": picked,
         "temperature": temperature,
         "melanoma_lift": float(lift.max()),
@@ -156,7 +133,7 @@ def evaluate(settings: Settings) -> None:
     }
     candidate = {
         "phase": picked,
-        "phase_sha256": model.fingerprint(PHASES[picked] / MODEL),
+        "phase_sha256": serialization.fingerprint(PHASES[picked] / MODEL),
         "task": task,
         "outputs": list(names),
         "temperature": temperature,
@@ -168,15 +145,15 @@ def evaluate(settings: Settings) -> None:
     }
     with replacing(CANDIDATE) as draft:
         draft.mkdir()
-        model.save(model.with_temperature(classifiers[picked], task, temperature), draft / MODEL)
+        serialization.save(with_temperature(classifiers[picked], task, temperature), draft / MODEL)
         after.table().to_parquet(draft / PREDICTIONS, index=False)
-        write_json(draft / "candidate.json", {**candidate, "model_sha256": model.fingerprint(draft / MODEL)})
+        write_json(draft / "candidate.json", {**candidate, "model_sha256": serialization.fingerprint(draft / MODEL)})
     with replacing(FIGURES) as draft:
         draft.mkdir()
-        draw(after, before, knobs.calibration_bins, knobs.gallery, draft)
+        draw_metrics(after, before, knobs.calibration_bins, knobs.gallery, draft)
         example = (DATA / after.images["path"][0]).read_bytes()
-        robustness.draw(costs, left_out, settings.registration, example, size, resolution, draft)
-    write_json(EVALUATION, report)
+        report.draw_shifts(costs, left_out, settings.registration, example, size, resolution, draft)
+    write_json(EVALUATION, document)
     value = after.headline("balanced_accuracy", np.arange(len(after.images)), knobs.calibration_bins)
     hardest = worst(costs)
     print(
@@ -189,46 +166,6 @@ def with_intervals(per_class: dict[str, dict[str, float]], recalls: dict[str, Es
     """The figures of each class, its recall with the bounds of its interval; a class without images has none."""
     bounds = {name: {"recall_low": found.low, "recall_high": found.high} for name, found in recalls.items()}
     return {name: {**row, **bounds.get(name, {})} for name, row in per_class.items()}
-
-
-def as_dicts(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
-    """Estimates as the reports hold them."""
-    return {name: estimate.as_dict() for name, estimate in estimates.items()}
-
-
-def draw(after: Scored, before: Scored, bins: int, gallery: int, folder: Path) -> None:
-    """Write the pictures and the tables for `dvc plots`."""
-    names = output_names(after.task)
-    predicted = after.probabilities.argmax(axis=1)
-    figures.confusion(metrics.confusion(after.truth, predicted, len(names)), names, folder / "confusion.png")
-    figures.roc(after.truth, after.probabilities, names, folder / "roc.png")
-    curves = {"before": before, "after temperature scaling": after}
-    tables = {name: pd.DataFrame(metrics.reliability(item.truth, item.probabilities, bins)) for name, item in curves.items()}
-    figures.reliability(tables, folder / "reliability.png")
-    named = pd.DataFrame({"actual": np.array(names)[after.truth], "predicted": np.array(names)[predicted]})
-    named.to_csv(folder / "confusion.csv", index=False)
-    pd.concat([table.assign(probabilities=name) for name, table in tables.items()]).to_csv(folder / "reliability.csv", index=False)
-
-    draw_mistakes(after, gallery, folder / "mistakes.png")
-
-
-def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
-    """A gallery of the test images that the model got wrong with most confidence."""
-    names, confidence = output_names(scored.task), scored.probabilities.max(axis=1)
-    predicted = scored.probabilities.argmax(axis=1)
-    wrong = np.flatnonzero(predicted != scored.truth)
-    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
-    paths = scored.images["path"].to_numpy(dtype=str)
-    wanted: set[str] = set(paths[worst])
-    pixels: dict[str, NDArray[np.uint8]] = {}
-    for batch in records.in_order("test"):
-        owners = records.paths_of(batch)
-        pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in wanted}
-    stems = {at: figures.shortened(Path(paths[at]).stem) for at in worst}
-    captions = [
-        f"{names[scored.truth[at]]}\ncalled {names[predicted[at]]}\n{confidence[at]:.0%}  {stems[at]}".replace("_", " ") for at in worst
-    ]
-    figures.gallery([pixels[paths[at]] for at in worst], captions, len(wrong), path)
 
 
 if __name__ == "__main__":

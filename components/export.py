@@ -14,12 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from components import model, records
-from components.determinism import seed_everything
-from components.files import replacing, write_json
-from components.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL
-from components.settings import Settings, load
-from components.stage import quiet_stream, run
+from components.core.files import replacing, write_json
+from components.core.params import Settings
+from components.core.params_file import load
+from components.core.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL
+from components.imaging import tfrecords
+from components.modeling import serialization
+from components.modeling.classifier import compiled
+from components.modeling.determinism import seed_everything
+from components.runtime.stage import run
+from components.runtime.tensorflow import quiet_stream
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +33,7 @@ WARM_UP = 5
 
 def calibration_views(count: int) -> Iterator[list[NDArray[np.float32]]]:
     """The first training views of the shards, whose order is random, one a time as the converter wants them."""
-    views = records.read("train").take(count).as_numpy_iterator()
+    views = tfrecords.read("train").take(count).as_numpy_iterator()
     for view in tqdm(views, total=count, desc="calibrating int8", unit="view", mininterval=1):
         yield [view["pixels"][None].astype(np.float32)]
 
@@ -97,9 +101,9 @@ def export(settings: Settings) -> None:
     """Run the stage."""
     knobs = settings.export
     seed_everything(settings.seed)
-    classifier = model.read(CANDIDATE / MODEL)
-    reference = model.compiled(classifier)
-    expected = np.concatenate([reference(batch["pixels"]) for batch in records.in_order("test")])
+    classifier = serialization.read(CANDIDATE / MODEL)
+    reference = compiled(classifier)
+    expected = np.concatenate([reference(batch["pixels"]) for batch in tfrecords.in_order("test")])
     report: dict[str, Any] = {"test_images": len(expected)}
     with replacing(EXPORTED) as draft:
         draft.mkdir()
@@ -107,9 +111,9 @@ def export(settings: Settings) -> None:
             content = convert(classifier, precision, lambda: calibration_views(knobs.calibration_images))
             (draft / f"model_{precision}.tflite").write_bytes(content)
             infer = interpreter(content, os.cpu_count() or 1)
-            images = (pixels[None].astype(np.float32) for batch in records.in_order("test") for pixels in batch["pixels"])
+            images = (pixels[None].astype(np.float32) for batch in tfrecords.in_order("test") for pixels in batch["pixels"])
             found = np.stack([infer(pixels) for pixels in tqdm(images, total=len(expected), desc=precision, unit="image", mininterval=1)])
-            first = next(islice(records.in_order("test", batch_size=1), 1))["pixels"].astype(np.float32)
+            first = next(islice(tfrecords.in_order("test", batch_size=1), 1))["pixels"].astype(np.float32)
             report[precision] = {
                 "bytes": len(content),
                 "same_top1": float((top(found) == top(expected)).mean()),

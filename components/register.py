@@ -5,7 +5,6 @@ registry. The same candidate with the same evaluation registered twice makes one
 back by a person's hand alone, so that no scheduled run undoes a rollback.
 """
 
-import io
 import re
 import sys
 import tempfile
@@ -14,33 +13,26 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
-from PIL import Image
 
-from components import evidence, gate, judging, promotion, registry, sample, tracking
-from components.evidence import Evidence
-from components.files import existing, read_json, sha256, write_json
-from components.ledger import Overtaken, Promotion
-from components.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, REGISTRATION, REPORTS
-from components.scores import HEADLINES
-from components.settings import TRAINING_PARAMS, Settings, load
-from components.stage import run
+from components.core.files import existing, read_json, sha256, write_json
+from components.core.params import TRAINING_PARAMS, Settings
+from components.core.params_file import load
+from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, REGISTRATION, REPORTS
+from components.evaluation.predictions import HEADLINES
+from components.registry import evidence, gate, judgement, promotion, versions
+from components.registry.evidence import Evidence
+from components.registry.promotion_record import Overtaken, Promotion
+from components.registry.version_tags import TAG_LIMIT, figure_tags
+from components.runtime.stage import run
+from components.serving import logged_model
+from components.tracking import provenance, runs, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
 CURVES_OF = {"frozen": "train.csv", "finetuned": "finetune.csv"}
-
-
-def example_image(size: int) -> bytes:
-    """A synthetic image as the model's input example: no patient's picture goes into the registry."""
-    random = np.random.default_rng(0)
-    pixels = sample.render(sample.draw_lesion("nevus", random), size, random)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
 
 
 def version_tags(card: dict[str, Any], evaluation: dict[str, Any], overrides: Sequence[str], evidence_sha256: str) -> dict[str, str]:
@@ -51,10 +43,10 @@ def version_tags(card: dict[str, Any], evaluation: dict[str, Any], overrides: Se
         "task": card["task"],
         "test_split_hash": card["test_split_hash"],
         "catalog.sha256": sha256(existing(CATALOG)),
-        "overrides": ", ".join(overrides)[: registry.TAG_LIMIT] or "none",
-        registry.EVIDENCE_TAG: evidence_sha256,
-        **tracking.provenance(),
-        **registry.figure_tags(evaluation["test"]),
+        "overrides": ", ".join(overrides)[:TAG_LIMIT] or "none",
+        versions.EVIDENCE_TAG: evidence_sha256,
+        **provenance.provenance(),
+        **figure_tags(evaluation["test"]),
     }
 
 
@@ -70,8 +62,8 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, An
     left_out = evaluation["collections_left_out"].items()
     figures |= {f"collection_left_out/{metric_name(name)}": row["drop"]["value"] for name, row in left_out}
     figures |= {f"validation/{name}": value for name, value in evaluation["validation"][evaluation["picked"]].items()}
-    figures |= {f"export/{name}": value for name, value in tracking.flat(export).items()}
-    tracking.log_figures(client, run_id, figures)
+    figures |= {f"export/{name}": value for name, value in runs.flat(export).items()}
+    runs.log_figures(client, run_id, figures)
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
     for folder, name in ((FIGURES, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
@@ -113,14 +105,14 @@ def create(client: "MlflowClient", card: dict[str, Any], found: Evidence, settin
     curves = pd.read_csv(existing(CURVES / CURVES_OF[card["phase"]]))
     with (
         tempfile.TemporaryDirectory() as place,
-        tracking.candidate_run(client, card, settings.logged(card["phase"]), curves) as run_id,
+        runs.candidate_run(client, card, settings.logged(card["phase"]), curves) as run_id,
     ):
         folder = Path(place) / evidence.FOLDER
-        digest = evidence.write(folder, card, settings, gate.as_rows(judging.alone(found, settings)))
+        digest = evidence.write(folder, card, settings, gate.as_rows(judgement.alone(found, settings)))
         log_evaluation(client, run_id, found.evaluation, found.export)
-        source = registry.log_model(run_id, CANDIDATE, folder, card["task"], example_image(card["image_size"]))
+        source = logged_model.log_model(run_id, CANDIDATE, folder, card["task"])
         tags = version_tags(card, found.evaluation, settings.overrides, digest)
-        return registry.create_version(client, settings.registration.model, source, run_id, tags)
+        return versions.create_version(client, settings.registration.model, source, run_id, tags)
 
 
 def register(settings: Settings) -> None:
@@ -133,21 +125,21 @@ def register(settings: Settings) -> None:
     promote = "manual" if overrides else knobs.promote
     card = read_json(CANDIDATE / "candidate.json")
     found = evidence.of_candidate(card, settings)
-    client = tracking.connect()
+    client = store.connect()
     overtaken = None
-    with tracking.told("MLflow refused the registration"):
-        registry.ensure_model(client, knobs.model)
+    with store.told("MLflow refused the registration"):
+        versions.ensure_model(client, knobs.model)
         standing = promotion.look(client, knobs.model)
-        holding = registry.versions_tagged(client, knobs.model, "model_sha256", card["model_sha256"])
+        holding = versions.versions_tagged(client, knobs.model, "model_sha256", card["model_sha256"])
         before = registered_before(client, found, holding, standing.entries)
         version, judged = before or (None, found)
-        rules = judging.judge(client, judged, str(version.version) if version else None, standing, settings)
+        rules = judgement.judge(client, judged, str(version.version) if version else None, standing, settings)
         if version is None:
             version = create(client, card, found, settings)
         number = str(version.version)
-        client.set_registered_model_alias(knobs.model, registry.CHALLENGER, number)
+        client.set_registered_model_alias(knobs.model, versions.CHALLENGER, number)
         rival = standing.number if standing.number != number else None
-        registry.tag_verdict(client, knobs.model, number, rules, rival, settings.overrides)
+        versions.tag_verdict(client, knobs.model, number, rules, rival, settings.overrides)
         was_champion = any(promotion.was_champion(standing.entries, str(one.version)) for one in (version, *holding))
         promoted = None
         if gate.passed(rules) and promote == "automatic" and not was_champion:

@@ -12,13 +12,15 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from components import catalog, expectations
-from components.classes import CLASSES, MALIGNANT
-from components.errors import LesionflowError
-from components.files import replacing, write_json
-from components.paths import REPORTS, SPLITS
-from components.settings import SPLIT_RESOLUTION, Settings, load
-from components.stage import run
+from components.core import catalog
+from components.core.classes import CLASSES, MALIGNANT
+from components.core.errors import LesionflowError
+from components.core.files import replacing, write_json
+from components.core.params import SPLIT_RESOLUTION, Settings
+from components.core.params_file import load
+from components.core.paths import REPORTS, SPLITS
+from components.data_quality import expectations
+from components.runtime.stage import run
 
 REPORT = REPORTS / "split.json"
 DOCS = REPORTS / "split"

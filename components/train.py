@@ -11,14 +11,18 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components import fitting, model, tracking
-from components.classes import targets
-from components.determinism import seed_everything
-from components.errors import LesionflowError
-from components.files import existing, read_json, replacing, write_json
-from components.paths import CURVES, FEATURES, FROZEN, MODEL, REPORTS
-from components.settings import Settings, load
-from components.stage import run
+from components.core.classes import targets
+from components.core.errors import LesionflowError
+from components.core.files import existing, read_json, replacing, write_json
+from components.core.params import Settings
+from components.core.params_file import load
+from components.core.paths import CURVES, FEATURES, FROZEN, MODEL, REPORTS
+from components.modeling import backbone, serialization
+from components.modeling.classifier import assemble, build_head, logit_count
+from components.modeling.determinism import seed_everything
+from components.runtime.stage import run
+from components.tracking import runs
+from components.training import loop, setup
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -54,7 +58,7 @@ def train(settings: Settings) -> None:
     import keras
 
     knobs, task = settings.train, settings.task
-    weights_sha256 = model.weights_identity(settings.base)
+    weights_sha256 = backbone.weights_identity(settings.base)
     if read_json(FEATURES / "backbone.json")["weights_sha256"] != weights_sha256:
         raise LesionflowError(
             f"{settings.base.weights} is not the file that {FEATURES} was computed with: `dvc repro --force embed` computes them anew"
@@ -64,7 +68,7 @@ def train(settings: Settings) -> None:
     for side in ("train", "validation"):
         owners = pd.read_parquet(existing(FEATURES / f"{side}.parquet"))
         counts = owners["diagnosis"].value_counts().to_dict()
-        weights = fitting.class_weights(counts, task, knobs.class_weights if side == "train" else 1.0)
+        weights = setup.class_weights(counts, task, knobs.class_weights if side == "train" else 1.0)
         target = np.array(targets(owners["diagnosis"].tolist(), task))
         sides[side] = Embedded(np.load(FEATURES / f"{side}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
 
@@ -75,12 +79,12 @@ def train(settings: Settings) -> None:
         return sides["train"].batches(order, knobs.batch_size)
 
     steps = -(-views // knobs.batch_size) * knobs.epochs
-    with fitting.strategy().scope():
-        head = model.build_head(width, knobs, model.logit_count(task))
+    with setup.strategy().scope():
+        head = build_head(width, knobs, logit_count(task))
         fitted = keras.Model(head.inputs, head.outputs)  # what is compiled is saved with its metric, which only this code knows
-        fitting.compile_for(task, fitted, keras.optimizers.Adam(fitting.falling_rate(knobs.learning_rate, steps)))
-    with tracking.start_phase("frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256}) as mlflow_run:
-        history = fitting.fit(
+        setup.compile_for(task, fitted, keras.optimizers.Adam(setup.falling_rate(knobs.learning_rate, steps)))
+    with runs.start_phase("frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256}) as mlflow_run:
+        history = loop.fit(
             fitted,
             batches,
             sides["validation"].batches(np.arange(len(sides["validation"].target)), knobs.batch_size),
@@ -88,14 +92,14 @@ def train(settings: Settings) -> None:
             knobs.patience,
             mlflow_run.epoch,
         )
-        classifier = model.assemble(model.build_extractor(settings.base), head, task)
+        classifier = assemble(backbone.build_extractor(settings.base), head, task)
         with replacing(FROZEN) as draft:
             draft.mkdir()
-            model.save(classifier, draft / MODEL)
-        fitting.write_curves(history, CURVES / "train.csv")
-        best = fitting.best_epoch(history)
+            serialization.save(classifier, draft / MODEL)
+        loop.write_curves(history, CURVES / "train.csv")
+        best = loop.best_epoch(history)
         write_json(REPORT, {"epochs": len(history), "views": views, "best": best})
-        mlflow_run.finish(model.fingerprint(FROZEN / MODEL), {f"best.{name}": value for name, value in best.items()})
+        mlflow_run.finish(serialization.fingerprint(FROZEN / MODEL), {f"best.{name}": value for name, value in best.items()})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 import os
 
-from components import environment
+from components.runtime import environment
 
 environment.prepare()
 os.environ.setdefault("DO_NOT_TRACK", "1")  # Prefect's client reads this before any settings file

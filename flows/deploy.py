@@ -19,7 +19,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectAlreadyExists
 from prefect.settings import get_current_settings
 
-from flows.runner import ROOT
+from flows.processes import ROOT
 
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 HEARTBEAT = "prefect.flow-run.heartbeat"

@@ -18,7 +18,7 @@ import httpx
 import psutil
 
 from flows.deploy import deployments
-from flows.runner import ROOT
+from flows.processes import ROOT
 
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import uvicorn
 
-from components.environment import LOOPBACK
+from components.runtime.environment import LOOPBACK
 
 HOSTS = "LESIONFLOW_HOSTS"
 """Names, separated by commas, under which people reach the server besides loopback, as through a reverse proxy."""

@@ -12,9 +12,10 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows import reporting, workspace
-from flows.runner import ROOT, SOURCES, STAGES, CommandFailed, Outcome, execute
-from flows.steps import MINUTE, fresh, look, pull, stage, unpulled
+from flows import artifacts, git, notifications, workspace
+from flows.dvc import SOURCES, STAGES, Outcome
+from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
+from flows.tasks import MINUTE, fresh, look, pull, stage, unpulled
 
 Override = Annotated[str, Field(pattern=r"^\+?[A-Za-z_][A-Za-z0-9_.]*=.+$")]
 Revision = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_./@{}^~-]*)?$")]
@@ -26,11 +27,11 @@ def copy_with(overrides: list[str], promote: Promote, data_revision: str) -> Pat
     """A copy of the workspace with other params and, perhaps, the dataset of another commit; the params are checked there."""
     root = workspace.copy()
     if data_revision:
-        pointer = workspace.git("show", f"{data_revision}:{workspace.POINTER}")
+        pointer = git.git("show", f"{data_revision}:{workspace.POINTER}")
         (root / workspace.POINTER).write_text(pointer + "\n", encoding="utf-8")
     if overrides or promote != "params.yaml":
         workspace.set_params_of_run(root / workspace.PARAMS, overrides, promote)
-    execute([sys.executable, "-m", "components.settings"], get_run_logger().info, root=root, what="params with overrides")
+    execute([*LESIONFLOW, "params", "check"], get_run_logger().info, root=root, what="params with overrides")
     return root
 
 
@@ -40,11 +41,11 @@ def bring_up_to_date(root: Path = ROOT, force: bool = False) -> list[Outcome]:
     for source in SOURCES:
         stage(source, root, known_fresh=source in known)
     outcomes: list[Outcome] = [stage(name, root, force, known_fresh=name in known).result() for name in STAGES]
-    reporting.publish(outcomes, look(root), root)
+    artifacts.publish(outcomes, look(root), root)
     return outcomes
 
 
-@flow(name="training", log_prints=True, **reporting.HOOKS)
+@flow(name="training", log_prints=True, **notifications.HOOKS)
 def training(
     data_revision: Revision = "",
     overrides: list[Override] = [],  # noqa: B006 (Prefect's form shows the default, and nothing changes it)

@@ -1,17 +1,17 @@
 """The folder a run works in: the project itself, held by one run at a time, or a copy of it with other params or other data."""
 
 import os
-import shlex
 import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from components.escaping import sqlite_uri
-from flows import lock
-from flows.lock import Busy as Busy
-from flows.runner import LESIONFLOW, ROOT, CommandFailed, dvc, execute
+from components.core.escaping import sqlite_uri
+from components.runtime import locking
+from components.runtime.locking import Busy as Busy
+from flows.dvc import dvc
+from flows.git import git
+from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
 
 STATE = Path(".prefect")
 COPY = STATE / "workspace"
@@ -28,9 +28,11 @@ def held(patience: float, root: Path = ROOT) -> Iterator[int]:
     Raises:
         Busy: another run or import still holds it after `patience` seconds; -1 waits as long as it takes.
     """
-    with lock.held(patience, root) as descriptor:
+    with locking.held(patience, root) as descriptor:
         if (root / UNFINISHED_SWAP).exists():
-            execute([*LESIONFLOW, "data", "recover"], print, lock.for_child(descriptor), root, what="data recover", inherited=(descriptor,))
+            execute(
+                [*LESIONFLOW, "data", "recover"], print, locking.for_child(descriptor), root, what="data recover", inherited=(descriptor,)
+            )
         yield descriptor
 
 
@@ -143,27 +145,3 @@ def store(root: Path) -> dict[str, str]:
         "MLFLOW_DEFAULT_ARTIFACT_ROOT": str(ROOT / "mlruns" / "artifacts"),
     }
     return {name: value for name, value in own.items() if not os.environ.get(name)}
-
-
-def git(*command: str, root: Path = ROOT) -> str:
-    """What a git command prints.
-
-    Raises:
-        CommandFailed: there is no git or no repository, or git's own message.
-    """
-    unasked = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
-    try:
-        done = subprocess.run(["git", *command], cwd=root, env=unasked, capture_output=True, text=True, check=False)
-    except FileNotFoundError:
-        raise CommandFailed("git is not installed. Install it: this command reads the project's history.") from None
-    if done.returncode != 0:
-        raise CommandFailed(f"git {command[0]} failed: {_reason(done.stderr.strip() or done.stdout.strip(), root)}")
-    return done.stdout.strip("\n")
-
-
-def _reason(said: str, root: Path) -> str:
-    if "not a git repository" in said:
-        return f"{root} is not a git repository. Run `git init && git add --all && git commit --message start` there."
-    if "dubious ownership" in said:
-        return f"{root} belongs to another user. Run `git config --global --add safe.directory {shlex.quote(str(root))}`."
-    return said

@@ -9,8 +9,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from components.classes import CLASSES
-from components.settings import Settings, parse
+from components.core.classes import CLASSES
+from components.core.params import Settings
+from components.core.params_file import parse
 from tests.lab import lab
 from tests.project import ROOT, project
 

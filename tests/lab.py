@@ -21,7 +21,7 @@ import psutil
 import pytest
 import yaml
 
-from flows.runner import STAGES
+from flows.dvc import STAGES
 from tests.project import DEAD_PROXY, Project, make
 
 EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from components import sample
-from components.classes import CLASSES
+from components.core.classes import CLASSES
+from components.synthetic import dataset
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -131,7 +131,7 @@ def make(root: Path) -> Project:
     shutil.copytree(weights, root / "weights")
     made = Project(root)
     made.set_params(SMALL)
-    sample.write_dataset(root / "data", dict.fromkeys(CLASSES, 9), seed=11, size=72)
+    dataset.write_dataset(root / "data", dict.fromkeys(CLASSES, 9), seed=11, size=72)
     metadata = pd.read_csv(root / "data/metadata.csv")
     metadata["collection"] = [COLLECTIONS[number % 2] for number in pd.factorize(metadata["lesion_id"])[0]]
     for number, wild in zip(metadata.groupby("diagnosis").head(1).index, WILD, strict=False):

@@ -7,10 +7,11 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from components import model
-from components.classes import CLASSES
-from components.records import View, Writer, as_png
-from components.settings import Train
+from components.core.classes import CLASSES
+from components.core.params import Train
+from components.imaging.tfrecords import View, Writer, as_png
+from components.modeling import backbone
+from components.modeling.classifier import assemble, build_head
 from tests.conftest import noise
 
 HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=1.0)
@@ -106,7 +107,7 @@ def fitted_head(features: np.ndarray, kinds: np.ndarray):
     scaler, regression = StandardScaler(), LogisticRegression(C=0.3, max_iter=1000)
     regression.fit(scaler.fit_transform(features), kinds)
     kernel = regression.coef_.T / scaler.scale_[:, None]
-    head = model.build_head(features.shape[1], HEAD.model_copy(update={"hidden": ()}), 9)
+    head = build_head(features.shape[1], HEAD.model_copy(update={"hidden": ()}), 9)
     head.get_layer("logits").set_weights([kernel, regression.intercept_ - scaler.mean_ @ kernel])
     return head
 
@@ -127,5 +128,5 @@ def classifier(architecture: str = "small", size: int = 32):
         width = {"alpha": 0.35} if architecture == "MobileNetV2" else {}
         build = getattr(keras.applications, architecture)
         base = build(include_top=False, weights=None, input_shape=(size, size, 3), name="base", **width)
-        extractor = model.extractor_on(base, architecture)
-    return model.assemble(extractor, model.build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")
+        extractor = backbone.extractor_on(base, architecture)
+    return assemble(extractor, build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")

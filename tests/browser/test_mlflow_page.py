@@ -12,7 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from components import registry, tracking
+from components.registry.versions import alias
+from components.tracking.store import EXPERIMENT
 from tests.lab import free_port, wait
 from tests.project import ROOT, Project
 
@@ -126,7 +127,7 @@ def test_moving_champion_in_the_page_decides_what_serves_and_is_noticed(project,
     page.keyboard.press("Enter")
     picture(page, "alias")
     dialog.get_by_role("button", name="Save aliases").click()
-    wait("the alias to stand", lambda: (held := registry.alias(client, model, "champion")) and str(held.version) == chosen, 30)
+    wait("the alias to stand", lambda: (held := alias(client, model, "champion")) and str(held.version) == chosen, 30)
     page.get_by_title("champion", exact=True).first.wait_for()
     page.get_by_role("dialog").wait_for(state="hidden")
     picture(page, "version")
@@ -147,7 +148,7 @@ def test_moving_champion_in_the_page_decides_what_serves_and_is_noticed(project,
 
 def test_runs_stand_side_by_side_with_curves_and_confusion_matrix(store, address, page):
     client = _client(store)
-    experiment = client.get_experiment_by_name(tracking.EXPERIMENT).experiment_id
+    experiment = client.get_experiment_by_name(EXPERIMENT).experiment_id
     versions = client.search_model_versions("name = 'skin-lesion-mobilenetv2'")
     runs = list(dict.fromkeys(version.run_id for version in versions))[:2]
 

@@ -12,9 +12,9 @@ import psutil
 import pytest
 import yaml
 
-from components import sample
-from components.classes import CLASSES
-from flows.runner import STAGES
+from components.core.classes import CLASSES
+from components.synthetic import dataset
+from flows.dvc import STAGES
 from tests.lab import CLIENT, PASSWORD, Lab, command, wait
 from tests.project import Project
 
@@ -83,7 +83,7 @@ def test_a_run_shows_stages_figures_confusion_matrix_and_verdict(lab):
 def test_a_dataset_in_the_inbox_becomes_a_registered_version_with_no_hand_on_the_keyboard(lab):
     before = report(lab, "registration")
     arrived = lab.project.root / "inbox" / "january"
-    sample.write_dataset(arrived, dict.fromkeys(CLASSES, 9), seed=12, size=72)
+    dataset.write_dataset(arrived, dict.fromkeys(CLASSES, 9), seed=12, size=72)
     shutil.make_archive(str(arrived), "zip", arrived)
     shutil.rmtree(arrived)
     path = lab.project.root / "prefect.yaml"

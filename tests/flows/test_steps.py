@@ -31,8 +31,9 @@ def server() -> Iterator[str]:
 def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
     from prefect import flow
 
-    from flows import steps
-    from flows.runner import CommandFailed, Outcome, TryLater
+    from flows import tasks
+    from flows.dvc import Outcome
+    from flows.processes import CommandFailed, TryLater
 
     tries = []
 
@@ -44,8 +45,8 @@ def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
             raise TryLater("register failed:\nMLflow did not answer")
         return Outcome(name, False, 1.0)
 
-    monkeypatch.setattr(steps, "run_stage", run_stage)
-    quick = steps.stage.with_options(retry_delay_seconds=0)
+    monkeypatch.setattr(tasks, "run_stage", run_stage)
+    quick = tasks.stage.with_options(retry_delay_seconds=0)
 
     @flow
     def registering():
@@ -64,7 +65,7 @@ def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
 def test_a_time_limit_ends_the_command_too(tmp_path):
     from prefect import flow, task
 
-    from flows.runner import execute
+    from flows.processes import execute
 
     @task(timeout_seconds=2)
     def hang():

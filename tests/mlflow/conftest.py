@@ -15,12 +15,16 @@ import pandas as pd
 import pytest
 import yaml
 
-from components import evidence, gate, images, judging, ledger, promotion, register, registry, settings, tracking
-from components.classes import CLASSES
-from components.files import read_json, sha256, write_json
-from components.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, PREDICTIONS, REPORTS, SPLITS
-from components.scores import HEADLINES, Scored
-from components.shifts import SHIFTS
+from components import register
+from components.core import params_file
+from components.core.classes import CLASSES
+from components.core.files import read_json, sha256, write_json
+from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, PREDICTIONS, REPORTS, SPLITS
+from components.evaluation.predictions import HEADLINES, Scored
+from components.evaluation.shifts import SHIFTS
+from components.imaging import images
+from components.registry import evidence, gate, judgement, promotion, promotion_record, versions
+from components.tracking import store
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -58,18 +62,18 @@ class Lab:
         Its files stay where the register stage reads a candidate's, so that stage finds this candidate registered before.
         """
         card = self.candidate(self.scored(wrong), split=split, export=export, shifts=shifts)
-        held = settings.load()
+        held = params_file.load()
         found = evidence.of_candidate(card, held)
-        run = self.client.create_run(tracking.experiment_id(self.client)).info.run_id
+        run = self.client.create_run(store.experiment_id(self.client)).info.run_id
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / evidence.FOLDER
-            digest = evidence.write(folder, card, held, gate.as_rows(judging.alone(found, held)))
+            digest = evidence.write(folder, card, held, gate.as_rows(judgement.alone(found, held)))
             source = self.log(run, folder, model)
         tags = register.version_tags(card, found.evaluation, (), digest)
-        version = registry.create_version(self.client, MODEL, source, run, tags)
+        version = versions.create_version(self.client, MODEL, source, run, tags)
         number = str(version.version)
         if judged:
-            registry.tag_verdict(self.client, MODEL, number, judging.alone(found, held), None)
+            versions.tag_verdict(self.client, MODEL, number, judgement.alone(found, held), None)
         return number
 
     def candidate(
@@ -101,14 +105,14 @@ class Lab:
 
     def version_of_old(self, scored: Scored, run: str | None = None) -> str:
         """Register a version as it was done before versions had evidence of their own: in a run, perhaps another version's."""
-        run = run or self.client.create_run(tracking.experiment_id(self.client)).info.run_id
+        run = run or self.client.create_run(store.experiment_id(self.client)).info.run_id
         card = self.candidate(scored)
         for report in (EVALUATION, EXPORT_REPORT):
             self.client.log_artifact(run, str(report), evidence.REPORTS_IN_RUN)
         self.client.log_artifact(run, str(CANDIDATE / PREDICTIONS), evidence.EVALUATION_IN_RUN)
         tags = register.version_tags(card, read_json(EVALUATION), (), "")
-        tags = {name: value for name, value in tags.items() if name not in (registry.EVIDENCE_TAG, "overrides")}
-        return str(registry.create_version(self.client, MODEL, f"runs:/{run}/model", run, tags).version)
+        tags = {name: value for name, value in tags.items() if name not in (versions.EVIDENCE_TAG, "overrides")}
+        return str(versions.create_version(self.client, MODEL, f"runs:/{run}/model", run, tags).version)
 
     def log(self, run: str, folder: Path, model: Any) -> str:
         """Log a model with evidence; without one, a logged model that holds the evidence alone, which takes less time."""
@@ -118,7 +122,7 @@ class Lab:
             with mlflow.start_run(run_id=run):
                 artifacts = {evidence.FOLDER: str(folder)}
                 return mlflow.pyfunc.log_model(name="model", python_model=model, artifacts=artifacts, pip_requirements=[]).model_uri
-        logged = self.client.create_logged_model(tracking.experiment_id(self.client), "model", run)
+        logged = self.client.create_logged_model(store.experiment_id(self.client), "model", run)
         self.client.log_model_artifacts(logged.model_id, str(folder), f"artifacts/{evidence.FOLDER}")
         self.client.finalize_logged_model(logged.model_id, "READY")
         return logged.model_uri
@@ -148,14 +152,14 @@ class Lab:
         return promotion.look(self.client, MODEL)
 
     def champion(self) -> str | None:
-        found = registry.alias(self.client, MODEL, registry.CHAMPION)
+        found = versions.alias(self.client, MODEL, versions.CHAMPION)
         return str(found.version) if found else None
 
     def move_in_ui(self, version: str) -> None:
         """What MLflow's page does where a person moves the alias there."""
-        self.client.set_registered_model_alias(MODEL, registry.CHAMPION, version)
+        self.client.set_registered_model_alias(MODEL, versions.CHAMPION, version)
 
-    def move(self, version: str, source: str = promotion.BY_HAND) -> ledger.Promotion:
+    def move(self, version: str, source: str = promotion.BY_HAND) -> promotion_record.Promotion:
         return promotion.move(self.client, self.look(), version, source, "passed")
 
     def get(self, version: str) -> "ModelVersion":
@@ -188,7 +192,7 @@ def new_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, 
         shutil.copy(ROOT / "params.yaml", root)
         shutil.copytree(data, root / "data")
         (root / "data.dvc").write_text(f"outs:\n- md5: {MD5}\n")
-        lab = Lab(root, tracking.connect())
+        lab = Lab(root, store.connect())
         lab.params("evaluate", bootstrap=100)
         lab.params("register", min_test_groups=1, min_melanoma_groups=1)
         return lab

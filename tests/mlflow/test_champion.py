@@ -2,8 +2,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from components import promotion, registry
-from components.classes import CLASSES
+from components.core.classes import CLASSES
+from components.registry import promotion, version_tags, versions
 from tests.mlflow.conftest import MD5, MODEL, PER_CLASS, as_document
 
 
@@ -23,7 +23,7 @@ def test_show_gives_figures_verdict_and_origin_of_both(lab, run_cli):
     lab.version()
     lab.move("1", promotion.AUTOMATIC)
     lab.version(wrong=3)
-    lab.client.set_registered_model_alias(MODEL, registry.CHALLENGER, "2")
+    lab.client.set_registered_model_alias(MODEL, versions.CHALLENGER, "2")
     document = as_document(run_cli("champion", "show", "--format", "json").stdout)
     champion, challenger = document["champion"], document["challenger"]
     assert (champion["version"], champion["gate"], champion["data_md5"], champion["test_split_hash"]) == ("1", "passed", MD5, "split a")
@@ -113,7 +113,7 @@ def test_an_override_promotes_a_version_that_the_gate_cannot_judge(lab, run_cli)
     done = run_cli("champion", "promote", "1", "--override", "from the other lab")
     assert done.exit_code == 0
     assert "warning: the gate could not judge version 1" in done.stderr
-    assert history(run_cli)[-1]["verdict"] == registry.NEVER_JUDGED
+    assert history(run_cli)[-1]["verdict"] == version_tags.NEVER_JUDGED
 
 
 def test_promoting_the_champion_says_so_and_changes_nothing(lab, run_cli):

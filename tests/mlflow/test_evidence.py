@@ -6,18 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from app import verifying
-from components import evidence, judging, measuring, promotion, register, registry, settings
-from components.errors import LesionflowError
-from components.evidence import Changed, Lost
-from components.files import read_json
-from components.paths import REGISTRATION
-from components.scores import Scored
+from app.models import verify
+from components import register
+from components.core import params_file
+from components.core.errors import LesionflowError
+from components.core.files import read_json
+from components.core.paths import REGISTRATION
+from components.evaluation.predictions import Scored
+from components.registry import evidence, judgement, promotion, reevaluation, versions
+from components.registry.evidence import Changed, Lost
+from components.serving import logged_model
 from tests.mlflow.conftest import MD5, MODEL
 
 
 def registered() -> dict:
-    register.register(settings.load())
+    register.register(params_file.load())
     return read_json(REGISTRATION)
 
 
@@ -66,10 +69,10 @@ def test_evidence_holds_what_a_version_was_measured_by_and_its_hash_is_in_tag_an
     lab.candidate(lab.missing(0), model_sha256="a model")
     report = registered()
     digest = evidence.digest(lab.evidence_folder("1"))
-    assert lab.get("1").tags[registry.EVIDENCE_TAG] == digest
+    assert lab.get("1").tags[versions.EVIDENCE_TAG] == digest
     assert report["promotion"]["evidence"] == lab.look().entries[0].evidence == digest
     measured = json.loads(stored(lab, "1")["measured.json"])
-    knobs = settings.load()
+    knobs = params_file.load()
     assert measured["params"] == {
         "seed": knobs.seed,
         "evaluate": knobs.evaluate.model_dump(),
@@ -108,10 +111,10 @@ def test_a_tag_that_was_changed_with_the_evidence_does_not_hide_it_from_the_reco
     lab.version()
     lab.move("1")
     tamper(lab, "1")
-    lab.client.set_model_version_tag(MODEL, "1", registry.EVIDENCE_TAG, evidence.digest(lab.evidence_folder("1")))
+    lab.client.set_model_version_tag(MODEL, "1", versions.EVIDENCE_TAG, evidence.digest(lab.evidence_folder("1")))
     with pytest.raises(Changed, match="the promotion record says sha256"):
         read(lab, "1")
-    lab.client.delete_model_version_tag(MODEL, "1", registry.EVIDENCE_TAG)
+    lab.client.delete_model_version_tag(MODEL, "1", versions.EVIDENCE_TAG)
     with pytest.raises(Changed, match="its tag is gone"):
         read(lab, "1")
 
@@ -119,7 +122,7 @@ def test_a_tag_that_was_changed_with_the_evidence_does_not_hide_it_from_the_reco
 def test_the_candidates_run_cannot_stand_in_for_evidence_whose_tag_is_gone(lab):
     lab.candidate(lab.missing(4))  # the gate refuses it, so the record does not name it
     assert registered()["champion"] is None
-    lab.client.delete_model_version_tag(MODEL, "1", registry.EVIDENCE_TAG)
+    lab.client.delete_model_version_tag(MODEL, "1", versions.EVIDENCE_TAG)
     with pytest.raises(Lost, match=r"gives no evaluation/test_predictions\.parquet"):
         read(lab, "1")
 
@@ -145,7 +148,7 @@ def test_versions_of_old_that_share_a_run_have_lost_their_evidence_and_the_champ
     refused = run_cli("champion", "promote", second)
     assert refused.exit_code == 1
     assert "`dvc repro --force --single-item register`" in refused.stderr
-    monkeypatch.setattr(measuring, "measure", lambda *_: lab.missing(0))
+    monkeypatch.setattr(reevaluation, "measure", lambda *_: lab.missing(0))
     lab.candidate(lab.missing(2))
     report = registered()
     said = rule(report, "melanoma sensitivity kept against the champion")["says"]
@@ -172,7 +175,7 @@ def test_a_candidate_evaluated_differently_is_a_version_of_its_own_and_a_former_
 
 def registered_with_measured_champion(lab) -> dict:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measuring, "measure", lambda *_: lab.missing(0))
+        patch.setattr(reevaluation, "measure", lambda *_: lab.missing(0))
         return registered()
 
 
@@ -228,20 +231,20 @@ def varied(lab, wrong: int) -> Scored:
 def test_verify_uses_the_bins_that_the_version_was_measured_with(lab, monkeypatch):
     lab.params("register", max_calibration_error=1.0)
     scored = varied(lab, 1)
-    monkeypatch.setattr(measuring, "measure", lambda *_: scored)
+    monkeypatch.setattr(reevaluation, "measure", lambda *_: scored)
     lab.candidate(scored)
     assert registered()["champion"] == "1"
     lab.params("evaluate", calibration_bins=2)
     assert scored.headline("calibration_error", np.arange(36), 2) != pytest.approx(scored.headline("calibration_error", np.arange(36), 15))
-    report = verifying.verify()
-    assert verifying.holds(report)
+    report = verify.verify()
+    assert verify.holds(report)
 
 
 def test_a_registration_that_fails_half_way_ends_its_run_as_failed_and_registers_nothing(lab, monkeypatch):
     def broken(*_):
         raise LesionflowError("MLflow refused the model")
 
-    monkeypatch.setattr(registry, "log_model", broken)
+    monkeypatch.setattr(logged_model, "log_model", broken)
     lab.candidate(lab.missing(0))
     with pytest.raises(LesionflowError, match="refused the model"):
         registered()
@@ -256,5 +259,5 @@ def test_a_ranking_on_tags_edited_in_the_page_changes_nothing(lab):
     for name in ("test.balanced_accuracy", "test.melanoma_sensitivity"):
         lab.client.set_model_version_tag(MODEL, "1", name, "0.1000 [0.1000, 0.1000]")
     lab.version(wrong=1)
-    rules = judging.judge(lab.client, read(lab, "3"), "3", lab.look(), settings.load())
+    rules = judgement.judge(lab.client, read(lab, "3"), "3", lab.look(), params_file.load())
     assert "balanced accuracy kept against the best" in [rule.name for rule in rules if not rule.passed]

@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from components import evidence, measuring, promotion, register, registry
-from components import settings as params
-from components.files import read_json
-from components.paths import REGISTRATION
+from components import register
+from components.core import params_file
+from components.core.files import read_json
+from components.core.paths import REGISTRATION
+from components.registry import evidence, promotion, reevaluation, versions
+from components.serving import logged_model
 from tests.mlflow.conftest import Lab
 
 PHASES = st.sampled_from(["phase a", "phase b"])
@@ -38,13 +40,13 @@ def machine(make: Callable[[], Lab], run_cli: Callable[..., object]) -> type[Rul
         def register(self, phase: str, missed: int) -> str:
             """A candidate is its phase model and what it misses: the same one again makes no version."""
             self.lab.candidate(self.lab.missing(missed), f"{phase} missing {missed}", phase)
-            register.register(params.load())
+            register.register(params_file.load())
             report = read_json(REGISTRATION)
             number = report["version"]
             assert report["new_version"] == (number not in self.written)
             if report["new_version"]:
                 self.written[number] = stored(self.lab, number)
-                self.hashes[number] = self.lab.get(number).tags[registry.EVIDENCE_TAG]
+                self.hashes[number] = self.lab.get(number).tags[versions.EVIDENCE_TAG]
                 assert read(self.lab, number).test["melanoma_sensitivity"]["value"] == 1 - missed / 4
             return number
 
@@ -96,8 +98,8 @@ def test_no_sequence_of_commands_changes_evidence(new_lab, run_cli, monkeypatch,
         return lab
 
     lab: Lab = new_lab()
-    monkeypatch.setattr(registry, "log_model", log_model)
-    monkeypatch.setattr(measuring, "measure", lambda version, *_: read(lab, str(version.version)).scored)
+    monkeypatch.setattr(logged_model, "log_model", log_model)
+    monkeypatch.setattr(reevaluation, "measure", lambda version, *_: read(lab, str(version.version)).scored)
     run_state_machine_as_test(
         machine(make, run_cli),
         settings=settings(

@@ -4,30 +4,31 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from components import ledger, promotion, tracking
-from components.errors import LesionflowError
-from components.ledger import Overtaken
+from components.core.errors import LesionflowError
+from components.registry import promotion, promotion_record
+from components.registry.promotion_record import Overtaken
+from components.tracking import store
 from tests.mlflow.conftest import MODEL
 
 WRITERS, TURNS = 5, 6
 
 
-def entry(after: str, before: str | None = None) -> ledger.Promotion:
+def entry(after: str, before: str | None = None) -> promotion_record.Promotion:
     return promotion._entry(MODEL, before, after, promotion.BY_HAND, "", "passed", "someone")
 
 
 def write_by_turns(writer: int, start, results) -> None:
     """Append TURNS entries, each as often as it takes, and say which were written and how often another came first."""
-    client = tracking.connect()
+    client = store.connect()
     start.wait()
     written, lost = [], 0
     while len(written) < TURNS:
-        stands = ledger.read(client, ledger.locate(client, MODEL))
+        stands = promotion_record.read(client, promotion_record.locate(client, MODEL))
         mine = entry(f"{writer}")
         try:
             if not stands.settled:
-                stands = ledger.settle(client, stands)
-            ledger.append(client, stands, mine)
+                stands = promotion_record.settle(client, stands)
+            promotion_record.append(client, stands, mine)
             written.append(mine.nonce)
         except Overtaken:
             lost += 1
@@ -35,7 +36,7 @@ def write_by_turns(writer: int, start, results) -> None:
 
 
 def promote_at_once(version: str, start, results) -> None:
-    client = tracking.connect()
+    client = store.connect()
     standing = promotion.look(client, MODEL)
     start.wait()
     try:
@@ -46,12 +47,12 @@ def promote_at_once(version: str, start, results) -> None:
 
 
 def first_version(start, results) -> None:
-    from components import registry
+    from components.registry import versions
 
-    client = tracking.connect()
+    client = store.connect()
     start.wait()
-    version = registry.create_version(client, MODEL, "runs:/x/model", "", {})
-    results.put((version.version, ledger.locate(client, MODEL)))
+    version = versions.create_version(client, MODEL, "runs:/x/model", "", {})
+    results.put((version.version, promotion_record.locate(client, MODEL)))
 
 
 def together(target, arguments: list[tuple]) -> list:
@@ -71,8 +72,8 @@ def together(target, arguments: list[tuple]) -> list:
 def test_entries_of_many_writers_have_no_gap_and_none_is_lost(lab):
     lab.version()
     found = together(write_by_turns, [(number,) for number in range(WRITERS)])
-    run_id = ledger.locate(lab.client, MODEL)
-    entries = ledger.read(lab.client, run_id).entries
+    run_id = promotion_record.locate(lab.client, MODEL)
+    entries = promotion_record.read(lab.client, run_id).entries
     assert len(entries) == WRITERS * TURNS
     assert {row.nonce for row in entries} == {nonce for written, _ in found for nonce in written}
     assert sum(lost for _, lost in found) > 0, "no writer ever came second: the test was no race"
@@ -97,68 +98,68 @@ def test_of_two_promotions_at_once_one_wins_and_the_other_is_told(lab):
 def test_two_first_registrations_share_one_record(lab):
     found = together(first_version, [(), ()])
     assert sorted(int(number) for number, _ in found) == [1, 2]
-    assert {run_id for _, run_id in found} == {lab.client.get_registered_model(MODEL).tags[ledger.RUN_TAG]}
+    assert {run_id for _, run_id in found} == {lab.client.get_registered_model(MODEL).tags[promotion_record.RUN_TAG]}
 
 
 def test_an_entry_cannot_be_written_over(lab):
     lab.version()
-    empty = ledger.read(lab.client, ledger.locate(lab.client, MODEL))
-    first = ledger.append(lab.client, empty, entry("1"))
+    empty = promotion_record.read(lab.client, promotion_record.locate(lab.client, MODEL))
+    first = promotion_record.append(lab.client, empty, entry("1"))
     with pytest.raises(Overtaken):
-        ledger.append(lab.client, empty, entry("1"))
-    assert ledger.read(lab.client, empty.run_id) == first
+        promotion_record.append(lab.client, empty, entry("1"))
+    assert promotion_record.read(lab.client, empty.run_id) == first
 
 
 def test_writing_the_same_entry_again_is_no_defeat(lab):
     lab.version()
-    empty = ledger.read(lab.client, ledger.locate(lab.client, MODEL))
+    empty = promotion_record.read(lab.client, promotion_record.locate(lab.client, MODEL))
     mine = entry("1")
-    ledger.append(lab.client, empty, mine)
-    assert ledger.append(lab.client, empty, mine).entries == (mine,)
+    promotion_record.append(lab.client, empty, mine)
+    assert promotion_record.append(lab.client, empty, mine).entries == (mine,)
 
 
 def test_a_record_whose_run_was_deleted_or_whose_tag_was_removed_is_found_again(lab):
     lab.version()
     lab.move("1")
-    run_id = ledger.locate(lab.client, MODEL)
-    lab.client.delete_registered_model_tag(MODEL, ledger.RUN_TAG)
-    assert ledger.locate(lab.client, MODEL) == run_id
+    run_id = promotion_record.locate(lab.client, MODEL)
+    lab.client.delete_registered_model_tag(MODEL, promotion_record.RUN_TAG)
+    assert promotion_record.locate(lab.client, MODEL) == run_id
     lab.client.delete_run(run_id)
     assert [row.after for row in lab.look().entries] == ["1"]
 
 
 def test_a_record_that_other_hands_wrote_into_is_refused(lab):
     lab.version()
-    run_id = ledger.locate(lab.client, MODEL)
+    run_id = promotion_record.locate(lab.client, MODEL)
     lab.client.log_param(run_id, "0002", "{}")
     with pytest.raises(LesionflowError, match="has gaps"):
-        ledger.read(lab.client, run_id)
+        promotion_record.read(lab.client, run_id)
     lab.client.log_param(run_id, "0001", "{}")
     with pytest.raises(LesionflowError, match="did not write"):
-        ledger.read(lab.client, run_id)
+        promotion_record.read(lab.client, run_id)
 
 
 def test_the_record_can_be_read_in_mlflows_page(lab):
     lab.version()
     promotion.move(lab.client, lab.look(), "1", promotion.OVERRIDE, "failed: export agrees", "the only one | we have")
-    note = lab.client.get_run(ledger.locate(lab.client, MODEL)).data.tags[ledger.NOTE]
+    note = lab.client.get_run(promotion_record.locate(lab.client, MODEL)).data.tags[promotion_record.NOTE]
     assert "| none | 1 | override | failed: export agrees |" in note
     assert "the only one \\| we have" in note
 
 
 def test_a_long_record_still_fits_a_tag():
     longest = replace(entry("123"), reason="x" * 1000, verdict="failed: " + ", ".join(["melanoma sensitivity floor"] * 2))
-    assert len(ledger.markdown([longest] * 500)) < 8000
-    assert len(ledger.markdown([replace(longest, reason="<&|" * 300)] * 500)) < 8000
+    assert len(promotion_record.markdown([longest] * 500)) < 8000
+    assert len(promotion_record.markdown([replace(longest, reason="<&|" * 300)] * 500)) < 8000
 
 
 def test_what_a_person_writes_stands_for_itself_in_the_record(lab, run_cli):
     lab.version()
     reason = "see [/wiki/42] <img src=x onerror=alert(1)> *now*"
     entry = promotion.move(lab.client, lab.look(), "1", promotion.OVERRIDE, "failed: export agrees", reason)
-    note = lab.client.get_run(ledger.locate(lab.client, MODEL)).data.tags[ledger.NOTE]
+    note = lab.client.get_run(promotion_record.locate(lab.client, MODEL)).data.tags[promotion_record.NOTE]
     assert r"see \[/wiki/42\] &lt;img src=x onerror=alert(1)&gt; \*now\*" in note
-    assert ledger.read(lab.client, ledger.locate(lab.client, MODEL)).entries[-1].reason == entry.reason == reason
+    assert promotion_record.read(lab.client, promotion_record.locate(lab.client, MODEL)).entries[-1].reason == entry.reason == reason
     shown = run_cli("champion", "history")
     assert shown.exit_code == 0
     assert "[/wiki/42]" in shown.stdout
@@ -166,7 +167,7 @@ def test_what_a_person_writes_stands_for_itself_in_the_record(lab, run_cli):
 
 def test_entries_written_before_evidence_was_recorded_are_still_read(lab):
     lab.version()
-    run_id = ledger.locate(lab.client, MODEL)
+    run_id = promotion_record.locate(lab.client, MODEL)
     old = {name: value for name, value in asdict(entry("1")).items() if name != "evidence"}
     lab.client.log_param(run_id, "0001", json.dumps(old))
-    assert ledger.read(lab.client, run_id).entries[0].evidence is None
+    assert promotion_record.read(lab.client, run_id).entries[0].evidence is None

@@ -1,14 +1,14 @@
 import pytest
 
-from components import ledger, promotion, registry
-from components.promotion import AUTOMATIC, OUTSIDE, ROLLBACK
+from components.registry import promotion, promotion_record, version_tags, versions
+from components.registry.promotion import AUTOMATIC, OUTSIDE, ROLLBACK
 from tests.mlflow.conftest import MODEL, rules
 
 
 def claim(lab, version: str) -> None:
     """What a process leaves that is killed after its claim and before the alias moves."""
     standing = lab.look()
-    ledger.append(
+    promotion_record.append(
         lab.client, standing.record, promotion._entry(MODEL, standing.number, version, AUTOMATIC, "", "passed", "someone who was killed")
     )
 
@@ -78,14 +78,14 @@ def test_a_champion_made_in_the_ui_that_was_never_judged_is_said_so(lab):
     lab.version(judged=False)
     lab.move_in_ui("1")
     noticed = lab.look().noticed
-    assert (noticed.before, noticed.after, noticed.verdict) == (None, "1", registry.NEVER_JUDGED)
+    assert (noticed.before, noticed.after, noticed.verdict) == (None, "1", version_tags.NEVER_JUDGED)
     assert "NEVER JUDGED" in promotion.warning(noticed)
 
 
 def test_an_alias_that_was_removed_is_noticed_and_a_rollback_brings_it_back(lab):
     lab.version()
     lab.move("1")
-    lab.client.delete_registered_model_alias(MODEL, registry.CHAMPION)
+    lab.client.delete_registered_model_alias(MODEL, versions.CHAMPION)
     standing = lab.look()
     assert (standing.noticed.before, standing.noticed.after) == ("1", None)
     assert "nothing serves" in promotion.warning(standing.noticed)
@@ -101,7 +101,7 @@ def test_a_person_who_moves_the_alias_while_we_promote_is_not_overruled(lab):
     lab.move("1")
     standing = lab.look()
     lab.move_in_ui("3")
-    with pytest.raises(ledger.Overtaken, match="moved to version 3 meanwhile"):
+    with pytest.raises(promotion_record.Overtaken, match="moved to version 3 meanwhile"):
         promotion.move(lab.client, standing, "2", promotion.BY_HAND, "passed")
     assert lab.champion() == "3"
 
@@ -110,17 +110,17 @@ def test_a_model_that_was_registered_by_other_means_gets_a_record(lab):
     lab.client.create_registered_model(MODEL)
     lab.client.create_model_version(MODEL, "runs:/x/model")
     lab.move_in_ui("1")
-    assert lab.look().noticed.verdict == registry.NEVER_JUDGED
+    assert lab.look().noticed.verdict == version_tags.NEVER_JUDGED
 
 
 def test_a_new_verdict_replaces_every_rule_of_the_old_one_and_the_description_says_it(lab):
     number = lab.version()
     assert "Gate: **passed** with no champion to beat" in lab.get(number).description
-    registry.tag_verdict(lab.client, MODEL, number, rules("melanoma sensitivity floor"), "7")
+    versions.tag_verdict(lab.client, MODEL, number, rules("melanoma sensitivity floor"), "7")
     tags = lab.get(number).tags
     assert {name for name in tags if name.startswith("gate.")} == {"gate.balanced_accuracy_floor", "gate.melanoma_sensitivity_floor"}
-    assert registry.rules_of(tags) == rules("melanoma sensitivity floor")
-    assert registry.verdict(lab.get(number)) == "failed: melanoma sensitivity floor"
+    assert version_tags.rules_of(tags) == rules("melanoma sensitivity floor")
+    assert version_tags.verdict(lab.get(number)) == "failed: melanoma sensitivity floor"
     description = lab.get(number).description
     assert "Gate: **failed** against version 7" in description
     assert "| balanced accuracy | 1.0000 | 1.0000 to 1.0000 |" in description

@@ -13,10 +13,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components import images, measuring, model, registry, served
-from components.classes import CLASSES
-from components.files import write_json
-from tests.conftest import ROOT, noise
+from components.core.classes import CLASSES
+from components.core.files import write_json
+from components.imaging import images
+from components.modeling import serialization
+from components.registry import reevaluation
+from components.serving import loading, logged_model
+from tests.conftest import ROOT
 from tests.mlflow.conftest import MD5, MODEL
 
 keras = pytest.importorskip("keras")
@@ -37,7 +40,7 @@ def network():
 @pytest.fixture
 def candidate(lab, network):
     folder = lab.root / "candidate"
-    model.save(network, folder / "model.keras")
+    serialization.save(network, folder / "model.keras")
     write_json(folder / "candidate.json", {"image_size": SIZE, "outputs": list(CLASSES)})
     return folder
 
@@ -57,7 +60,7 @@ def registered(lab, candidate):
     evidence = lab.root / "evidence"
     evidence.mkdir(exist_ok=True)
     (evidence / "measured.json").write_text("{}")
-    uri = registry.log_model(run, candidate, evidence, "multiclass", as_png(noise(1)))
+    uri = logged_model.log_model(run, candidate, evidence, "multiclass")
     return lab.client.create_model_version(MODEL, uri, run_id=run)
 
 
@@ -65,7 +68,7 @@ def registered_before(lab, candidate, change=lambda text: text):
     """A version as it was logged when its code was a package named `components`, with this change to its images.py."""
     code = lab.root / f"older{len(list(lab.root.iterdir()))}"
     shutil.copytree(OLDER, code)
-    path = code / "components/images.py"
+    path = code / "components/imaging/images.py"
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     run = run_of(lab)
     with mlflow.start_run(run_id=run):
@@ -90,7 +93,7 @@ def expected(network, contents, see=lambda pixels: pixels):
 
 
 def answers(version, contents):
-    table, unreadable = served.load(version).answers(contents)
+    table, unreadable = loading.load(version).answers(contents)
     assert not unreadable
     return table[list(CLASSES)].to_numpy(dtype=float)
 
@@ -105,7 +108,7 @@ def test_a_changed_checkout_predicts_as_was_recorded_by_the_real_command(lab, ca
     checkout = lab.root / "checkout"
     shutil.copytree(ROOT / "components", checkout / "components", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "app", checkout / "app", ignore=shutil.ignore_patterns("__pycache__"))
-    path = checkout / "components/images.py"
+    path = checkout / "components/imaging/images.py"
     path.write_text(path.read_text(encoding="utf-8") + "\n\ndef fit(image, size):\n    return np.zeros((size, size, 3), np.uint8)\n")
     files = [str(path) for path in sorted((lab.root / "data").rglob("*.png"))[:6]]
     done = subprocess.run(
@@ -123,23 +126,23 @@ def test_a_changed_checkout_predicts_as_was_recorded_by_the_real_command(lab, ca
 
 
 def test_older_versions_with_different_preprocessing_each_use_their_own_in_one_process(lab, candidate, network, contents, monkeypatch):
-    ours, path = sys.modules["components.images"], list(sys.path)
+    ours, path = sys.modules["components.imaging.images"], list(sys.path)
     first, second, newer = registered_before(lab, candidate), registered_before(lab, candidate, inverted), registered(lab, candidate)
     plain, negative = expected(network, contents), expected(network, contents, lambda pixels: 255 - pixels)
     assert np.abs(plain - negative).max() > 0.1
     monkeypatch.setattr(images, "fit", lambda _, size: np.zeros((size, size, 3), np.uint8))
-    both = [served.load(version) for version in (first, second)]
+    both = [loading.load(version) for version in (first, second)]
     found = [one.answers(contents)[0][list(CLASSES)].to_numpy(dtype=float) for one in (*both, *reversed(both))]
     for probabilities, wanted in zip(found, (plain, negative, negative, plain), strict=True):
         assert np.abs(probabilities - wanted).max() < 1e-5
     assert np.abs(answers(newer, contents) - plain).max() < 1e-5
-    assert sys.modules["components.images"] is ours
+    assert sys.modules["components.imaging.images"] is ours
     assert sys.path == path
 
 
 @pytest.mark.parametrize("logged", [registered, registered_before])
 def test_files_that_are_not_images_are_named_with_the_versions_own_reason(lab, candidate, network, contents, logged):
-    table, unreadable = served.load(logged(lab, candidate)).answers([contents[0], b"text", b"", contents[1]])
+    table, unreadable = loading.load(logged(lab, candidate)).answers([contents[0], b"text", b"", contents[1]])
     assert unreadable == {1: "not a JPEG or PNG image", 2: "empty file"}
     assert np.abs(table[list(CLASSES)].to_numpy(dtype=float) - expected(network, contents[:2])).max() < 1e-5
 
@@ -169,12 +172,12 @@ def test_a_version_is_measured_again_by_its_own_code_and_files_that_were_scanned
     wanted = lab.scored(0).images.iloc[::7]
     contents = [(lab.root / "data" / path).read_bytes() for path in wanted["path"]]
     negative = expected(network, contents, lambda pixels: 255 - pixels)
-    assert np.abs(measuring.measure(version, wanted, "multiclass", MD5).probabilities - negative).max() < 1e-5
-    scanned = [measuring.hashlib.sha256(content).hexdigest() for content in contents]
+    assert np.abs(reevaluation.measure(version, wanted, "multiclass", MD5).probabilities - negative).max() < 1e-5
+    scanned = [reevaluation.hashlib.sha256(content).hexdigest() for content in contents]
     pd.DataFrame({"sha256": scanned, "pixels_sha256": list(wanted["pixels_sha256"])}).to_parquet(lab.root / "build/catalog.parquet")
 
     def decode(_):
         raise AssertionError("decoded")
 
     monkeypatch.setattr(images, "decode", decode)
-    measuring.check_in_data(wanted, MD5)
+    reevaluation.check_in_data(wanted, MD5)

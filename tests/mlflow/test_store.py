@@ -6,9 +6,10 @@ import mlflow
 import pytest
 from sqlalchemy import create_engine
 
-from components import evidence, tracking
-from components.errors import Unavailable
-from components.relocation import relocate
+from components.core.errors import Unavailable
+from components.registry import evidence
+from components.tracking import store
+from components.tracking.relocation import relocate
 from tests.conftest import ROOT
 from tests.mlflow.conftest import MODEL
 
@@ -34,15 +35,15 @@ class Constant(mlflow.pyfunc.PythonModel):
 )
 def test_a_database_keeps_artifacts_under_the_project_and_a_server_decides_itself(monkeypatch, tmp_path, uri, root, expected):
     monkeypatch.chdir(tmp_path)
-    for name, value in ((tracking.URI, uri), (tracking.ARTIFACT_ROOT, root)):
+    for name, value in ((store.URI, uri), (store.ARTIFACT_ROOT, root)):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
-    assert tracking.artifact_root() == (expected.format(here=tmp_path) if expected else None)
+    assert store.artifact_root() == (expected.format(here=tmp_path) if expected else None)
 
 
 def test_artifacts_of_a_database_uri_land_under_the_project_whatever_the_directory(lab, monkeypatch):
-    monkeypatch.setenv(tracking.URI, f"sqlite:///{lab.root}/mlruns/mlflow.db")
-    client = tracking.connect()
-    run = client.create_run(tracking.experiment_id(client)).info
+    monkeypatch.setenv(store.URI, f"sqlite:///{lab.root}/mlruns/mlflow.db")
+    client = store.connect()
+    run = client.create_run(store.experiment_id(client)).info
     client.log_text(run.run_id, "figures", "note.txt")
     assert (lab.root / "mlruns/artifacts" / run.run_id / "artifacts/note.txt").read_text() == "figures"
 
@@ -52,10 +53,10 @@ def test_the_store_is_in_the_checkout_whatever_its_path_is(empty_store, monkeypa
     (here / "mlruns").mkdir(parents=True)
     shutil.copy(empty_store, here / "mlruns/mlflow.db")
     monkeypatch.chdir(here)
-    for name in (tracking.URI, tracking.ARTIFACT_ROOT):
+    for name in (store.URI, store.ARTIFACT_ROOT):
         monkeypatch.delenv(name, raising=False)
-    client = tracking.connect()
-    run = client.create_run(tracking.experiment_id(client)).info
+    client = store.connect()
+    run = client.create_run(store.experiment_id(client)).info
     client.log_text(run.run_id, "figures", "note.txt")
     assert (here / "mlruns/artifacts" / run.run_id / "artifacts/note.txt").read_text() == "figures"
     held = sqlite3.connect(here / "mlruns/mlflow.db").execute("select run_uuid from runs").fetchall()
@@ -65,21 +66,21 @@ def test_the_store_is_in_the_checkout_whatever_its_path_is(empty_store, monkeypa
 
 
 def test_an_experiment_that_was_deleted_is_named_with_the_command_that_restores_it(lab):
-    number = tracking.experiment_id(lab.client)
+    number = store.experiment_id(lab.client)
     lab.client.delete_experiment(number)
-    with pytest.raises(tracking.LesionflowError, match=f"mlflow experiments restore --experiment-id {number}"):
-        tracking.experiment_id(lab.client)
+    with pytest.raises(store.LesionflowError, match=f"mlflow experiments restore --experiment-id {number}"):
+        store.experiment_id(lab.client)
 
 
 def test_a_locked_local_database_is_answered_with_what_locks_it_and_not_with_a_variable_that_mlflow_set(lab):
     assert lab.client.search_experiments()
-    impatient = create_engine(tracking.store_uri(), connect_args={"timeout": 0})  # MLflow's own engine waits for 20 s
+    impatient = create_engine(store.store_uri(), connect_args={"timeout": 0})  # MLflow's own engine waits for 20 s
     with closing(sqlite3.connect("mlruns/mlflow.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Unavailable) as locked, tracking.told("MLflow refused a new run"), impatient.begin() as connection:
+        with pytest.raises(Unavailable) as locked, store.told("MLflow refused a new run"), impatient.begin() as connection:
             connection.exec_driver_sql("DELETE FROM experiments")
     assert "close what holds mlruns/mlflow.db open" in str(locked.value)
-    assert tracking.URI not in str(locked.value)
+    assert store.URI not in str(locked.value)
 
 
 @pytest.mark.parametrize("moved", [True, False], ids=["moved", "copied"])
@@ -89,19 +90,19 @@ def test_the_store_follows_a_project_that_was_moved_or_copied(lab, monkeypatch, 
     there, here = lab.root, tmp_path_factory.mktemp("elsewhere") / "a clinic's Größe"
     (shutil.move if moved else shutil.copytree)(there, here)
     monkeypatch.chdir(here)
-    monkeypatch.delenv(tracking.URI)
+    monkeypatch.delenv(store.URI)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
-    client = tracking.connect()
+    client = store.connect()
     version = client.get_model_version(MODEL, number)
     with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
         text = "\n".join(database.iterdump())
     assert f"{there.as_uri()}/mlruns/artifacts" not in text
     assert evidence.of_version(client, version, None).test["images"]
     assert mlflow.pyfunc.load_model(f"models:/{MODEL}@champion").predict([1.0]) == [7]
-    run = client.create_run(tracking.experiment_id(client)).info
+    run = client.create_run(store.experiment_id(client)).info
     assert run.artifact_uri.startswith((here / "mlruns/artifacts").as_uri())
-    assert tracking.connect() and not relocate(here / "mlruns/mlflow.db")
+    assert store.connect() and not relocate(here / "mlruns/mlflow.db")
 
 
 def test_artifacts_that_did_not_come_along_with_the_database_stay_where_they_are(lab, tmp_path_factory):

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from app import dataset, importing
-from components.errors import LesionflowError
+from app.data import ingest, replacement
+from components.core.errors import LesionflowError
 from tests.versioned import OLD, held, template, versioned, write
 
 __all__ = ["template", "versioned"]
@@ -104,12 +104,12 @@ def carried_on(source: Path, report: Path) -> Callable[[], None]:
     """Run the next command and note what it said, what it found, and what another import made of it."""
 
     def work() -> None:
-        with dataset.locked():
-            said = list(dataset.recover())
-        found = {"data": sorted(held(dataset.DATA)), "pointer": dataset.DATA_POINTER.read_text()}
+        with replacement.locked():
+            said = list(replacement.recover())
+        found = {"data": sorted(held(replacement.DATA)), "pointer": replacement.DATA_POINTER.read_text()}
         again = ""
         try:
-            list(importing.import_dataset(source))
+            list(ingest.import_dataset(source))
         except LesionflowError as refusal:
             again = str(refusal)
         report.write_text(json.dumps({"said": said, "again": again, **found}))
@@ -137,23 +137,23 @@ def sweep(
     source, log, report = tmp_path / "source", tmp_path / "log", tmp_path / "report"
     write(source, {"metadata.csv": b"filename,lesion_id\nnew_1,L1\nnew_2,L1\n", "attribution.txt": b"a clinic\n"})
     before = {"data": OLD, "pointer": (template / "data.dvc").read_text()}
-    list(importing.import_dataset(source))  # imports every module that the forks need
+    list(ingest.import_dataset(source))  # imports every module that the forks need
     after = {"data": held(root / "data"), "pointer": (root / "data.dvc").read_text()}
     assert set(after["data"]) == {"melanoma/new_3.jpg", "nevus/new_1.jpg", "nevus/new_2.jpg", "metadata.csv", "attribution.txt"}
 
     def import_it() -> None:
-        list(importing.import_dataset(source))
+        list(ingest.import_dataset(source))
 
     def recover() -> None:
-        with dataset.locked():
-            list(dataset.recover())
+        with replacement.locked():
+            list(replacement.recover())
 
     def fresh() -> None:
         shutil.rmtree(root)
         shutil.copytree(template, root, symlinks=True)
         if recovering:
             assert forked(root, killed_at(last, False, import_it, log)) == KILLED
-            assert (root / dataset.UNFINISHED_SWAP).exists()
+            assert (root / replacement.UNFINISHED_SWAP).exists()
             assert (root / "data.dvc").read_text() == after["pointer"]
 
     os.chdir(tmp_path)
@@ -163,7 +163,7 @@ def sweep(
         shutil.copytree(template, root, symlinks=True)
         assert forked(root, killed_at(-1, False, import_it, log)) == 0
         calls = json.loads(log.read_text())
-        last = calls.index(f"os.remove {dataset.UNFINISHED_SWAP}") + 1
+        last = calls.index(f"os.remove {replacement.UNFINISHED_SWAP}") + 1
     act = recover if recovering else import_it
     fresh()
     assert forked(root, killed_at(-1, False, act, log)) == 0
@@ -189,7 +189,7 @@ def sweep(
             wrong.append(f"{place}: {result}, data.dvc was {pointer!r}")
         elif (is_old and result["again"]) or (is_new and "git does not know yet" not in result["again"]):
             wrong.append(f"{place}: the next import said {result['again']!r}")
-        elif is_old and (root / importing.STAGING).exists():
+        elif is_old and (root / ingest.STAGING).exists():
             wrong.append(f"{place}: the next import left its staging folder")
     assert not wrong, "\n".join(wrong)
     return total, killed

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.classes import CLASSES
+from components.core.classes import CLASSES
 from tests import project
 from tests.project import ROOT, SMALL, ran
 

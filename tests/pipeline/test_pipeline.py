@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from components.classes import CLASSES
-from components.evidence import digest
-from components.shifts import SHIFTS
-from flows.runner import STAGES
+from components.core.classes import CLASSES
+from components.evaluation.shifts import SHIFTS
+from components.registry.evidence import digest
+from flows.dvc import STAGES
 from tests.project import COLLECTIONS, DEAD_PROXY, ROOT, WILD, Project, nameless_or_skip, ran
 
 pytestmark = pytest.mark.timeout(900)

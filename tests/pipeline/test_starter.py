@@ -9,8 +9,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from components import images, model
-from components.settings import load
+from components.core.params_file import load
+from components.imaging import images
+from components.modeling import classifier
+from components.modeling.backbone import build_extractor
 from tests.conftest import ROOT
 
 CHANCE = 1 / 9
@@ -28,7 +30,7 @@ def sample() -> tuple[pd.DataFrame, np.ndarray]:
 
 def frozen_accuracy(backbone, table, pixels) -> float:
     """Held-out balanced accuracy of a linear head on frozen features, lesions kept on one side."""
-    extractor = model.compiled(model.build_extractor(backbone))
+    extractor = classifier.compiled(build_extractor(backbone))
     features = np.concatenate([extractor(pixels[start : start + 64]) for start in range(0, len(pixels), 64)])
     train, test = next(StratifiedGroupKFold(4, shuffle=True, random_state=0).split(features, table["diagnosis"], table["lesion_id"]))
     head = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300, class_weight="balanced"))

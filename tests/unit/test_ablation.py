@@ -1,17 +1,9 @@
-import sys
-
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.project import ROOT
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import ablation
-import training
-import variants
+from benchmarks import ablation, training, variants
 
 COUNTS = np.array([130, 500, 115, 500, 500, 500, 296, 197, 142])
 

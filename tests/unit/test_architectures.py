@@ -8,11 +8,27 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc import PythonModelContext
 
-from components import architectures, export, maps, model, resizing
-from components.files import write_json
-from components.records import as_png
-from components.serving import LesionClassifier
-from components.settings import Backbone
+from components import export
+from components.core import architectures
+from components.core.files import write_json
+from components.core.params import Backbone
+from components.imaging.tfrecords import as_png
+from components.modeling import serialization
+from components.modeling.backbone import (
+    FIRST_LAYER,
+    IMAGENET_DEVIATION_RGB,
+    IMAGENET_FACTOR,
+    _has_imagenet_factor,
+    _with_weights,
+    base_of,
+    build_extractor,
+    preprocess,
+    unfreeze,
+    without_batch_norm,
+)
+from components.modeling.classifier import assemble, lift_logits, logits_of, probabilities, with_temperature
+from components.serving.pyfunc_model import LesionClassifier
+from components.training import feature_cache, progressive_resizing
 from tests.small import NETWORKS, fitted_head, keras_input, labelled_pictures, seeded_base
 
 keras = pytest.importorskip("keras")
@@ -32,14 +48,12 @@ def network(request, tmp_path_factory):
     base = seeded_base(architecture, alpha, SIZE)
     base.save_weights(folder / "base.weights.h5")
     pooled = base(keras_input(architecture, PIXELS), training=False).numpy().mean(axis=(1, 2))
-    extractor = model.build_extractor(
-        Backbone(architecture=architecture, alpha=alpha, image_size=SIZE, weights=str(folder / "base.weights.h5"))
-    )
+    extractor = build_extractor(Backbone(architecture=architecture, alpha=alpha, image_size=SIZE, weights=str(folder / "base.weights.h5")))
     features = extractor(PIXELS).numpy()
     seen, kinds = labelled_pictures(72, SIZE)
     head = fitted_head(np.concatenate([extractor(part).numpy() for part in np.split(seen, 3)]), kinds)
-    whole = model.assemble(extractor, head, "multiclass", 1.3)
-    model.save(whole, folder / "candidate/model.keras")
+    whole = assemble(extractor, head, "multiclass", 1.3)
+    serialization.save(whole, folder / "candidate/model.keras")
     logits = head(features).numpy()
     return SimpleNamespace(folder=folder, pooled=pooled, features=features, logits=logits, whole=whole)
 
@@ -54,10 +68,10 @@ def test_the_extractor_gives_the_features_of_keras_own_base(network):
 
 
 def test_classifier_saved_classifier_and_served_model_say_what_extractor_and_head_say_of_the_same_bytes(network):
-    expected = model.probabilities(network.logits, "multiclass", 1.3)
+    expected = probabilities(network.logits, "multiclass", 1.3)
     assert len(set(expected.argmax(axis=1))) > 3
     close(network.whole(PIXELS).numpy(), expected)
-    close(model.read(network.folder / "candidate/model.keras")(PIXELS).numpy(), expected)
+    close(serialization.read(network.folder / "candidate/model.keras")(PIXELS).numpy(), expected)
     write_json(network.folder / "candidate/candidate.json", {"image_size": SIZE, "outputs": [str(number) for number in range(9)]})
     served, context = LesionClassifier(), PythonModelContext({"candidate": str(network.folder / "candidate")}, None)
     served.load_context(context)
@@ -66,22 +80,22 @@ def test_classifier_saved_classifier_and_served_model_say_what_extractor_and_hea
 
 
 def test_every_rebuilt_form_of_a_saved_classifier_keeps_its_numbers(network):
-    read = model.read(network.folder / "candidate/model.keras")
-    close(resizing.of_any_size(model.logits_of(read))(PIXELS).numpy(), network.logits)
-    close(model.with_temperature(read, "multiclass", 0.7)(PIXELS).numpy(), model.probabilities(network.logits, "multiclass", 0.7))
-    base = model.base_of(read)
-    model.unfreeze(base, len(base.layers) - 20)
-    at = maps.cut(base)
-    close(maps.above(read, at)(maps.below(read, at)(PIXELS)).numpy(), network.logits)
+    read = serialization.read(network.folder / "candidate/model.keras")
+    close(progressive_resizing.of_any_size(logits_of(read))(PIXELS).numpy(), network.logits)
+    close(with_temperature(read, "multiclass", 0.7)(PIXELS).numpy(), probabilities(network.logits, "multiclass", 0.7))
+    base = base_of(read)
+    unfreeze(base, len(base.layers) - 20)
+    at = feature_cache.cut(base)
+    close(feature_cache.above(read, at)(feature_cache.below(read, at)(PIXELS)).numpy(), network.logits)
     lift = np.zeros(9, dtype=np.float32)
     lift[3] = 1.5
-    model.lift_logits(read, lift)
-    close(model.logits_of(read)(PIXELS).numpy(), network.logits + lift)
+    lift_logits(read, lift)
+    close(logits_of(read)(PIXELS).numpy(), network.logits + lift)
 
 
 @pytest.mark.architectures
 def test_the_float16_export_is_the_classifier(network):
-    classifier = model.read(network.folder / "candidate/model.keras")
+    classifier = serialization.read(network.folder / "candidate/model.keras")
     many, kinds = labelled_pictures(200, SIZE, first=1000)
     expected = np.concatenate([classifier(many[start : start + 50]).numpy() for start in range(0, len(many), 50)])
     assert (expected.argmax(axis=1) == kinds).mean() > 0.5
@@ -95,16 +109,16 @@ def test_the_float16_export_is_the_classifier(network):
 def test_folding_keeps_the_statistics_of_a_normalization():
     pixels = keras.Input((8, 8, 3))
     normal = keras.layers.Normalization()
-    maps = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(4, 3, name="conv")(normal(pixels)))
-    base = keras.Model(pixels, maps)
+    tensor = keras.layers.BatchNormalization(name="norm")(keras.layers.Conv2D(4, 3, name="conv")(normal(pixels)))
+    base = keras.Model(pixels, tensor)
     normal.set_weights([np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.4]), np.array(1)])
     normal.finalize_state()
-    close(model.without_batch_norm(base)(PIXELS[:, :8, :8]).numpy(), base(PIXELS[:, :8, :8], training=False).numpy())
+    close(without_batch_norm(base)(PIXELS[:, :8, :8]).numpy(), base(PIXELS[:, :8, :8], training=False).numpy())
 
 
 @pytest.mark.parametrize("architecture", ["MobileNetV2", "ResNet50"])
 def test_preprocessing_is_keras_own(architecture):
-    close(model._preprocess(PIXELS, architecture, None, (1.0,) * 3), keras_input(architecture, PIXELS))
+    close(preprocess(PIXELS, architecture, None, (1.0,) * 3), keras_input(architecture, PIXELS))
 
 
 def before_the_stem(base):
@@ -134,13 +148,13 @@ def test_the_layers_that_settings_know_are_those_of_keras(efficientnets, archite
     known = list(architectures.LAYERS[architecture][1:])
     base = efficientnets[0] if architecture == "EfficientNetB0" else build(include_top=False, weights=None, input_shape=(32, 32, 3))
     assert [layer.name for layer in base.layers][-len(known) :] == known
-    first = model.FIRST_LAYER.get(architecture)
+    first = FIRST_LAYER.get(architecture)
     assert known[0] == (first or base.layers[1].name)
     start = architectures.unfreeze_from(architecture, "auto")
-    maps = base.layers[len(base.layers) - len(known) + architectures.layer_number(["pixels", *known], start) - 1]
-    while "add" not in maps.name and "project_bn" not in maps.name.lower():
-        maps = base.layers[base.layers.index(maps) + 1]
-    assert maps.output.shape[1] == 32 // 8
+    tensor = base.layers[len(base.layers) - len(known) + architectures.layer_number(["pixels", *known], start) - 1]
+    while "add" not in tensor.name and "project_bn" not in tensor.name.lower():
+        tensor = base.layers[base.layers.index(tensor) + 1]
+    assert tensor.output.shape[1] == 32 // 8
 
 
 @pytest.mark.parametrize("form", ["Keras 3", "older"])
@@ -149,7 +163,7 @@ def test_the_layers_that_settings_know_are_those_of_keras(efficientnets, archite
     [
         ("plain", (0.11, 0.2, 0.3), "plain"),
         ("layered", (0.11, 0.2, 0.3), "layered"),
-        ("plain", model.IMAGENET_DEVIATION_RGB, "layered"),
+        ("plain", IMAGENET_DEVIATION_RGB, "layered"),
     ],
     ids=["of a network without the layer", "of a network with it", "ImageNet's, older than the layer"],
 )
@@ -164,20 +178,20 @@ def test_a_weights_file_is_read_as_the_network_it_was_trained_in(efficientnets, 
     else:
         with h5py.File(path, "w") as file:
             legacy_h5_format.save_weights_to_hdf5_group(file, networks[saved_from])
-    assert model._has_imagenet_factor(efficientnets[0], path) is (meant == "layered")
-    factor = model.IMAGENET_FACTOR if meant == "layered" else (1.0,) * 3
-    close(model._preprocess(PIXELS, "EfficientNetB0", efficientnets[0], factor).numpy(), before_the_stem(networks[meant]))
+    assert _has_imagenet_factor(efficientnets[0], path) is (meant == "layered")
+    factor = IMAGENET_FACTOR if meant == "layered" else (1.0,) * 3
+    close(preprocess(PIXELS, "EfficientNetB0", efficientnets[0], factor).numpy(), before_the_stem(networks[meant]))
 
 
 def test_the_network_is_the_same_whether_keras_or_the_user_brings_imagenets_weights(efficientnets, tmp_path, monkeypatch):
     plain, _ = efficientnets
-    plain.layers[2].set_weights([np.array([0.485, 0.456, 0.406]), np.array(model.IMAGENET_DEVIATION_RGB), np.array(1)])
+    plain.layers[2].set_weights([np.array([0.485, 0.456, 0.406]), np.array(IMAGENET_DEVIATION_RGB), np.array(1)])
     path = tmp_path / "imagenet.weights.h5"
     plain.save_weights(path)
     monkeypatch.setattr(keras.src.applications.efficientnet.file_utils, "get_file", lambda *_, **__: str(path))
     backbone = Backbone(architecture="EfficientNetB0", image_size=32, weights="imagenet")
-    brought, named = (model._with_weights(backbone.model_copy(update={"weights": weights})) for weights in ("imagenet", str(path)))
-    found = [model._preprocess(PIXELS, architecture, base, factor).numpy() for base, architecture, factor in (brought, named)]
+    brought, named = (_with_weights(backbone.model_copy(update={"weights": weights})) for weights in ("imagenet", str(path)))
+    found = [preprocess(PIXELS, architecture, base, factor).numpy() for base, architecture, factor in (brought, named)]
     assert np.array_equal(*found)
     stems = [keras.Model(base.get_layer("stem_conv_pad").input, base.output).get_weights() for base, *_ in (brought, named)]
     assert all(np.array_equal(*pair) for pair in zip(*stems, strict=True))

@@ -10,10 +10,13 @@ import psutil
 import pytest
 from PIL import Image
 
-from components import augment, images
-from components.augment import Planned
-from components.classes import CLASSES
-from components.errors import UnreadableImage
+from components import augment
+from components.augmentation import preview
+from components.augmentation.views import Planned, augmented, clean, plan, views_per_image
+from components.core.classes import CLASSES
+from components.core.errors import UnreadableImage
+from components.imaging import images
+from components.runtime import parallel
 from tests.conftest import ROOT
 
 
@@ -34,7 +37,7 @@ def pixels(view):
 
 
 def test_rarer_classes_get_more_views_up_to_the_limit():
-    assert augment.views_per_image({"nevus": 300, "melanoma": 100, "dermatofibroma": 10}, 2, 8) == {
+    assert views_per_image({"nevus": 300, "melanoma": 100, "dermatofibroma": 10}, 2, 8) == {
         "nevus": 2,
         "melanoma": 6,
         "dermatofibroma": 8,
@@ -43,25 +46,23 @@ def test_rarer_classes_get_more_views_up_to_the_limit():
 
 def test_the_plan_covers_every_image_as_often_as_its_class_asks():
     rows = pd.DataFrame({"path": ["a", "b", "c"], "diagnosis": ["nevus", "nevus", "melanoma"]})
-    planned = augment.plan(rows, {"nevus": 1, "melanoma": 3}, seed=0)
+    planned = plan(rows, {"nevus": 1, "melanoma": 3}, seed=0)
     assert sorted(planned) == [("a", "nevus", 1), ("b", "nevus", 1), ("c", "melanoma", 3)]
 
 
 def test_views_and_their_order_depend_on_the_seed_and_on_no_number_of_processes(settings, root, rows):
-    planned = augment.plan(rows, dict.fromkeys(CLASSES, 3), seed=0)
-    first, other = (
-        [view for image in planned for view in augment.augmented(root, 32, None, settings.augment, seed, image)] for seed in (0, 1)
-    )
+    planned = plan(rows, dict.fromkeys(CLASSES, 3), seed=0)
+    first, other = ([view for image in planned for view in augmented(root, 32, None, settings.augment, seed, image)] for seed in (0, 1))
     for count in (1, 3):
-        with augment.workers(count) as pool:
-            assert list(augment.streamed(pool, partial(augment.augmented, root, 32, None, settings.augment, 0), planned)) == first
+        with parallel.workers(count) as pool:
+            assert list(parallel.streamed(pool, partial(augmented, root, 32, None, settings.augment, 0), planned)) == first
     assert not {view.png for view in first} & {view.png for view in other}
     assert len({view.png for view in first}) == len(first) == 54
     assert [(view.path, view.number) for view in first] == [(path, number) for path, _, views in planned for number in range(views)]
 
 
 def test_more_views_leave_the_first_ones_as_they_were(settings, root):
-    few, more = (augment.augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", views)) for views in (2, 5))
+    few, more = (augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", views)) for views in (2, 5))
     assert more[:2] == few
 
 
@@ -71,7 +72,7 @@ def test_no_more_images_are_under_way_than_said():
 
         def submit(self, look, image):
             self.waiting += 1
-            assert self.waiting <= augment.AHEAD
+            assert self.waiting <= parallel.AHEAD
             future = Future()
             future.set_result(look(image))
             return future
@@ -80,16 +81,16 @@ def test_no_more_images_are_under_way_than_said():
         return [image]
 
     pool, seen = Pool(), []
-    for image in augment.streamed(pool, look, range(3 * augment.AHEAD)):
+    for image in parallel.streamed(pool, look, range(3 * parallel.AHEAD)):
         pool.waiting -= 1
         seen.append(image)
-    assert seen == list(range(3 * augment.AHEAD))
+    assert seen == list(range(3 * parallel.AHEAD))
 
 
 def test_an_image_that_a_worker_cannot_read_stops_the_stage(root):
     (root / "nevus/nevus_0.png").write_bytes(b"")
-    with augment.workers(1) as pool, pytest.raises(UnreadableImage, match="empty file"):
-        list(augment.streamed(pool, partial(augment.clean, root, 32, None), [Planned("nevus/nevus_0.png", "nevus", 1)]))
+    with parallel.workers(1) as pool, pytest.raises(UnreadableImage, match="empty file"):
+        list(parallel.streamed(pool, partial(clean, root, 32, None), [Planned("nevus/nevus_0.png", "nevus", 1)]))
 
 
 def test_workers_end_with_a_stage_that_was_killed():
@@ -113,20 +114,20 @@ def test_workers_end_with_a_stage_that_was_killed():
 
 
 def test_clean_images_are_exactly_what_serving_sees(root):
-    (view,) = augment.clean(root, 48, None, Planned("nevus/nevus_0.png", "nevus", 1))
+    (view,) = clean(root, 48, None, Planned("nevus/nevus_0.png", "nevus", 1))
     assert np.array_equal(pixels(view), images.read((root / "nevus/nevus_0.png").read_bytes(), 48))
 
 
 def test_training_and_serving_see_a_picture_at_one_resolution(settings, root):
     path = root / "nevus/nevus_0.png"
-    (view,) = augment.clean(root, 48, 20, Planned("nevus/nevus_0.png", "nevus", 1))
+    (view,) = clean(root, 48, 20, Planned("nevus/nevus_0.png", "nevus", 1))
     assert np.array_equal(pixels(view), images.read(path.read_bytes(), 48, 20))
     assert not np.array_equal(pixels(view), images.read(path.read_bytes(), 48))
     still = settings.augment.model_copy(
         update={"rotation": 0, "flips": False, "shift": 0, "shear": 0, "zoom": (1, 1), "aspect": 1, "brightness": 0, "contrast": 0}
         | {"saturation": 0, "white_balance": 0, "blur": 0, "sharpen": 0, "jpeg": 0, "vignette": 0}
     )
-    (drawn,) = augment.augmented(root, 48, 20, still, 0, Planned("nevus/nevus_0.png", "nevus", 1))
+    (drawn,) = augmented(root, 48, 20, still, 0, Planned("nevus/nevus_0.png", "nevus", 1))
     assert np.abs(pixels(drawn).astype(int) - pixels(view)).max() <= 1
 
 
@@ -140,10 +141,10 @@ def test_auto_is_the_short_side_that_nearly_all_training_images_have(tmp_path):
 
 
 def test_the_preview_shows_views_that_are_trained_on(settings, root, rows):
-    grid = augment.preview(rows, root, 32, None, settings.augment, seed=0)
+    grid = preview.preview(rows, root, 32, None, settings.augment, seed=0)
     assert list(grid) == [name.replace("_", " ") for name in CLASSES]
     original, *views = grid["nevus"]
     assert np.array_equal(original, images.read((root / "nevus/nevus_0.png").read_bytes(), 32))
-    trained = augment.augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", 3))
+    trained = augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", 3))
     assert all(np.array_equal(one, pixels(view)) for one, view in zip(views, trained, strict=False))
-    assert len(views) == augment.PREVIEW_VIEWS
+    assert len(views) == preview.PREVIEW_VIEWS

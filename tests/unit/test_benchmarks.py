@@ -1,26 +1,11 @@
 import json
-import sys
 
 import pytest
 
+from benchmarks import bench, computing, pipeline, rates, scaling, sharpness
+from benchmarks.harness import machine, manifest, profiling, summary, tables, timing
+from flows.dvc import STAGES
 from tests.project import ROOT
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import bench
-import computing
-import machine
-import measured
-import pipeline
-import profiling
-import rates
-import scaling
-import sharpness
-import summary
-import tables
-import timing
-
-from flows.runner import STAGES
 
 ESTIMATE = {"value": 0.6, "low": 0.5, "high": 0.7}
 COST = {"seconds": 10.0, "peak_mb": 900.0, "dvc": 1.0, "start": 4.0, "imports": 0.0, "mlflow": 0.5, "work": 5.0}
@@ -49,8 +34,8 @@ def row(seed: int, gain: float = 0.12, **changed) -> dict:
     }
 
 
-def asked(**changed) -> measured.Asked:
-    return measured.Asked(**{"dataset": "isic9.zip, 1 files", "overrides": ("seed=1",), "notebook_epochs": 24, **changed})
+def asked(**changed) -> manifest.Asked:
+    return manifest.Asked(**{"dataset": "isic9.zip, 1 files", "overrides": ("seed=1",), "notebook_epochs": 24, **changed})
 
 
 def line_of(text: str, name: str) -> list[str]:
@@ -147,12 +132,12 @@ def test_costs_that_grow_faster_than_the_images_miss_their_target():
 
 
 def test_results_of_another_dataset_or_other_overrides_are_refused_with_the_way_out(tmp_path):
-    folder = measured.claimed(asked(), "isic9", tmp_path)
-    assert measured.claimed(asked(), "isic9", tmp_path) == folder
+    folder = manifest.claimed(asked(), "isic9", tmp_path)
+    assert manifest.claimed(asked(), "isic9", tmp_path) == folder
     others = {"dataset": "another.zip, 1 files", "overrides": (), "quick": True, "machine": "another", "params": {"embed": {"views": 4}}}
     for other in (asked(**{name: value}) for name, value in others.items()):
         with pytest.raises(SystemExit, match="another --name, or delete the folder"):
-            measured.claimed(other, "isic9", tmp_path)
+            manifest.claimed(other, "isic9", tmp_path)
 
 
 def test_where_files_lie_is_not_written_down():
@@ -163,20 +148,20 @@ def test_where_files_lie_is_not_written_down():
 
 def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_differ(tmp_path):
     weights = ["backbone=imagenet", "backbones.imagenet.weights=/home/me/w.h5"]
-    six, four = (measured.Asked.of(tmp_path, [*weights, f"embed.views={views}"], 0) for views in (6, 4))
+    six, four = (manifest.Asked.of(tmp_path, [*weights, f"embed.views={views}"], 0) for views in (6, 4))
     assert "/home/me" not in json.dumps(six.document())
-    assert measured.differences(six.document(), four.document())[1:] == ["params.embed.views: 6, not 4"]
+    assert manifest.differences(six.document(), four.document())[1:] == ["params.embed.views: 6, not 4"]
     with pytest.raises(SystemExit, match=r"^error: params\.yaml with the overrides: embed\.views: 0 is not allowed"):
-        measured.Asked.of(tmp_path, ["embed.views=0"], 0)
+        manifest.Asked.of(tmp_path, ["embed.views=0"], 0)
 
 
 def test_a_dataset_is_known_by_its_name_and_its_files_sizes(tmp_path):
     (tmp_path / "lesions").mkdir()
     (tmp_path / "lesions" / "a.jpg").write_bytes(b"12345")
-    found = measured.Asked.of(tmp_path / "lesions", [], 0)
+    found = manifest.Asked.of(tmp_path / "lesions", [], 0)
     assert (found.name, found.dataset) == ("lesions", "lesions, 1 files, 5 bytes")
     with pytest.raises(SystemExit, match="there is no"):
-        measured.Asked.of(tmp_path / "none.zip", [], 0)
+        manifest.Asked.of(tmp_path / "none.zip", [], 0)
 
 
 def test_a_part_that_has_its_result_is_not_measured_again(tmp_path, capsys):

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components import fitting
-from components.checkpoint import Checkpoint
-from components.errors import LesionflowError
+from components.core.errors import LesionflowError
+from components.training import loop, setup
+from components.training.checkpoint import Checkpoint
 
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
@@ -29,7 +29,7 @@ def train(epoch: int):
 def network(rate: float = 0.05):
     keras.utils.set_random_seed(3)
     made = keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.3), keras.layers.Dense(9)])
-    fitting.compile_for("multiclass", made, keras.optimizers.AdamW(fitting.falling_rate(rate, 40, 4)))
+    setup.compile_for("multiclass", made, keras.optimizers.AdamW(setup.falling_rate(rate, 40, 4)))
     return made
 
 
@@ -41,7 +41,7 @@ def fit(made, checkpoint=None, stop_after=None, epochs=8, patience=8, compared_f
         if epoch == stop_after:
             raise Killed
 
-    return fitting.fit(made, train, VALIDATION, epochs, patience, on_epoch, checkpoint, compared_from), told
+    return loop.fit(made, train, VALIDATION, epochs, patience, on_epoch, checkpoint, compared_from), told
 
 
 @pytest.mark.parametrize("compared_from", [0, 5])
@@ -72,7 +72,7 @@ def test_the_state_of_another_training_is_not_taken_up(tmp_path):
 def test_it_stops_when_balanced_accuracy_rests_and_restores_the_best_epoch(tmp_path):
     made = network(0.9)
     history, _ = fit(made, Checkpoint(tmp_path / "checkpoint", "one"), epochs=30, patience=2)
-    best = fitting.best_epoch(history)
+    best = loop.best_epoch(history)
     assert best["val_balanced_accuracy"] == history["val_balanced_accuracy"].max()
     assert len(history) == best["epoch"] + 3 < 30
     assert made.evaluate(VALIDATION, verbose=0, return_dict=True)["loss"] == pytest.approx(best["val_loss"], rel=1e-5)
@@ -80,11 +80,11 @@ def test_it_stops_when_balanced_accuracy_rests_and_restores_the_best_epoch(tmp_p
 
 def test_epochs_before_those_that_are_compared_are_never_the_best_and_never_stop_it():
     whole, _ = fit(network(0.9), epochs=12, patience=12)
-    start = int(fitting.best_epoch(whole)["epoch"]) + 2
+    start = int(loop.best_epoch(whole)["epoch"]) + 2
     made = network(0.9)
     history, _ = fit(made, epochs=12, patience=1, compared_from=start)
     assert len(history) > start
-    best = fitting.best_epoch(history, start)
+    best = loop.best_epoch(history, start)
     assert best["epoch"] >= start
     assert made.evaluate(VALIDATION, verbose=0, return_dict=True)["loss"] == pytest.approx(best["val_loss"], rel=1e-5)
 
@@ -92,7 +92,7 @@ def test_epochs_before_those_that_are_compared_are_never_the_best_and_never_stop
 def test_of_epochs_alike_in_accuracy_the_one_of_lower_loss_is_best():
     rows = [(0.5, 1.0), (0.6, 1.2), (0.6, 1.1), (0.6, 1.1), (0.4, 0.2)]
     history = pd.DataFrame([{"epoch": n, "val_balanced_accuracy": a, "val_loss": loss} for n, (a, loss) in enumerate(rows)])
-    assert fitting.best_epoch(history)["epoch"] == 2
+    assert loop.best_epoch(history)["epoch"] == 2
 
 
 def test_a_loss_that_is_no_number_says_what_may_help():

@@ -1,6 +1,6 @@
 import pytest
 
-from components.classes import CLASSES, class_of_folder, output_names, targets
+from components.core.classes import CLASSES, class_of_folder, output_names, targets
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from app import dataset, importing
-from components.errors import LesionflowError, Unavailable
+from app.data import ingest, replacement
+from components.core.errors import LesionflowError, Unavailable
 from tests.project import ROOT
 from tests.versioned import NEW, OLD, command, commit, held, template, versioned, write
 
@@ -21,7 +21,7 @@ __all__ = ["template", "versioned"]
 
 def interrupted(source, monkeypatch, after=2):
     """Import `source` until so many files are copied, then press Ctrl-C."""
-    plain, copied = importing.Path.replace, []
+    plain, copied = ingest.Path.replace, []
 
     def replace(self, target):
         if self.name.endswith(".partial"):
@@ -31,9 +31,9 @@ def interrupted(source, monkeypatch, after=2):
         return plain(self, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(importing.Path, "replace", replace)
+        patch.setattr(ingest.Path, "replace", replace)
         with pytest.raises(KeyboardInterrupt):
-            list(importing.import_dataset(source))
+            list(ingest.import_dataset(source))
 
 
 def test_a_resumed_import_keeps_nothing_that_has_changed_in_the_source_since(versioned, tmp_path, monkeypatch):
@@ -43,7 +43,7 @@ def test_a_resumed_import_keeps_nothing_that_has_changed_in_the_source_since(ver
     (source / "nevus/new_2.jpg").rename(source / "melanoma/moved.jpg")
     (source / "melanoma/new_3.jpg").write_bytes(OLD["nevus/old_1.jpg"])
     os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
-    said = list(importing.import_dataset(source))
+    said = list(ingest.import_dataset(source))
     expected = {
         "melanoma/moved.jpg": NEW["nevus/new_2.jpg"],
         "melanoma/new_3.jpg": OLD["nevus/old_1.jpg"],
@@ -51,7 +51,7 @@ def test_a_resumed_import_keeps_nothing_that_has_changed_in_the_source_since(ver
     }
     assert held(versioned / "data") == expected
     assert said[0] == "imported 3 files in 2 of 9 classes:"
-    assert said[1 + list(importing.CLASSES).index("melanoma")].split() == ["melanoma", "2"]
+    assert said[1 + list(ingest.CLASSES).index("melanoma")].split() == ["melanoma", "2"]
 
 
 def test_an_import_is_refused_while_a_stage_reads_data(versioned, tmp_path):
@@ -64,7 +64,7 @@ def test_an_import_is_refused_while_a_stage_reads_data(versioned, tmp_path):
             while not (versioned / "started").exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
             with pytest.raises(Unavailable, match=r"DVC is reading or writing data/.*repro") as refusal:
-                list(importing.import_dataset(tmp_path / "source"))
+                list(ingest.import_dataset(tmp_path / "source"))
         finally:
             os.killpg(running.pid, signal.SIGKILL)
     assert "\n" not in str(refusal.value)
@@ -82,7 +82,7 @@ def test_no_dvc_command_gets_at_data_while_an_import_replaces_it(versioned, tmp_
         return add(self, *arguments, **options)
 
     monkeypatch.setattr(Repo, "add", while_replaced)
-    list(importing.import_dataset(tmp_path / "source"))
+    list(ingest.import_dataset(tmp_path / "source"))
     assert len(seen) == 1
     assert "Unable to acquire lock" in seen[0]
     assert held(versioned / "data") == NEW
@@ -91,7 +91,7 @@ def test_no_dvc_command_gets_at_data_while_an_import_replaces_it(versioned, tmp_
 def test_an_import_is_refused_while_a_run_holds_the_workspace(versioned, tmp_path):
     with holder(versioned) as other:
         with pytest.raises(Unavailable, match=r"workspace\.lock"):
-            list(importing.import_dataset(tmp_path / "source"))
+            list(ingest.import_dataset(tmp_path / "source"))
         other.kill()
     assert held(versioned / "data") == OLD
 
@@ -123,13 +123,13 @@ def test_a_dataset_that_dvc_cannot_take_leaves_the_old_one_in_place(versioned, t
     pointer = (versioned / "data.dvc").read_bytes()
     place = unaddable(versioned)
     with pytest.raises(LesionflowError, match=r"^data/ cannot be replaced: .*; nothing was changed$"):
-        list(importing.import_dataset(tmp_path / "source"))
+        list(ingest.import_dataset(tmp_path / "source"))
     assert held(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_bytes() == pointer
-    assert not importing.STAGING.exists()
+    assert not ingest.STAGING.exists()
     assert command(versioned, "git", "status", "--porcelain", "data.dvc") == ""
     place.unlink()
-    assert "imported 3 files in 2 of 9 classes:" in list(importing.import_dataset(tmp_path / "source"))
+    assert "imported 3 files in 2 of 9 classes:" in list(ingest.import_dataset(tmp_path / "source"))
     assert held(versioned / "data") == NEW
 
 
@@ -147,18 +147,18 @@ def checkout(versioned, tmp_path):
 
 def test_the_dataset_of_another_checkout_is_taken_with_its_pointer(versioned, checkout):
     pointer = (checkout / "data.dvc").read_text()
-    said = list(dataset.adopt(checkout))
+    said = list(replacement.adopt(checkout))
     assert said == [f"data/ and data.dvc are those of {checkout}"]
     assert held(versioned / "data") == NEW
     assert (versioned / "data.dvc").read_text() == pointer
-    assert not dataset.STAGING.exists()
+    assert not replacement.STAGING.exists()
 
 
 def test_a_checkout_that_does_not_hold_what_its_pointer_names_is_not_taken(versioned, checkout):
     before = (versioned / "data.dvc").read_text()
     (checkout / "data" / "nevus" / "new_1.jpg").unlink()
     with pytest.raises(LesionflowError, match=r"does not hold the files that its data\.dvc names"):
-        list(dataset.adopt(checkout))
+        list(replacement.adopt(checkout))
     assert held(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_text() == before
     assert "nevus/new_2.jpg" in held(checkout / "data"), "the checkout has its data again"
@@ -172,7 +172,7 @@ def killed_while_replacing(source, monkeypatch):
     if child == 0:
         add = Repo.add
         monkeypatch.setattr(Repo, "add", lambda *arguments, **options: (add(*arguments, **options), os._exit(9)))
-        list(importing.import_dataset(source))
+        list(ingest.import_dataset(source))
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
@@ -181,7 +181,7 @@ def test_a_stage_does_not_read_what_a_killed_import_left_and_a_command_brings_it
     from click.testing import CliRunner
 
     from app.cli import main
-    from components.settings import load
+    from components.core.params_file import load
     from components.validate import validate
 
     killed_while_replacing(tmp_path / "source", monkeypatch)

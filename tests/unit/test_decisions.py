@@ -1,9 +1,9 @@
 import pandas as pd
 import pytest
 
-from app import reviewing
-from components import decisions
-from components.errors import LesionflowError
+from app.data import review
+from components.core.errors import LesionflowError
+from components.data_quality import decisions
 from tests.conftest import ROOT
 
 HEAD = "path,sha256,decision,to,note\n"
@@ -54,7 +54,7 @@ def project(tmp_path, monkeypatch, make_dataset):
 
 
 def test_the_page_shows_each_finding_side_by_side_and_a_table_to_fill_in(project):
-    said = list(reviewing.write_page())
+    said = list(review.write_page())
     page = (project / "reports/review/index.html").read_text()
     assert "2 findings about 3 files" in said[0]
     assert page.count("data:image/jpeg;base64,") == 2
@@ -66,28 +66,28 @@ def test_the_page_shows_each_finding_side_by_side_and_a_table_to_fill_in(project
 
 
 def test_a_filled_in_table_is_merged_and_the_page_remembers(project):
-    list(reviewing.write_page())
+    list(review.write_page())
     filled = project / "reports/review/decisions.csv"
     table = pd.read_csv(filled, dtype=str, keep_default_na=False)
     table.loc[0, ["decision", "to"]] = ["relabel", "Melanoma"]
     table.loc[2, "decision"] = "drop"
     table.to_csv(filled, index=False)
-    assert next(iter(reviewing.merge(filled))) == "2 decisions taken over (1 relabel, 1 drop), 0 replaced"
+    assert next(iter(review.merge(filled))) == "2 decisions taken over (1 relabel, 1 drop), 0 replaced"
     kept = decisions.read(project / "decisions.csv")
     assert kept[["path", "decision", "to"]].to_numpy().tolist() == [
         ["nevus/bad.jpg", "drop", ""],
         ["nevus/nevus_0.png", "relabel", "melanoma"],
     ]
-    list(reviewing.write_page())
+    list(review.write_page())
     again = pd.read_csv(filled, dtype=str, keep_default_na=False)
     assert again["decision"].tolist() == ["relabel", "", "drop"]
     again.loc[0, ["decision", "to"]] = ["keep", ""]
     again.iloc[:1].to_csv(filled, index=False)
-    assert "1 replaced" in next(iter(reviewing.merge(filled)))
+    assert "1 replaced" in next(iter(review.merge(filled)))
     assert decisions.read(project / "decisions.csv").set_index("path").loc["nevus/nevus_0.png", "decision"] == "keep"
 
 
 def test_an_empty_table_is_refused(project):
-    list(reviewing.write_page())
+    list(review.write_page())
     with pytest.raises(LesionflowError, match="holds no decision"):
-        list(reviewing.merge(project / "reports/review/decisions.csv"))
+        list(review.merge(project / "reports/review/decisions.csv"))

@@ -1,6 +1,6 @@
 import pytest
 
-from app import differing
+from app.data import diff
 
 
 def entry(path, digest):
@@ -8,7 +8,7 @@ def entry(path, digest):
 
 
 def test_files_are_added_removed_changed_relabelled_and_renamed():
-    apart = differing.difference(
+    apart = diff.difference(
         {
             "added": [entry("", "x"), entry("nevus/new.jpg", "1"), entry("melanoma/was_nevus.jpg", "2"), entry("nevus/again.jpg", "3")],
             "deleted": [entry("nevus/was.jpg", "2"), entry("nevus/before.jpg", "3"), entry("nevus/gone.jpg", "4")],
@@ -28,21 +28,21 @@ def test_files_are_added_removed_changed_relabelled_and_renamed():
 
 def test_a_copy_under_the_same_class_is_the_one_that_was_renamed():
     removed = [entry("melanoma/a.jpg", "1"), entry("nevus/a.jpg", "1")]
-    apart = differing.difference({"added": [entry("nevus/b.jpg", "1")], "deleted": removed})
+    apart = diff.difference({"added": [entry("nevus/b.jpg", "1")], "deleted": removed})
     assert apart.renamed == [("nevus/a.jpg", "nevus/b.jpg")]
     assert apart.removed == ["melanoma/a.jpg"]
 
 
 @pytest.mark.parametrize("document", ["{}", "", '{"added": [], "deleted": [], "modified": [], "renamed": []}'])
 def test_equal_versions_are_said_to_be_equal(monkeypatch, document):
-    monkeypatch.setattr(differing, "dvc", lambda *_: document)
-    assert list(differing.compare("v1", "v2")) == ["v1 and v2 hold the same files"]
+    monkeypatch.setattr(diff, "dvc", lambda *_: document)
+    assert list(diff.compare("v1", "v2")) == ["v1 and v2 hold the same files"]
 
 
 def test_the_lines_count_per_class_and_name_the_first_files(monkeypatch):
     added = [entry(f"nevus/{number:02}.jpg", str(number)) for number in range(12)]
-    monkeypatch.setattr(differing, "dvc", lambda *_: __import__("json").dumps({"added": added}))
-    lines = list(differing.compare("v1", None))
+    monkeypatch.setattr(diff, "dvc", lambda *_: __import__("json").dumps({"added": added}))
+    lines = list(diff.compare("v1", None))
     assert lines[0] == "from v1 to data/: 12 added, 0 removed, 0 relabelled, 0 changed, 0 renamed"
     assert lines[2].split() == ["nevus", "12", "0", "0", "0"]
     assert lines[-2:] == ["  nevus/09.jpg", "  and 2 more"]

@@ -4,10 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components import gate, judging
-from components.classes import CLASSES
-from components.judging import Rival
-from components.scores import Scored
+from components.core.classes import CLASSES
+from components.evaluation.predictions import Scored
+from components.registry import gate, judgement
+from components.registry.judgement import Rival
 
 LESIONS = 200
 """Of each class; so many that a loss of 0.02 is surely below 0.05."""
@@ -31,7 +31,7 @@ def scored(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0, lesi
 
 
 def rules(challenger: Scored, champion: Rival, others: list[Rival], settings) -> list[gate.Rule]:
-    compared = judging.compare(challenger, champion, others, settings)
+    compared = judgement.compare(challenger, champion, others, settings)
     return [gate._kept_against(comparison, settings.registration.max_loss) for comparison in compared]
 
 
@@ -59,18 +59,18 @@ def test_a_test_set_too_small_to_rule_a_loss_out_does_not_make_promotion_easier(
 
 def test_each_figure_has_its_own_best_version(settings):
     champion, careful, accurate = Rival("1", scored(0.2)), Rival("2", scored(0.3, CLASSES[4:])), Rival("3", scored(0.2, ("melanoma",)))
-    compared = judging.compare(champion.scored, champion, [careful, accurate], settings)
+    compared = judgement.compare(champion.scored, champion, [careful, accurate], settings)
     best = {comparison.figure: comparison.version for comparison in compared if comparison.best}
     assert best == {"balanced_accuracy": "3", "melanoma_sensitivity": "2"}
 
 
 def test_a_champion_that_is_the_best_is_compared_with_once(settings):
     champion = Rival("1", scored(0.1))
-    compared = judging.compare(scored(0.1), champion, [Rival("2", scored(0.2)), Rival("3", scored(0.1))], settings)
+    compared = judgement.compare(scored(0.1), champion, [Rival("2", scored(0.2)), Rival("3", scored(0.1))], settings)
     assert [(comparison.version, comparison.best) for comparison in compared] == [("1", False)] * 2
 
 
 def test_a_champion_measured_again_is_not_the_best_version_of_this_split(settings):
     champion = Rival("1", scored(0.0), measured_again=True)
-    compared = judging.compare(scored(0.1), champion, [Rival("2", scored(0.2))], settings)
+    compared = judgement.compare(scored(0.1), champion, [Rival("2", scored(0.2))], settings)
     assert [(item.version, item.best, item.measured_again) for item in compared[:2]] == [("1", False, True), ("2", True, False)]

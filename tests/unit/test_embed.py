@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components import embed, model
-from components.paths import FEATURES, SHARDS
+from components import embed
+from components.core.paths import FEATURES, SHARDS
+from components.modeling import backbone, classifier
 from tests.conftest import noise
 from tests.small import classifier as small_classifier
 from tests.small import write_shards
@@ -20,8 +21,8 @@ def embedded(settings, tmp_path, monkeypatch):
     """A function that embeds three views of 24 images, and gives back the features of the training views and whose they are."""
     monkeypatch.chdir(tmp_path)
     write_shards(tmp_path / SHARDS, views=3)
-    monkeypatch.setattr(model, "build_extractor", lambda _: model.extractor_of(small_classifier()))
-    monkeypatch.setattr(model, "weights_identity", lambda _: "")
+    monkeypatch.setattr(backbone, "build_extractor", lambda _: classifier.extractor_of(small_classifier()))
+    monkeypatch.setattr(backbone, "weights_identity", lambda _: "")
 
     def run(**knobs):
         embed.embed(settings.model_copy(update={"embed": settings.embed.model_copy(update=knobs)}))
@@ -41,5 +42,5 @@ def test_every_row_of_the_features_is_its_owners_progress_bar_or_none(embedded, 
     monkeypatch.setattr(embed, "tqdm", partial(embed.tqdm, disable=True))
     features, owners = embedded(views=1, batch_size=5)
     pixels = {f"{number}.jpg": np.asarray(noise(number, 32)) for number in range(24)}
-    expected = model.compiled(model.extractor_of(small_classifier()))(np.stack([pixels[path] for path in owners["path"]]))
+    expected = classifier.compiled(classifier.extractor_of(small_classifier()))(np.stack([pixels[path] for path in owners["path"]]))
     assert np.allclose(features, expected, atol=1e-5)

@@ -9,7 +9,7 @@ from threading import Thread
 
 import pytest
 
-from components import environment
+from components.runtime import environment
 from tests.project import DEAD_PROXY, ROOT, nameless_or_skip
 
 
@@ -41,7 +41,7 @@ def test_loopback_is_added_to_the_hosts_that_need_no_proxy(value, wanted):
     assert environment.without_proxy(wanted) == wanted
 
 
-@pytest.mark.parametrize("module", ["components.stage", "components.tracking", "app.cli", "flows", "flows.serve"])
+@pytest.mark.parametrize("module", ["components.runtime.stage", "components.tracking.store", "app.cli", "flows", "flows.serve"])
 def test_every_command_reaches_a_server_on_this_machine_directly_where_a_proxy_is_configured(module):
     class Hello(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -61,7 +61,7 @@ def test_every_command_reaches_a_server_on_this_machine_directly_where_a_proxy_i
         server.shutdown()
 
 
-@pytest.mark.parametrize("module", ["components.stage", "app.cli", "flows.training", "flows.serve"])
+@pytest.mark.parametrize("module", ["components.runtime.stage", "app.cli", "flows.training", "flows.serve"])
 def test_a_platform_that_is_not_supported_is_named_in_one_line(module):
     code = f"import os, click; os.name = 'nt'; del os.EX_TEMPFAIL; import {module}"
     done = subprocess.run([sys.executable, "-c", code], env=bare(), cwd=ROOT, capture_output=True, text=True, timeout=60)
@@ -69,7 +69,7 @@ def test_a_platform_that_is_not_supported_is_named_in_one_line(module):
     assert done.stderr == "error: Lesionflow runs on Linux and macOS. On Windows, run it in WSL (`wsl --install`).\n"
 
 
-@pytest.mark.parametrize("module", ["components.promotion", "app.cli", "flows"])
+@pytest.mark.parametrize("module", ["components.registry.promotion", "app.cli", "flows"])
 def test_a_user_without_a_name_is_recorded_by_the_id(module):
     code = f"import {module}, getpass; print(getpass.getuser())"
     assert python(code, *nameless_or_skip()) == "user id 54321"

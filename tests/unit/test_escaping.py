@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components import escaping, spreadsheets
-from components.errors import LesionflowError
+from components.core import escaping, spreadsheets
+from components.core.errors import LesionflowError
 from tests import wild
 
 RUN_BY_SPREADSHEETS = tuple("=+-@\t\r\n＝＋－＠")  # noqa: RUF001

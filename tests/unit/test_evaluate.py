@@ -2,9 +2,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components import evaluate, model
-from components.classes import CLASSES
-from components.scores import Scored
+from components.core.classes import CLASSES
+from components.evaluation import calibration
+from components.evaluation.predictions import Scored
+from components.modeling import classifier
 
 
 def scored(task: str, images: int = 200) -> tuple[Scored, np.ndarray]:
@@ -12,7 +13,7 @@ def scored(task: str, images: int = 200) -> tuple[Scored, np.ndarray]:
     diagnosis = random.choice(CLASSES, images)
     logits = random.normal(size=(images, 9 if task == "multiclass" else 1)).astype(np.float32)
     frame = pd.DataFrame({"diagnosis": diagnosis})
-    return Scored(frame, model.probabilities(logits, task), task), logits
+    return Scored(frame, classifier.probabilities(logits, task), task), logits
 
 
 def sensitivity(found: Scored) -> float:
@@ -23,8 +24,8 @@ def sensitivity(found: Scored) -> float:
 @pytest.mark.parametrize("wanted", [0.3, 0.7, 0.95])
 def test_the_operating_point_finds_as_many_melanomas_as_asked_for_and_hardly_more(task, wanted):
     found, logits = scored(task)
-    lift = evaluate.operating_point(found, logits, wanted)
-    lifted = Scored(found.images, model.probabilities(logits + lift, task), task)
+    lift = calibration.operating_point(found, logits, wanted)
+    lifted = Scored(found.images, classifier.probabilities(logits + lift, task), task)
     assert sensitivity(lifted) >= wanted
     assert sensitivity(lifted) < max(wanted, sensitivity(found)) + 0.06
     assert lift.min() >= 0
@@ -33,6 +34,6 @@ def test_the_operating_point_finds_as_many_melanomas_as_asked_for_and_hardly_mor
 
 def test_a_model_that_finds_enough_melanomas_is_left_as_it_is():
     found, logits = scored("multiclass")
-    assert not evaluate.operating_point(found, logits, 0.0).any()
+    assert not calibration.operating_point(found, logits, 0.0).any()
     logits[:, CLASSES.index("melanoma")] += 10
-    assert not evaluate.operating_point(found, logits, 0.7).any()
+    assert not calibration.operating_point(found, logits, 0.7).any()

@@ -1,7 +1,8 @@
 import pandas as pd
 
-from components import expectations, validate
-from components.classes import CLASSES
+from components import validate
+from components.core.classes import CLASSES
+from components.data_quality import expectations
 from tests.unit.test_validate import judged
 
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from components.errors import LesionflowError
-from components.files import existing, read_json, replacing, write_json
+from components.core.errors import LesionflowError
+from components.core.files import existing, read_json, replacing, write_json
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path):

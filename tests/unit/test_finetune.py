@@ -2,9 +2,10 @@
 
 import pytest
 
-from components import finetune, model
-from components.files import read_json
-from components.paths import CHECKPOINT, FINETUNED, FROZEN, MAPS, MODEL
+from components import finetune
+from components.core.files import read_json
+from components.core.paths import CHECKPOINT, FINETUNED, FROZEN, MAPS, MODEL
+from components.modeling import serialization
 from tests.small import classifier, write_shards
 
 pytest.importorskip("tensorflow")
@@ -42,7 +43,7 @@ def stage(tmp_path, monkeypatch, settings):
     weights.write_bytes(b"")
     write_shards(tmp_path / "build/shards", 64)
     FROZEN.mkdir(parents=True)
-    model.save(classifier(size=64), FROZEN / MODEL)
+    serialization.save(classifier(size=64), FROZEN / MODEL)
     backbone = settings.base.model_copy(update={"image_size": 64, "weights": str(weights)})
 
     def run(stop_after=None, **knobs):
@@ -53,7 +54,7 @@ def stage(tmp_path, monkeypatch, settings):
         }
         monkeypatch.setattr(finetune.tracking, "start_phase", lambda *_: Run(stop_after))
         finetune.finetune(settings.model_copy(update=changed))
-        return model.fingerprint(FINETUNED / MODEL), read_json(finetune.REPORT)
+        return serialization.fingerprint(FINETUNED / MODEL), read_json(finetune.REPORT)
 
     return run
 

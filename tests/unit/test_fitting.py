@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from components import fitting
-from components.classes import CLASSES
-from components.metrics import balanced_accuracy
+from components.core.classes import CLASSES
+from components.evaluation.metrics import balanced_accuracy
+from components.training import loop, setup
 from tests.project import ROOT
 
 COUNTS = {"nevus": 900, "melanoma": 90, "basal_cell_carcinoma": 10}
@@ -65,7 +65,7 @@ def test_two_devices_share_each_batch_and_end_where_one_does(tmp_path):
 
 
 def test_full_class_weights_make_every_class_count_the_same_and_none_every_view():
-    even, plain = (fitting.class_weights(COUNTS, "multiclass", power) for power in (1.0, 0.0))
+    even, plain = (setup.class_weights(COUNTS, "multiclass", power) for power in (1.0, 0.0))
     sums = [even[CLASSES.index(name)] * count for name, count in COUNTS.items()]
     assert np.allclose(sums, sum(COUNTS.values()) / 3)
     assert {plain[CLASSES.index(name)] for name in COUNTS} == {1.0}
@@ -75,8 +75,8 @@ def test_full_class_weights_make_every_class_count_the_same_and_none_every_view(
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 @pytest.mark.parametrize("power", [0.0, 0.25, 0.5, 1.0])
 def test_class_weights_are_one_on_average_and_rise_with_rarity(power, task):
-    weights = fitting.class_weights(COUNTS, task, power)
-    of_class = {name: weights[fitting.targets([name], task)[0]] for name in COUNTS}
+    weights = setup.class_weights(COUNTS, task, power)
+    of_class = {name: weights[loop.targets([name], task)[0]] for name in COUNTS}
     assert sum(of_class[name] * count for name, count in COUNTS.items()) == pytest.approx(1000)
     rare, common = of_class["basal_cell_carcinoma"], of_class["nevus"]
     assert rare / common == pytest.approx((900 / 10 if task == "multiclass" else 900 / 100) ** power)
@@ -89,7 +89,7 @@ def test_the_balanced_accuracy_watched_in_training_is_the_one_reported(task):
     truth = random.integers(0, 5 if task == "multiclass" else 2, 64)
     logits = random.normal(size=(64, outputs)).astype(np.float32)
     probabilities = logits if task == "multiclass" else np.hstack([-logits, logits])
-    metric = fitting.balanced_accuracy(task)
+    metric = setup.balanced_accuracy(task)
     for part in (slice(0, 40), slice(40, 64)):
         metric.update_state(truth[part], logits[part])
     assert float(metric.result()) == pytest.approx(balanced_accuracy(truth, probabilities))

@@ -1,7 +1,8 @@
 import pytest
 
-from components import gate, shifts
-from components.metrics import Estimate
+from components.evaluation import shifts
+from components.evaluation.bootstrap import Estimate
+from components.registry import gate
 
 TEST = {
     "balanced_accuracy": {"value": 0.7, "low": 0.65, "high": 0.75},

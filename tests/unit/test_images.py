@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from components import images
-from components.errors import UnreadableImage
+from components.core.errors import UnreadableImage
+from components.imaging import images
 from tests.conftest import noise, textured
 
 TO_XYZ = {  # of linear RGB, under ICC's white D50 (Lindbloom, http://www.brucelindbloom.com)

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from app import dataset, importing, isic
-from components.classes import CLASSES
-from components.errors import LesionflowError
-from components.settings import ImportLimits
+from app.data import ingest, isic, replacement
+from components.core.classes import CLASSES
+from components.core.errors import LesionflowError
+from components.core.params import ImportLimits
 from tests.conftest import noise
 from tests.unit.test_images import encoded
 
@@ -56,9 +56,9 @@ def project(tmp_path, monkeypatch):
     (root / "data/nevus").mkdir(parents=True)
     (root / "data/nevus/old.jpg").write_bytes(b"old")
     monkeypatch.chdir(root)
-    for module in (importing, isic):
+    for module in (ingest, isic):
         monkeypatch.setattr(module, "require_safe_previous", lambda: None)
-    monkeypatch.setattr(dataset, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
+    monkeypatch.setattr(replacement, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
     return root
 
 

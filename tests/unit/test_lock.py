@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from flows import lock
+from components.runtime import locking
 from tests.project import ROOT
 
 CHILD = """
@@ -41,29 +41,29 @@ def ended(root, inherited=(), **environment):
 
 
 def test_a_child_that_inherits_the_lock_holds_it_and_no_other_process_does(tmp_path):
-    with lock.held(0, tmp_path) as descriptor:
-        assert ended(tmp_path, (descriptor,), **lock.for_child(descriptor)) == "held"
+    with locking.held(0, tmp_path) as descriptor:
+        assert ended(tmp_path, (descriptor,), **locking.for_child(descriptor)) == "held"
         assert ended(tmp_path).startswith("another run or import works in")
-        assert ended(tmp_path, (descriptor,), **lock.for_child(descriptor)) == "held", "a child that ends does not release it"
+        assert ended(tmp_path, (descriptor,), **locking.for_child(descriptor)) == "held", "a child that ends does not release it"
     assert ended(tmp_path) == "held"
 
 
 def test_naming_a_descriptor_is_not_enough(tmp_path):
-    with lock.held(0, tmp_path) as descriptor, (tmp_path / "other").open("w") as other, (tmp_path / lock.LOCK).open() as unlocked:
-        assert ended(tmp_path, **lock.for_child(descriptor)).startswith("another run"), "not inherited"
-        assert ended(tmp_path, (other.fileno(),), **lock.for_child(other.fileno())).startswith("another run"), "another file"
-        assert ended(tmp_path, (unlocked.fileno(),), **lock.for_child(unlocked.fileno())).startswith("another run"), "not locked"
+    with locking.held(0, tmp_path) as descriptor, (tmp_path / "other").open("w") as other, (tmp_path / locking.LOCK).open() as unlocked:
+        assert ended(tmp_path, **locking.for_child(descriptor)).startswith("another run"), "not inherited"
+        assert ended(tmp_path, (other.fileno(),), **locking.for_child(other.fileno())).startswith("another run"), "another file"
+        assert ended(tmp_path, (unlocked.fileno(),), **locking.for_child(unlocked.fileno())).startswith("another run"), "not locked"
         for nonsense in ("-1", "one", "", "99999999999999999999", "²"):
-            assert ended(tmp_path, **{lock.INHERITED: nonsense}).startswith("another run"), nonsense
+            assert ended(tmp_path, **{locking.INHERITED: nonsense}).startswith("another run"), nonsense
 
 
 def test_a_child_that_outlives_the_holder_keeps_others_out(tmp_path):
-    with lock.held(0, tmp_path) as descriptor:
-        child, said = start(tmp_path, (descriptor,), then="time.sleep(60)", **lock.for_child(descriptor))
+    with locking.held(0, tmp_path) as descriptor:
+        child, said = start(tmp_path, (descriptor,), then="time.sleep(60)", **locking.for_child(descriptor))
     assert said == "held"
-    with pytest.raises(lock.Busy), lock.held(0, tmp_path):
+    with pytest.raises(locking.Busy), locking.held(0, tmp_path):
         pass
     child.kill()
     child.communicate()
-    with lock.held(5, tmp_path):
+    with locking.held(5, tmp_path):
         pass

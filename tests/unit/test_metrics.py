@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from scipy.stats import binomtest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 
-from components import metrics
+from components.evaluation import bootstrap, calibration, metrics
 
 
 def drawn(seed: int, images: int = 60, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
@@ -56,16 +56,16 @@ def test_temperature_recovers_what_the_logits_were_multiplied_by():
         scaled = np.exp(3 * logits / temperature)
         return scaled / scaled.sum(axis=1, keepdims=True)
 
-    assert metrics.fit_temperature(truth, at) == pytest.approx(3, rel=0.1)
+    assert calibration.fit_temperature(truth, at) == pytest.approx(3, rel=0.1)
 
 
 def test_resamples_take_whole_lesions():
     groups = np.array(["a", "b", "a", "c", "b", "a"])
-    for sample in metrics.resamples(groups, 50, seed=1):
+    for sample in bootstrap.resamples(groups, 50, seed=1):
         counts = np.bincount(sample, minlength=6)
         assert counts[0] == counts[2] == counts[5]
         assert counts[1] == counts[4]
-    first, again = (metrics.resamples(groups, 5, seed=1) for _ in range(2))
+    first, again = (bootstrap.resamples(groups, 5, seed=1) for _ in range(2))
     assert all((one == other).all() for one, other in zip(first, again, strict=True))
 
 
@@ -73,16 +73,16 @@ def test_grouped_images_widen_the_interval():
     random = np.random.default_rng(3)
     per_lesion = random.random(50) < 0.7
     right = np.repeat(per_lesion, 6)
-    by_image = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(np.arange(300), 500, 0), 300)
-    by_lesion = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(np.repeat(np.arange(50), 6), 500, 0), 300)
+    by_image = bootstrap.bootstrap(lambda at: right[at].mean(), bootstrap.resamples(np.arange(300), 500, 0), 300)
+    by_lesion = bootstrap.bootstrap(lambda at: right[at].mean(), bootstrap.resamples(np.repeat(np.arange(50), 6), 500, 0), 300)
     assert by_lesion.high - by_lesion.low > 1.7 * (by_image.high - by_image.low)
 
 
 def test_the_interval_holds_its_own_value_even_for_the_calibration_error():
     truth, _ = drawn(5, 300, 3)
     probabilities = np.eye(3)[truth] * 0.9 + 0.1 / 3
-    found = metrics.bootstrap(
-        lambda at: metrics.calibration_error(truth[at], probabilities[at], 15), metrics.resamples(np.arange(300), 200, 0), 300
+    found = bootstrap.bootstrap(
+        lambda at: metrics.calibration_error(truth[at], probabilities[at], 15), bootstrap.resamples(np.arange(300), 200, 0), 300
     )
     assert found.low <= found.value <= found.high
 
@@ -90,17 +90,17 @@ def test_the_interval_holds_its_own_value_even_for_the_calibration_error():
 @given(st.lists(st.floats(-5, 5, width=32), min_size=1, max_size=40), st.floats(0, 1))
 def test_a_lift_finds_the_share_that_was_asked_for_and_is_no_larger_than_it_must_be(behind, sensitivity):
     behind = np.array(behind)
-    lift = metrics.lift_for(behind, sensitivity)
+    lift = calibration.lift_for(behind, sensitivity)
     assert (behind < lift).mean() >= sensitivity - 1e-9 or sensitivity == 0
     assert lift >= 0
-    if lift > 2 * metrics.LEAD:
-        assert (behind < lift - 2 * metrics.LEAD).mean() < sensitivity
+    if lift > 2 * calibration.LEAD:
+        assert (behind < lift - 2 * calibration.LEAD).mean() < sensitivity
 
 
-def share_of(right: np.ndarray, groups: np.ndarray) -> metrics.Estimate:
+def share_of(right: np.ndarray, groups: np.ndarray) -> bootstrap.Estimate:
     """The share of `right`, with its interval, as the reports have it."""
-    resampled = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(groups, 200, 0), len(right))
-    return metrics.proportion(right, groups, resampled)
+    resampled = bootstrap.bootstrap(lambda at: right[at].mean(), bootstrap.resamples(groups, 200, 0), len(right))
+    return bootstrap.proportion(right, groups, resampled)
 
 
 def test_seventeen_of_seventeen_leaves_room_for_those_that_would_be_missed():
@@ -124,16 +124,16 @@ def test_half_a_group_counts_against_the_lower_bound_and_for_the_upper():
 
 def test_many_groups_keep_the_interval_of_the_bootstrap():
     right = np.random.default_rng(0).random(200) < 0.8
-    resampled = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(np.arange(200), 200, 0), 200)
-    assert metrics.proportion(right, np.arange(200), resampled) == resampled
+    resampled = bootstrap.bootstrap(lambda at: right[at].mean(), bootstrap.resamples(np.arange(200), 200, 0), 200)
+    assert bootstrap.proportion(right, np.arange(200), resampled) == resampled
 
 
 @settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(st.integers(0, 15), st.booleans()), min_size=1, max_size=60))
 def test_an_exact_interval_is_never_narrower_than_the_bootstraps(images):
     groups, right = (np.array(column) for column in zip(*images, strict=True))
-    resampled = metrics.bootstrap(lambda at: right[at].mean(), metrics.resamples(groups, 50, 0), len(right))
-    found = metrics.proportion(right, groups, resampled)
+    resampled = bootstrap.bootstrap(lambda at: right[at].mean(), bootstrap.resamples(groups, 50, 0), len(right))
+    found = bootstrap.proportion(right, groups, resampled)
     assert 0 <= found.low <= max(0.0, resampled.low)
     assert 1 >= found.high >= min(1.0, resampled.high)
     assert found.low <= found.value <= found.high

@@ -3,10 +3,21 @@
 import numpy as np
 import pytest
 
-from components import model
-from components.classes import CLASSES
-from components.errors import LesionflowError
-from components.settings import Backbone, Train
+from components.core.classes import CLASSES
+from components.core.errors import LesionflowError
+from components.core.params import Backbone, Train
+from components.modeling import serialization
+from components.modeling.backbone import base_of, build_base, build_extractor, unfreeze, without_batch_norm
+from components.modeling.classifier import (
+    assemble,
+    build_head,
+    compiled,
+    lift_logits,
+    logit_count,
+    logits_of,
+    probabilities,
+    with_temperature,
+)
 
 keras = pytest.importorskip("keras")
 
@@ -24,8 +35,8 @@ def backbone(tmp_path_factory) -> Backbone:
 
 
 def classifier(backbone: Backbone, task: str = "multiclass"):
-    extractor = model.build_extractor(backbone)
-    return model.assemble(extractor, model.build_head(extractor.output_shape[-1], HEAD, model.logit_count(task)), task)
+    extractor = build_extractor(backbone)
+    return assemble(extractor, build_head(extractor.output_shape[-1], HEAD, logit_count(task)), task)
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
@@ -49,7 +60,7 @@ def test_folding_keeps_the_function_and_leaves_no_statistic_to_move():
             shape = layer.gamma.shape
             gamma, variance = random.uniform(0.5, 1.5, shape), random.uniform(0.5, 2, shape)
             layer.set_weights([gamma, *random.normal(0, 0.3, (2, *shape)), variance])
-    folded = model.without_batch_norm(base)
+    folded = without_batch_norm(base)
     pixels = PIXELS / 127.5 - 1
     expected = base(pixels, training=False).numpy()
     assert expected.std() > 0.01
@@ -62,16 +73,16 @@ def test_what_cannot_be_folded_is_named():
     pixels = keras.Input((8, 8, 3))
     maps = keras.layers.Conv2D(4, 3, activation="relu", name="curved")(pixels)
     with pytest.raises(ValueError, match="norm follows curved"):
-        model.without_batch_norm(keras.Model(pixels, keras.layers.BatchNormalization(name="norm")(maps)))
+        without_batch_norm(keras.Model(pixels, keras.layers.BatchNormalization(name="norm")(maps)))
 
 
 def test_a_fine_tuning_step_moves_what_is_unfrozen_and_nothing_else(backbone):
     whole = classifier(backbone)
-    base = model.base_of(whole)
-    names = model.unfreeze(base, "block_13")
+    base = base_of(whole)
+    names = unfreeze(base, "block_13")
     trained = {v.path: v.numpy().copy() for v in base.trainable_variables}
     frozen = {v.path: v.numpy().copy() for v in base.non_trainable_variables}
-    network = model.logits_of(whole)
+    network = logits_of(whole)
     network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     network.fit(PIXELS, np.array([0, 1, 2, 3]), epochs=2, verbose=0)
     assert trained and frozen
@@ -82,7 +93,7 @@ def test_a_fine_tuning_step_moves_what_is_unfrozen_and_nothing_else(backbone):
 
 @pytest.mark.parametrize(("start", "first"), [("block_6", "block_6_expand"), ("Conv_1", "Conv_1"), (0, "Conv1")])
 def test_unfreezing_starts_at_a_block_a_layer_or_a_number(backbone, start, first):
-    assert model.unfreeze(model.build_base(backbone), start)[0] == first
+    assert unfreeze(build_base(backbone), start)[0] == first
 
 
 @pytest.mark.parametrize(
@@ -90,7 +101,7 @@ def test_unfreezing_starts_at_a_block_a_layer_or_a_number(backbone, start, first
 )
 def test_an_unknown_block_is_answered_with_those_there_are(backbone, start, said):
     with pytest.raises(LesionflowError, match=said):
-        model.unfreeze(model.build_base(backbone), start)
+        unfreeze(build_base(backbone), start)
 
 
 def test_equal_models_are_saved_as_equal_bytes_and_read_back_equal(backbone, tmp_path):
@@ -100,36 +111,36 @@ def test_equal_models_are_saved_as_equal_bytes_and_read_back_equal(backbone, tmp
     keras.utils.set_random_seed(5)
     keras.backend.clear_session()
     whole = classifier(backbone)
-    model.save(twin, tmp_path / "a.keras")
-    model.save(whole, tmp_path / "b.keras")
-    assert model.fingerprint(tmp_path / "a.keras") == model.fingerprint(tmp_path / "b.keras")
-    assert np.array_equal(model.read(tmp_path / "a.keras")(PIXELS).numpy(), whole(PIXELS).numpy())
+    serialization.save(twin, tmp_path / "a.keras")
+    serialization.save(whole, tmp_path / "b.keras")
+    assert serialization.fingerprint(tmp_path / "a.keras") == serialization.fingerprint(tmp_path / "b.keras")
+    assert np.array_equal(serialization.read(tmp_path / "a.keras")(PIXELS).numpy(), whole(PIXELS).numpy())
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 def test_the_temperature_in_the_model_is_the_one_in_the_probabilities(backbone, task):
     whole = classifier(backbone, task)
-    logits = model.compiled(model.logits_of(whole))(PIXELS)
-    warm = model.with_temperature(whole, task, 2.5)(PIXELS).numpy()
-    expected = model.probabilities(logits, task, 2.5)
+    logits = compiled(logits_of(whole))(PIXELS)
+    warm = with_temperature(whole, task, 2.5)(PIXELS).numpy()
+    expected = probabilities(logits, task, 2.5)
     assert np.allclose(warm if task == "multiclass" else warm[:, 0], expected if task == "multiclass" else expected[:, 1], atol=1e-5)
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 def test_lifted_logits_stay_lifted_in_every_later_form_of_the_classifier(backbone, task):
     whole = classifier(backbone, task)
-    logits = model.compiled(model.logits_of(whole))(PIXELS)
-    lift = np.zeros(model.logit_count(task), dtype=np.float32)
+    logits = compiled(logits_of(whole))(PIXELS)
+    lift = np.zeros(logit_count(task), dtype=np.float32)
     lift[-1] = 1.5
-    model.lift_logits(whole, lift)
-    assert np.allclose(model.compiled(model.logits_of(model.with_temperature(whole, task, 2.0)))(PIXELS), logits + lift, atol=1e-5)
+    lift_logits(whole, lift)
+    assert np.allclose(compiled(logits_of(with_temperature(whole, task, 2.0)))(PIXELS), logits + lift, atol=1e-5)
 
 
 def test_missing_and_misfitting_weights_say_what_to_do(backbone, tmp_path):
     with pytest.raises(LesionflowError, match=r"weights file .*none.h5 is not there"):
-        model.build_base(backbone.model_copy(update={"weights": str(tmp_path / "none.h5")}))
+        build_base(backbone.model_copy(update={"weights": str(tmp_path / "none.h5")}))
     with pytest.raises(LesionflowError, match=r"holds no weights of MobileNetV2 \(alpha 0.5\)"):
-        model.build_base(backbone.model_copy(update={"alpha": 0.5}))
+        build_base(backbone.model_copy(update={"alpha": 0.5}))
     (tmp_path / "text.weights.h5").write_text("no weights")
     with pytest.raises(LesionflowError, match="holds no weights of MobileNetV2"):
-        model.build_base(backbone.model_copy(update={"weights": str(tmp_path / "text.weights.h5")}))
+        build_base(backbone.model_copy(update={"weights": str(tmp_path / "text.weights.h5")}))

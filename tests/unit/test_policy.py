@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components import findings, policy, validate
-from components.classes import MALIGNANT
-from components.decisions import Decisions
-from components.duplicates import Pairs
-from components.findings import KINDS, Finding
-from components.settings import Policy
+from components import validate
+from components.core.classes import MALIGNANT
+from components.core.params import Policy
+from components.data_quality import findings, policy
+from components.data_quality.decisions import Decisions
+from components.data_quality.findings import KINDS, Finding
+from components.data_quality.near_duplicates import Pairs
 
 UNDECIDED = Decisions(frozenset(), frozenset(), {}, ())
 LIMITS = (None, 0, 1, 2, 3, 500)

@@ -1,8 +1,8 @@
 import pytest
 
-from components.errors import LesionflowError
-from components.ledger import REASON_LIMIT
-from components.promotion import AUTOMATIC, OUTSIDE, ROLLBACK, _entry, previous, was_champion
+from components.core.errors import LesionflowError
+from components.registry.promotion import AUTOMATIC, OUTSIDE, ROLLBACK, _entry, previous, was_champion
+from components.registry.promotion_record import REASON_LIMIT
 
 
 def record(*moves: tuple[str | None, str]) -> list:

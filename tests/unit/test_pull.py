@@ -1,6 +1,6 @@
 import pytest
 
-from flows import steps
+from flows import tasks
 
 
 @pytest.fixture
@@ -16,24 +16,24 @@ def commands(monkeypatch):
             for source in arguments[-2:]:
                 (root / source).with_suffix("").mkdir(exist_ok=True)
 
-    monkeypatch.setattr(steps, "dvc", dvc)
-    monkeypatch.setattr(steps, "get_run_logger", lambda: type("Logger", (), {"info": print}))
+    monkeypatch.setattr(tasks, "dvc", dvc)
+    monkeypatch.setattr(tasks, "get_run_logger", lambda: type("Logger", (), {"info": print}))
     return asked, killed
 
 
 def test_a_checkout_that_was_killed_is_done_again_over_what_it_left(tmp_path, commands):
     asked, killed = commands
-    assert steps.unpulled(tmp_path)
+    assert tasks.unpulled(tmp_path)
     killed.append("checkout")
     with pytest.raises(KeyboardInterrupt):
-        steps.pull.fn(tmp_path)
+        tasks.pull.fn(tmp_path)
     for name in ("data", "weights"):
         (tmp_path / name).mkdir()
-    assert steps.unpulled(tmp_path), "folders that are there in part are not the dataset"
+    assert tasks.unpulled(tmp_path), "folders that are there in part are not the dataset"
     killed.clear()
-    steps.pull.fn(tmp_path)
+    tasks.pull.fn(tmp_path)
     assert asked[1::2] == [["checkout", "data.dvc", "weights.dvc"], ["checkout", "--force", "data.dvc", "weights.dvc"]]
-    assert not steps.unpulled(tmp_path)
+    assert not tasks.unpulled(tmp_path)
 
 
 def test_a_download_that_fails_leaves_nothing_to_do_again(tmp_path, commands):
@@ -42,6 +42,6 @@ def test_a_download_that_fails_leaves_nothing_to_do_again(tmp_path, commands):
         (tmp_path / name).mkdir()
     killed.append("fetch")
     with pytest.raises(KeyboardInterrupt):
-        steps.pull.fn(tmp_path)
+        tasks.pull.fn(tmp_path)
     assert asked == [["fetch", "data.dvc", "weights.dvc"]]
-    assert not steps.unpulled(tmp_path)
+    assert not tasks.unpulled(tmp_path)

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
-from components import records
-from components.classes import CLASSES
-from components.errors import LesionflowError
-from components.records import View, Writer, as_png
+from components.core.classes import CLASSES
+from components.core.errors import LesionflowError
+from components.imaging import tfrecords
+from components.imaging.tfrecords import View, Writer, as_png
+from components.training import input_pipeline
 from tests.conftest import noise
 
 
@@ -23,7 +24,7 @@ def shards(tmp_path_factory):
 def test_views_come_back_bit_for_bit_with_whose_they_are(shards):
     rows = [
         row
-        for batch in records.in_order("train", shards)
+        for batch in tfrecords.in_order("train", shards)
         for row in zip(batch["path"], batch["view"], batch["class"], batch["pixels"], strict=True)
     ]
     assert len(rows) == 1200
@@ -34,24 +35,24 @@ def test_views_come_back_bit_for_bit_with_whose_they_are(shards):
 
 
 def test_shuffled_epochs_differ_and_hold_every_view(shards):
-    dataset = records.read("train", shards, shuffle_seed=1).map(lambda row: row["path"])
+    dataset = tfrecords.read("train", shards, shuffle_seed=1).map(lambda row: row["path"])
     first, second = (list(dataset.as_numpy_iterator()) for _ in range(2))
     assert first != second
     assert sorted(first) == sorted(second)
-    again = list(records.read("train", shards, shuffle_seed=1).map(lambda row: row["path"]).as_numpy_iterator())
+    again = list(tfrecords.read("train", shards, shuffle_seed=1).map(lambda row: row["path"]).as_numpy_iterator())
     assert again == first
 
 
 def test_the_first_views_of_each_image_are_read_alone_in_the_same_order(shards):
-    every = list(records.read("train", shards).map(lambda row: (row["path"], row["view"])).as_numpy_iterator())
-    few = list(records.read("train", shards, first=2).map(lambda row: (row["path"], row["view"])).as_numpy_iterator())
+    every = list(tfrecords.read("train", shards).map(lambda row: (row["path"], row["view"])).as_numpy_iterator())
+    few = list(tfrecords.read("train", shards, first=2).map(lambda row: (row["path"], row["view"])).as_numpy_iterator())
     assert few == [(path, view) for path, view in every if view < 2]
-    assert records.count("train", shards, first=2) == len(few) == 600
-    assert records.count("train", shards, first=9) == records.count("train", shards) == 1200
+    assert tfrecords.count("train", shards, first=2) == len(few) == 600
+    assert tfrecords.count("train", shards, first=9) == tfrecords.count("train", shards) == 1200
 
 
 def test_batches_weigh_each_target(shards):
-    pixels, target, weight = next(iter(records.batches("train", "binary", 32, {0: 0.5, 1: 2.0}, shards)))
+    pixels, target, weight = next(iter(input_pipeline.batches("train", "binary", 32, {0: 0.5, 1: 2.0}, shards)))
     assert pixels.shape == (32, 16, 16, 3)
     assert set(zip(target.numpy().tolist(), weight.numpy().tolist(), strict=True)) == {(0, 0.5), (1, 2.0)}
 
@@ -62,12 +63,15 @@ def test_a_view_is_seen_in_each_of_the_squares_eight_symmetries_and_in_no_other_
     pixels = np.asarray(noise(1, 16))
     quarters = [np.rot90(pixels, turns) for turns in range(4)]
     wanted = {picture.tobytes() for picture in [*quarters, *(np.flip(picture, axis=0) for picture in quarters)]}
-    assert {records.turned(tf.constant(pixels), [3, number]).numpy().tobytes() for number in range(100)} == wanted
+    assert {input_pipeline.turned(tf.constant(pixels), [3, number]).numpy().tobytes() for number in range(100)} == wanted
 
 
 def test_turned_batches_hang_on_the_seed_alone_and_hold_the_same_views(shards):
     def drawn(**how):
-        return [np.asarray(batch[0]) for batch in records.batches("train", "multiclass", 100, dict.fromkeys(range(9), 1.0), shards, **how)]
+        return [
+            np.asarray(batch[0])
+            for batch in input_pipeline.batches("train", "multiclass", 100, dict.fromkeys(range(9), 1.0), shards, **how)
+        ]
 
     first, again, other = (drawn(shuffle_seed=seed, turn_seed=seed) for seed in (5, 5, 6))
     straight = drawn(shuffle_seed=5)
@@ -80,7 +84,7 @@ def test_turned_batches_hang_on_the_seed_alone_and_hold_the_same_views(shards):
 def test_reduced_batches_hold_the_same_views_smaller(shards):
     def drawn(**how):
         weights = dict.fromkeys(range(9), 1.0)
-        return next(iter(records.batches("train", "multiclass", 8, weights, shards, shuffle_seed=5, turn_seed=5, **how)))
+        return next(iter(input_pipeline.batches("train", "multiclass", 8, weights, shards, shuffle_seed=5, turn_seed=5, **how)))
 
     (small, *said), (full, *same) = drawn(reduced_to=8), drawn()
     assert small.shape == (8, 8, 8, 3)
@@ -90,12 +94,13 @@ def test_reduced_batches_hold_the_same_views_smaller(shards):
 
 @pytest.mark.parametrize("seed", [None, 5])
 def test_the_order_of_places_is_the_order_of_the_views(shards, seed):
-    sizes = records.shard_sizes("train", shards)
+    sizes = tfrecords.shard_sizes("train", shards)
     assert len(sizes) == 3
     paths = [
-        list(records.read("train", shards, shuffle_seed).map(lambda row: row["path"]).as_numpy_iterator()) for shuffle_seed in (None, seed)
+        list(tfrecords.read("train", shards, shuffle_seed).map(lambda row: row["path"]).as_numpy_iterator())
+        for shuffle_seed in (None, seed)
     ]
-    assert [paths[0][at] for at in records.order(sizes, seed).as_numpy_iterator()] == paths[1]
+    assert [paths[0][at] for at in input_pipeline.order(sizes, seed).as_numpy_iterator()] == paths[1]
 
 
 def test_a_writer_that_failed_leaves_no_index_and_its_folder_is_not_read(tmp_path):
@@ -103,4 +108,4 @@ def test_a_writer_that_failed_leaves_no_index_and_its_folder_is_not_read(tmp_pat
         writer.write(View(as_png(np.zeros((16, 16, 3), np.uint8)), "nevus", "a.jpg", 0))
         raise KeyboardInterrupt
     with pytest.raises(LesionflowError, match="is not there"):
-        records.read("train", tmp_path)
+        tfrecords.read("train", tmp_path)

@@ -5,8 +5,8 @@ import time
 import psutil
 import pytest
 
-from flows import runner
-from flows.runner import CommandFailed, TryLater
+from flows import dvc, processes
+from flows.processes import CommandFailed, TryLater
 
 
 def python(code: str) -> list[str]:
@@ -15,20 +15,20 @@ def python(code: str) -> list[str]:
 
 def test_lines_end_at_newlines_and_at_a_progress_bars_carriage_returns():
     stream = io.BufferedReader(io.BytesIO(b"one\r 10 %\r 20 %\r\nlast"))
-    assert list(runner._lines(stream)) == ["one", " 10 %", " 20 %", "last"]
+    assert list(processes._lines(stream)) == ["one", " 10 %", " 20 %", "last"]
 
 
 def test_a_stages_own_words_come_before_dvcs():
     lines = ["noise", "error: data/ is not there", "ERROR: failed to reproduce 'validate'"]
-    assert runner._last_words("validate", lines) == "validate failed:\ndata/ is not there"
-    assert runner._last_words("validate", lines[::2]).endswith("ERROR: failed to reproduce 'validate'")
+    assert processes._last_words("validate", lines) == "validate failed:\ndata/ is not there"
+    assert processes._last_words("validate", lines[::2]).endswith("ERROR: failed to reproduce 'validate'")
 
 
 def test_lines_are_handed_on_while_the_command_runs(tmp_path):
     seen = []
     code = "import time; print('now', flush=True); time.sleep(1); print('later')"
     started = time.monotonic()
-    runner.execute(python(code), lambda line: seen.append((line, time.monotonic() - started)), root=tmp_path, what="x")
+    processes.execute(python(code), lambda line: seen.append((line, time.monotonic() - started)), root=tmp_path, what="x")
     assert [line for line, _ in seen] == ["now", "later"]
     assert seen[1][1] - seen[0][1] > 0.5
 
@@ -44,7 +44,7 @@ def test_lines_are_handed_on_while_the_command_runs(tmp_path):
 )
 def test_only_what_did_not_answer_is_worth_another_try(tmp_path, code, kind):
     with pytest.raises(CommandFailed) as failed:
-        runner.execute(python(code), print, root=tmp_path, what="x")
+        processes.execute(python(code), print, root=tmp_path, what="x")
     assert type(failed.value) is kind
 
 
@@ -58,7 +58,7 @@ def test_whatever_ends_the_call_ends_the_command_and_what_it_started(tmp_path):
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        runner.execute(python(code), cancel, root=tmp_path, what="x")
+        processes.execute(python(code), cancel, root=tmp_path, what="x")
     end = time.monotonic() + 10
     while _lives(seen[0]) and time.monotonic() < end:
         time.sleep(0.1)
@@ -72,17 +72,17 @@ def _lives(pid: int) -> bool:
 def test_an_answer_is_kept_apart_from_what_is_said_for_people(tmp_path):
     said = []
     code = "import sys; print('warning: moved', file=sys.stderr); print('{\"champion\": 2}')"
-    assert runner.ask(python(code), said.append, root=tmp_path, what="x") == {"champion": 2}
+    assert processes.ask(python(code), said.append, root=tmp_path, what="x") == {"champion": 2}
     assert said == ["warning: moved"]
 
 
 def test_an_answer_before_an_error_is_an_answer_and_an_error_alone_is_not(tmp_path):
     code = "print('{\"moved\": [1]}'); raise SystemExit(1)"
-    assert runner.ask(python(code), print, root=tmp_path, what="x") == {"moved": [1]}
+    assert processes.ask(python(code), print, root=tmp_path, what="x") == {"moved": [1]}
     with pytest.raises(CommandFailed, match="no champion"):
-        runner.ask(python("raise SystemExit('error: no champion')"), print, root=tmp_path, what="x")
+        processes.ask(python("raise SystemExit('error: no champion')"), print, root=tmp_path, what="x")
 
 
 def test_fresh_stages_end_at_the_first_stale_one(monkeypatch):
-    monkeypatch.setattr(runner, "ask", lambda *_, **__: {"embed": [], "train": []})
-    assert runner.fresh_stages(print) == ["data.dvc", "weights.dvc", "validate", "split", "augment"]
+    monkeypatch.setattr(processes, "ask", lambda *_, **__: {"embed": [], "train": []})
+    assert dvc.fresh_stages(print) == ["data.dvc", "weights.dvc", "validate", "split", "augment"]

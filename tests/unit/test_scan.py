@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components import scan
+from components.data_quality import scan
 from tests.conftest import noise
 from tests.unit.test_images import encoded
 

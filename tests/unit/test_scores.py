@@ -2,9 +2,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components import metrics
-from components.classes import CLASSES
-from components.scores import HEADLINES, Scored, difference
+from components.core.classes import CLASSES
+from components.evaluation import bootstrap
+from components.evaluation.predictions import HEADLINES, Scored, difference
 
 
 def scored(task: str = "multiclass", right: float = 0.8, seed: int = 0) -> Scored:
@@ -21,7 +21,7 @@ def scored(task: str = "multiclass", right: float = 0.8, seed: int = 0) -> Score
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 def test_every_headline_comes_with_an_interval_around_it(task):
     model = scored(task)
-    for name, estimate in model.estimates(HEADLINES, metrics.resamples(model.images["group"].to_numpy(), 100, 0), 15).items():
+    for name, estimate in model.estimates(HEADLINES, bootstrap.resamples(model.images["group"].to_numpy(), 100, 0), 15).items():
         assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1, name
 
 
@@ -51,7 +51,7 @@ def test_a_table_reads_back_as_it_was():
 
 def test_a_paired_difference_is_narrower_than_two_intervals_and_refuses_other_images():
     better, worse = scored(right=0.9, seed=1), scored(right=0.5, seed=2)
-    samples = metrics.resamples(better.images["group"].to_numpy(), 200, 0)
+    samples = bootstrap.resamples(better.images["group"].to_numpy(), 200, 0)
     gain = difference(better, worse, "balanced_accuracy", samples, 15)
     assert gain.low > 0
     shuffled = Scored(worse.images.iloc[::-1].reset_index(drop=True), worse.probabilities, "multiclass")
@@ -61,7 +61,7 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_refuses_other_im
 
 def test_a_perfect_model_on_few_melanomas_is_not_said_to_be_certain():
     perfect = scored(right=1.1)
-    few = perfect.estimates(HEADLINES, metrics.resamples(perfect.images["group"].to_numpy(), 100, 0), 15)
+    few = perfect.estimates(HEADLINES, bootstrap.resamples(perfect.images["group"].to_numpy(), 100, 0), 15)
     assert few["melanoma_sensitivity"].low == pytest.approx(0.025 ** (1 / 5))  # ten melanomas of five lesions
     assert few["malignant_specificity"].low < 0.95
     assert few["accuracy"].low < 0.97
@@ -74,7 +74,7 @@ def test_classes_of_few_lesions_are_counted():
 
 
 def test_the_recall_of_a_class_has_an_interval_that_counts_its_lesions():
-    recalls = scored(right=1.1).recalls(metrics.resamples(np.arange(90) // 2, 100, 0))
+    recalls = scored(right=1.1).recalls(bootstrap.resamples(np.arange(90) // 2, 100, 0))
     assert list(recalls) == list(CLASSES)
     assert {(row.value, row.high) for row in recalls.values()} == {(1.0, 1.0)}
     assert recalls["nevus"].low == pytest.approx(0.025 ** (1 / 5))

@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from components import images, metrics, robustness, shifts
-from components.scores import Scored
-from components.shifts import SHIFTS
+from components.evaluation import bootstrap, report, robustness, shifts
+from components.evaluation.predictions import Scored
+from components.evaluation.shifts import SHIFTS
+from components.imaging import images
 from tests.conftest import noise, textured
 
 GREY = Image.new("RGB", (40, 30), (100, 100, 100))
@@ -161,7 +162,7 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
     clean = Scored(frame, classify(np.stack([images.read((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), "multiclass")
     decoded.clear()
     shifted = robustness.under_shifts(classify, clean, 16, None, tmp_path)
-    costs = robustness.costs(clean, shifted, metrics.resamples(frame["group"].to_numpy(), 100, 0), 15)
+    costs = robustness.costs(clean, shifted, bootstrap.resamples(frame["group"].to_numpy(), 100, 0), 15)
     assert len(decoded) == len(frame)
     assert list(costs) == list(SHIFTS)
     assert costs["blur"]["drop"] == {"value": 0.0, "low": 0.0, "high": 0.0}
@@ -170,7 +171,7 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
     assert shifts.worst(costs) in ("exposure_dark", "exposure_bright")
     example = (tmp_path / frame["path"][0]).read_bytes()
     left_out = {"HAM10000": {"balanced_accuracy": 0.6, "drop": {"value": 0.1, "low": 0.0, "high": 0.2}}}
-    robustness.draw(costs, left_out, settings.registration, example, 16, None, tmp_path)
+    report.draw_shifts(costs, left_out, settings.registration, example, 16, None, tmp_path)
     table = pd.read_csv(tmp_path / "shifts.csv").set_index("shift")
     assert table.loc["exposure_dark", ["balanced_accuracy", "drop"]].tolist() == [0.5, 0.5]
     assert (tmp_path / "shifts.png").stat().st_size > 5000

@@ -12,10 +12,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from app import dataset, importing
-from app.sources import Member, open_source
-from components.errors import LesionflowError
-from components.settings import ImportLimits
+from app.data import ingest, replacement
+from app.data.archives import Member, open_source
+from components.core.errors import LesionflowError
+from components.core.params import ImportLimits
 from tests.conftest import noise
 from tests.unit.test_images import encoded
 
@@ -211,15 +211,15 @@ def project(tmp_path, monkeypatch):
     (root / "data/nevus").mkdir(parents=True)
     (root / "data/nevus/old.jpg").write_bytes(PICTURE)
     monkeypatch.chdir(root)
-    monkeypatch.setattr(importing, "require_safe_previous", lambda: None)
-    monkeypatch.setattr(dataset, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
+    monkeypatch.setattr(ingest, "require_safe_previous", lambda: None)
+    monkeypatch.setattr(replacement, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
     return root
 
 
 def tree(root: Path) -> list[str]:
     """Everything in the project but the lock's folder."""
     found = (path.relative_to(root) for path in root.rglob("*"))
-    return sorted(path.as_posix() for path in found if path.parts[0] != dataset.lock.LOCK.parts[0])
+    return sorted(path.as_posix() for path in found if path.parts[0] != replacement.lock.LOCK.parts[0])
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -228,7 +228,7 @@ def test_a_hostile_archive_is_refused_in_one_line_and_leaves_nothing(project, tm
     source = tmp_path / "hostile"
     source.mkdir()
     with pytest.raises(LesionflowError, match=said) as refusal:
-        list(importing.import_dataset(make(source), LIMITS))
+        list(ingest.import_dataset(make(source), LIMITS))
     assert "\n" not in str(refusal.value)
     assert tree(project) == ["data", "data/nevus", "data/nevus/old.jpg"]
     assert {path.name for path in tmp_path.iterdir()} == {"project", "hostile"}
@@ -237,7 +237,7 @@ def test_a_hostile_archive_is_refused_in_one_line_and_leaves_nothing(project, tm
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:bz2", "w:xz"])
 def test_a_tar_is_imported_whatever_its_compression(project, tmp_path, mode):
     source = tar_of((tarfile.TarInfo("raw/Test/Melanoma/b.jpg"), PICTURE[:-1]), mode=mode)(tmp_path)
-    said = list(importing.import_dataset(source, LIMITS))
+    said = list(ingest.import_dataset(source, LIMITS))
     assert said[0] == "imported 2 files in 2 of 9 classes:"
     assert tree(project) == ["data", "data/melanoma", "data/melanoma/b.jpg", "data/metadata.csv", "data/nevus", "data/nevus/a.jpg"]
     assert (project / "data/melanoma/b.jpg").read_bytes() == PICTURE[:-1]
@@ -250,7 +250,7 @@ def test_two_downloads_in_one_folder_become_one_dataset(project, tmp_path):
         (source / name / "nevus" / image).write_bytes(PICTURE)
         (source / name / "metadata.csv").write_text(f"filename,lesion_id\nnevus/{image},L_{name}\n")
         (source / name / "attribution.txt").write_text(f"{name}\n")
-    list(importing.import_dataset(source, LIMITS))
+    list(ingest.import_dataset(source, LIMITS))
     assert tree(project) == [
         "data", "data/attribution.txt", "data/metadata.csv", "data/nevus", "data/nevus/ISIC_1.jpg", "data/nevus/ISIC_2.jpg"
     ]  # fmt: skip
@@ -261,7 +261,7 @@ def test_two_downloads_in_one_folder_become_one_dataset(project, tmp_path):
 def test_a_table_that_matches_nothing_stops_the_import_before_data_is_replaced(project, tmp_path):
     source = zipped(tmp_path / "x.zip", {"metadata.csv": b"filename,lesion_id\nother.jpg,L1\n"})
     with pytest.raises(LesionflowError, match="none of them is an image of this source"):
-        list(importing.import_dataset(source, LIMITS))
+        list(ingest.import_dataset(source, LIMITS))
     assert tree(project) == ["data", "data/nevus", "data/nevus/old.jpg"]
 
 
@@ -288,7 +288,7 @@ def test_what_is_neither_folder_nor_archive_is_refused(tmp_path):
 def test_an_interrupted_import_keeps_the_old_dataset_and_carries_on(project, tmp_path, monkeypatch):
     source = zipped(tmp_path / "x.zip", {f"nevus/{number}.jpg": PICTURE + bytes([number]) for number in range(5)})
     copied = []
-    plain = importing.Path.replace
+    plain = ingest.Path.replace
 
     def replace(self, target):
         if self.name.endswith(".partial") and self.parent.name == "nevus":
@@ -297,22 +297,22 @@ def test_an_interrupted_import_keeps_the_old_dataset_and_carries_on(project, tmp
                 raise KeyboardInterrupt
         return plain(self, target)
 
-    monkeypatch.setattr(importing.Path, "replace", replace)
+    monkeypatch.setattr(ingest.Path, "replace", replace)
     with pytest.raises(KeyboardInterrupt):
-        list(importing.import_dataset(source, LIMITS))
+        list(ingest.import_dataset(source, LIMITS))
     assert (project / "data/nevus/old.jpg").exists()
     assert len(list((project / "data").rglob("*.jpg"))) == 1
     again = len(copied) - 1
-    list(importing.import_dataset(source, LIMITS))
+    list(ingest.import_dataset(source, LIMITS))
     assert len(copied) - again - 1 == 4  # two of six files were there already
     assert tree(project) == ["data", "data/nevus", *sorted(f"data/nevus/{name}.jpg" for name in ("a", *range(5)))]
 
 
 def test_a_dataset_moved_away_by_a_killed_import_comes_back(project, tmp_path):
-    importing.STAGING.mkdir()
-    (project / "data").rename(dataset.PREVIOUS)
+    ingest.STAGING.mkdir()
+    (project / "data").rename(replacement.PREVIOUS)
     broken = tmp_path / "x.zip"
     lying_about_its_size(tmp_path)
     with pytest.raises(LesionflowError):
-        list(importing.import_dataset(broken, LIMITS))
+        list(ingest.import_dataset(broken, LIMITS))
     assert tree(project) == ["data", "data/nevus", "data/nevus/old.jpg"]

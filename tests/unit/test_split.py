@@ -3,9 +3,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from components import catalog, split
-from components.classes import CLASSES
-from components.errors import LesionflowError
+from components import split
+from components.core import catalog
+from components.core.classes import CLASSES
+from components.core.errors import LesionflowError
 
 
 def rows(lesions_per_class: int, images_per_lesion: int) -> pd.DataFrame:

@@ -2,8 +2,8 @@ import os
 import subprocess
 import sys
 
-from components.errors import LesionflowError, Unavailable
-from components.stage import INTERRUPTED, TRY_LATER
+from components.core.errors import LesionflowError, Unavailable
+from components.runtime.stage import INTERRUPTED, TRY_LATER
 from tests.project import ROOT
 
 

@@ -1,6 +1,6 @@
 from app import summary
-from components.files import write_json
-from components.paths import EVALUATION, REGISTRATION
+from components.core.files import write_json
+from components.core.paths import EVALUATION, REGISTRATION
 
 EVALUATED = {
     "picked": "frozen",

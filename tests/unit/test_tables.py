@@ -1,8 +1,8 @@
 import pandas as pd
 import pytest
 
-from app import tables
-from components.errors import LesionflowError
+from app.data import metadata
+from components.core.errors import LesionflowError
 
 IMAGES = {
     "nevus/ISIC_0000101.jpg": "nevus/ISIC_0000101.jpg",
@@ -22,7 +22,7 @@ TABLES = {
 
 
 def join(texts: dict[str, str], images: dict[str, str] = IMAGES) -> pd.DataFrame | None:
-    return tables.joined({name: tables.read(text.encode(), name) for name, text in texts.items()}, images)
+    return metadata.joined({name: metadata.read(text.encode(), name) for name, text in texts.items()}, images)
 
 
 @pytest.mark.parametrize("form", TABLES)
@@ -73,7 +73,7 @@ def test_a_table_that_cannot_be_matched_is_refused_with_the_reason(text, said):
 
 def test_a_table_that_is_not_utf8_is_refused():
     with pytest.raises(LesionflowError, match="not a CSV table in UTF-8"):
-        tables.read("filename,note\na.jpg,Läsion\n".encode("cp1252"), "metadata.csv")
+        metadata.read("filename,note\na.jpg,Läsion\n".encode("cp1252"), "metadata.csv")
 
 
 def test_a_name_that_may_be_two_images_is_refused():
@@ -92,7 +92,7 @@ def test_a_row_without_its_file_is_kept_for_validate_to_find():
     [("raw/Train/nevus/a.jpg", "train"), ("TEST\\nevus\\a.jpg", "test"), ("val/nevus/a.jpg", "validation"), ("nevus/train.jpg", None)],
 )
 def test_the_side_of_a_given_split_is_read_off_the_folders(name, side):
-    assert tables.given_side(name) == side
+    assert metadata.given_side(name) == side
 
 
 def test_metadata_follows_its_files_and_keeps_their_sides():

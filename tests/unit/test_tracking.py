@@ -2,7 +2,7 @@ import subprocess
 
 import pytest
 
-from components import tracking
+from components.tracking import provenance
 
 
 @pytest.fixture
@@ -31,6 +31,6 @@ def repository(tmp_path, monkeypatch):
     ],
 )
 def test_a_tree_is_dirty_where_code_params_or_pointers_differ_and_not_by_what_a_run_writes(repository, changed, dirty):
-    assert tracking.provenance()["git.dirty"] == "false"
+    assert provenance.provenance()["git.dirty"] == "false"
     (repository / changed).write_text("outs: [] # changed\n")
-    assert tracking.provenance()["git.dirty"] == dirty
+    assert provenance.provenance()["git.dirty"] == dirty

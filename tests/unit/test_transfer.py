@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.transfer import Featured, left_out
+from components.evaluation.leave_one_collection_out import Featured, left_out
 
 
 def featured(collections: dict[str, int], classes: tuple[str, ...], each: int, seed: int) -> Featured:

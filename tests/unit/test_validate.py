@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from app import importing
-from components import decisions, validate
-from components.catalog import COLUMNS
-from components.classes import CLASSES
-from components.errors import LesionflowError
-from components.policy import counts, exceeded
-from components.scan import scan
-from components.settings import Validate
+from app.data import ingest
+from components import validate
+from components.core.catalog import COLUMNS
+from components.core.classes import CLASSES
+from components.core.errors import LesionflowError
+from components.core.params import Validate
+from components.data_quality import dataset, decisions
+from components.data_quality.policy import counts, exceeded
+from components.data_quality.scan import scan
 from tests.conftest import ROOT, noise, textured
 from tests.unit.test_images import encoded, png_header
 
@@ -36,7 +37,7 @@ def root(tmp_path, make_dataset):
 
 def judged(root: Path, limits: Validate, table: pd.DataFrame | None = None):
     """The catalog indexed by path, the findings and the findings' table, as the stage makes them."""
-    scans = scan(root, validate.list_files(root), root.parent / "scans")
+    scans = scan(root, dataset.list_files(root), root.parent / "scans")
     table = decisions.read(Path("nowhere")) if table is None else table
     frame, found, listed = validate.judge(root, scans, table, limits)
     return frame.set_index("path"), found, listed
@@ -318,7 +319,7 @@ def test_companions_of_the_dataset_are_no_images(root):
     (root / "attribution.txt").write_text("ISIC")
     (root / "licenses").mkdir()
     (root / "licenses" / "CC-0.txt").write_text("...")
-    assert len(validate.list_files(root)) == 36
+    assert len(dataset.list_files(root)) == 36
 
 
 @pytest.mark.parametrize(
@@ -332,13 +333,13 @@ def test_companions_of_the_dataset_are_no_images(root):
 def test_metadata_that_cannot_be_used_says_why(tmp_path, content, said):
     (tmp_path / "metadata.csv").write_text(content)
     with pytest.raises(LesionflowError, match=said):
-        validate.read_metadata(tmp_path)
+        dataset.read_metadata(tmp_path)
 
 
 def test_decisions_keep_drop_and_relabel_and_settle_a_conflict(root, limits):
     for name in ("x", "y", "z"):
         shutil.copy(root / "nevus" / f"nevus_{'xyz'.index(name)}.png", root / "melanoma" / f"{name}.png")
-    digest = {row.path: row.sha256 for row in scan(root, validate.list_files(root), root.parent / "scans").table.itertuples()}
+    digest = {row.path: row.sha256 for row in scan(root, dataset.list_files(root), root.parent / "scans").table.itertuples()}
     table = decided(
         ("melanoma/x.png", digest["melanoma/x.png"], "keep", "", ""),
         ("melanoma/y.png", digest["melanoma/y.png"], "drop", "", ""),
@@ -404,11 +405,11 @@ def test_binary_counts_malignant_and_benign(root, limits):
 @pytest.mark.skipif(not KAGGLE.exists(), reason="the public nine-class download is not beside this checkout (../shared/data)")
 def test_every_id_under_two_diagnoses_of_the_public_download_is_found_and_left_out(tmp_path, settings):
     limits = settings.validation
-    source = importing.open_source(KAGGLE, settings.importing)
+    source = ingest.open_source(KAGGLE, settings.importing)
     members = source.members()
-    targets, _ = importing.plan(members)
-    importing.fetch(source, targets, {member.name: member.size for member in members}, tmp_path / "data")
-    importing.join_companions(tmp_path / "data", targets)
+    targets, _ = ingest.plan(members)
+    ingest.fetch(source, targets, {member.name: member.size for member in members}, tmp_path / "data")
+    ingest.join_companions(tmp_path / "data", targets)
 
     classes_of_id, files_of_id, bytes_of = defaultdict(set), defaultdict(set), defaultdict(set)
     with zipfile.ZipFile(KAGGLE) as archive:

@@ -3,7 +3,7 @@
 import logging
 from contextlib import contextmanager
 
-from flows import verifying, workspace
+from flows import verify, workspace
 
 
 def test_the_champion_is_read_once_while_the_workspace_is_held_and_that_version_is_measured(monkeypatch, tmp_path):
@@ -24,11 +24,11 @@ def test_the_champion_is_read_once_while_the_workspace_is_held_and_that_version_
         return {"model": "m", "version": version, "images": 1, "figures": {}, "moved": [], "unsupported": []}
 
     monkeypatch.setattr(workspace, "held", held)
-    monkeypatch.setattr(verifying, "look", look)
-    monkeypatch.setattr(verifying, "copy_with_data", lambda _: tmp_path)
-    monkeypatch.setattr(verifying, "pull", lambda _: None)
-    monkeypatch.setattr(verifying, "measure", measure)
-    monkeypatch.setattr(verifying, "create_table_artifact", lambda **_: None)
-    monkeypatch.setattr(verifying, "get_run_logger", lambda: logging.getLogger("test"))
-    verifying.verify.fn()
+    monkeypatch.setattr(verify, "look", look)
+    monkeypatch.setattr(verify, "copy_with_data", lambda _: tmp_path)
+    monkeypatch.setattr(verify, "pull", lambda _: None)
+    monkeypatch.setattr(verify, "measure", measure)
+    monkeypatch.setattr(verify, "create_table_artifact", lambda **_: None)
+    monkeypatch.setattr(verify, "get_run_logger", lambda: logging.getLogger("test"))
+    verify.verify.fn()
     assert calls == ["hold", "look", "measure 7", "let go"]

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from flows import watching, workspace
-from flows.workspace import git
+from flows import watch_data, workspace
+from flows.git import git
 
 NOW = 1_000_000.0
 
@@ -20,7 +20,7 @@ def arrive(inbox: Path, name: str, age: float) -> Path:
 def test_the_oldest_settled_dataset_is_next(tmp_path):
     arrive(tmp_path, "february.zip", 100)
     january = arrive(tmp_path, "january.zip", 200)
-    assert watching.next_arrival(tmp_path, 60, NOW) == january
+    assert watch_data.next_arrival(tmp_path, 60, NOW) == january
 
 
 def test_what_is_still_written_to_hidden_or_put_away_is_not_next(tmp_path):
@@ -28,8 +28,8 @@ def test_what_is_still_written_to_hidden_or_put_away_is_not_next(tmp_path):
     arrive(tmp_path, ".uploading.zip.Xy12", 500)
     arrive(tmp_path, "imported/old.zip", 500)
     arrive(tmp_path, "refused/bad.zip", 500)
-    assert watching.next_arrival(tmp_path, 60, NOW) is None
-    assert watching.next_arrival(tmp_path / "absent", 60, NOW) is None
+    assert watch_data.next_arrival(tmp_path, 60, NOW) is None
+    assert watch_data.next_arrival(tmp_path / "absent", 60, NOW) is None
 
 
 def test_a_folder_is_as_young_as_the_newest_file_in_it(tmp_path):
@@ -37,12 +37,12 @@ def test_a_folder_is_as_young_as_the_newest_file_in_it(tmp_path):
     arrive(tmp_path, "set/nevus/b.jpg", 5)
     for folder in (tmp_path / "set" / "nevus", tmp_path / "set"):
         os.utime(folder, (NOW - 500, NOW - 500))
-    assert watching.next_arrival(tmp_path, 60, NOW) is None
-    assert watching.next_arrival(tmp_path, 1, NOW) == tmp_path / "set"
+    assert watch_data.next_arrival(tmp_path, 60, NOW) is None
+    assert watch_data.next_arrival(tmp_path, 1, NOW) == tmp_path / "set"
 
 
 def test_what_is_put_away_keeps_its_name_and_the_reason(tmp_path):
-    target = watching.put_away(arrive(tmp_path, "bad.zip", 0), "refused", "no image in it")
+    target = watch_data.put_away(arrive(tmp_path, "bad.zip", 0), "refused", "no image in it")
     assert target.parent == tmp_path / "refused"
     assert target.name.endswith("-bad.zip")
     assert target.with_name(target.name + ".txt").read_text() == "no image in it\n"
@@ -51,15 +51,15 @@ def test_what_is_put_away_keeps_its_name_and_the_reason(tmp_path):
 
 def test_only_the_pointer_is_committed_whatever_else_has_changed(tmp_path, monkeypatch):
     monkeypatch.setattr(workspace, "ROOT", tmp_path)
-    monkeypatch.setattr(watching, "git", lambda *command: git(*command, root=tmp_path))
+    monkeypatch.setattr(watch_data, "git", lambda *command: git(*command, root=tmp_path))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     git("init", "--quiet", root=tmp_path)
     (tmp_path / "data.dvc").write_text("outs: []\n")
     (tmp_path / "params.yaml").write_text("seed: 1\n")
     git("add", "params.yaml", root=tmp_path)
-    assert watching.commit_pointer("Import january.zip from the inbox")
+    assert watch_data.commit_pointer("Import january.zip from the inbox")
     assert git("show", "--name-only", "--format=%an", root=tmp_path).split() == ["Lesionflow", "data.dvc"]
-    assert not watching.commit_pointer("again")
+    assert not watch_data.commit_pointer("again")
 
 
 @pytest.fixture
@@ -79,33 +79,33 @@ def branches(tmp_path, monkeypatch):
     git("clone", "--quiet", str(upstream), str(clone), root=tmp_path)
     (clone / ".prefect").mkdir()
     (clone / ".gitignore").write_text("*\n")
-    monkeypatch.setattr(watching, "ROOT", clone)
-    monkeypatch.setattr(watching, "git", lambda *command: git(*command, root=clone))
-    monkeypatch.setattr(watching, "ask", lambda *_, **__: {})
-    monkeypatch.setattr(watching, "checked_out", lambda pointer, _: pointer + "\n")
-    monkeypatch.setattr(watching, "_lesionflow", lambda arguments, *_, **__: (clone / "data.dvc").write_text(arguments[-1]))
-    monkeypatch.setattr(watching, "get_run_logger", lambda: type("Logger", (), {"info": print}))
+    monkeypatch.setattr(watch_data, "ROOT", clone)
+    monkeypatch.setattr(watch_data, "git", lambda *command: git(*command, root=clone))
+    monkeypatch.setattr(watch_data, "ask", lambda *_, **__: {})
+    monkeypatch.setattr(watch_data, "checked_out", lambda pointer, _: pointer + "\n")
+    monkeypatch.setattr(watch_data, "_lesionflow", lambda arguments, *_, **__: (clone / "data.dvc").write_text(arguments[-1]))
+    monkeypatch.setattr(watch_data, "get_run_logger", lambda: type("Logger", (), {"info": print}))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     return upstream, clone, commit
 
 
 def test_a_dataset_that_the_followed_branch_names_is_taken_over_once(branches):
     upstream, clone, commit = branches
-    assert watching.take_upstream.fn(0) is None
+    assert watch_data.take_upstream.fn(0) is None
     commit(upstream, "outs: [two]\n")
-    assert watching.take_upstream.fn(0).startswith("origin/")
+    assert watch_data.take_upstream.fn(0).startswith("origin/")
     assert (clone / "data.dvc").read_text() == "outs: [two]\n"
     assert git("status", "--porcelain", root=clone) == ""
-    assert watching.take_upstream.fn(0) is None
+    assert watch_data.take_upstream.fn(0) is None
 
 
 def test_a_dataset_of_our_own_is_not_overwritten_by_the_followed_branch(branches):
     upstream, clone, commit = branches
     commit(clone, "outs: [ours]\n")
-    assert watching.take_upstream.fn(0) is None, "upstream has not changed it"
+    assert watch_data.take_upstream.fn(0) is None, "upstream has not changed it"
     commit(upstream, "outs: [theirs]\n")
-    with pytest.raises(watching.CommandFailed, match="merge origin/"):
-        watching.take_upstream.fn(0)
+    with pytest.raises(watch_data.CommandFailed, match="merge origin/"):
+        watch_data.take_upstream.fn(0)
     assert (clone / "data.dvc").read_text() == "outs: [ours]\n"
 
 
@@ -113,53 +113,53 @@ def test_an_import_that_nobody_has_committed_is_kept_and_not_overwritten_by_the_
     upstream, clone, commit = branches
     (clone / "data.dvc").write_text("outs: [ours]\n")
     commit(upstream, "outs: [theirs]\n")
-    with pytest.raises(watching.CommandFailed, match="merge origin/"):
-        watching.take_upstream.fn(0)
+    with pytest.raises(watch_data.CommandFailed, match="merge origin/"):
+        watch_data.take_upstream.fn(0)
     assert (clone / "data.dvc").read_text() == "outs: [ours]\n"
     assert git("show", "HEAD:data.dvc", root=clone) == "outs: [ours]"
 
 
 def test_data_with_changes_is_not_overwritten_by_the_followed_branch(branches, monkeypatch):
     upstream, clone, commit = branches
-    monkeypatch.setattr(watching, "ask", lambda *_, **__: {"data.dvc": ["changed"]})
+    monkeypatch.setattr(watch_data, "ask", lambda *_, **__: {"data.dvc": ["changed"]})
     commit(upstream, "outs: [theirs]\n")
-    with pytest.raises(watching.CommandFailed, match=r"data/ has changes that DVC does not know.*the dataset of origin/\w+ waits"):
-        watching.take_upstream.fn(0)
+    with pytest.raises(watch_data.CommandFailed, match=r"data/ has changes that DVC does not know.*the dataset of origin/\w+ waits"):
+        watch_data.take_upstream.fn(0)
     assert (clone / "data.dvc").read_text() == "outs: [one]\n"
 
 
 @pytest.mark.parametrize("committed", [False, True])
 def test_a_dataset_that_a_killed_run_took_over_is_committed_and_trained_on_by_the_next(branches, committed):
     _, clone, commit = branches
-    watching.note_taking("january.zip")
+    watch_data.note_taking("january.zip")
     (clone / "data.dvc").write_text("outs: [january]\n")
     if committed:
         commit(clone, "outs: [january]\n")
-    assert watching.taken_before() == "january.zip"
+    assert watch_data.taken_before() == "january.zip"
     assert git("show", "HEAD:data.dvc", root=clone) == "outs: [january]"
-    assert watching.taken_before() == "january.zip", "until a run has trained on it"
+    assert watch_data.taken_before() == "january.zip", "until a run has trained on it"
 
 
 def test_a_run_killed_before_it_took_anything_over_leaves_nothing_to_train_on(branches):
     _, clone, _ = branches
-    watching.note_taking("january.zip")
-    assert watching.taken_before() is None
-    assert not (clone / watching.TAKING).exists()
+    watch_data.note_taking("january.zip")
+    assert watch_data.taken_before() is None
+    assert not (clone / watch_data.TAKING).exists()
     (clone / "data.dvc").write_text("outs: [by hand]\n")
-    assert watching.taken_before() is None, "a person's import is the person's to commit"
+    assert watch_data.taken_before() is None, "a person's import is the person's to commit"
 
 
 def test_a_remote_that_does_not_answer_is_worth_another_try(branches):
     _, clone, _ = branches
     git("remote", "set-url", "origin", str(clone / "gone"), root=clone)
-    with pytest.raises(watching.TryLater):
-        watching.take_upstream.fn(0)
+    with pytest.raises(watch_data.TryLater):
+        watch_data.take_upstream.fn(0)
 
 
 def test_a_branch_that_follows_none_looks_nowhere(branches):
     _, clone, _ = branches
     git("checkout", "--quiet", "-b", "alone", root=clone)
-    assert watching.take_upstream.fn(0) is None
+    assert watch_data.take_upstream.fn(0) is None
 
 
 @pytest.mark.parametrize("inbox", ["/etc", "..", "../other", "data", ".", ".git", "inbox/../data", "link"])
@@ -167,15 +167,15 @@ def test_a_run_chooses_no_inbox_outside_the_one_that_params_name(tmp_path, inbox
     (tmp_path / "params.yaml").write_text("import: {inbox: inbox}\n")
     (tmp_path / "inbox").mkdir()
     (tmp_path / "link").symlink_to("/etc")
-    with pytest.raises(watching.CommandFailed, match=r"is not inbox or a folder in it.*import\.inbox"):
-        watching.confined(Path(inbox), tmp_path)
+    with pytest.raises(watch_data.CommandFailed, match=r"is not inbox or a folder in it.*import\.inbox"):
+        watch_data.confined(Path(inbox), tmp_path)
 
 
 def test_the_inbox_is_the_one_that_params_name_or_a_folder_in_it(tmp_path):
     (tmp_path / "params.yaml").write_text("import: {}\n")
-    assert watching.confined(Path("inbox"), tmp_path) == tmp_path / "inbox"
-    assert watching.confined(Path("inbox/clinic"), tmp_path) == tmp_path / "inbox" / "clinic"
+    assert watch_data.confined(Path("inbox"), tmp_path) == tmp_path / "inbox"
+    assert watch_data.confined(Path("inbox/clinic"), tmp_path) == tmp_path / "inbox" / "clinic"
     (tmp_path / "params.yaml").write_text("import: {inbox: /srv/uploads}\n")
-    assert watching.confined(Path("/srv/uploads"), tmp_path) == Path("/srv/uploads")
-    with pytest.raises(watching.CommandFailed):
-        watching.confined(Path("inbox"), tmp_path)
+    assert watch_data.confined(Path("/srv/uploads"), tmp_path) == Path("/srv/uploads")
+    with pytest.raises(watch_data.CommandFailed):
+        watch_data.confined(Path("inbox"), tmp_path)

@@ -11,16 +11,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app import champion, differing, importing, predicting, reviewing
-from app.sources import Member, _fault_of_name
-from components import augment, catalog, decisions, evaluate, expectations, figures, ledger, policy, records, registry, split, validate
-from components.classes import CLASSES
-from components.findings import Finding
-from components.ledger import Promotion
-from components.records import View, Writer
-from components.scores import Scored
-from components.settings import load
-from flows import reporting
+from app.data import diff, ingest, review
+from app.data.archives import Member, _fault_of_name
+from app.models import champion, predict
+from components import split, validate
+from components.augmentation import views
+from components.core import catalog, plotting
+from components.core.classes import CLASSES
+from components.core.params_file import load
+from components.data_quality import dataset, decisions, expectations, policy
+from components.data_quality.findings import Finding
+from components.evaluation import plots, report
+from components.evaluation.predictions import Scored
+from components.imaging import tfrecords
+from components.imaging.tfrecords import View, Writer
+from components.registry import model_card, promotion_record
+from components.registry.promotion_record import Promotion
+from flows import artifacts
 from tests import wild
 from tests.conftest import ROOT, noise
 from tests.unit.test_escaping import tags_of
@@ -31,11 +38,11 @@ PATHS = [f"{CLASSES[number % 5]}/{name}.png" for number, name in enumerate(wild.
 
 
 @wild.FEW
-@given(st.lists(wild.names(), min_size=1, max_size=4, unique_by=importing._folded))
+@given(st.lists(wild.names(), min_size=1, max_size=4, unique_by=ingest._folded))
 def test_import_keeps_names_as_they_are(names):
     members = [Member(f"Nevus/{name}.jpg", 1) for name in names]
     assert [_fault_of_name(member.name) for member in members] == [""] * len(members)
-    targets, left = importing.plan(members)
+    targets, left = ingest.plan(members)
     visible = [name for name in names if not name.startswith(".")]
     assert [targets[f"Nevus/{name}.jpg"] for name in visible] == [f"nevus/{name}.jpg" for name in visible]
     assert len(left) == len(names) - len(visible)
@@ -64,13 +71,13 @@ def test_validation_split_and_views_keep_every_name(root, settings):
     assert catalog.splits(root.parent / "splits.parquet")["path"].tolist() == usable["path"].tolist()
     assert set(listed["path"]) == set(PATHS)
 
-    planned = augment.plan(usable, dict.fromkeys(CLASSES, 1), 0)
+    planned = views.plan(usable, dict.fromkeys(CLASSES, 1), 0)
     shards = root.parent / "shards"
     with Writer(shards / "train", len(planned), 32, seed=0) as writer:
         for image in planned:
-            for view in augment.augmented(root, 32, None, settings.augment, 0, image):
+            for view in views.augmented(root, 32, None, settings.augment, 0, image):
                 writer.write(view)
-    read = [path for batch in records.in_order("train", shards) for path in records.paths_of(batch)]
+    read = [path for batch in tfrecords.in_order("train", shards) for path in tfrecords.paths_of(batch)]
     assert sorted(read) == sorted(PATHS)
 
 
@@ -78,7 +85,7 @@ def test_a_name_that_is_not_utf_8_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "nevus").mkdir()
     (tmp_path / "nevus" / "a\udcff.jpg").touch()
     with pytest.raises(validate.LesionflowError, match="is not UTF-8: rename the file"):
-        validate.list_files(tmp_path)
+        dataset.list_files(tmp_path)
 
 
 @wild.FEW
@@ -86,12 +93,12 @@ def test_a_name_that_is_not_utf_8_is_refused_with_what_to_do(tmp_path):
 def test_ids_of_metadata_come_in_one_line_and_equal_ones_stay_equal(rows):
     files = pd.DataFrame({"path": ["nevus/a.jpg", "nevus/b.jpg", "nevus/ .jpg"]})
     table = pd.DataFrame(rows, columns=["isic_id", "lesion_id", "collection"], index=["nevus/a.jpg", "nevus/b.jpg"])
-    frame = validate.describe(files, table.rename_axis("filename"))
+    frame = dataset.describe(files, table.rename_axis("filename"))
     for column in ("isic_id", "lesion_id"):
         assert all(value and value == " ".join(value.split()) for value in frame[column])
         assert not frame[column].isin([""]).any()
     assert frame["isic_id"].iloc[2] == frame["lesion_id"].iloc[2] == "nevus/ .jpg"
-    same = validate.describe(files, table.assign(lesion_id=rows[0][1]).rename_axis("filename"))
+    same = dataset.describe(files, table.assign(lesion_id=rows[0][1]).rename_axis("filename"))
     if same["lesion_named"].iloc[0]:
         assert same["lesion_id"].iloc[0] == same["lesion_id"].iloc[1]
 
@@ -101,7 +108,7 @@ def test_ids_of_metadata_come_in_one_line_and_equal_ones_stay_equal(rows):
 def test_decisions_about_any_file_are_read_back_and_found_again(tmp_path_factory, names, note):
     path = tmp_path_factory.mktemp("decisions") / "decisions.csv"
     files = pd.DataFrame({"path": [f"{name}.jpg" for name in names], "sha256": [str(number) for number in range(len(names))]})
-    reviewing.spreadsheets.write(files.assign(decision="keep", to="", note=note)[decisions.COLUMNS], path)
+    review.spreadsheets.write(files.assign(decision="keep", to="", note=note)[decisions.COLUMNS], path)
     read = decisions.read(path)
     assert read["note"].tolist() == [note] * len(names)
     assert decisions.match(read, files).keep == frozenset(files["path"])
@@ -126,7 +133,7 @@ def test_the_review_page_shows_any_name_and_its_table_gives_it_back(tmp_path, mo
     ]
     columns = ["kind", "number", "rank", "path", "then", "left_out", "says", "sha256", "diagnosis"]
     validate.spreadsheets.write(pd.DataFrame(rows, columns=columns), tmp_path / "build/findings.csv")
-    list(reviewing.write_page())
+    list(review.write_page())
     page = (tmp_path / "reports/review/index.html").read_text(encoding="utf-8")
     assert set(tags_of(page)) <= {"html", "meta", "title", "style", "h1", "h2", "p", "nav", "a", "section", "article", "div", "figure",
                                   "figcaption", "b", "br", "span"}  # fmt: skip
@@ -135,7 +142,7 @@ def test_the_review_page_shows_any_name_and_its_table_gives_it_back(tmp_path, mo
     table = validate.spreadsheets.read(filled)
     assert table["path"].tolist() == [row[3] for row in rows]
     validate.spreadsheets.write(table.assign(decision="drop"), filled)
-    list(reviewing.merge(filled))
+    list(review.merge(filled))
     assert set(decisions.read(tmp_path / "decisions.csv")["path"]) == {row[3] for row in rows}
 
 
@@ -169,9 +176,9 @@ def test_data_docs_show_values_of_metadata_and_run_none(tmp_path, make_dataset, 
 def test_pictures_are_drawn_whatever_names_stand_on_them(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("figures")
     picture = np.zeros((8, 8, 3), dtype=np.uint8)
-    figures.gallery([picture] * len(names), [f"nevus\n50%  {figures.shortened(name)}" for name in names], len(names), folder / "a.png")
+    plots.gallery([picture] * len(names), [f"nevus\n50%  {plotting.shortened(name)}" for name in names], len(names), folder / "a.png")
     rows = {f"without {name}": {"value": 0.1, "low": 0.0, "high": 0.2} for name in names}
-    figures.drops(rows, dict.fromkeys(rows, 0.2), folder / "b.png")
+    plots.drops(rows, dict.fromkeys(rows, 0.2), folder / "b.png")
     for path in folder.iterdir():
         assert max(Image.open(path).size) < 2000
 
@@ -181,14 +188,14 @@ def test_mistakes_are_drawn_with_the_pictures_they_are_about(tmp_path, monkeypat
     paths = [f"nevus/{name}.png" for name in wild.EXAMPLES[:9]]
     with Writer(tmp_path / "build/shards/test", len(paths), 16, seed=0) as writer:
         for number, path in enumerate(paths):
-            writer.write(View(records.as_png(np.asarray(noise(number, 16))), "nevus", path, 0))
+            writer.write(View(tfrecords.as_png(np.asarray(noise(number, 16))), "nevus", path, 0))
     drawn = {}
-    monkeypatch.setattr(figures, "gallery", lambda pictures, captions, *_: drawn.update(zip(captions, pictures, strict=True)))
+    monkeypatch.setattr(plots, "gallery", lambda pictures, captions, *_: drawn.update(zip(captions, pictures, strict=True)))
     images = pd.DataFrame({"path": paths, "diagnosis": "nevus"})
-    evaluate.draw_mistakes(Scored(images, np.eye(9)[[0] * len(paths)], "multiclass"), 9, tmp_path / "m.png")
+    report.draw_mistakes(Scored(images, np.eye(9)[[0] * len(paths)], "multiclass"), 9, tmp_path / "m.png")
     assert len(drawn) == len(paths)
     for number, path in enumerate(paths):
-        [caption] = [one for one in drawn if one.endswith(f"  {figures.shortened(Path(path).stem)}".replace("_", " "))]
+        [caption] = [one for one in drawn if one.endswith(f"  {plotting.shortened(Path(path).stem)}".replace("_", " "))]
         assert np.array_equal(drawn[caption], np.asarray(noise(number, 16)))
 
 
@@ -208,7 +215,7 @@ def test_the_history_of_champions_prints_any_reason_whole(reason):
     if "[/wiki/42]" in reason:
         assert "wiki" in printed
     assert "\x1b" not in printed
-    ledger.markdown([replace(ENTRY, reason=reason)])
+    promotion_record.markdown([replace(ENTRY, reason=reason)])
 
 
 @pytest.mark.parametrize("reason", ["see [/wiki/42]", "[bold]x[/bold]", ":smile:", "[left]", "a\x1b[31mb"])
@@ -222,15 +229,15 @@ def test_the_history_of_champions_prints_markup_as_it_was_written(monkeypatch, r
 def test_predictions_name_each_image_as_it_is_called(names):
     paths = [f"{name}.jpg" for name in names]
     table = pd.DataFrame({"image": paths, "diagnosis": "nevus", "nevus": 0.75, "melanoma": 0.25})
-    result = predicting.Diagnoses("model", "1", table, {}, [])
-    assert [row["image"] for row in json.loads(predicting.as_json(result))] == paths
-    assert predicting.as_table(result).count("0.750") == len(paths)
+    result = predict.Diagnoses("model", "1", table, {}, [])
+    assert [row["image"] for row in json.loads(predict.as_json(result))] == paths
+    assert predict.as_table(result).count("0.750") == len(paths)
 
 
 def test_images_that_differ_in_brackets_alone_are_told_apart(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     table = pd.DataFrame({"image": ["lesion[left].jpg", "lesion[right].jpg"], "diagnosis": "nevus", "nevus": 1.0})
-    printed = predicting.as_table(predicting.Diagnoses("model", "1", table, {}, []))
+    printed = predict.as_table(predict.Diagnoses("model", "1", table, {}, []))
     assert "lesion[left].jpg" in printed
     assert "lesion[right].jpg" in printed
 
@@ -243,13 +250,13 @@ def test_what_people_read_in_mlflow_and_prefect_holds_no_markup_from_outside(tex
     registration = {
         "model": "m", "version": "1", "gate_passed": False, "mlflow_run": "1", "gate": [{"name": "c", "passed": False, "says": text}],
     }  # fmt: skip
-    for shown in (registry.describe(tags), reporting.summary(evaluation, registration, {"champion": None})):
+    for shown in (model_card.describe(tags), artifacts.summary(evaluation, registration, {"champion": None})):
         assert tags_of(shown) == []
-    assert "\n| **fail** | c | " in reporting.summary(evaluation, registration, {"champion": None})
+    assert "\n| **fail** | c | " in artifacts.summary(evaluation, registration, {"champion": None})
 
 
 @wild.FEW
 @given(st.lists(wild.names(controls=True), min_size=1, max_size=3, unique=True))
 def test_differences_of_datasets_name_any_file(names):
     added = [{"path": f"data/nevus/{name}.jpg", "hash": str(number)} for number, name in enumerate(names)]
-    assert differing.difference({"added": added}).added == sorted(f"nevus/{name}.jpg" for name in names)
+    assert diff.difference({"added": added}).added == sorted(f"nevus/{name}.jpg" for name in names)

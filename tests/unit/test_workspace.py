@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from components import settings
+from components.core import params_file
 from flows import workspace
-from flows.runner import CommandFailed
-from flows.workspace import git
+from flows.git import git
+from flows.processes import CommandFailed
 from tests.project import ROOT
 
 
@@ -96,7 +96,7 @@ def test_the_params_of_a_run_list_its_overrides_and_no_override_takes_itself_off
     shutil.copy(ROOT / "params.yaml", path)
     workspace.set_params(path, ["register.promote=manual"])
     workspace.set_params_of_run(path, overrides, promote)
-    found = settings.load(path)
+    found = params_file.load(path)
     assert list(found.overrides) == overrides
     assert found.registration.promote == ("manual" if promote == "params.yaml" else "automatic")
     assert found.train.dropout == (0.4 if overrides else 0.3)

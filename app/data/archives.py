@@ -1,0 +1,244 @@
+"""Where a dataset comes from: a folder, a zip or a tar. Archives are hostile until shown otherwise.
+
+Everything that names alone can tell is judged before a byte is unpacked; what only unpacking shows is judged while it happens.
+Every refusal is one line that names the archive, the member and the reason. Nothing is ever written under a name that an
+archive gives: importing.py decides on the names.
+"""
+
+import lzma
+import os
+import stat
+import tarfile
+import unicodedata
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import IO, Protocol
+
+from components.core.errors import LesionflowError
+from components.core.params import ImportLimits
+
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
+RATIO_MATTERS = 2**20
+"""Members smaller than this may shrink as they like: a table of text does."""
+MAX_NAME = 200
+"""Bytes of a file name; what most file systems hold, less what a name may get in front."""
+PADDING = 2**16
+"""Bytes of zeros; more than any tar has after its end."""
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One file of the source: its name there, with forward slashes, how many bytes it says it has, and what changes with its content:
+    its time in a folder or a tar, its time and checksum in a zip."""
+
+    name: str
+    size: int
+    stamp: str = field(default="", compare=False)
+
+
+class Source(Protocol):
+    """Members first, then their contents in the source's own order, each read under `unpacking`."""
+
+    path: Path
+
+    def members(self) -> list[Member]:
+        """Every file, judged.
+
+        Raises:
+            LesionflowError: the source is broken, or a member is hostile.
+        """
+
+    def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
+        """The wanted members, each as a stream to be read before the next is asked for."""
+
+
+class Folder:
+    """A folder as a source."""
+
+    def __init__(self, root: Path, limits: ImportLimits) -> None:
+        self.path, self._limits = root, limits
+
+    def members(self) -> list[Member]:
+        found = []
+        inside = self.path.resolve()
+        for path in sorted(self.path.rglob("*")):
+            if path.is_symlink() and not path.resolve().is_relative_to(inside):
+                raise LesionflowError(f"{path} is a link that leads out of {self.path}; nothing was imported")
+            if path.is_file():
+                status = path.stat()
+                found.append(Member(path.relative_to(self.path).as_posix(), status.st_size, str(status.st_mtime_ns)))
+        _judge(self.path, found, self._limits)
+        return found
+
+    def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
+        for name in wanted:
+            with (self.path / name).open("rb") as stream:
+                yield name, stream
+
+
+class Zip:
+    """A zip archive as a source."""
+
+    def __init__(self, path: Path, limits: ImportLimits) -> None:
+        self.path, self._limits = path, limits
+        try:
+            self._archive = zipfile.ZipFile(path)
+        except BROKEN as fault:
+            raise LesionflowError(f"{path} is a broken zip archive: {fault}") from None
+
+    def members(self) -> list[Member]:
+        items = [item for item in self._archive.infolist() if not item.is_dir()]
+        for item in items:
+            kind = stat.S_IFMT(item.external_attr >> 16)
+            if kind not in (0, stat.S_IFREG):
+                raise _refusal(self.path, item.filename, "is a link or a device, not a file")
+            if item.flag_bits & 1:
+                raise _refusal(self.path, item.filename, "is encrypted: unpack the archive yourself and import the folder")
+            if item.file_size > max(RATIO_MATTERS, self._limits.max_ratio * item.compress_size):
+                raise _refusal(
+                    self.path,
+                    item.filename,
+                    f"would unpack to more than {self._limits.max_ratio} times its size (import.max_ratio): a bomb, it seems",
+                )
+        end = 0
+        for item in sorted(items, key=lambda one: one.header_offset):
+            if item.header_offset < end:
+                raise _refusal(self.path, item.filename, "lies over another member: a bomb, it seems")
+            end = item.header_offset + item.compress_size
+        found = [Member(item.filename, item.file_size, f"{item.date_time} {item.CRC}") for item in items]
+        _judge(self.path, found, self._limits)
+        return found
+
+    def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
+        for name in wanted:
+            with unpacking(self.path, name):
+                stream = self._archive.open(name)
+            with stream:
+                yield name, stream
+
+
+class Tar:
+    """A tar archive as a source, compressed or not; read from front to back."""
+
+    def __init__(self, path: Path, limits: ImportLimits) -> None:
+        self.path, self._limits = path, limits
+
+    def members(self) -> list[Member]:
+        found: list[Member] = []
+        total, allowed = 0, max(RATIO_MATTERS, self._limits.max_ratio * self.path.stat().st_size)
+        with unpacking(self.path, "the archive"), tarfile.open(self.path, "r:*") as archive:
+            for item in archive:
+                if item.isdir():
+                    continue
+                if not item.isreg():
+                    raise _refusal(self.path, item.name, "is a link or a device, not a file")
+                total += item.size
+                found.append(Member(item.name, item.size, str(item.mtime)))
+                if item.size > self._limits.max_file_mb * 2**20:
+                    break  # _judge refuses it; reading on would unpack it
+                if total > allowed:
+                    raise _refusal(
+                        self.path,
+                        item.name,
+                        f"takes the archive over {self._limits.max_ratio} times its size (import.max_ratio): a bomb, it seems",
+                    )
+                if len(found) > self._limits.max_files or total > self._limits.max_total_gb * 2**30:
+                    break
+        _judge(self.path, found, self._limits)
+        return found
+
+    def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
+        left = set(wanted)
+        with unpacking(self.path, "the archive"), tarfile.open(self.path, "r:*") as archive:
+            for item in archive:
+                if item.name in left and item.isreg():
+                    stream = archive.extractfile(item)
+                    assert stream is not None  # isreg
+                    yield item.name, stream
+            padding = archive.fileobj.read(PADDING) if archive.fileobj else b""  # a compressed stream's checksum comes at its end
+            if padding.strip(b"\0") or len(padding) == PADDING:
+                raise LesionflowError(f"{self.path} holds something after its end; nothing was imported")
+
+
+def open_source(source: Path, limits: ImportLimits) -> Source:
+    """The source as members.
+
+    Raises:
+        LesionflowError: it is not there, or neither a folder nor a zip nor a tar archive.
+    """
+    if source.is_dir():
+        return Folder(source, limits)
+    if not source.is_file():
+        raise LesionflowError(f"{source} is not there, or no file")
+    if zipfile.is_zipfile(source):
+        return Zip(source, limits)
+    if _is_tar(source):
+        return Tar(source, limits)
+    broken = source.suffix.lower() in ARCHIVES
+    raise LesionflowError(f"{source} is {'a broken or unknown archive' if broken else 'neither a folder nor a zip or tar archive'}")
+
+
+def _is_tar(path: Path) -> bool:
+    try:
+        return tarfile.is_tarfile(path)
+    except (*BROKEN, OSError):
+        return False
+
+
+def _judge(source: Path, members: list[Member], limits: ImportLimits) -> None:
+    """What names and sizes tell, the same for every kind of source."""
+    if len(members) > limits.max_files:
+        raise LesionflowError(f"{source} holds more than {limits.max_files} files (import.max_files); nothing was imported")
+    total, seen = 0, set()
+    for member in members:
+        reason = _fault_of_name(member.name)
+        if reason:
+            raise _refusal(source, member.name, reason)
+        folded = unicodedata.normalize("NFC", member.name).casefold()
+        if folded in seen:
+            raise _refusal(source, member.name, "is there twice, or differs from another only by case or by how accents are written")
+        seen.add(folded)
+        if member.size > limits.max_file_mb * 2**20:
+            raise _refusal(source, member.name, f"is larger than {limits.max_file_mb} MB (import.max_file_mb)")
+        total += member.size
+        if total > limits.max_total_gb * 2**30:
+            raise _refusal(source, member.name, f"takes the whole over {limits.max_total_gb:g} GB (import.max_total_gb)")
+
+
+def _fault_of_name(name: str) -> str:
+    """Why a member's name is not to be trusted; empty where it is."""
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    if not parts or ".." in parts:
+        return "leads out of the archive"
+    if name.startswith(("/", "\\")) or PureWindowsPath(name).drive:
+        return "is an absolute path"
+    if any(ord(letter) < 32 or ord(letter) == 127 or letter in "\u202a\u202b\u202d\u202e\u2066\u2067\u2068" for letter in name):
+        return "has control characters in its name"
+    if any(0xD800 <= ord(letter) <= 0xDFFF for letter in name):
+        return "has a name in an unknown encoding: rename it, or pack the archive anew in UTF-8"
+    if len(os.fsencode(parts[-1])) > MAX_NAME:
+        return f"has a name longer than {MAX_NAME} bytes"
+    return ""
+
+
+def _refusal(source: Path, name: str, reason: str) -> LesionflowError:
+    shown = name if len(name) <= 80 else f"{name[:77]}..."
+    return LesionflowError(f"{source}: {shown!r} {reason}; nothing was imported")
+
+
+@contextmanager
+def unpacking(source: Path, name: str) -> Iterator[None]:
+    """One line for what a broken archive raises while it is read."""
+    try:
+        yield
+    except BROKEN as fault:
+        raise LesionflowError(f"{source}: {name!r} cannot be unpacked: {fault or type(fault).__name__}; nothing was imported") from None
+    except OSError as fault:
+        if fault.errno is not None:
+            raise
+        raise LesionflowError(f"{source}: {name!r} cannot be unpacked: {fault}; nothing was imported") from None  # gzip and bz2 say so

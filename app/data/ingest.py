@@ -1,0 +1,236 @@
+"""Bring a dataset into data/ and have DVC version it; an interrupted import leaves the old dataset in place, and carries on when
+it is started again."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+from app.data import metadata
+from app.data.archives import ARCHIVES, Member, Source, open_source, unpacking
+from app.data.replacement import STAGING, locked, recover, replace, require_safe_previous
+from components.core.classes import CLASSES, class_of_folder
+from components.core.errors import LesionflowError, Unavailable
+from components.core.params import ImportLimits
+from components.core.params_file import load
+from components.core.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
+from components.imaging.images import SUFFIXES
+
+METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
+COMPANIONS = (METADATA, ATTRIBUTION)
+LICENSES = "licenses"
+UNJOINED = ".companions"
+"""Folder of the draft that holds each metadata.csv and attribution.txt of the source until they are joined."""
+CHUNK = 2**20
+
+
+def plan(members: list[Member]) -> tuple[dict[str, str], list[str]]:
+    """Where each member goes within data/, and the names of those that go nowhere.
+
+    Each metadata.csv and attribution.txt goes to a place of its own in UNJOINED. An image goes to <class>/<file name>, its class being
+    that of the nearest parent folder that names one. Where two members would meet (Train/ and Test/ hold the same name), the later one
+    takes its parents' names along.
+
+    Raises:
+        LesionflowError: two members would still meet, on a file system that does not tell case or accents' encodings apart.
+    """
+    targets: dict[str, str] = {}
+    taken: set[str] = set()
+    left: list[str] = []
+    for member in members:
+        path = PurePosixPath(member.name.replace("\\", "/"))
+        target = _target(path)
+        if target is None:
+            left.append(member.name)
+            continue
+        if _folded(target) in taken:
+            others = "_".join(part for part in path.parts[:-1] if class_of_folder(part) is None)
+            target = f"{PurePosixPath(target).parent}/{others}_{path.name}".replace(" ", "_")
+        if _folded(target) in taken:
+            raise LesionflowError(f"two files would both become {DATA}/{target}; one of them is {member.name!r}: rename one")
+        taken.add(_folded(target))
+        targets[member.name] = target
+    return targets, left
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _target(path: PurePosixPath) -> str | None:
+    if path.name.startswith(".") or path.name in ("", "..") or "__MACOSX" in path.parts:
+        return None
+    if path.name in COMPANIONS:
+        return f"{UNJOINED}/{hashlib.sha256(str(path).encode()).hexdigest()[:16]}-{path.name}"
+    if len(path.parts) > 1 and path.parts[-2].lower() == LICENSES:
+        return f"{LICENSES}/{path.name}"
+    folders = (class_of_folder(part) for part in reversed(path.parts[:-1]))
+    diagnosis = next((found for found in folders if found), None)
+    return f"{diagnosis}/{path.name}" if diagnosis and path.suffix.lower() in SUFFIXES else None
+
+
+def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator[str]:
+    """Import a folder, a zip or a tar as the dataset; yields what a person wants to know.
+
+    Args:
+        source: the folder or archive.
+        limits: what it may hold; those of params.yaml where None.
+
+    Raises:
+        LesionflowError: the source is hostile or broken or holds no image in a class folder, or the present dataset is not safe in
+            git and DVC. Nothing was changed.
+    """
+    limits = limits or load().importing
+    with locked():
+        yield from recover()
+        require_safe_previous()
+        opened = open_source(source, limits)
+        members = opened.members()
+        targets, left = plan(members)
+        nested = [name for name in left if name.lower().endswith(ARCHIVES)]
+        if nested:
+            raise LesionflowError(f"{source} holds an archive, {nested[0]!r}: unpack it, then import the folder")
+        if not images_of(targets):
+            raise LesionflowError(f"{source} holds no image in a folder named after one of the nine classes: {', '.join(CLASSES)}")
+        with staged(source, members) as draft:
+            fetch(opened, targets, {member.name: member.size for member in members}, draft)
+            columns = join_companions(draft, targets)
+        yield from added(count_images(DATA), columns)
+    if left:
+        yield f"left out {len(left)} files that are no image in a class folder, first {left[0]!r}"
+    if "lesion_id" not in columns:
+        yield f"no lesion_id in {METADATA}: each image counts as its own lesion until a near-duplicate says otherwise"
+    yield from afterwards()
+
+
+def images_of(targets: Mapping[str, str]) -> dict[str, str]:
+    """Those targets that are images."""
+    return {name: target for name, target in targets.items() if target.split("/")[0] in CLASSES}
+
+
+def count_images(folder: Path) -> Counter[str]:
+    """Images that a dataset's folder holds, by class."""
+    return Counter({name: sum(1 for path in (folder / name).iterdir()) for name in CLASSES if (folder / name).is_dir()})
+
+
+def fetch(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path) -> None:
+    """Make the draft hold the members, and nothing else; what an interrupted import has copied already is not copied again.
+
+    Raises:
+        LesionflowError: a member holds more or fewer bytes than it says.
+    """
+    _sweep(draft, {target: sizes[name] for name, target in targets.items()})
+    wanted = [name for name, target in targets.items() if not (draft / target).is_file()]
+    with tqdm(total=len(targets), initial=len(targets) - len(wanted), desc="importing", unit="file", mininterval=1) as bar:
+        for name, stream in opened.contents(wanted):
+            target = draft / targets[name]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            partial = target.with_name(f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.partial")
+            written = 0
+            with partial.open("wb") as copy, unpacking(opened.path, name):
+                while chunk := stream.read(CHUNK):
+                    written += len(chunk)
+                    if written > sizes[name]:
+                        break
+                    copy.write(chunk)
+            if written != sizes[name]:
+                raise LesionflowError(f"{opened.path}: {name!r} does not hold the {sizes[name]} bytes it says; nothing was imported")
+            partial.replace(target)
+            bar.update()
+
+
+def _sweep(draft: Path, wanted: Mapping[str, int]) -> None:
+    """Delete every file of the draft that is not a target, or not of its size, and every empty folder."""
+    for path in sorted(draft.rglob("*"), reverse=True):
+        if path.is_dir() and not path.is_symlink():
+            if not any(path.iterdir()):
+                path.rmdir()
+        elif wanted.get(path.relative_to(draft).as_posix()) != path.lstat().st_size:
+            path.unlink()
+
+
+def join_companions(draft: Path, targets: Mapping[str, str]) -> list[str]:
+    """Write the draft's metadata.csv and attribution.txt, joined from those of the source; the columns of the former.
+
+    Raises:
+        LesionflowError: the tables cannot be joined, or do not match the images.
+    """
+    read = {name: (draft / target).read_bytes() for name, target in targets.items() if target.startswith(f"{UNJOINED}/")}
+    parts = {name: metadata.read(content, name) for name, content in read.items() if PurePosixPath(name).name == METADATA}
+    table = metadata.joined(parts, images_of(targets))
+    if table is not None:
+        table.to_csv(draft / METADATA, index=False)
+    texts = dict.fromkeys(content for name, content in read.items() if PurePosixPath(name).name == ATTRIBUTION)
+    if texts:
+        (draft / ATTRIBUTION).write_bytes(b"\n".join(texts))
+    if read:
+        shutil.rmtree(draft / UNJOINED)
+    return [] if table is None else list(table.columns)
+
+
+@contextmanager
+def staged(source: Path, members: list[Member]) -> Iterator[Path]:
+    """A folder beside data/ that takes data/'s place, under DVC, when the block ends well.
+
+    An import that is interrupted, or refused because DVC is at work, finds its folder again as long as its source's members are the
+    same: their names, sizes and times. One that fails leaves nothing.
+    """
+    draft = STAGING / identity(source, members)
+    draft.mkdir(parents=True, exist_ok=True)
+    for other in STAGING.iterdir():
+        if other != draft:
+            shutil.rmtree(other) if other.is_dir() else other.unlink()
+    try:
+        yield draft
+        replace(draft, str(source))
+    except Unavailable:
+        raise
+    except Exception:
+        if not UNFINISHED_SWAP.exists():
+            shutil.rmtree(STAGING)
+        raise
+
+
+def identity(source: Path, members: list[Member]) -> str:
+    """Changes with the source's place, and with the name, size or time of any of its members."""
+    status = source.stat()
+    archive = () if source.is_dir() else (status.st_size, status.st_mtime_ns)
+    lines = [repr((str(source.resolve()), *archive)), *sorted(repr((one.name, one.size, one.stamp)) for one in members)]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def added(counts: Mapping[str, int], columns: list[str]) -> Iterator[str]:
+    """What came of it, in lines."""
+    yield f"imported {sum(counts.values())} files in {len(counts)} of {len(CLASSES)} classes:"
+    yield from (f"  {name:<28} {counts.get(name, 0):>6}" for name in CLASSES)
+    if "given_side" in columns:
+        yield f"Train/ and Test/ were joined: the split is made anew; {METADATA} keeps each image's side in given_side"
+
+
+def afterwards() -> Iterator[str]:
+    """What a person does next."""
+    yield f"next: git add {DATA_POINTER} && git commit, then dvc repro"
+    yield f"the previous dataset: git checkout REV {DATA_POINTER} && dvc checkout {DATA_POINTER}"
+
+
+def dvc(*command: str) -> str:
+    """Run DVC and return what it prints.
+
+    Raises:
+        LesionflowError: it fails, with what it says.
+    """
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *command], capture_output=True, text=True, env={**os.environ, "PATH": path}, check=False
+    )
+    if done.returncode != 0:
+        raise LesionflowError(f"dvc {command[0]} failed: {(done.stderr or done.stdout).strip()}")
+    return done.stdout

@@ -1,0 +1,139 @@
+"""Import from the ISIC Archive, through its official command line `isic` (the package isic-cli).
+
+`isic image download` writes <isic_id>.jpg for each image, metadata.csv, attribution.txt and licenses/. What it has downloaded
+already it does not download again, so the download stays in .isic/ until the import is done.
+"""
+
+import csv
+import hashlib
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+from app.data.archives import Folder
+from app.data.ingest import COMPANIONS, LICENSES, METADATA, added, afterwards, count_images, fetch, staged
+from app.data.replacement import locked, recover, require_safe_previous
+from components.core.classes import class_of_folder
+from components.core.errors import LesionflowError
+from components.core.params import ImportLimits
+from components.core.params_file import load
+from components.core.paths import DATA
+from components.imaging.images import SUFFIXES
+
+DOWNLOADS = Path(".isic")
+TABLE = Path(__file__).with_name("isic_diagnoses.csv")
+LEVELS = ("diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis_1", "diagnosis")
+"""Columns of the archive's metadata, the most specific first; `diagnosis` is what older versions of isic-cli wrote."""
+
+
+def diagnosis_table(path: Path = TABLE) -> dict[str, str | None]:
+    """The class of each of the archive's diagnoses that have one; None where the table says that it has none."""
+    with path.open(encoding="utf-8", newline="") as stream:
+        return {row["diagnosis"].casefold(): row["class"] or None for row in csv.DictReader(stream)}
+
+
+def class_of(row: dict[str, str], table: dict[str, str | None]) -> tuple[str | None, str]:
+    """An image's class and the diagnosis that decided it; the most specific that the table, or the nine classes' own names, know."""
+    said = [str(row[level]) for level in LEVELS if isinstance(row.get(level), str) and row[level].strip()]
+    for name in said:
+        if name.casefold() in table:
+            return table[name.casefold()], name
+        if found := class_of_folder(name):
+            return found, name
+    return None, said[0] if said else "no diagnosis"
+
+
+def download(collections: str, search: str, limit: int, folder: Path) -> None:
+    """Run the official command line.
+
+    Raises:
+        LesionflowError: it is not installed, or it fails.
+    """
+    command = shutil.which("isic")
+    if command is None:
+        raise LesionflowError("the command `isic` is not there: `pip install isic-cli` (or this project with its extra `isic`) brings it")
+    folder.mkdir(parents=True, exist_ok=True)
+    options = [*(("--collections", collections) if collections else ()), *(("--search", search) if search else ())]
+    done = subprocess.run([command, "image", "download", *options, "--limit", str(limit), str(folder)], check=False)
+    if done.returncode != 0:
+        raise LesionflowError(
+            f"`isic image download` ended with {done.returncode}; what it has downloaded is kept: run the same import again"
+        )
+
+
+def sort(metadata: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Counter[str], list[str]]:
+    """The dataset's metadata.csv for the images that have a class, the diagnoses that have none, and the images that did not come."""
+    table = diagnosis_table()
+    rows, unmapped, missing = [], Counter[str](), []
+    for row in metadata.to_dict("records"):
+        diagnosis, said = class_of(row, table)
+        if diagnosis is None:
+            unmapped[said] += 1
+            continue
+        file = next((path for suffix in SUFFIXES if (path := folder / f"{row['isic_id']}{suffix}").is_file()), None)
+        if file is None:
+            missing.append(str(row["isic_id"]))
+            continue
+        rows.append({"filename": f"{diagnosis}/{file.name}", **row, "diagnosis": diagnosis, "isic_diagnosis": said})
+    found = pd.DataFrame(rows).rename(columns={"copyright_license": "license"})
+    return found, unmapped, missing
+
+
+def import_isic(collections: str, search: str, limit: int, limits: ImportLimits | None = None) -> Iterator[str]:
+    """Make a search of the ISIC Archive the dataset; yields what a person wants to know.
+
+    Args:
+        collections: comma-separated numbers of collections, or empty.
+        search: a query in the archive's language, or empty.
+        limit: at most so many images; 0 is no limit.
+        limits: those of params.yaml where None.
+
+    Raises:
+        LesionflowError: the command line fails, images did not arrive, or none has one of the nine diagnoses. Nothing was changed.
+    """
+    if not (collections or search or limit):
+        raise LesionflowError("the whole archive times out: name a --collection, a --search or a --limit")
+    limits = limits or load().importing
+    with locked():
+        yield from recover()
+        require_safe_previous()
+    key = hashlib.sha256(repr((collections, search, limit)).encode()).hexdigest()[:16]
+    folder = DOWNLOADS / key
+    download(collections, search, limit, folder)
+    with locked():
+        yield from recover()
+        require_safe_previous()
+        try:
+            metadata = pd.read_csv(folder / METADATA, dtype=str)
+        except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
+            raise LesionflowError(f"`isic` wrote no {METADATA} that can be read in {folder}: {fault}") from None
+        if "isic_id" not in metadata:
+            raise LesionflowError(f"{folder / METADATA} has no column 'isic_id': found {', '.join(metadata.columns)}")
+        table, unmapped, missing = sort(metadata, folder)
+        if missing:
+            raise LesionflowError(
+                f"{len(missing)} images did not arrive, first {missing[0]}; run the same import again, it downloads only those"
+            )
+        if table.empty:
+            raise LesionflowError(f"none of {len(metadata)} images has one of the nine diagnoses; found {_listed(unmapped)}")
+        source = Folder(folder, limits)
+        members = source.members()
+        sizes = {member.name: member.size for member in members}
+        targets = {Path(name).name: name for name in table["filename"]}
+        targets |= {name: name for name in sizes if name in COMPANIONS[1:] or name.startswith(f"{LICENSES}/")}
+        with staged(folder, members) as draft:
+            fetch(source, targets, sizes, draft)
+            table.to_csv(draft / METADATA, index=False)
+        shutil.rmtree(folder)
+        yield from added(count_images(DATA), list(table.columns))
+    if unmapped:
+        yield f"left out {sum(unmapped.values())} images whose diagnosis is none of the nine ({TABLE.name}): {_listed(unmapped)}"
+    yield from afterwards()
+
+
+def _listed(unmapped: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in unmapped.most_common())

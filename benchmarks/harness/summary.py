@@ -1,0 +1,163 @@
+"""The rows of pipeline.py as tables: what the model is worth, what a run costs, and both against the notebook."""
+
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from benchmarks.harness.tables import Target, held_against, mean_with_interval, table
+from components.evaluation.shifts import SQUARE_CROP
+from flows.dvc import STAGES
+
+Row = dict[str, Any]
+OUTSIDE = ("dvc", "start", "imports", "mlflow")
+TARGETS = {
+    "frozen phase: seconds over the notebook's": Target(0.5, most=True),
+    "frozen phase: balanced accuracy less the notebook's": Target(0.0),
+    "with fine-tuning: seconds over the notebook's": Target(2.0, most=True),
+    "with fine-tuning: balanced accuracy less the notebook's": Target(0.10),
+    "seconds outside computing, all stages": Target(60, most=True),
+    "peak memory of any stage, MB": Target(4000, most=True),
+}
+OF_ANY = {"worst loss under a shift": Target(0.05, most=True), "loss under square crop": Target(0.03, most=True)}
+OF_DATASET = {
+    "isic9": {
+        "balanced accuracy": Target(0.68),
+        "macro f1": Target(0.65),
+        "melanoma sensitivity": Target(0.65),
+        "calibration error": Target(0.05, most=True),
+        **OF_ANY,
+    },
+    "isic_full": {"accuracy": Target(0.82), "balanced accuracy": Target(0.72), "melanoma sensitivity": Target(0.65), **OF_ANY},
+}
+"""Targets on test of the datasets that have any, by the name of their results."""
+
+
+def report(rows: list[Row], name: str) -> str:
+    """Everything, as tables one below the other; `name` is that of the results."""
+    parts = [glance(rows, TARGETS | OF_DATASET.get(name, {})), figures(rows)]
+    if told := [row for row in rows if "per_class" in row]:
+        parts.append(classes(told))
+    parts.append(stages(rows))
+    if any(row["notebook"] for row in rows):
+        parts.append(against_notebook([row for row in rows if row["notebook"]]))
+    else:
+        parts.append("The notebook was left out.")
+    return "\n\n".join(parts)
+
+
+def glance(rows: list[Row], targets: Mapping[str, Target]) -> str:
+    """Means over seeds, each held against its target."""
+    compared = [row for row in rows if row["notebook"]]
+    found = {name: [one["value"] for one in estimates] for name, estimates in _on_test(rows).items()}
+    found["worst loss under a shift"] = [max(drop["value"] for drop in row["shifts"].values()) for row in rows]
+    found["loss under square crop"] = [row["shifts"][SQUARE_CROP]["value"] for row in rows]
+    found["fine-tuned less frozen, balanced accuracy"] = [row["finetuned_less_frozen"]["value"] for row in rows]
+    if compared:
+        theirs = [row["notebook"]["figures"]["balanced_accuracy"]["notebook"]["value"] for row in compared]
+        frozen = [row["frozen"]["balanced_accuracy"]["value"] for row in compared]
+        gains = [row["notebook"]["figures"]["balanced_accuracy"]["gain"]["value"] for row in compared]
+        found["frozen phase: seconds over the notebook's"] = [frozen_seconds(row) / _notebook_seconds(row) for row in compared]
+        found["frozen phase: balanced accuracy less the notebook's"] = [one - two for one, two in zip(frozen, theirs, strict=True)]
+        found["with fine-tuning: seconds over the notebook's"] = [seconds(row) / _notebook_seconds(row) for row in compared]
+        found["with fine-tuning: balanced accuracy less the notebook's"] = gains
+    found["seconds outside computing, all stages"] = [sum(outside(stage, row["stages"][stage]) for stage in STAGES) for row in rows]
+    found["peak memory of any stage, MB"] = [max(cost["peak_mb"] for cost in row["stages"].values()) for row in rows]
+    lines = [[name, *held_against(targets.get(name), values, digits=3 if max(values) < 10 else 0)] for name, values in found.items()]
+    seeds = ", ".join(str(row["seed"]) for row in rows)
+    return table([f"seeds {seeds}; on test, mean [95 % interval over seeds]", "", "target", ""], lines)
+
+
+def figures(rows: list[Row]) -> str:
+    """On test, a column per seed with its bootstrap interval, and the mean over seeds."""
+    found = _on_test(rows)
+    found |= {f"frozen, {name.replace('_', ' ')}": [row["frozen"][name] for row in rows] for name in rows[0]["frozen"]}
+    found["fine-tuned less frozen, balanced accuracy"] = [row["finetuned_less_frozen"] for row in rows]
+    compared = [row["notebook"]["figures"] for row in rows if row["notebook"]]
+    if len(compared) == len(rows):
+        found |= {f"less the notebook, {name.replace('_', ' ')}": [one[name]["gain"] for one in compared] for name in compared[0]}
+    found |= {f"lost under {name.replace('_', ' ')}": [row["shifts"][name] for row in rows] for name in rows[0]["shifts"]}
+    lines = [
+        [name, *map(_interval, estimates), mean_with_interval([one["value"] for one in estimates])] for name, estimates in found.items()
+    ]
+    picked = ["picked on validation", *(row["picked"] for row in rows), ""]
+    return table(["on test [95 % interval]", *(f"seed {row['seed']}" for row in rows), "mean over seeds"], [*lines, picked])
+
+
+def classes(rows: list[Row]) -> str:
+    """How many test images of each class were found, of how many, a column per seed."""
+
+    def found(row: Row, name: str) -> str:
+        one = row["per_class"][name]
+        return f"{round(one['recall'] * one['images'])} of {one['images']} ({one['recall']:.2f})"
+
+    lines = [[name.replace("_", " "), *(found(row, name) for row in rows)] for name in rows[0]["per_class"]]
+    return table(["found on test, of each class", *(f"seed {row['seed']}" for row in rows)], lines)
+
+
+def _on_test(rows: list[Row]) -> dict[str, list[dict[str, float]]]:
+    named = [name for name, found in rows[0]["test"].items() if isinstance(found, dict)]
+    return {name.replace("_", " "): [row["test"][name] for row in rows] for name in named}
+
+
+def _interval(found: dict[str, float]) -> str:
+    return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
+
+
+def outside(stage: str, cost: dict[str, float]) -> float:
+    """Seconds of a stage that computed nothing: DVC, start, imports, MLflow; all of them where it only registers."""
+    return cost["seconds"] if stage == "register" else sum(cost[part] for part in OUTSIDE)
+
+
+def seconds(row: Row) -> float:
+    """From the import, where there was one, to a registered model."""
+    return sum(cost["seconds"] for cost in row["stages"].values()) + (row["import"] or {"seconds": 0.0})["seconds"]
+
+
+def frozen_seconds(row: Row) -> float:
+    """The same without fine-tuning; evaluation is of both phases still."""
+    return seconds(row) - float(row["stages"]["finetune"]["seconds"])
+
+
+def _notebook_seconds(row: Row) -> float:
+    return float(row["notebook"]["training_seconds"])
+
+
+def stages(rows: list[Row]) -> str:
+    """What each stage costs, as means over seeds; memory as the most of any."""
+    images = statistics.mean(row["images"] for row in rows)
+
+    def mean(stage: str, look: Callable[[dict[str, float]], float]) -> float:
+        return statistics.mean(look(row["stages"][stage]) for row in rows)
+
+    lines, whole = [], [0.0] * (2 + len(OUTSIDE))
+    if rows[0]["import"]:
+        took = statistics.mean(row["import"]["seconds"] for row in rows)
+        lines.append(["import", f"{took:.1f}", _per_image(took, images), *[""] * 5, f"{max(row['import']['peak_mb'] for row in rows):.0f}"])
+        whole[0] += took
+    for stage in STAGES:
+        took = mean(stage, lambda cost: cost["seconds"])
+        idle = [
+            mean(stage, lambda cost, stage=stage: outside(stage, cost)),
+            *(mean(stage, lambda cost, part=part: cost[part]) for part in OUTSIDE),
+        ]
+        whole = [one + two for one, two in zip(whole, [took, *idle], strict=True)]
+        peak = max(row["stages"][stage]["peak_mb"] for row in rows)
+        lines.append([stage, f"{took:.1f}", _per_image(took, images), *(f"{one:.1f}" for one in idle), f"{peak:.0f}"])
+    lines.append(["all", f"{whole[0]:.1f}", _per_image(whole[0], images), *(f"{one:.1f}" for one in whole[1:]), ""])
+    head = ["stage", "seconds", "ms/image", "outside computing", "DVC", "start", "imports", "MLflow", "peak MB"]
+    size = statistics.mean(row["build_bytes"] for row in rows) / images / 1024
+    return "\n\n".join([table(head, lines), f"{images:.0f} images; build/ holds {size:.0f} KiB per image; {rows[-1]['machine']}."])
+
+
+def _per_image(took: float, images: float) -> str:
+    return f"{1000 * took / images:.1f}"
+
+
+def against_notebook(rows: Sequence[Row]) -> str:
+    """Seconds of each seed beside the notebook's training, and how many times as long."""
+    lines = []
+    for row in rows:
+        theirs = _notebook_seconds(row)
+        ours = [f"{took:.0f} ({took / theirs:.2f})" for took in (frozen_seconds(row), seconds(row))]
+        lines.append([f"seed {row['seed']}", *ours, f"{theirs:.0f}"])
+    return table(["seconds, from import to a registered model", "frozen phase alone", "with fine-tuning", "notebook trains"], lines)

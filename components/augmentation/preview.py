@@ -1,0 +1,22 @@
+"""The picture of what augmentation does: one image of each class with a few of its views."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from components.augmentation.views import Planned, pictures_of
+from components.core.params import Augment
+from components.imaging import images
+from components.imaging.images import Pixels
+
+PREVIEW_VIEWS = 8
+
+
+def preview(rows: pd.DataFrame, root: Path, size: int, resolution: int | None, knobs: Augment, seed: int) -> dict[str, list[Pixels]]:
+    """For each class its first training image, as serving sees it, then the first views of it."""
+    grid = {}
+    for row in rows.groupby("diagnosis").head(1).sort_values("diagnosis").itertuples():
+        original = images.read((root / row.path).read_bytes(), size, resolution)
+        views = pictures_of(root, size, resolution, knobs, seed, Planned(row.path, row.diagnosis, PREVIEW_VIEWS))
+        grid[row.diagnosis.replace("_", " ")] = [original, *views]
+    return grid

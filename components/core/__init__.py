@@ -1,0 +1,1 @@
+"""The contract between stages: classes, params, paths, files, tables, errors."""

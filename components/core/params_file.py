@@ -1,0 +1,68 @@
+"""Reading params.yaml, and saying what is wrong with it."""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from components.core.errors import SettingsError
+from components.core.params import RENAMED, Backbone, Settings
+
+PARAMS_FILE = Path("params.yaml")
+
+
+def load(path: Path = PARAMS_FILE) -> Settings:
+    """Read and check params.yaml.
+
+    Raises:
+        SettingsError: the file is missing or no YAML mapping, or a key is unknown, missing or out of range; each fault
+            is named by its key, with what is allowed.
+    """
+    try:
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path} not found: run this from the project's root") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise SettingsError(f"{path} is not valid YAML: {fault}") from None
+    if not isinstance(document, dict):
+        raise SettingsError(f"{path} must be a mapping of sections, found {type(document).__name__}")
+    return parse(document, str(path))
+
+
+def parse(document: dict[str, Any], origin: str = "params") -> Settings:
+    """Check a mapping as `load` does; `origin` names it in messages."""
+    try:
+        return Settings.model_validate(document)
+    except ValidationError as fault:
+        faults = [describe_fault(error) for error in fault.errors()]
+        raise SettingsError("\n".join(f"{origin}: {line}" for line in dict.fromkeys(faults))) from None
+
+
+def describe_fault(error: Any) -> str:
+    where = [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "function-", "literal["))]
+    key = ".".join(where)
+    if key in RENAMED:
+        return f"{key}: renamed to {RENAMED[key]}"
+    if error["type"] == "extra_forbidden":
+        allowed = _allowed_keys(where[:-1])
+        close = difflib.get_close_matches(where[-1], allowed, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        return f"{key}: unknown key; {hint}allowed here: {', '.join(allowed)}"
+    if error["type"] == "missing":
+        return f"{key}: missing key"
+    message = error["msg"].removeprefix("Value error, ")
+    if not key:
+        return message
+    if error["type"] == "value_error" and isinstance(error["input"], dict):
+        return f"{key}: {message}"
+    return f"{key}: {error['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+
+
+def _allowed_keys(where: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for key in ["backbone", *where[2:]] if where[:1] == ["backbones"] else where:
+        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+        model = Backbone if key == "backbone" else fields[key]  # type: ignore[assignment]
+    return [field.alias or name for name, field in model.model_fields.items()]

@@ -1,0 +1,47 @@
+"""What every picture in reports/ shares, drawn with matplotlib and without a screen."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.escaping import one_line
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+matplotlib.rcParams["text.parse_math"] = False  # names come from outside, and `$` begins a formula to matplotlib
+DPI = 110
+LONGEST = 28
+"""Letters of a name that a picture shows; the rest is left out."""
+
+
+def save(figure: Any, path: Path) -> None:
+    """Write a figure as PNG, equal byte for byte where what it shows is equal, and close it."""
+    figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+    plt.close(figure)
+
+
+def shortened(name: str) -> str:
+    """The name, in one line, as far as a picture has room for it."""
+    flat = one_line(name)
+    return flat if len(flat) <= LONGEST else f"{flat[: LONGEST - 1]}…"
+
+
+def picture_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[str], path: Path) -> None:
+    """A row of pictures per label; the first of each row is the original, the others views of it."""
+    columns = max(len(row) for row in rows)
+    figure, axes = plt.subplots(len(rows), columns, figsize=(1.15 * columns, 1.15 * len(rows)), squeeze=False)
+    for row, label, line in zip(rows, labels, axes, strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        for axis, pixels in zip(line, row, strict=False):
+            axis.imshow(pixels)
+        line[0].text(-0.08, 0.5, label.replace(" ", "\n"), transform=line[0].transAxes, ha="right", va="center", fontsize=8)
+    axes[0][0].set_title("original", fontsize=8)
+    axes[0][1].set_title("views", fontsize=8, loc="left")
+    figure.subplots_adjust(wspace=0.04, hspace=0.04)
+    save(figure, path)

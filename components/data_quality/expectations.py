@@ -1,0 +1,125 @@
+"""The Great Expectations suites over the catalog and the split, and their Data Docs."""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import pandas as pd
+
+from components.core.catalog import COLUMNS, SIDES
+from components.core.classes import CLASSES, MALIGNANT
+from components.core.params import Validate
+from components.data_quality.data_docs import Counts, Wanted, counts_table, run_suite
+
+HEX = "^[0-9a-f]{64}$"
+
+
+def check_catalog(
+    catalog: pd.DataFrame, classes: pd.DataFrame, found: Counts, limits: Validate, docs: Path, kept: Collection[str] = ()
+) -> list[str]:
+    """Hold usable rows and class counts to their suites and write Data Docs into `docs`.
+
+    Args:
+        catalog: a row per file, with catalog.COLUMNS.
+        classes: a row per output class: class, images, lesions.
+        found: files that show each kind of finding, by class, for the entry page.
+        limits: the thresholds of params.yaml.
+        docs: folder to make; its index.html is the entry page.
+        kept: paths that a person decided to keep whatever is found.
+
+    Returns:
+        A line per expectation that is not met.
+    """
+    images = catalog[catalog["usable"]].drop(columns="reason")
+    images = images.assign(
+        classes_of_pixels=_distinct(images, "pixels_sha256", "diagnosis"), classes_of_lesion=_distinct(images, "lesion_id", "diagnosis")
+    )
+    tables = {
+        "Usable images": classes.set_axis(["class", "images", "lesions"], axis=1),
+        "Found, by kind and class": counts_table(found, "found"),
+    }
+    note = "Files left out, with their reasons: build/quarantine.csv. Every finding: build/findings.csv."
+    suites = {
+        "usable_images": (images, _images(limits, images[images["path"].isin(kept)])),
+        "classes": (_held(classes, limits), _classes(limits)),
+    }
+    return run_suite(suites, docs, tables, note)
+
+
+def check_splits(splits: pd.DataFrame, needed: "pd.Series[str]", docs: Path) -> list[str]:
+    """Hold the split to its suite and write Data Docs into `docs`; as `check_catalog`.
+
+    Args:
+        splits: a row per usable image: path, isic_id, diagnosis, lesion_id, pixels_sha256, group, side.
+        needed: what each image is needed for on every side: values of which each side must have an image; missing where it is not.
+        docs: folder to make.
+    """
+    spread = {f"sides_of_{key}": _distinct(splits, key, "side") for key in ("group", "lesion_id", "pixels_sha256")}
+    tables = {"Images of each class on each side": _per_side(splits["diagnosis"], splits["side"])}
+    suites = {
+        "splits": (splits.assign(**spread), _splits(list(spread))),
+        "classes_per_side": (_per_side(needed, splits["side"]), _sides()),
+    }
+    return run_suite(suites, docs, tables, "No group, lesion or picture stands on two sides.")
+
+
+def _per_side(names: "pd.Series[str]", side: "pd.Series[str]") -> pd.DataFrame:
+    counts = names.groupby([names.rename("diagnosis"), side]).size().unstack(fill_value=0)
+    return counts.reindex(columns=list(SIDES), fill_value=0).reset_index()
+
+
+def _distinct(frame: pd.DataFrame, key: str, column: str) -> "pd.Series[int]":
+    """For each row, how many values of `column` the rows with its `key` have."""
+    return frame.groupby(key, dropna=False)[column].transform("nunique").astype(int)
+
+
+def _images(limits: Validate, kept: pd.DataFrame) -> Wanted:
+    """What usable images must be; no more is asked of size and licence than the images have that a person decided to keep."""
+    least = 1 if limits.policy.tiny.then == "warn" else min([limits.min_side, *kept["width"], *kept["height"]])
+    licensed = limits.policy.missing_licence.then != "warn" and bool(kept["license"].notna().all())
+    return [
+        ("ExpectTableRowCountToBeBetween", {"min_value": 1}),
+        (
+            "ExpectTableColumnsToMatchSet",
+            {"column_set": [*(name for name in COLUMNS if name != "reason"), "classes_of_pixels", "classes_of_lesion"]},
+        ),
+        *(("ExpectColumnValuesToBeUnique", {"column": name}) for name in ("path", "sha256", "pixels_sha256")),
+        *(("ExpectColumnValuesToNotBeNull", {"column": name}) for name in ("isic_id", "lesion_id", "diagnosis", "group")),
+        ("ExpectColumnValuesToMatchRegex", {"column": "isic_id", "regex": r"^\S(?:.*\S)?$"}),
+        ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": list(CLASSES)}),
+        ("ExpectColumnValuesToBeInSet", {"column": "format", "value_set": ["JPEG", "PNG"]}),
+        *(("ExpectColumnValuesToMatchRegex", {"column": name, "regex": HEX}) for name in ("sha256", "pixels_sha256")),
+        *(("ExpectColumnValuesToBeBetween", {"column": name, "min_value": least}) for name in ("width", "height")),
+        *(("ExpectColumnValuesToBeInSet", {"column": f"classes_of_{key}", "value_set": [1]}) for key in ("pixels", "lesion")),
+        *([("ExpectColumnValuesToNotBeNull", {"column": "license"})] if licensed else []),
+    ]
+
+
+def _held(classes: pd.DataFrame, limits: Validate) -> pd.DataFrame:
+    """Classes that must be large enough: those the policy neither warns about alone nor has left out whole."""
+    rules = [limits.policy.scarce_cancer if name in (*MALIGNANT, "malignant") else limits.policy.scarce_class for name in classes["class"]]
+    none_may = [rule.at_most == 0 or (rule.at_most is None and rule.then == "fail") for rule in rules]
+    asked = [
+        rule.then != "warn" and (strict or images > 0) for rule, strict, images in zip(rules, none_may, classes["images"], strict=True)
+    ]
+    return classes[asked]
+
+
+def _classes(limits: Validate) -> Wanted:
+    return [
+        ("ExpectColumnValuesToBeUnique", {"column": "class"}),
+        ("ExpectColumnValuesToBeBetween", {"column": "images", "min_value": limits.min_images_per_class}),
+        ("ExpectColumnValuesToBeBetween", {"column": "lesions", "min_value": 1}),
+    ]
+
+
+def _splits(spread: list[str]) -> Wanted:
+    return [
+        *(("ExpectColumnValuesToBeUnique", {"column": name}) for name in ("path", "pixels_sha256")),
+        ("ExpectColumnValuesToBeInSet", {"column": "side", "value_set": list(SIDES)}),
+        ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": list(CLASSES)}),
+        *(("ExpectColumnValuesToBeInSet", {"column": name, "value_set": [1]}) for name in spread),
+    ]
+
+
+def _sides() -> Wanted:
+    return [("ExpectColumnValuesToBeBetween", {"column": name, "min_value": 1}) for name in SIDES]

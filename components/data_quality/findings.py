@@ -1,0 +1,197 @@
+"""What is wrong with a dataset, found and ranked; what is done about it is policy.py's.
+
+Every function is pure: frames in, findings out. A finding names the files that show it, most telling first.
+
+Cleanlab's cleanvision (0.3.7) was tried and is not used: to it, near-duplicates are images of equal perceptual hash, so mirrored,
+turned and cropped copies escape it; it knows no labels, lesions or archive ids; and it decodes every file twice.
+"""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.core.classes import MALIGNANT, class_of_folder
+from components.core.params import Validate
+from components.data_quality.groups import chained, linked
+from components.data_quality.near_duplicates import Pairs
+
+KINDS = {
+    "unreadable": "truncated, corrupt, too large, or no image",
+    "unplaced": "in no folder named after a class",
+    "tiny": "a side is too short",
+    "blank": "hardly any contrast",
+    "odd_shape": "far longer than wide, or wider than long",
+    "odd_mode": "not stored as RGB",
+    "exif_rotated": "stored turned, with an EXIF note to turn it back",
+    "not_dermoscopic": "mostly one colour, or black and white",
+    "label_conflict": "one picture, or one archive id, under two classes",
+    "lesion_conflict": "one lesion under two classes",
+    "exact_duplicate": "the same pixels more than once under one class",
+    "near_duplicate": "the same photograph resized, recompressed, mirrored, turned, cropped or brightened",
+    "across_sides": "one photograph on both sides of the given Train/Test",
+    "missing_licence": "no licence named",
+    "missing_file": "named by metadata.csv and not there",
+    "scarce_cancer": "a malignant class with too few usable images",
+    "scarce_class": "a benign class with too few usable images",
+    "stale_decision": "a decision whose file has changed or gone",
+}
+ARCHIVE_ID = re.compile(r"(ISIC_\d+)")
+Link = tuple[int, int, float, str]
+"""Two positions, how sure it is that they belong together (larger is surer), and why they do."""
+MIN_COLOURFULNESS = 4.0
+"""Levels between the largest and the smallest channel, on average; below it an image is black and white."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`paths`: the files, or what else is named; `rank`: larger is more urgent, within a kind."""
+
+    kind: str
+    paths: tuple[str, ...]
+    says: str
+    rank: float = 0.0
+
+
+def of_files(files: pd.DataFrame, limits: Validate) -> Iterator[Finding]:
+    """Faults that one file shows by itself. `files` has the columns of scan.FIELDS, path and diagnosis."""
+    for row in files.itertuples():
+        if row.fault:
+            yield Finding("unreadable", (row.path,), row.fault)
+            continue
+        if pd.isna(row.diagnosis):
+            yield Finding("unplaced", (row.path,), KINDS["unplaced"])
+        short, long = sorted((row.width, row.height))
+        size = f"{row.width} x {row.height} px"
+        if short < limits.min_side:
+            yield Finding("tiny", (row.path,), f"{size} is smaller than {limits.min_side} px a side")
+        if long > limits.max_aspect * short:
+            yield Finding("odd_shape", (row.path,), f"{size} is more than {limits.max_aspect:g} times as long as wide")
+        if row.contrast < limits.min_contrast:
+            yield Finding("blank", (row.path,), f"a contrast of {row.contrast:.1f} grey levels")
+        elif row.one_colour > limits.max_one_colour:
+            yield Finding("not_dermoscopic", (row.path,), f"{row.one_colour:.0%} of it is one colour", row.one_colour)
+        elif row.colourfulness < MIN_COLOURFULNESS:
+            yield Finding("not_dermoscopic", (row.path,), "black and white")
+        if row.mode != "RGB":
+            yield Finding("odd_mode", (row.path,), f"stored as {row.mode}")
+        if row.orientation != 1:
+            yield Finding("exif_rotated", (row.path,), f"EXIF orientation {row.orientation}")
+        if pd.isna(row.license):
+            yield Finding("missing_licence", (row.path,), KINDS["missing_licence"])
+
+
+def conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None) -> list[Finding]:
+    """Pictures and archive ids that stand under two classes, most urgent first.
+
+    A conflict between a malignant and a benign class comes before others; then the surest evidence: the same bytes, the same
+    pixels, nearly the same picture, the same archive id. Conflicts that share a file are one finding.
+
+    Args:
+        images: readable images in classes: path, diagnosis, sha256, pixels_sha256.
+        pairs: near-duplicates, as positions in `images`.
+        metadata: metadata.csv indexed by filename, or None.
+    """
+    links: list[Link] = []
+    for column, weight, said in (("sha256", 3.0, "the same bytes"), ("pixels_sha256", 2.0, "the same pixels")):
+        links += _chains(images[column], weight, said)
+    ids = images["path"].str.rsplit("/", n=1).str[-1].str.extract(ARCHIVE_ID, expand=False)
+    links += _chains(ids, 0.5, "the same archive id")
+    for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True):
+        links.append((one, other, score, f"nearly the same picture ({score:.2f})"))
+    paths, labels = images["path"].to_numpy(), images["diagnosis"].to_numpy()
+    found = [finding for members, inner in components(links, len(images)) if (finding := _conflict(paths, labels, members, inner))]
+    if metadata is not None and "diagnosis" in metadata:
+        found += _contradictions(images, metadata["diagnosis"])
+    return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
+
+
+def _chains(keys: "pd.Series[str]", weight: float, said: str) -> list[Link]:
+    """Links between neighbouring positions of equal keys."""
+    return [(one, other, weight, said) for one, other in chained(keys).tolist()]
+
+
+def components(links: Iterable[Link], count: int) -> list[tuple[list[int], list[Link]]]:
+    """Positions that links join, however indirectly, in ascending order, each set with its links; only those of two or more."""
+    links = list(links)
+    number_of = linked(np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2), count).tolist()
+    inner: defaultdict[int, list[Link]] = defaultdict(list)
+    for link in links:
+        inner[number_of[link[0]]].append(link)
+    members: defaultdict[int, list[int]] = defaultdict(list)
+    for position, number in enumerate(number_of):
+        if number in inner:
+            members[number].append(position)
+    return [(positions, inner[number]) for number, positions in members.items()]
+
+
+def _conflict(paths: NDArray[np.object_], labels: NDArray[np.object_], members: list[int], links: list[Link]) -> Finding | None:
+    stands = sorted(set(labels[members]))
+    if len(stands) < 2:
+        return None
+    crossing = [link for link in links if labels[link[0]] != labels[link[1]]]
+    weight, why = max((link[2:] for link in crossing or links), key=lambda link: link[0])
+    urgent = len({name in MALIGNANT for name in stands}) > 1
+    return Finding("label_conflict", tuple(paths[members]), f"{why} under {' and '.join(stands)}", weight + 10 * urgent)
+
+
+def _contradictions(images: pd.DataFrame, said: "pd.Series[str]") -> Iterator[Finding]:
+    known = images["path"].map(said)
+    for path, diagnosis, other in zip(images["path"], images["diagnosis"], known, strict=True):
+        if isinstance(other, str) and class_of_folder(other) != diagnosis:
+            yield Finding("label_conflict", (path,), f"metadata.csv says {other!r}, its folder {diagnosis}", 1.0)
+
+
+def lesions(images: pd.DataFrame) -> list[Finding]:
+    """Lesions under two diagnoses; `images` are those whose lesion metadata.csv names."""
+    stands = images.groupby("lesion_id")["diagnosis"].nunique()
+    found = []
+    for lesion, rows in images[images["lesion_id"].isin(stands.index[stands > 1])].groupby("lesion_id"):
+        names = sorted(set(rows["diagnosis"]))
+        urgent = len({name in MALIGNANT for name in names}) > 1
+        found.append(Finding("lesion_conflict", tuple(rows["path"]), f"lesion {lesion} stands under {' and '.join(names)}", float(urgent)))
+    return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
+
+
+def exact(images: pd.DataFrame) -> list[Finding]:
+    """Images of one class whose pixels are equal, first by path first; under two classes they are a label conflict."""
+    key = ["pixels_sha256", "diagnosis"]
+    same = images[images.duplicated(key, keep=False)].groupby(key)
+    return sorted(
+        (
+            Finding("exact_duplicate", tuple(rows["path"]), "the same bytes" if rows["sha256"].nunique() == 1 else "the same pixels")
+            for _, rows in same
+        ),
+        key=lambda finding: finding.paths,
+    )
+
+
+def near(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
+    """Near-duplicates with every copy of each, closest first; those that chain are one finding."""
+    paths, copies = images["path"].to_numpy(), _chains(images["pixels_sha256"], 0.0, "")
+    found = []
+    for members, inner in components([*copies, *_links(pairs)], len(images)):
+        score = max(link[2] for link in inner)
+        if score:
+            found.append(Finding("near_duplicate", tuple(paths[members]), f"nearly the same picture ({score:.2f})", score))
+    return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
+
+
+def _links(pairs: Pairs) -> list[Link]:
+    return [(one, other, score, "") for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True)]
+
+
+def across_sides(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
+    """Photographs that stand on both sides of the Train/Test that the dataset came with (column given_side)."""
+    links = _chains(images["pixels_sha256"], 1.0, "") + _links(pairs)
+    paths, sides = images["path"].to_numpy(), images["given_side"].to_numpy()
+    found = []
+    for members, _ in components(links, len(images)):
+        given = {side for side in sides[members] if isinstance(side, str)}
+        if len(given) > 1:
+            found.append(Finding("across_sides", tuple(paths[members]), f"one photograph in {' and '.join(sorted(given))}"))
+    return found

@@ -1,0 +1,213 @@
+"""Near-duplicates: the same photograph resized, recompressed, mirrored, turned, slightly cropped or brightened.
+
+Every image is a small grey thumbnail, its sides squeezed to a square. The search has two steps:
+
+1. Candidates. The magnitudes of a thumbnail's low-frequency cosine coefficients, sorted within each pair (u, v), (v, u), do not
+   change when the picture is mirrored or turned by 90 degrees. Each image, as it is and with a margin cut off in six ways, asks
+   a k-d tree (Bentley 1975; scipy's cKDTree) for the few nearest other images.
+2. Verification. Of each candidate pair, one thumbnail is brought into the best of its eight orientations and aligned with the
+   other in scale and position (inverse compositional Gauss-Newton: Baker and Matthews 2004), on half the side first. What then
+   counts is the correlation of fine structure at equal local contrast: broad shading, in which one lesion resembles another,
+   does not count, and a lesion's dark rim counts no more than the skin around it.
+
+The coefficients follow the perceptual hash of Zauner (2010), unquantised.
+"""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.fft import dct
+from scipy.spatial import cKDTree
+
+from components.data_quality.alignment import IDENTITY, Floats, align, blurred, fine_correlation, warped
+
+SIDE = 48
+"""Side of a thumbnail in pixels."""
+MAX_ORDER = 5
+"""Coefficients whose frequencies add up to no more than this describe an image."""
+MARGIN, WIDE_MARGIN = 0.05, 0.10
+"""Shares of the side that a crop takes away: from the middle or a corner, and from the middle alone."""
+NEIGHBOURS = 4
+RADIUS = 0.2
+"""Largest distance of descriptors at which a neighbour is a candidate."""
+COARSE = 16
+MIN_COARSE = 0.93
+"""Least correlation of tiny thumbnails, in the best orientation and window."""
+HALF = SIDE // 2
+HALF_STEPS, STEPS = 2, 4
+MIN_HALF = 0.45
+"""Least correlation of fine structure on half the side, after the first alignment."""
+BLOCK = 512
+Thumbnails = NDArray[np.uint8]
+Window = tuple[float, float, float, float]
+"""Top, left, height and width as shares of the side."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Pairs of images: `indices` of shape (n, 2), first below second, sorted; `scores` of shape (n,), 1 for the same picture."""
+
+    indices: NDArray[np.int64]
+    scores: Floats
+
+
+def near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
+    """Pairs that show the same photograph.
+
+    Args:
+        thumbnails: uint8, shape (n, SIDE, SIDE).
+        min_score: least correlation of fine structure after alignment.
+    """
+    found = score(thumbnails, candidates(thumbnails))
+    kept = found.scores >= min_score
+    return Pairs(found.indices[kept], found.scores[kept])
+
+
+def windows() -> list[Window]:
+    """What of a picture is compared, all of it first."""
+    places = [(MARGIN, 0.5, 0.5), *((MARGIN, y, x) for y in (0, 1) for x in (0, 1)), (WIDE_MARGIN, 0.5, 0.5)]
+    return [(0, 0, 1, 1), *((margin * y, margin * x, 1 - margin, 1 - margin) for margin, y, x in places)]
+
+
+def _sampler(start: float, extent: float, size: int, side: int = SIDE) -> Floats:
+    """Matrix of shape (size, side) that samples `size` points of the span [start, start + extent] by linear interpolation."""
+    at = ((np.arange(size) + 0.5) / size * extent + start) * side - 0.5
+    low = np.clip(np.floor(at).astype(int), 0, side - 2)
+    matrix = np.zeros((size, side), dtype=np.float32)
+    matrix[np.arange(size), low] = 1 - (at - low)
+    matrix[np.arange(size), low + 1] = at - low
+    return matrix
+
+
+def descriptors(thumbnails: Thumbnails, window: Window = (0, 0, 1, 1)) -> Floats:
+    """What of an image stays the same when it is mirrored or turned by 90 degrees, or made brighter.
+
+    Returns:
+        Shape (n, 20): sorted magnitudes of cosine coefficients, relative to the picture's contrast.
+    """
+    top, left, height, width = window
+    order = MAX_ORDER + 1
+    cosines = dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:order]
+    seen = _sampler(top, height, SIDE) @ thumbnails.astype(np.float32) @ _sampler(left, width, SIDE).T
+    spread = seen.reshape(len(seen), -1).std(axis=1) * SIDE
+    size = np.abs(cosines @ seen @ cosines.T) / np.maximum(spread, 1)[:, None, None]
+    every = np.stack(np.triu_indices(order))
+    u, v = every[:, (every.sum(axis=0) > 0) & (every.sum(axis=0) <= MAX_ORDER)]
+    mirrored = u != v
+    larger, smaller = np.maximum(size[:, u, v], size[:, v, u]), np.minimum(size[:, u, v], size[:, v, u])
+    return np.concatenate([larger, smaller[:, mirrored]], axis=1)
+
+
+def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
+    """Pairs that may be near-duplicates.
+
+    Returns:
+        Indices of shape (n, 2), each pair once; some window of the first image resembles the whole of the second.
+    """
+    if len(thumbnails) < 2:
+        return np.empty((0, 2), dtype=np.int64)
+    tree = cKDTree(_blockwise(descriptors, thumbnails))
+    found: list[NDArray[np.int64]] = []
+    distances: list[Floats] = []
+    for window in windows():
+        seen = _blockwise(partial(descriptors, window=window), thumbnails)
+        distance, neighbour = tree.query(seen, k=min(NEIGHBOURS, len(thumbnails)), distance_upper_bound=RADIUS, workers=-1)
+        image = np.repeat(np.arange(len(thumbnails)), neighbour.shape[1])
+        near, distance = neighbour.ravel(), distance.ravel()
+        kept = (near < len(thumbnails)) & (near != image)
+        found.append(np.stack([image[kept], near[kept]], axis=1))
+        distances.append(distance[kept])
+    pairs = np.concatenate(found)
+    key = pairs.min(axis=1) * len(thumbnails) + pairs.max(axis=1)
+    order = np.lexsort((np.concatenate(distances), key))
+    return pairs[order[np.unique(key[order], return_index=True)[1]]]
+
+
+def score(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
+    """Verify candidates.
+
+    Args:
+        thumbnails: uint8, shape (n, SIDE, SIDE).
+        pairs: indices, shape (m, 2), as `candidates` gives them.
+
+    Returns:
+        All pairs, in sorted order; a pair that is not even coarsely alike scores 0.
+    """
+    if not len(pairs):
+        return Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32))
+    uncut = _blockwise(partial(_coarse, parts=windows()[:1]), thumbnails)[:, 0]
+
+    def verify(start: int) -> Floats:
+        first, second = pairs[start : start + BLOCK].T
+        scores = np.zeros(len(first), dtype=np.float32)
+        turned = np.stack([_orient(uncut[second], np.full(len(second), number)) for number in range(8)], axis=1)
+        images, image = np.unique(first, return_inverse=True)
+        cut = _coarse(thumbnails[images], windows())[image]
+        alike = (_flat(turned) @ _flat(cut).swapaxes(1, 2)).reshape(len(first), -1)
+        orientation, window = np.divmod(alike.argmax(axis=1), cut.shape[1])
+        left = np.flatnonzero(alike.max(axis=1) >= MIN_COARSE)
+        warp = np.tile(IDENTITY, (len(first), 1))
+        for size, steps, least in ((_half, HALF_STEPS, MIN_HALF), (_whole, STEPS, -1.0)):
+            fixed = _cut(size(thumbnails[first[left]]), window[left])
+            moving = _orient(size(thumbnails[second[left]]), orientation[left])
+            warp[left] = align(fixed, moving, warp[left], steps)
+            correlation = fine_correlation(fixed, warped(moving, warp[left]))
+            left, correlation = left[correlation >= least], correlation[correlation >= least]
+        scores[left] = correlation
+        return scores
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        scores = np.concatenate(list(pool.map(verify, range(0, len(pairs), BLOCK))))
+    indices = np.sort(pairs, axis=1)
+    order = np.lexsort((indices[:, 1], indices[:, 0]))
+    return Pairs(indices[order], scores[order])
+
+
+def _blockwise(measure: Callable[[Thumbnails], Floats], thumbnails: Thumbnails) -> Floats:
+    """What `measure` gives for all thumbnails, a block at a time: its floats, many per pixel, are held of one block only."""
+    return np.concatenate([measure(thumbnails[start : start + BLOCK]) for start in range(0, len(thumbnails), BLOCK)])
+
+
+def _whole(thumbnails: Thumbnails) -> Floats:
+    return thumbnails.astype(np.float32)
+
+
+def _half(thumbnails: Thumbnails) -> Floats:
+    halved: Floats = _whole(thumbnails).reshape(-1, HALF, 2, HALF, 2).mean(axis=(2, 4))
+    return halved
+
+
+def _coarse(thumbnails: Thumbnails, parts: Sequence[Window]) -> Floats:
+    """Each part as a tiny thumbnail of mean 0 and norm 1: shape (n, parts, COARSE, COARSE)."""
+    soft = blurred(_whole(thumbnails), 1 / SIDE)
+    cut = [_sampler(top, height, COARSE) @ soft @ _sampler(left, width, COARSE).T for top, left, height, width in parts]
+    tiny = np.stack(cut, axis=1)
+    tiny -= tiny.mean(axis=(2, 3), keepdims=True)
+    return tiny / np.maximum(np.linalg.norm(tiny, axis=(2, 3), keepdims=True), 1e-6)
+
+
+def _flat(images: Floats) -> Floats:
+    return images.reshape(*images.shape[:2], COARSE**2)
+
+
+def _orient(images: Floats, number: NDArray[np.int64]) -> Floats:
+    """Each image in one of eight orientations: bit 0 transposes, bit 1 mirrors rows, bit 2 mirrors columns."""
+    out = images.copy()
+    turned, upturned, mirrored = (number >> bit & 1 == 1 for bit in range(3))
+    out[turned] = out[turned].swapaxes(1, 2)
+    out[upturned] = out[upturned, ::-1]
+    out[mirrored] = out[mirrored, :, ::-1]
+    return out
+
+
+def _cut(images: Floats, window: NDArray[np.int64]) -> Floats:
+    side, out = images.shape[1], np.empty_like(images)
+    for number, (top, left, height, width) in enumerate(windows()):
+        chosen = window == number
+        out[chosen] = _sampler(top, height, side, side) @ images[chosen] @ _sampler(left, width, side, side).T
+    return out

@@ -1,0 +1,75 @@
+"""Estimates with 95 % intervals: a bootstrap over groups, joined to exact intervals where groups are few."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+EXACT_BELOW = 200
+"""Groups below which a proportion gets an exact interval: with few of them, or shares near 0 and 1, the bootstrap's is too narrow."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with the bounds of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_dict(self) -> dict[str, float]:
+        return {"value": self.value, "low": self.low, "high": self.high}
+
+
+def resamples(groups: NDArray[np.generic], count: int, seed: int) -> list[NDArray[np.intp]]:
+    """Index arrays of `count` bootstrap samples that draw whole groups with replacement.
+
+    Images of one lesion are not independent, so lesions and not images are drawn (cluster bootstrap, Field and Welsh 2007).
+    """
+    random = np.random.default_rng(seed)
+    _, number = np.unique(groups, return_inverse=True)
+    members = np.split(np.argsort(number, kind="stable"), np.cumsum(np.bincount(number))[:-1])
+    return [np.concatenate([members[at] for at in random.integers(len(members), size=len(members))]) for _ in range(count)]
+
+
+def interval(value: float, sampled: Sequence[float]) -> Estimate:
+    """The figure with a 95 % percentile interval, corrected for the bootstrap's own bias; undefined values are left out.
+
+    The percentiles are shifted by (value - mean of resampled values), Efron and Tibshirani 1993, chapter 10. For recalls
+    that is next to nothing; a calibration error, though, grows with every resampling, since repeated images look certain.
+    """
+    values = np.asarray(sampled, dtype=float)
+    low, high = np.nanpercentile(values, [2.5, 97.5]) + (value - np.nanmean(values))
+    return Estimate(value, float(low), float(high))
+
+
+def bootstrap(statistic: Callable[[NDArray[np.intp]], float], samples: list[NDArray[np.intp]], images: int) -> Estimate:
+    """Percentile interval of a statistic, which is given the indices of the images to compute it on."""
+    return interval(statistic(np.arange(images)), [statistic(sample) for sample in samples])
+
+
+def proportion(right: NDArray[np.bool_], groups: NDArray[np.generic], resampled: Estimate) -> Estimate:
+    """The share of images that are right, with an interval that holds for few groups and for shares near 0 and 1.
+
+    A bootstrap of 17 images that are all right gives an interval of no width. Below EXACT_BELOW groups the interval of Clopper and
+    Pearson 1934 (doi:10.1093/biomet/26.4.404) on the number of groups is joined to it. Successes are the sum over groups of the
+    share of their images that are right, rounded down for the lower bound and up for the upper.
+
+    Args:
+        right: bool (n,).
+        groups: the group (lesion) of each image, (n,).
+        resampled: the share with its bootstrap interval over the same groups.
+
+    Returns:
+        an interval that is never narrower than the bootstrap's, within 0 and 1.
+    """
+    low, high = resampled.low, resampled.high
+    _, number = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(number)
+    if 0 < len(sizes) < EXACT_BELOW:
+        successes = round(float((np.bincount(number, weights=right) / sizes).sum()), 9)
+        low = min(low, binomtest(int(np.floor(successes)), len(sizes)).proportion_ci(0.95, "exact").low)
+        high = max(high, binomtest(int(np.ceil(successes)), len(sizes)).proportion_ci(0.95, "exact").high)
+    return Estimate(resampled.value, max(0.0, float(low)), min(1.0, float(high)))

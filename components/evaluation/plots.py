@@ -1,0 +1,107 @@
+"""The pictures of an evaluation."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.plotting import save, shortened
+
+
+def confusion(counts: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
+    """Counts, and shares of each true class, side by side; rows are the truth."""
+    labels = [name.replace("_", " ") for name in names]
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    side = max(4.0, 0.62 * len(labels))
+    figure, axes = plt.subplots(1, 2, figsize=(2 * side + 2, side), sharey=True, layout="constrained")
+    for axis, title, texts in ((axes[0], "images", counts.astype(str)), (axes[1], "share of the true class", np.char.mod("%.2f", shares))):
+        axis.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+        axis.set_title(title)
+        axis.set_xticks(range(len(labels)), labels, rotation=40, ha="right", rotation_mode="anchor")
+        axis.set_yticks(range(len(labels)), labels)
+        axis.set_xlabel("predicted")
+        for row, column in np.ndindex(counts.shape):
+            if counts[row, column]:
+                color = "white" if shares[row, column] > 0.55 else "black"
+                axis.text(column, row, texts[row, column], ha="center", va="center", color=color, fontsize=8)
+    axes[0].set_ylabel("true")
+    save(figure, path)
+
+
+def roc(truth: NDArray[np.integer], probabilities: NDArray[np.floating], names: Sequence[str], path: Path) -> None:
+    """One-vs-rest ROC curve of each class that some and not all images are."""
+    from sklearn.metrics import roc_auc_score, roc_curve
+
+    figure, axis = plt.subplots(figsize=(6.4, 5), layout="constrained")
+    for number, name in enumerate(names):
+        if 0 < (truth == number).sum() < len(truth):
+            false_positive, true_positive, _ = roc_curve(truth == number, probabilities[:, number])
+            area = roc_auc_score(truth == number, probabilities[:, number])
+            axis.plot(false_positive, true_positive, label=f"{name.replace('_', ' ')}  {area:.2f}", linewidth=1.4)
+    axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1)
+    axis.set(xlabel="1 - specificity", ylabel="sensitivity", title="one-vs-rest ROC, with its area", aspect="equal")
+    axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
+    save(figure, path)
+
+
+def reliability(tables: dict[str, Any], path: Path) -> None:
+    """Accuracy against confidence, a line per table with columns confidence, accuracy, images."""
+    figure, axis = plt.subplots(figsize=(5, 4.6), layout="constrained")
+    axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1, label="perfectly calibrated")
+    for name, table in tables.items():
+        axis.plot(table["confidence"], table["accuracy"], marker="o", markersize=4, linewidth=1.4, label=name)
+    axis.set(
+        xlabel="confidence of the prediction", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="calibration on test", aspect="equal"
+    )
+    axis.legend(fontsize=8, frameon=False)
+    save(figure, path)
+
+
+def gallery(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], mistakes: int, path: Path) -> None:
+    """The most confident mistakes with their captions, six a row; a sentence where there is none."""
+    columns = 6
+    rows = max(1, -(-len(pictures) // columns))
+    figure, axes = plt.subplots(rows, columns, figsize=(2.0 * columns, 2.5 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, picture, caption in zip(axes.flat, pictures, captions, strict=False):
+        axis.imshow(picture)
+        axis.set_title(caption, fontsize=7)
+    figure.suptitle(
+        f"the {len(pictures)} most confident of {mistakes} mistakes on test" if pictures else "no mistakes on test", fontsize=10
+    )
+    save(figure, path)
+
+
+def drops(costs: dict[str, dict[str, float]], limits: dict[str, float], path: Path) -> None:
+    """What each shift costs in balanced accuracy, a bar each with its 95 % interval, and how much is allowed."""
+    names = list(costs)
+    value, low, high = (np.array([costs[name][key] for name in names]) for key in ("value", "low", "high"))
+    limit, at = np.array([limits[name] for name in names]), np.arange(len(names))
+    figure, axis = plt.subplots(figsize=(7, 0.36 * len(names) + 1.2), layout="constrained")
+    colors = np.where(value > limit, "tab:red", "tab:blue")
+    axis.barh(at, value, color=colors.tolist(), height=0.6, alpha=0.8)
+    axis.hlines(at, low, high, color="0.25", linewidth=1.2)
+    axis.vlines(limit, at - 0.5, at + 0.5, color="black", linestyle="--", linewidth=1.2, label="most that the gate allows")
+    axis.axvline(0, color="0.4", linewidth=0.8)
+    axis.set_yticks(at, [shortened(name.replace("_", " ")) for name in names])
+    axis.invert_yaxis()
+    axis.set(xlabel="balanced accuracy lost on test", title="under each shift, with 95 % intervals")
+    figure.legend(loc="outside lower right", fontsize=8, frameon=False)
+    save(figure, path)
+
+
+def shifted(pictures: dict[str, NDArray[np.uint8]], path: Path) -> None:
+    """One image under every shift, each picture under its name."""
+    columns = 5
+    rows = -(-len(pictures) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.1 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for axis, (name, pixels) in zip(axes.flat, pictures.items(), strict=False):
+        axis.imshow(pixels)
+        axis.set_title(name.replace("_", " "), fontsize=8)
+    save(figure, path)

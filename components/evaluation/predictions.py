@@ -1,0 +1,138 @@
+"""A model's probabilities on labelled images, and the headline figures drawn from them."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.core.classes import MALIGNANT, output_names, targets
+from components.evaluation import bootstrap, metrics
+from components.evaluation.bootstrap import Estimate
+
+Indices = NDArray[np.intp]
+HEADLINES = (
+    "balanced_accuracy",
+    "accuracy",
+    "macro_f1",
+    "macro_auc",
+    "melanoma_sensitivity",
+    "malignant_sensitivity",
+    "malignant_specificity",
+    "calibration_error",
+)
+
+
+FEW_GROUPS = 10
+"""Test groups of a class below which its recall, and with it the balanced accuracy, says little."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """`images` has a row per image (path, pixels_sha256, diagnosis, group); `probabilities` a row for each, by `task`'s outputs."""
+
+    images: pd.DataFrame
+    probabilities: NDArray[np.floating]
+    task: str
+
+    @cached_property
+    def truth(self) -> NDArray[np.int64]:
+        """Target of each image."""
+        return np.array(targets(self.images["diagnosis"].tolist(), self.task), dtype=np.int64)
+
+    @cached_property
+    def malignant(self) -> NDArray[np.bool_]:
+        """Whether each image shows a malignant lesion."""
+        return np.isin(self.images["diagnosis"].to_numpy(dtype=str), sorted(MALIGNANT))
+
+    @cached_property
+    def melanoma(self) -> NDArray[np.bool_]:
+        """Whether each image shows a melanoma."""
+        return self.images["diagnosis"].to_numpy(dtype=str) == "melanoma"
+
+    @cached_property
+    def called_malignant(self) -> NDArray[np.bool_]:
+        """Whether the malignant outputs together hold at least half of the probability."""
+        names = output_names(self.task)
+        columns = [number for number, name in enumerate(names) if name in MALIGNANT or name == "malignant"]
+        return self.probabilities[:, columns].sum(axis=1) >= 0.5
+
+    @cached_property
+    def called_melanoma(self) -> NDArray[np.bool_]:
+        """Whether the prediction is melanoma; for the binary task, malignant."""
+        name = "melanoma" if self.task == "multiclass" else "malignant"
+        return self.probabilities.argmax(axis=1) == output_names(self.task).index(name)
+
+    def headline(self, name: str, at: Indices, bins: int) -> float:
+        """One headline figure on the images at these indices."""
+        truth, probabilities = self.truth[at], self.probabilities[at]
+        figures: dict[str, Callable[[], float]] = {
+            "accuracy": lambda: metrics.accuracy(truth, probabilities),
+            "balanced_accuracy": lambda: metrics.balanced_accuracy(truth, probabilities),
+            "macro_f1": lambda: metrics.macro_f1(truth, probabilities),
+            "macro_auc": lambda: metrics.macro_auc(truth, probabilities),
+            "calibration_error": lambda: metrics.calibration_error(truth, probabilities, bins),
+            "melanoma_sensitivity": lambda: metrics.sensitivity(self.melanoma[at], self.called_melanoma[at]),
+            "malignant_sensitivity": lambda: metrics.sensitivity(self.malignant[at], self.called_malignant[at]),
+            "malignant_specificity": lambda: metrics.specificity(self.malignant[at], self.called_malignant[at]),
+        }
+        return figures[name]()
+
+    def estimates(self, names: Sequence[str], samples: list[Indices], bins: int) -> dict[str, Estimate]:
+        """These headline figures with their 95 % intervals: of proportions as `metrics.proportion`, else over the bootstrap samples."""
+        groups = self.images["group"].to_numpy()
+        proportions = {
+            "accuracy": (np.ones(len(groups), dtype=bool), self.probabilities.argmax(axis=1) == self.truth),
+            "melanoma_sensitivity": (self.melanoma, self.called_melanoma),
+            "malignant_sensitivity": (self.malignant, self.called_malignant),
+            "malignant_specificity": (~self.malignant, ~self.called_malignant),
+        }
+
+        def estimate(name: str) -> Estimate:
+            found = bootstrap.bootstrap(lambda at: self.headline(name, at, bins), samples, len(self.images))
+            if name in proportions:
+                counted, right = proportions[name]
+                return bootstrap.proportion(right[counted], groups[counted], found)
+            return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
+
+        return {name: estimate(name) for name in names}
+
+    def recalls(self, samples: list[Indices]) -> dict[str, Estimate]:
+        """The recall of each output that has images, with its interval as in `estimates`."""
+        groups, predicted, found = self.images["group"].to_numpy(), self.probabilities.argmax(axis=1), {}
+        for number, name in enumerate(output_names(self.task)):
+            counted, right = self.truth == number, predicted == number
+            if counted.any():
+                resampled = bootstrap.bootstrap(partial(self._share, counted, right), samples, len(groups))
+                found[name] = bootstrap.proportion(right[counted], groups[counted], resampled)
+        return found
+
+    @staticmethod
+    def _share(counted: NDArray[np.bool_], right: NDArray[np.bool_], at: Indices) -> float:
+        return metrics.sensitivity(counted[at], right[at])
+
+    def few_groups(self) -> dict[str, int]:
+        """The outputs with fewer than FEW_GROUPS groups of images, and how many each has."""
+        groups = self.images["group"].to_numpy()
+        counts = {name: len(np.unique(groups[self.truth == number])) for number, name in enumerate(output_names(self.task))}
+        return {name: count for name, count in counts.items() if count < FEW_GROUPS}
+
+    def table(self) -> pd.DataFrame:
+        """The images with a probability column for each output, in order."""
+        columns = pd.DataFrame(self.probabilities, columns=[f"p_{name}" for name in output_names(self.task)])
+        return pd.concat([self.images.reset_index(drop=True), columns], axis=1)
+
+    @classmethod
+    def of_table(cls, table: pd.DataFrame, task: str) -> "Scored":
+        """What `table` wrote, read back."""
+        columns = [f"p_{name}" for name in output_names(task)]
+        return cls(table.drop(columns=columns), table[columns].to_numpy(dtype=float), task)
+
+
+def difference(first: Scored, second: Scored, name: str, samples: list[Indices], bins: int) -> Estimate:
+    """`first` less `second` in a headline figure on the same images, with its paired bootstrap interval."""
+    if not first.images["pixels_sha256"].equals(second.images["pixels_sha256"]):
+        raise ValueError("a paired comparison wants the same images in the same order")
+    return bootstrap.bootstrap(lambda at: first.headline(name, at, bins) - second.headline(name, at, bins), samples, len(first.images))

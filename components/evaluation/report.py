@@ -1,0 +1,86 @@
+"""The tables and pictures of an evaluation."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from components.core import plotting
+from components.core.classes import output_names
+from components.core.params import Register
+from components.evaluation import metrics, plots
+from components.evaluation.bootstrap import Estimate
+from components.evaluation.predictions import Scored
+from components.evaluation.robustness import seen
+from components.evaluation.shifts import allowed
+from components.imaging import images, tfrecords
+
+
+def draw_shifts(
+    costs: dict[str, dict[str, Any]],
+    left_out: dict[str, dict[str, Any]],
+    knobs: Register,
+    example: bytes,
+    size: int,
+    resolution: int | None,
+    folder: Path,
+) -> None:
+    """Write shifts.csv and shifts.png, with what leaving a collection out costs below the shifts, and shifts_examples.png, which shows
+    one test image as the model sees it under every shift."""
+    without = {f"without {name}": row for name, row in left_out.items()}
+    shown = costs | without
+    limits = allowed(knobs.max_shift_loss, knobs.max_square_crop_loss) | dict.fromkeys(without, knobs.max_collection_loss)
+    rows = [{"shift": name, "balanced_accuracy": row["balanced_accuracy"], **row["drop"]} for name, row in shown.items()]
+    pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
+    plots.drops({name: row["drop"] for name, row in shown.items()}, limits, folder / "shifts.png")
+    pictures = {"as it is": images.read(example, size, resolution), **seen(example, size, resolution)}
+    plots.shifted(pictures, folder / "shifts_examples.png")
+
+
+def validation_figures(scored: Scored, bins: int) -> dict[str, float]:
+    """What the choice was made on."""
+    everything = np.arange(len(scored.images))
+    names = ("balanced_accuracy", "accuracy", "macro_f1", "calibration_error")
+    return {name: scored.headline(name, everything, bins) for name in names}
+
+
+def as_dicts(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
+    """Estimates as the reports hold them."""
+    return {name: estimate.as_dict() for name, estimate in estimates.items()}
+
+
+def draw_metrics(after: Scored, before: Scored, bins: int, gallery: int, folder: Path) -> None:
+    """Write the pictures and the tables for `dvc plots`."""
+    names = output_names(after.task)
+    predicted = after.probabilities.argmax(axis=1)
+    plots.confusion(metrics.confusion(after.truth, predicted, len(names)), names, folder / "confusion.png")
+    plots.roc(after.truth, after.probabilities, names, folder / "roc.png")
+    curves = {"before": before, "after temperature scaling": after}
+    tables = {name: pd.DataFrame(metrics.reliability(item.truth, item.probabilities, bins)) for name, item in curves.items()}
+    plots.reliability(tables, folder / "reliability.png")
+    named = pd.DataFrame({"actual": np.array(names)[after.truth], "predicted": np.array(names)[predicted]})
+    named.to_csv(folder / "confusion.csv", index=False)
+    pd.concat([table.assign(probabilities=name) for name, table in tables.items()]).to_csv(folder / "reliability.csv", index=False)
+
+    draw_mistakes(after, gallery, folder / "mistakes.png")
+
+
+def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
+    """A gallery of the test images that the model got wrong with most confidence."""
+    names, confidence = output_names(scored.task), scored.probabilities.max(axis=1)
+    predicted = scored.probabilities.argmax(axis=1)
+    wrong = np.flatnonzero(predicted != scored.truth)
+    worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    paths = scored.images["path"].to_numpy(dtype=str)
+    wanted: set[str] = set(paths[worst])
+    pixels: dict[str, NDArray[np.uint8]] = {}
+    for batch in tfrecords.in_order("test"):
+        owners = tfrecords.paths_of(batch)
+        pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in wanted}
+    stems = {at: plotting.shortened(Path(paths[at]).stem) for at in worst}
+    captions = [
+        f"{names[scored.truth[at]]}\ncalled {names[predicted[at]]}\n{confidence[at]:.0%}  {stems[at]}".replace("_", " ") for at in worst
+    ]
+    plots.gallery([pixels[paths[at]] for at in worst], captions, len(wrong), path)

@@ -1,0 +1,1 @@
+"""Bytes, pixels, and the shards that hold them."""

@@ -1,0 +1,87 @@
+"""Backbones, heads and unfreezing: how a classifier is put together, saved and read back.
+
+A classifier maps float32 pixels (n, size, size, 3) in 0 to 255 to probabilities: preprocessing, the base, global average
+pooling ("features"), the head ("head", ending in logits), a division by the temperature, softmax or sigmoid.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core.classes import output_names
+from components.core.params import Train
+
+if TYPE_CHECKING:
+    import keras
+
+
+def build_head(width: int, knobs: Train, outputs: int) -> "keras.Sequential":
+    """Dropout and dense layers from features to logits, (n, 9), or (n, 1) for the binary task."""
+    import keras
+
+    layers: list[keras.layers.Layer] = [keras.Input((width,), name="pooled")]
+    for number, units in enumerate(knobs.hidden, start=1):
+        layers += [keras.layers.Dropout(knobs.dropout), keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")]
+    layers += [keras.layers.Dropout(knobs.dropout), keras.layers.Dense(outputs, name="logits")]
+    return keras.Sequential(layers, name="head")
+
+
+def logit_count(task: str) -> int:
+    """Nine logits, or one for the binary task."""
+    return len(output_names(task)) if task == "multiclass" else 1
+
+
+def assemble(extractor: "keras.Model", head: "keras.Model", task: str, temperature: float = 1.0) -> "keras.Model":
+    """The whole classifier; `extractor` and `head` are shared, not copied."""
+    import keras
+
+    scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(head(extractor.output))
+    squash = "softmax" if task == "multiclass" else "sigmoid"
+    return keras.Model(extractor.input, keras.layers.Activation(squash, name="probabilities")(scaled), name="classifier")
+
+
+def logits_of(classifier: "keras.Model") -> "keras.Model":
+    """The same classifier up to its logits, before the temperature; layers are shared."""
+    import keras
+
+    return keras.Model(classifier.input, classifier.get_layer("temperature").input)
+
+
+def compiled(network: "keras.Model") -> Callable[[NDArray[np.generic]], NDArray[np.float32]]:
+    """The network in inference mode as a function of pixels (n, size, size, 3), traced once for every batch size."""
+    import tensorflow as tf
+
+    signature = tf.TensorSpec(network.input_shape, tf.float32)
+    graph = tf.function(lambda pixels: network(pixels, training=False), input_signature=[signature])
+    return lambda pixels: graph(tf.constant(pixels, tf.float32)).numpy()
+
+
+def extractor_of(classifier: "keras.Model") -> "keras.Model":
+    """The classifier up to its pooled features, as `build_extractor` makes it; layers are shared."""
+    import keras
+
+    return keras.Model(classifier.input, classifier.get_layer("features").output)
+
+
+def lift_logits(classifier: "keras.Model", lift: NDArray[np.floating]) -> None:
+    """Add `lift`, shape (outputs,), to the classifier's logits, in the bias of its last layer, so that every copy and export has it."""
+    bias = classifier.get_layer("head").get_layer("logits").bias
+    bias.assign_add(lift)
+
+
+def with_temperature(classifier: "keras.Model", task: str, temperature: float) -> "keras.Model":
+    """The classifier with its logits divided by `temperature` (Guo et al. 2017); layers are shared."""
+    return assemble(extractor_of(classifier), classifier.get_layer("head"), task, temperature)
+
+
+def probabilities(logits: NDArray[np.floating], task: str, temperature: float = 1.0) -> NDArray[np.float64]:
+    """What the classifier reports for these logits: shape (n, 9), or (n, 2) as benign, malignant."""
+    from scipy.special import expit, softmax
+
+    scaled = logits.astype(np.float64) / temperature
+    if task == "multiclass":
+        return np.asarray(softmax(scaled, axis=1))
+    malignant = expit(scaled[:, 0])
+    return np.stack([1 - malignant, malignant], axis=1)

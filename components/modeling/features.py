@@ -1,0 +1,22 @@
+"""The base's pooled features of the views in the shards."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.imaging import tfrecords
+from components.modeling import classifier
+
+if TYPE_CHECKING:
+    import keras
+
+
+def pooled_batches(
+    extractor: "keras.Model", side: str, batch_size: int = 64, first: int | None = None
+) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.float32]]]:
+    """Batches of a side in the shards' order, and the features of each; with `first` of so many views of each image."""
+    pooled_of = classifier.compiled(extractor)
+    for batch in tfrecords.in_order(side, batch_size=batch_size, first=first):
+        yield batch, pooled_of(batch["pixels"])

@@ -1,0 +1,61 @@
+"""Keras files that are equal byte for byte where the models are equal."""
+
+import json
+import re
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.core.errors import LesionflowError
+from components.core.files import existing, replacing, sha256
+from components.modeling.backbone import first_line
+
+if TYPE_CHECKING:
+    import keras
+
+
+ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
+SHARED_OBJECT = re.compile(rb'("shared_object_id": )(\d+)')
+
+
+def save(classifier: "keras.Model", path: Path) -> None:
+    """Write a .keras file whose bytes depend on nothing but the model: Keras' own hold the time of day and memory addresses."""
+    with replacing(path) as draft:
+        raw = draft.with_name(f".{path.stem}.raw.keras")
+        try:
+            classifier.save(raw)
+            with zipfile.ZipFile(raw) as source, zipfile.ZipFile(draft, "w") as target:
+                for name in source.namelist():
+                    target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), _settled(name, source.read(name)))
+        finally:
+            raw.unlink(missing_ok=True)
+
+
+def _settled(name: str, content: bytes) -> bytes:
+    if name == "metadata.json":
+        version = json.loads(content)["keras_version"]
+        return json.dumps({"keras_version": version, "date_saved": "1980-01-01@00:00:00"}).encode()
+    if name == "config.json":
+        numbers: dict[bytes, int] = {}
+        return SHARED_OBJECT.sub(lambda found: found[1] + str(numbers.setdefault(found[2], len(numbers))).encode(), content)
+    return content
+
+
+def read(path: Path) -> "keras.Model":
+    """Read a classifier back.
+
+    Raises:
+        LesionflowError: the file is missing, or no classifier of ours.
+    """
+    import keras
+
+    try:
+        classifier = keras.models.load_model(existing(path), compile=False)
+    except (OSError, ValueError) as fault:
+        raise LesionflowError(f"{path} is no saved classifier: {first_line(fault)}") from None
+    return classifier
+
+
+def fingerprint(path: Path) -> str:
+    """Hex sha256 of what a saved classifier is; see `save` for why equal models have equal bytes."""
+    return sha256(existing(path))

@@ -1,0 +1,1 @@
+"""Versions, verdicts and promotion."""

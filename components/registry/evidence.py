@@ -1,0 +1,278 @@
+"""The evidence of a version: what it was measured by, written once, with the version, and checked by whoever reads it.
+
+It is a folder in the artifacts of the version's own logged model, so no other version can write into it: the test predictions,
+the evaluation and export reports, the whole split, and the params, overrides, code and packages they depend on. Its sha256 is
+a tag of the version from the first moment, and is in the promotion record where the version became champion.
+
+A version registered before there was such a folder has its evidence in its MLflow run, as long as no other version shares
+that run: a version registered later wrote over it.
+"""
+
+import hashlib
+import json
+import platform
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from components.core.errors import LesionflowError
+from components.core.files import existing, read_json, sha256, write_json
+from components.core.params import Settings
+from components.core.paths import CANDIDATE, CATALOG, EVALUATION, EXPORT_REPORT, PREDICTIONS, SPLITS
+from components.evaluation.predictions import Scored
+from components.registry import version_tags, versions
+from components.tracking import provenance
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+FOLDER = "evidence"
+"""Name of the folder among the artifacts of a logged model."""
+MEASURED = "measured.json"
+SPLIT = "split.parquet"
+SPLIT_COLUMNS = ["pixels_sha256", "side", "group", "diagnosis", "path"]
+PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "mlflow")
+REPORTS_IN_RUN = "reports"
+EVALUATION_IN_RUN = "evaluation"
+"""Folders of a run: the JSON reports; pictures and, where the version has no evidence of its own, the test predictions."""
+AGAIN = "`dvc repro --force --single-item register` registers the present candidate with evidence of its own"
+
+
+class Lost(LesionflowError):
+    """The version has no evidence of its own, and its MLflow run no longer holds it: another version overwrote it, or it was deleted."""
+
+
+class Changed(LesionflowError):
+    """The version's evidence is not what was recorded."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What one version was measured by.
+
+    `evaluation` and `export` are reports/evaluation.json and reports/export.json of that time, `scored` the probabilities on test,
+    `bins` those of the calibration error. `passed_alone`: whether it passed every rule that needs no other version, with the
+    thresholds it was registered with; None where that was not recorded.
+    """
+
+    evaluation: dict[str, Any]
+    export: dict[str, Any]
+    scored: Scored
+    test_split_hash: str
+    data_md5: str
+    bins: int
+    passed_alone: bool | None
+
+    @property
+    def test(self) -> dict[str, Any]:
+        """The test figures."""
+        return dict(self.evaluation["test"])
+
+    @property
+    def shifts(self) -> dict[str, Any]:
+        """Balanced accuracy under each shift; empty where the version was evaluated before they were measured."""
+        return dict(self.evaluation.get("shifts", {}))
+
+    @property
+    def collections(self) -> dict[str, Any] | None:
+        """Collections left out of training in turn; None where the version was evaluated before that was measured."""
+        return self.evaluation.get("collections_left_out")
+
+    def same(self, other: "Evidence") -> bool:
+        """Whether both say the same of a candidate: equal evaluations on one split, and exports that agree with Keras equally often."""
+        evaluated = (self.test_split_hash, self.evaluation) == (other.test_split_hash, other.evaluation)
+        return evaluated and _agreement(self.export) == _agreement(other.export)
+
+
+def of_candidate(card: Mapping[str, Any], settings: Settings) -> Evidence:
+    """The evidence on the candidate of this run, from build/ and reports/."""
+    return Evidence(
+        read_json(EVALUATION),
+        read_json(EXPORT_REPORT),
+        _scored(existing(CANDIDATE / PREDICTIONS), card["task"]),
+        card["test_split_hash"],
+        provenance.provenance()["data.md5"],
+        settings.evaluate.calibration_bins,
+        None,
+    )
+
+
+def write(folder: Path, card: Mapping[str, Any], settings: Settings, alone: Sequence[Mapping[str, Any]]) -> str:
+    """Write the evidence on the candidate of this run into a new folder.
+
+    Args:
+        folder: to be made; its name must be FOLDER, under which `registry.log_model` logs it.
+        card: build/candidate/candidate.json.
+        settings: params.yaml as it is now.
+        alone: the verdict of the rules that need no other version (`gate.as_rows`).
+
+    Returns:
+        The evidence's sha256.
+    """
+    folder.mkdir(parents=True)
+    for source in (CANDIDATE / PREDICTIONS, EVALUATION, EXPORT_REPORT):
+        shutil.copy(existing(source), folder / source.name)
+    pd.read_parquet(existing(SPLITS))[SPLIT_COLUMNS].to_parquet(folder / SPLIT, index=False)
+    came_from = provenance.provenance()
+    code = Path(__file__).parents[1]
+    measured = {
+        **{name: card[name] for name in ("model_sha256", "phase", "phase_sha256", "task", "test_split_hash")},
+        "catalog_sha256": sha256(existing(CATALOG)),
+        "data_md5": came_from["data.md5"],
+        "git": {"commit": came_from["git.commit"], "dirty": came_from["git.dirty"] == "true"},
+        "params": {
+            "seed": settings.seed,
+            "evaluate": settings.evaluate.model_dump(),
+            "register": settings.registration.model_dump(),
+        },
+        "overrides": list(settings.overrides),
+        "alone": [dict(rule) for rule in alone],
+        "code": {path.relative_to(code).as_posix(): sha256(path) for path in sorted(code.rglob("*.py"))},
+        "packages": {name: installed(name) for name in PACKAGES},
+        "python": platform.python_version(),
+    }
+    write_json(folder / MEASURED, measured)
+    return digest(folder)
+
+
+def digest(folder: Path) -> str:
+    """Hex sha256 over the names and contents of a folder's files, by name."""
+    files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
+    return hashlib.sha256("".join(f"{sha256(path)}  {name}\n" for name, path in files).encode()).hexdigest()
+
+
+def of_version(client: "MlflowClient", version: "ModelVersion", in_record: str | None) -> Evidence:
+    """The evidence on a registered version, after checking that it is what was recorded.
+
+    Args:
+        client: of the store.
+        version: of the registered model.
+        in_record: the sha256 that the promotion record holds for this version (`promotion.evidence_of`), or None.
+
+    Raises:
+        Changed: it is not what the version's tag, or the promotion record, says.
+        Lost: it was in the version's MLflow run, and is not there any more.
+        LesionflowError: Lesionflow did not register the version, or the evidence cannot be read.
+    """
+    tagged = version.tags.get(versions.EVIDENCE_TAG)
+    if in_record not in (None, tagged):
+        raise Changed(_changed(version, f"the promotion record says sha256 {in_record}, and its tag {tagged or 'is gone'}"))
+    if tagged is None:
+        return _of_run(client, version)
+    with tempfile.TemporaryDirectory() as place:
+        folder = _download(client, version, Path(place))
+        held = digest(folder)
+        if held != tagged:
+            raise Changed(_changed(version, f"its sha256 was {tagged} when the version was registered, and is {held}"))
+        measured = read_json(folder / MEASURED)
+        return Evidence(
+            read_json(folder / EVALUATION.name),
+            read_json(folder / EXPORT_REPORT.name),
+            _scored(folder / PREDICTIONS, measured["task"]),
+            measured["test_split_hash"],
+            measured["data_md5"],
+            measured["params"]["evaluate"]["calibration_bins"],
+            all(rule["passed"] for rule in measured["alone"]),
+        )
+
+
+def tag(version: "ModelVersion", name: str) -> str:
+    """A tag that every version registered by Lesionflow has.
+
+    Raises:
+        LesionflowError: this one lacks it.
+    """
+    if name not in version.tags:
+        raise LesionflowError(
+            f"{version.name} version {version.version} has no tag {name}: Lesionflow did not register it, so the gate cannot judge it"
+        )
+    return str(version.tags[name])
+
+
+def _changed(version: "ModelVersion", how: str) -> str:
+    return (
+        f"the evidence of {version.name} version {version.version} was changed after it was registered: {how}."
+        " Restore its artifacts and tags from a backup, or delete the version in MLflow"
+    )
+
+
+def _download(client: "MlflowClient", version: "ModelVersion", place: Path) -> Path:
+    import mlflow
+    from mlflow.exceptions import MlflowException
+
+    try:
+        root = client.get_model_version_download_uri(version.name, str(version.version))
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{root}/artifacts/{FOLDER}", dst_path=str(place)))
+    except (MlflowException, OSError) as fault:
+        raise LesionflowError(
+            f"the evidence of {version.name} version {version.version} cannot be read from its logged model ({version.source}):"
+            f" {_first_line(fault)}. Restore its artifacts from a backup, or delete the version in MLflow"
+        ) from None
+
+
+def _of_run(client: "MlflowClient", version: "ModelVersion") -> Evidence:
+    """The evidence on a version that was registered before evidence belonged to versions: the artifacts of its run."""
+    others = [found for found in client.search_model_versions(f"run_id = '{version.run_id}'") if found.version != version.version]
+    if version.run_id and others:
+        numbers = ", ".join(sorted((str(other.version) for other in others), key=int))
+        raise Lost(
+            f"the evidence of {version.name} version {version.version} is lost: it shares its MLflow run {version.run_id} with"
+            f" version {numbers}, and the last of them to be registered wrote over it. {AGAIN}"
+        )
+    evaluation = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EVALUATION.name}"))
+    export = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EXPORT_REPORT.name}"))
+    with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
+        Path(file.name).write_bytes(_artifact(client, version, f"{EVALUATION_IN_RUN}/{PREDICTIONS}"))
+        scored = _scored(Path(file.name), tag(version, "task"))
+    figures = version_tags.figure_tags(evaluation["test"])
+    if any(version.tags.get(name, figure) != figure for name, figure in figures.items()):
+        raise Lost(
+            f"the evidence of {version.name} version {version.version} is lost: its MLflow run {version.run_id} holds other figures than"
+            f" its tags, so a version that was deleted since wrote over it. {AGAIN}"
+        )
+    split, data = (tag(version, name) for name in ("test_split_hash", "data.md5"))
+    return Evidence(evaluation, export, scored, split, data, _bins(evaluation["test"], scored), None)
+
+
+def _bins(test: Mapping[str, Any], scored: Scored) -> int:
+    """The bins of a recorded calibration error, which was recorded without them: those that give it from the predictions."""
+    everything, recorded = np.arange(len(scored.images)), float(test["calibration_error"]["value"])
+    usual = 15
+    fits = (bins for bins in (usual, *range(2, 101)) if abs(scored.headline("calibration_error", everything, bins) - recorded) < 1e-9)
+    return next(fits, usual)
+
+
+def _scored(path: Path, task: str) -> Scored:
+    try:
+        return Scored.of_table(pd.read_parquet(path), task)
+    except (KeyError, ValueError, OSError) as fault:
+        raise LesionflowError(f"{PREDICTIONS} cannot be read: {_first_line(fault)}") from None
+
+
+def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> bytes:
+    from mlflow.exceptions import MlflowException
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            return Path(client.download_artifacts(str(version.run_id), path, folder)).read_bytes()
+        except (MlflowException, OSError) as fault:
+            raise Lost(
+                f"{version.name} version {version.version} cannot be judged: its MLflow run {version.run_id or 'none'}"
+                f" gives no {path} ({_first_line(fault)}). {AGAIN}"
+            ) from None
+
+
+def _first_line(fault: BaseException) -> str:
+    return (str(fault).splitlines() or [type(fault).__name__])[0]
+
+
+def _agreement(export: Mapping[str, Any]) -> dict[str, float]:
+    return {name: row["same_top1"] for name, row in export.items() if isinstance(row, dict)}

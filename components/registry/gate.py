@@ -1,0 +1,192 @@
+"""The gate: what a challenger must pass to become champion, rule by rule."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from components.core.params import Register
+from components.evaluation.bootstrap import Estimate
+from components.evaluation.shifts import SQUARE_CROP, allowed, worst
+
+ANEW = "when this version was evaluated: `dvc repro` measures and registers one that is"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One rule's verdict; `says` is a sentence for a person."""
+
+    name: str
+    passed: bool
+    says: str
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What the test side of the split holds: its groups (lesions), those that show a melanoma, and the classes without an image.
+
+    The model may never name a class without a test image, and no figure would show it. `few`: the classes with so few groups that
+    balanced accuracy is uncertain, and how many each has.
+    """
+
+    groups: int
+    melanoma_groups: int
+    unmeasured: Sequence[str] = ()
+    few: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Challenger less another version in one figure on the same test images, with its paired bootstrap interval.
+
+    `best`: the other is the best version in this figure on this test split; otherwise it is the champion. `measured_again`: it was
+    measured on these images now, and may have trained on some of them.
+    """
+
+    figure: str
+    version: str
+    difference: Estimate
+    best: bool = False
+    measured_again: bool = False
+
+
+def judge(
+    test: dict[str, Any],
+    shifts: dict[str, Any],
+    collections: dict[str, Any] | None,
+    export: dict[str, Any],
+    comparisons: Sequence[Comparison],
+    knobs: Register,
+    coverage: Coverage,
+) -> list[Rule]:
+    """Apply every rule; all must pass.
+
+    Args:
+        test: the `test` figures of reports/evaluation.json.
+        shifts: its `shifts`, the balanced accuracy and the drop under each; empty where none was measured.
+        collections: its `collections_left_out`, the drop on each; None where the version was evaluated before that was measured.
+        export: reports/export.json.
+        comparisons: against other versions; empty for the rules that need no other version.
+        knobs: the thresholds of params.yaml.
+        coverage: what the test figures rest on.
+    """
+    return [
+        _measured(coverage.unmeasured),
+        _enough("test lesions", coverage.groups, knobs.min_test_groups),
+        _enough("melanoma test lesions", coverage.melanoma_groups, knobs.min_melanoma_groups),
+        _marked(_floor("balanced accuracy", test["balanced_accuracy"], knobs.min_balanced_accuracy), coverage.few),
+        _floor("melanoma sensitivity", test["melanoma_sensitivity"], knobs.min_melanoma_sensitivity),
+        _ceiling("calibration error", test["calibration_error"], knobs.max_calibration_error),
+        *_robust(shifts, allowed(knobs.max_shift_loss, knobs.max_square_crop_loss)),
+        _carried(collections, knobs.max_collection_loss),
+        _agreement(export["float16"]["same_top1"], knobs.min_export_agreement),
+        *(_kept_against(comparison, knobs.max_loss) for comparison in comparisons),
+    ]
+
+
+def _measured(unmeasured: Sequence[str]) -> Rule:
+    said = f"no test image of {', '.join(unmeasured)}" if unmeasured else "every class has test images"
+    return Rule("every class measured", not unmeasured, said.replace("_", " "))
+
+
+def _enough(what: str, count: int, floor: int) -> Rule:
+    return Rule(f"enough {what}", count >= floor, f"{count} {what}, at least {floor} wanted")
+
+
+def _floor(figure: str, estimate: dict[str, float], floor: float) -> Rule:
+    passed = estimate["value"] >= floor
+    return Rule(f"{figure} floor", passed, f"{_with_interval(estimate)}, at least {floor:.3f} wanted")
+
+
+def _marked(rule: Rule, few: Mapping[str, int]) -> Rule:
+    """The rule, which says on which classes it rests with few lesions."""
+    listed = ", ".join(f"{count} of {name.replace('_', ' ')}" for name, count in few.items())
+    return replace(rule, says=f"{rule.says}; uncertain, for it rests on few lesions: {listed}") if few else rule
+
+
+def _ceiling(figure: str, estimate: dict[str, float], ceiling: float) -> Rule:
+    passed = estimate["value"] <= ceiling
+    return Rule(f"{figure} ceiling", passed, f"{_with_interval(estimate)}, at most {ceiling:.3f} allowed")
+
+
+def _robust(shifts: dict[str, Any], limits: dict[str, float]) -> list[Rule]:
+    others = [name for name in limits if name != SQUARE_CROP]
+    named = (("robust to shifts", others), ("robust to a square crop", [SQUARE_CROP]))
+    return [_kept(rule, names, shifts, limits[names[0]]) for rule, names in named]
+
+
+def _kept(rule: str, names: list[str], shifts: dict[str, Any], limit: float) -> Rule:
+    missing = [name.replace("_", " ") for name in names if name not in shifts]
+    if missing:
+        return Rule(rule, False, f"not measured under {', '.join(missing)} {ANEW}")
+    return _lost(rule, {f"under {name.replace('_', ' ')}": shifts[name] for name in names}, limit)
+
+
+def _carried(collections: dict[str, Any] | None, limit: float) -> Rule:
+    rule = "carries to other collections"
+    if collections is None:
+        return Rule(rule, False, f"not measured on collections left out of training {ANEW}")
+    if not collections:
+        return Rule(rule, True, "nothing to measure: the images do not come from several collections that share two classes")
+    return _lost(rule, {f"on {name} left out": row for name, row in collections.items()}, limit)
+
+
+def _lost(rule: str, costs: dict[str, Any], limit: float) -> Rule:
+    too_large = [where for where in costs if costs[where]["drop"]["value"] > limit]
+    told = ", ".join(f"{_signed(costs[where]['drop'])} {where}" for where in too_large or [worst(costs)])
+    return Rule(rule, not too_large, f"balanced accuracy lost: {told}; at most {limit:.3f} allowed")
+
+
+def _agreement(share: float, floor: float) -> Rule:
+    return Rule(
+        "export agrees",
+        share >= floor,
+        f"float16 TFLite predicts the same class for {share:.3f} of test images, at least {floor:.3f} wanted",
+    )
+
+
+def _kept_against(comparison: Comparison, margin: float) -> Rule:
+    """The loss must be surely below the margin: the whole interval of the difference lies above minus the margin.
+
+    So a test set too small to show that fails the challenger, and small losses cannot add up from one champion to the next: the
+    best version stays the measure.
+    """
+    figure, difference = comparison.figure.replace("_", " "), comparison.difference
+    passed = difference.low > -margin
+    rival = "best" if comparison.best else "champion"
+    again = ", measured again on this split, of which it may have trained on a part" if comparison.measured_again else ""
+    said = f"{figure} {_signed(difference.as_dict())} against {'the best' if comparison.best else 'champion'} version {comparison.version}"
+    why = f"the whole interval must be above {-margin:+.3f}"
+    if not passed and difference.value > -margin:
+        why += ": the test images are too few, or the versions too different, to rule out a larger loss"
+    return Rule(f"{figure} kept against the {rival}", passed, f"{said}{again}; {why}")
+
+
+def _with_interval(estimate: dict[str, float]) -> str:
+    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
+
+
+def _signed(estimate: dict[str, float]) -> str:
+    return f"{estimate['value']:+.3f} [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
+
+
+def int8_warning(export: dict[str, Any], floor: float) -> str | None:
+    """Why the int8 export should not be shipped, or None; the gate itself judges float16."""
+    share = export["int8"]["same_top1"]
+    if share >= floor:
+        return None
+    return f"int8 TFLite predicts the same class for only {share:.3f} of test images, below {floor:.3f}: ship float16"
+
+
+def passed(rules: list[Rule]) -> bool:
+    """Whether every rule passed."""
+    return all(rule.passed for rule in rules)
+
+
+def verdict(rules: list[Rule]) -> str:
+    """The verdict in a line: passed, or failed and the rules that did."""
+    return "passed" if passed(rules) else f"failed: {', '.join(rule.name for rule in rules if not rule.passed)}"
+
+
+def as_rows(rules: list[Rule]) -> list[dict[str, Any]]:
+    """The verdict as reports hold it."""
+    return [asdict(rule) for rule in rules]

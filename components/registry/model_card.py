@@ -1,0 +1,42 @@
+"""What people read about the model and about a version."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from components.core.escaping import for_markdown
+from components.registry.version_tags import NEVER_JUDGED, figures_of, rules_of
+
+if TYPE_CHECKING:
+    pass
+
+
+ABOUT = """Skin-lesion classifier over dermoscopy images, trained by Lesionflow.
+
+**For**: research, and drawing a clinician's attention to lesions that merit a closer look.
+**Not for**: diagnosis without a clinician, clinical photographs without a dermoscope, or skin and devices it was not measured on.
+
+`champion` is the version that serves; `challenger` is the newest candidate. A version's description and tags hold its test
+figures with 95 % intervals, the gate's verdict rule by rule, and the hashes of the data it came from; its source run holds the
+curves and the confusion matrix, its logged model the evidence: test predictions, reports and split. Move `champion` with
+`lesionflow champion promote VERSION`, which applies the gate, or here; the experiment `promotions` keeps every change."""
+
+
+def describe(tags: Mapping[str, str]) -> str:
+    """A version in Markdown for MLflow's page: phase, figures, verdict, dataset."""
+    figures = figures_of(tags)
+    rows = [f"| {name.replace('_', ' ')} | {row['value']:.4f} | {row['low']:.4f} to {row['high']:.4f} |" for name, row in figures.items()]
+    rules = [f"- {'passed' if rule.passed else '**FAILED**'} {rule.name}: {for_markdown(rule.says)}" for rule in rules_of(tags)]
+    against = tags.get("judged.against", "none")
+    held = "with no champion to beat" if against == "none" else f"against version {against}"
+    judged = f"Gate: **{tags['gate']}** {held}, {tags['judged.at']}" if "judged.at" in tags else f"Gate: **{NEVER_JUDGED}**"
+    phase, task, data = (tags.get(name, "unknown") for name in ("phase", "task", "data.md5"))
+    return "\n".join(
+        [
+            f"Phase: {phase}. Task: {task}. Dataset: `{data}`.",
+            "",
+            *(["| test figure | value | 95 % interval |", "| --- | --- | --- |", *rows, ""] if rows else []),
+            judged,
+            "",
+            *rules,
+        ]
+    ).rstrip()

@@ -1,0 +1,48 @@
+"""A version's tags: test figures with intervals, and the gate's verdict rule by rule."""
+
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from components.evaluation.predictions import HEADLINES
+from components.registry import gate
+from components.registry.gate import Rule
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+
+NEVER_JUDGED = "never judged"
+TAG_LIMIT = 5000
+INTERVAL = re.compile(r"(?P<value>[\d.]+) \[(?P<low>[\d.]+), (?P<high>[\d.]+)\]")
+"""A figure in a tag, as `interval_text` writes it."""
+
+
+def rules_of(tags: Mapping[str, str]) -> list[Rule]:
+    """The gate's verdict as a version's tags hold it, rule by rule; empty where it was never judged."""
+    held = {name.removeprefix("gate.").replace("_", " "): value for name, value in sorted(tags.items()) if name.startswith("gate.")}
+    return [Rule(name, value.startswith("passed: "), value.partition(": ")[2]) for name, value in held.items()]
+
+
+def verdict(version: "ModelVersion") -> str:
+    """The gate's verdict on a version, in a line."""
+    if "gate" not in version.tags:
+        return NEVER_JUDGED
+    rules = rules_of(version.tags)
+    return gate.verdict(rules) if rules else str(version.tags["gate"])
+
+
+def figure_tags(test: Mapping[str, Any]) -> dict[str, str]:
+    """The headline test figures of reports/evaluation.json as a version's tags."""
+    return {f"test.{name}": interval_text(test[name]) for name in HEADLINES if name in test}
+
+
+def figures_of(tags: Mapping[str, str]) -> dict[str, dict[str, float]]:
+    """The headline test figures as a version's tags hold them, each with value, low and high (four decimals)."""
+    found = {name: INTERVAL.fullmatch(tags.get(f"test.{name}", "")) for name in HEADLINES}
+    return {name: {bound: float(text) for bound, text in match.groupdict().items()} for name, match in found.items() if match}
+
+
+def interval_text(estimate: Mapping[str, float]) -> str:
+    """A figure and its interval as a tag holds it."""
+    return f"{estimate['value']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]"

@@ -1,0 +1,1 @@
+"""What ships with a registered version, and how a version answers."""

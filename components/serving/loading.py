@@ -1,0 +1,115 @@
+"""A registered version as it answers: by the code that was logged with it, however the checkout has changed since."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from components.core.errors import LesionflowError
+from components.runtime.tensorflow import load_tensorflow
+from components.serving import packaging
+from components.tracking.store import told
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
+
+CODE = "code"
+"""Folder of a logged model that MLflow puts on Python's path."""
+BATCH = 64
+"""Images whose bytes are in memory at once."""
+
+
+@dataclass(frozen=True)
+class Served:
+    """`model` is what MLflow loaded; `unreadable` what its own code raises for bytes that are not an image it accepts."""
+
+    model: Any
+    unreadable: tuple[type[Exception], ...]
+
+    def answers(self, contents: Iterable[bytes]) -> tuple[pd.DataFrame, dict[int, str]]:
+        """Diagnose images, given as bytes.
+
+        A batch that holds a file which cannot be read is halved until that file is alone, so no image is decoded only to see whether
+        it can be.
+
+        Returns:
+            a row for each image that could be read, in order, indexed by its number; and the reason for each that could not, by number.
+        """
+        tables: list[pd.DataFrame] = []
+        reasons: dict[int, str] = {}
+        for batch in _batches(enumerate(contents)):
+            todo = [batch]
+            while todo:
+                part = todo.pop()
+                try:
+                    table = self.model.predict(pd.DataFrame({"image": [content for _, content in part]}))
+                except self.unreadable as fault:
+                    if len(part) == 1:
+                        reasons[part[0][0]] = str(fault)
+                    else:
+                        todo += [part[len(part) // 2 :], part[: len(part) // 2]]
+                else:
+                    tables.append(table.set_axis([number for number, _ in part]))
+        return (pd.concat(tables) if tables else pd.DataFrame()), reasons
+
+
+def _batches(items: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
+    left = iter(items)
+    return iter(lambda: list(islice(left, BATCH)), [])
+
+
+def load(version: "ModelVersion") -> Served:
+    """Load a registered version with its own code.
+
+    Raises:
+        LesionflowError: MLflow does not answer, or the version's files are gone or damaged.
+    """
+    import mlflow
+
+    load_tensorflow()
+    what = f"version {version.version} of {version.name} cannot be loaded"
+    try:
+        with told(what):
+            return load_folder(Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")))
+    except (OSError, ValueError) as fault:
+        raise LesionflowError(f"{what}: {(str(fault).splitlines() or [type(fault).__name__])[0]}") from None
+
+
+def load_folder(folder: Path) -> Served:
+    """Load a logged model from its folder, as `load`."""
+    import mlflow
+
+    path = sys.path
+    with _self_contained(folder) as ready:
+        try:
+            model = mlflow.pyfunc.load_model(str(ready))
+        finally:
+            sys.path = path  # MLflow puts a version's code before everything else, for every later import
+        packages = [found.name for found in (ready / CODE).glob(f"{packaging.PREFIX}*")]
+    errors = [module for name, module in sys.modules.items() if name.partition(".")[0] in packages and name.endswith(".errors")]
+    return Served(model, tuple(module.UnreadableImage for module in errors))
+
+
+@contextmanager
+def _self_contained(folder: Path) -> Iterator[Path]:
+    """The logged model's folder, or, for a version whose code was logged as `components`, one like it whose code has a name of its own.
+
+    Such code would otherwise be taken from the checkout, whose modules of that name are imported already.
+    """
+    older = folder / CODE / packaging.PROJECT
+    if not older.is_dir():
+        yield folder
+        return
+    modules = {path.stem: path for path in older.glob("*.py") if path.name != "__init__.py"}
+    with tempfile.TemporaryDirectory() as place:
+        ready = Path(shutil.copytree(folder, Path(place) / "model", ignore=shutil.ignore_patterns(CODE)))
+        code = packaging.write({**modules, packaging.ENTRY: folder / f"{packaging.ENTRY}.py"}, ready / CODE)
+        code.entry.replace(ready / code.entry.name)
+        yield ready

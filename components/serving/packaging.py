@@ -1,0 +1,110 @@
+"""The code that a version is served with, as a package of its own, which later changes of a checkout cannot replace."""
+
+import ast
+import hashlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+ENTRY = "serving"
+"""Name of the module that MLflow runs; what it imports of this project goes into the package."""
+PROJECT = "components"
+FOLDER = Path(__file__).parents[1]
+"""Where the project's modules are."""
+PREFIX = "lesionflow_served_"
+ABOUT = '"""What a registered version of Lesionflow is served with: modules of the project as they were when it was registered."""\n'
+
+
+@dataclass(frozen=True)
+class ServedCode:
+    """`entry` is the file that MLflow runs, `folder` the package that it imports, whose name holds a hash of all their files."""
+
+    entry: Path
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """Name of the package."""
+        return self.folder.name
+
+    @contextmanager
+    def importable(self) -> Iterator[None]:
+        """Let the package be imported from where it was written; afterwards it is forgotten."""
+        path = sys.path
+        sys.path = [str(self.folder.parent), *path]
+        try:
+            yield
+        finally:
+            sys.path = path
+            for name in [name for name in sys.modules if name.partition(".")[0] == self.name]:
+                del sys.modules[name]
+
+
+def modules_of(entry: Path, project: Path = FOLDER) -> dict[str, Path]:
+    """The entry, as ENTRY, and every module of the project that it imports, however indirectly, by dotted name."""
+    found: dict[str, Path] = {}
+    todo = {ENTRY: entry}
+    while todo:
+        name, path = todo.popitem()
+        if name not in found:
+            found[name] = path
+            todo |= _imported(path.read_text(encoding="utf-8"), project)
+    return found
+
+
+def write(modules: Mapping[str, Path], target: Path) -> ServedCode:
+    """Write a copy of the modules that imports nothing of the project.
+
+    Args:
+        modules: ENTRY and all that it imports of the project, by dotted name.
+        target: an empty folder.
+    """
+    texts = {name: path.read_text(encoding="utf-8") for name, path in sorted(modules.items())}
+    digest = hashlib.sha256("\0".join(part for item in texts.items() for part in item).encode()).hexdigest()
+    package = target / f"{PREFIX}{digest[:16]}"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(ABOUT, encoding="utf-8")
+    entry = target / f"{ENTRY}.py"
+    for name, text in texts.items():
+        path = entry if name == ENTRY else package.joinpath(*name.split(".")).with_suffix(".py")
+        for folder in path.relative_to(target).parents[:-2]:
+            (target / folder).mkdir(exist_ok=True)
+            (target / folder / "__init__.py").touch()
+        path.write_text(_renamed(text, package.name), encoding="utf-8")
+    return ServedCode(entry, package)
+
+
+def _project_imports(text: str) -> list[ast.ImportFrom]:
+    found = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.ImportFrom) and str(node.module).partition(".")[0] == PROJECT and not node.level:
+            found.append(node)
+        elif (isinstance(node, ast.ImportFrom) and node.level) or (
+            isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == PROJECT for alias in node.names)
+        ):
+            raise ValueError(f"line {node.lineno}: served code imports of the project by `from {PROJECT}... import ...` alone")
+    return found
+
+
+def _imported(text: str, project: Path) -> dict[str, Path]:
+    found = {}
+    for node in _project_imports(text):
+        parts = str(node.module).split(".")[1:]
+        for alias in node.names:
+            module = project.joinpath(*parts, f"{alias.name}.py")
+            if module.exists():
+                found[".".join([*parts, alias.name])] = module
+            else:
+                found[".".join(parts)] = project.joinpath(*parts).with_suffix(".py")
+    return found
+
+
+def _renamed(text: str, package: str) -> str:
+    """The module's text with its imports of the project taken from the package."""
+    lines = text.splitlines(keepends=True)
+    for node in _project_imports(text):
+        lines[node.lineno - 1] = re.sub(rf"\bfrom {PROJECT}\b", f"from {package}", lines[node.lineno - 1], count=1)
+    return "".join(lines)

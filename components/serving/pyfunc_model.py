@@ -1,0 +1,51 @@
+"""The registered model as MLflow loads it: image bytes in, a diagnosis and calibrated probabilities out.
+
+MLflow stores this file next to the model and runs it wherever the model is served, with the modules that it imports of this
+project as they were when the model was trained (packaging.py): the pixels a served model sees come from the training code.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from mlflow.models import set_model
+from mlflow.pyfunc import PythonModel, PythonModelContext
+
+from components.imaging import images
+
+INPUT = "image"
+
+
+class LesionClassifier(PythonModel):
+    """Frames with a column `image` of JPEG or PNG bytes to frames with `diagnosis` and a probability per output."""
+
+    def load_context(self, context: PythonModelContext) -> None:
+        """Read the Keras model and what its outputs mean."""
+        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+        import json
+        from pathlib import Path
+
+        import keras
+
+        folder = Path(context.artifacts["candidate"])
+        self.card = json.loads((folder / "candidate.json").read_text(encoding="utf-8"))
+        self.network = keras.models.load_model(folder / "model.keras", compile=False)
+
+    def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
+        """Diagnose each row.
+
+        Raises:
+            UnreadableImage: a row's bytes are not a JPEG or PNG that this project accepts.
+        """
+        read, names = images.reader(self.card), list(self.card["outputs"])
+        pixels = np.stack([read(bytes(content)) for content in model_input[INPUT]])
+        found = self.network.predict(pixels.astype(np.float32), batch_size=64, verbose=0)
+        if found.shape[1] == 1:
+            found = np.concatenate([1 - found, found], axis=1)
+        frame = pd.DataFrame(found.astype(np.float64), columns=names)
+        frame.insert(0, "diagnosis", np.array(names)[found.argmax(axis=1)])
+        return frame
+
+
+set_model(LesionClassifier())

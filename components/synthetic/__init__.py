@@ -1,0 +1,1 @@
+"""The bundled sample and the starter weights: procedural dermoscopy images. No stage imports it."""

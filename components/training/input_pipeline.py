@@ -1,0 +1,88 @@
+"""Batches of training views as TensorFlow reads them."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.core.classes import CLASSES, targets
+from components.core.paths import SHARDS
+from components.imaging.tfrecords import ordered, read
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+def order(sizes: Sequence[int], shuffle_seed: int | None = None) -> "tf.data.Dataset":
+    """Places (int64) of the views in the fixed order of `read`, in the order in which it gives them with `shuffle_seed`.
+
+    Args:
+        sizes: of the side's shards, as `shard_sizes` counts them.
+        shuffle_seed: as for `read`.
+    """
+    import tensorflow as tf
+
+    ends = np.cumsum(sizes, dtype=np.int64)
+    shards = tf.data.Dataset.from_tensor_slices((ends - sizes, ends))
+    return ordered(shards, tf.data.Dataset.range, shuffle_seed).apply(tf.data.experimental.assert_cardinality(int(ends[-1])))
+
+
+def turned(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
+    """A square picture in one of its eight symmetries (quarter turns, flips), which one says `seed`, int64 (2,): no pixel is resampled."""
+    import tensorflow as tf
+
+    rows, columns, swap = tf.unstack(tf.random.stateless_uniform([3], seed, minval=0, maxval=2, dtype=tf.int32) == 1)
+    pixels = tf.cond(rows, lambda: tf.reverse(pixels, [0]), lambda: pixels)
+    pixels = tf.cond(columns, lambda: tf.reverse(pixels, [1]), lambda: pixels)
+    return tf.cond(swap, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
+
+
+def labels(task: str, weights: dict[int, float]) -> Callable[["tf.Tensor"], tuple["tf.Tensor", "tf.Tensor"]]:
+    """A function from classes, int64 (n,), to their targets, int (n,), and weights, float32 (n,)."""
+    import tensorflow as tf
+
+    target_of_class = tf.constant(targets(CLASSES, task))
+    weight_of_target = tf.constant([weights[target] for target in range(len(weights))], tf.float32)
+
+    def labelled(classes: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+        target = tf.gather(target_of_class, classes)
+        return target, tf.gather(weight_of_target, target)
+
+    return labelled
+
+
+def batches(
+    side: str,
+    task: str,
+    batch_size: int,
+    weights: dict[int, float],
+    root: Path = SHARDS,
+    shuffle_seed: int | None = None,
+    turn_seed: int | None = None,
+    reduced_to: int | None = None,
+) -> "tf.data.Dataset":
+    """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,).
+
+    With `turn_seed` each view is `turned` at random, in a way that hangs on that seed and its place in the order. With
+    `reduced_to` (pixels) that is their size, and not the one they are stored in.
+    """
+    import tensorflow as tf
+
+    labelled = labels(task, weights)
+
+    def pair(batch: dict[str, "tf.Tensor"]) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
+        return tf.cast(batch["pixels"], tf.float32), *labelled(batch["class"])
+
+    def reduce(view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
+        return {**view, "pixels": tf.image.resize(view["pixels"], (reduced_to, reduced_to), method="area")}
+
+    def turn(number: "tf.Tensor", view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
+        return {**view, "pixels": turned(view["pixels"], tf.stack([tf.constant(turn_seed, tf.int64), number]))}
+
+    views = read(side, root, shuffle_seed)
+    if turn_seed is not None:
+        views = views.enumerate().map(turn, num_parallel_calls=tf.data.AUTOTUNE)
+    if reduced_to is not None:
+        views = views.map(reduce, num_parallel_calls=tf.data.AUTOTUNE)
+    return views.batch(batch_size).map(pair).prefetch(2)

@@ -1,0 +1,85 @@
+"""What is set before the first epoch: class weights, learning rates, loss and metrics, devices."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from components.core.classes import CLASSES, output_names, targets
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+
+def class_weights(counts: Mapping[str, int], task: str, power: float = 1.0) -> dict[int, float]:
+    """Weight of each target: a power of the inverse of how often it occurs, mean one over the views (King and Zeng 2001).
+
+    Args:
+        counts: views of each diagnosis.
+        task: "multiclass" (targets 0 to 8) or "binary" (0 and 1).
+        power: 0 to 1. With 1 every class counts the same, with 0 every view.
+    """
+    per_target = dict.fromkeys(range(len(output_names(task))), 0)
+    for diagnosis, target in zip(CLASSES, targets(CLASSES, task), strict=True):
+        per_target[target] += counts.get(diagnosis, 0)
+    raised = {target: count**-power if count else 0.0 for target, count in per_target.items()}
+    mean = sum(raised[target] * count for target, count in per_target.items()) / sum(per_target.values())
+    return {target: weight / mean for target, weight in raised.items()}
+
+
+def falling_rate(rate: float, steps: int, warmup_steps: int = 0) -> "keras.optimizers.schedules.LearningRateSchedule":
+    """Linear warm-up to `rate`, then a cosine down to zero over the remaining steps (Loshchilov and Hutter 2017)."""
+    import keras
+
+    if warmup_steps:
+        return keras.optimizers.schedules.CosineDecay(0.0, max(1, steps - warmup_steps), warmup_target=rate, warmup_steps=warmup_steps)
+    return keras.optimizers.schedules.CosineDecay(rate, steps)
+
+
+def compile_for(task: str, model: "keras.Model", optimizer: "keras.optimizers.Optimizer") -> None:
+    """Compile a model that ends in logits, to be fitted with weights and watched by its balanced accuracy, which they do not touch."""
+    import keras
+
+    loss: keras.losses.Loss
+    if task == "multiclass":
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    else:
+        loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    # XLA is slower on processors, and with deterministic kernels, as the stages ask for, Keras leaves it off in any case.
+    model.compile(optimizer=optimizer, loss=loss, metrics=[balanced_accuracy(task)], jit_compile=False)
+
+
+def balanced_accuracy(task: str) -> "keras.metrics.Metric":
+    """Mean recall over the classes that were seen, from logits: Keras has none."""
+    import keras
+    from keras import ops
+
+    class BalancedAccuracy(keras.metrics.Metric):
+        def __init__(self) -> None:
+            super().__init__(name="balanced_accuracy")
+            self._found, self._seen = (self.add_variable((len(output_names(task)),), "zeros", name=name) for name in ("found", "seen"))
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: None = None) -> None:  # noqa: ARG002 (Keras names it)
+            said = ops.argmax(y_pred, axis=-1) if task == "multiclass" else ops.reshape(y_pred, (-1,)) > 0
+            truth = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+            of_class = ops.one_hot(truth, len(output_names(task)))
+            self._seen.assign_add(ops.sum(of_class, axis=0))
+            self._found.assign_add(ops.sum(of_class * ops.cast(ops.cast(said, "int32") == truth, "float32")[:, None], axis=0))
+
+        def result(self) -> Any:
+            recalls = ops.divide_no_nan(self._found, self._seen)
+            return ops.sum(recalls) / ops.maximum(ops.sum(ops.cast(self._seen > 0, "float32")), 1)
+
+    return BalancedAccuracy()
+
+
+def strategy(devices: Sequence[str] | None = None) -> "tf.distribute.Strategy":
+    """How training is spread: over all devices where there are several, each with its part of every batch.
+
+    Args:
+        devices: TensorFlow's names of them; the GPUs it sees if left out.
+    """
+    import tensorflow as tf
+
+    if devices is None:
+        devices = [device.name for device in tf.config.list_logical_devices("GPU")]
+    return tf.distribute.MirroredStrategy(devices) if len(devices) > 1 else tf.distribute.get_strategy()

@@ -1,0 +1,71 @@
+"""What a run leaves for people: artifacts on its page in Prefect, and a message to a webhook where one is configured."""
+
+import base64
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from prefect import get_run_logger, task
+from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from components.core.escaping import for_markdown
+from flows.dvc import Outcome
+from flows.processes import ROOT
+
+MLFLOW_PAGE = "http://127.0.0.1:5000"
+"""Where `make ui` opens MLflow."""
+
+
+@task(task_run_name="publish", cache_policy=NO_CACHE, timeout_seconds=300)
+def publish(outcomes: list[Outcome], registry: dict[str, Any], root: Path = ROOT) -> None:
+    """Publish which stages ran, the test figures beside the champion's, the gate's verdict and the confusion matrix."""
+    create_table_artifact(
+        key="stages",
+        table=[{"stage": item.stage, "cached": item.cached, "seconds": round(item.seconds, 1)} for item in outcomes],
+        description="stages of this run: which ran, which were cached, and their seconds",
+    )
+    evaluation = json.loads((root / "reports" / "evaluation.json").read_text(encoding="utf-8"))
+    registration = json.loads((root / "reports" / "registration.json").read_text(encoding="utf-8"))
+    text = summary(evaluation, registration, registry)
+    create_markdown_artifact(key="summary", markdown=text, description="test figures and the gate's verdict")
+    picture = base64.b64encode((root / "reports" / "evaluation" / "confusion.png").read_bytes()).decode()
+    create_image_artifact(key="confusion-matrix", image_url=f"data:image/png;base64,{picture}", description="confusion matrix on test")
+    if registry["noticed"]:
+        get_run_logger().warning("champion was moved outside the gate: %s", registry["noticed"])
+
+
+def summary(evaluation: dict[str, Any], registration: dict[str, Any], registry: dict[str, Any]) -> str:
+    """The test figures beside the champion's, the gate's verdict rule by rule, and where the run is in MLflow, as Markdown."""
+    champion = registry["champion"]
+    figures = {name: value for name, value in evaluation["test"].items() if isinstance(value, dict)}
+    recorded = champion["figures"] if champion else {}
+    rows = [f"| {name.replace('_', ' ')} | {_figure(row)} | {_figure(recorded.get(name))} |" for name, row in figures.items()]
+    rules = [
+        f"| {'pass' if rule['passed'] else '**fail**'} | {rule['name']} | {for_markdown(rule['says'])} |" for rule in registration["gate"]
+    ]
+    verdict = "passed" if registration["gate_passed"] else "not passed"
+    reigning = f"version {champion['version']}" if champion else "none yet"
+    return "\n".join(
+        [
+            f"## {registration['model']} version {registration['version']} ({evaluation['picked']}): gate {verdict}; champion: {reigning}",
+            f"\n{evaluation['test']['images']} test images of {evaluation['test']['groups']} lesions; 95 % intervals in brackets\n",
+            f"| test figure | version {registration['version']} | champion: {reigning} |\n| --- | --- | --- |",
+            *rows,
+            "\n| gate | rule | |\n| --- | --- | --- |",
+            *rules,
+            f"\n[MLflow run {registration['mlflow_run']}]({_mlflow_page()}/#/runs/{registration['mlflow_run']})",
+        ]
+    )
+
+
+def _figure(figure: Any) -> str:
+    if figure is None:
+        return ""
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def _mlflow_page() -> str:
+    uri = os.environ.get("MLFLOW_TRACKING_URI", "")
+    return uri.rstrip("/") if uri.startswith("http") else MLFLOW_PAGE
