@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from documentation import links, mentions, pages, results_plot
+from documentation import links, mentions, pages
 
 
 def main() -> int:
@@ -17,6 +17,8 @@ def main() -> int:
     else:
         for path in pages.write():
             print(f"wrote {path}")
+        from documentation import results_plot  # matplotlib takes seconds to import
+
         results_plot.draw(pages.RESULTS_PLOT)
     problems += [f"broken link: {line}" for line in links.broken()]
     problems += [f"does not exist: {line}" for line in mentions.missing()]

@@ -53,4 +53,4 @@ def _recalls(axis: Any, row: dict[str, Any]) -> None:
     bars = axis.barh(range(len(found)), [one["recall"] for _, one in found], color=colors, alpha=0.8, height=0.65)
     axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axis.set_yticks(range(len(found)), names, fontsize=8)
-    axis.set(xlim=(0, 1.1), title=f"recall of each class, split {row['seed']}; malignant in red")
+    axis.set(xlim=(0, 1.1), title=f"recall on split {row['seed']} (malignant in red)")
