@@ -27,7 +27,7 @@ PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc &
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run test test-kill test-evidence test-architectures lint format lock ui server deploy worker starter clean bench
+.PHONY: help setup data run test test-kill test-evidence test-architectures lint format docs lock ui server deploy worker starter clean bench
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -89,6 +89,9 @@ lint: setup  ## ruff, mypy and the import rule
 format: setup  ## let ruff put the code in order
 	ruff check --fix .
 	ruff format .
+
+docs: setup  ## generate the reference pages and pictures of docs/, check links, anchors and mentioned commands
+	python -m documentation
 
 lock: setup  ## compile requirements.lock anew from pyproject.toml
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \

@@ -91,7 +91,7 @@ def params() -> None:
 @mendable
 def check() -> None:
     """Check params.yaml: every key, its type and its range."""
-    from components.core.params_file import PARAMS_FILE, load
+    from components.runtime.params_file import PARAMS_FILE, load
 
     click.echo(f"{PARAMS_FILE}: {len(load().model_dump())} sections, all in order")
 

@@ -19,11 +19,11 @@ from benchmarks.variants import PREPARATIONS, VARIANTS, Variant
 from components import split
 from components.core import catalog
 from components.core.classes import CLASSES
-from components.core.params import Settings
-from components.core.params_file import load
 from components.core.paths import DATA
 from components.evaluation import bootstrap, metrics, shifts
 from components.imaging import images
+from components.runtime.params import Settings
+from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
 
 NAME = "ablation"

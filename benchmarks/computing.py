@@ -105,9 +105,9 @@ def measure(setting: Setting, images: int) -> dict[str, float]:
 
     from components.core import architectures
     from components.core.classes import CLASSES
-    from components.core.params_file import load
     from components.imaging import tfrecords
     from components.modeling import backbone
+    from components.runtime.params_file import load
 
     settings = load()
     intra, inter = setting.threads

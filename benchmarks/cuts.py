@@ -18,14 +18,14 @@ from benchmarks.harness import machine, tables
 from benchmarks.harness.timing import in_turn, medians, timed
 from components.core import architectures
 from components.core.classes import CLASSES
-from components.core.params import Settings
-from components.core.params_file import load
 from components.core.paths import FROZEN, MAPS, MODEL
 from components.imaging import tfrecords
 from components.imaging.tfrecords import View, Writer, as_png
 from components.modeling import backbone, serialization
 from components.modeling.classifier import compiled, logits_of
 from components.modeling.determinism import seed_everything
+from components.runtime.params import Settings
+from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
 from components.training import feature_cache, input_pipeline, setup
 

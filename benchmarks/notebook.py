@@ -15,11 +15,11 @@ from benchmarks.harness import machine
 from components.core import catalog
 from components.core.classes import CLASSES
 from components.core.files import existing
-from components.core.params import Settings
-from components.core.params_file import load
 from components.core.paths import CANDIDATE, DATA, PREDICTIONS
 from components.evaluation import bootstrap
 from components.evaluation.predictions import Scored, difference
+from components.runtime.params import Settings
+from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
 from components.training import setup
 

@@ -22,9 +22,9 @@ from benchmarks.harness import machine, summary
 from benchmarks.harness.manifest import Asked, claimed
 from components.core import catalog
 from components.core.files import read_json
-from components.core.params_file import load
 from components.core.paths import SHARDS
 from components.imaging import tfrecords
+from components.runtime.params_file import load
 from flows import workspace
 from flows.dvc import DVC, STAGES, run_stage
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute

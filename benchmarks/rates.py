@@ -16,12 +16,12 @@ from benchmarks.harness.timing import Rates, in_turn, medians, paired, timed
 from components import finetune
 from components.core import architectures
 from components.core.classes import CLASSES
-from components.core.params import Settings
-from components.core.params_file import load
 from components.core.paths import FROZEN, MODEL
 from components.imaging import tfrecords
 from components.modeling import backbone, features, serialization
 from components.modeling.determinism import seed_everything
+from components.runtime.params import Settings
+from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
 from components.training import input_pipeline, progressive_resizing, setup
 

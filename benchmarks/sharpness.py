@@ -23,7 +23,6 @@ from benchmarks.harness.manifest import Asked, claimed
 from components.core import catalog
 from components.core.classes import CLASSES, targets
 from components.core.files import read_json
-from components.core.params_file import load
 from components.core.paths import CANDIDATE, DATA, MODEL, SPLITS
 from components.evaluation import robustness
 from components.evaluation.predictions import Scored
@@ -31,6 +30,7 @@ from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.imaging.images import Pixels
 from components.modeling import classifier, serialization
+from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
 from flows.processes import CommandFailed
 from flows.workspace import PARAMS

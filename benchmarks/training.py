@@ -17,11 +17,11 @@ from tqdm import tqdm
 from benchmarks.variants import PREPARATIONS, Variant, class_weights
 from components.augmentation import transforms
 from components.core.classes import CLASSES
-from components.core.params import Augment, Settings
 from components.evaluation import leave_one_collection_out
 from components.imaging import images
 from components.modeling import classifier
 from components.modeling.backbone import build_base, unfreeze
+from components.runtime.params import Augment, Settings
 from components.training import progressive_resizing
 
 AHEAD = 12

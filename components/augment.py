@@ -21,12 +21,12 @@ from components.core import catalog, plotting
 from components.core.catalog import SIDES
 from components.core.classes import CLASSES
 from components.core.files import replacing, write_json
-from components.core.params import Settings
-from components.core.params_file import load
 from components.core.paths import DATA, REPORTS, RESOLUTION, SHARDS
 from components.imaging import images
 from components.imaging.tfrecords import Writer
 from components.runtime.parallel import streamed, workers
+from components.runtime.params import Settings
+from components.runtime.params_file import load
 from components.runtime.stage import run
 
 PREVIEW = REPORTS / "augment"

@@ -11,13 +11,13 @@ from tqdm import tqdm
 from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
 from components.core.files import replacing, write_json
-from components.core.params import Settings
-from components.core.params_file import load
 from components.core.paths import FEATURES
 from components.imaging import tfrecords
 from components.modeling import backbone
 from components.modeling.determinism import seed_everything
 from components.modeling.features import pooled_batches
+from components.runtime.params import Settings
+from components.runtime.params_file import load
 from components.runtime.stage import run
 
 SIDES = ("train", "validation")

@@ -17,8 +17,6 @@ from tqdm import tqdm
 from components.core import catalog
 from components.core.classes import output_names
 from components.core.files import existing, read_json, replacing, write_json
-from components.core.params import Settings
-from components.core.params_file import load
 from components.core.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS, RESOLUTION
 from components.evaluation import bootstrap, calibration, leave_one_collection_out, metrics, report, robustness
 from components.evaluation.bootstrap import Estimate
@@ -33,6 +31,8 @@ from components.modeling import serialization
 from components.modeling.classifier import compiled, extractor_of, lift_logits, logits_of, probabilities, with_temperature
 from components.modeling.determinism import seed_everything
 from components.modeling.features import pooled_batches
+from components.runtime.params import Settings
+from components.runtime.params_file import load
 from components.runtime.stage import run
 
 PHASES = {"frozen": FROZEN, "finetuned": FINETUNED}

@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components.core.files import replacing, write_json
-from components.core.params import Settings
-from components.core.params_file import load
 from components.core.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL
 from components.imaging import tfrecords
 from components.modeling import serialization
 from components.modeling.classifier import compiled
 from components.modeling.determinism import seed_everything
+from components.runtime.params import Settings
+from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.runtime.tensorflow import quiet_stream
 

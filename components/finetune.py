@@ -13,12 +13,12 @@ import numpy as np
 
 from components.core import architectures
 from components.core.files import replacing, sha256, write_json
-from components.core.params import Finetune, Settings
-from components.core.params_file import load
 from components.core.paths import CHECKPOINT, CURVES, FINETUNED, FROZEN, MAPS, MODEL, REPORTS
 from components.imaging import tfrecords
 from components.modeling import backbone, classifier, serialization
 from components.modeling.determinism import seed_everything
+from components.runtime.params import Finetune, Settings
+from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.tracking import runs
 from components.training import feature_cache, input_pipeline, loop, progressive_resizing, setup

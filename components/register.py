@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from components.core.files import existing, read_json, sha256, write_json
-from components.core.params import TRAINING_PARAMS, Settings
-from components.core.params_file import load
 from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, REGISTRATION, REPORTS
 from components.evaluation.predictions import HEADLINES
 from components.registry import evidence, gate, judgement, promotion, versions
 from components.registry.evidence import Evidence
 from components.registry.promotion_record import Overtaken, Promotion
 from components.registry.version_tags import TAG_LIMIT, figure_tags
+from components.runtime.params import TRAINING_PARAMS, Settings
+from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.serving import logged_model
 from components.tracking import provenance, runs, store

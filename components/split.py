@@ -16,10 +16,10 @@ from components.core import catalog
 from components.core.classes import CLASSES, MALIGNANT
 from components.core.errors import LesionflowError
 from components.core.files import replacing, write_json
-from components.core.params import SPLIT_RESOLUTION, Settings
-from components.core.params_file import load
 from components.core.paths import REPORTS, SPLITS
 from components.data_quality import expectations
+from components.runtime.params import SPLIT_RESOLUTION, Settings
+from components.runtime.params_file import load
 from components.runtime.stage import run
 
 REPORT = REPORTS / "split.json"

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from components.core.classes import targets
 from components.core.errors import LesionflowError
 from components.core.files import existing, read_json, replacing, write_json
-from components.core.params import Settings
-from components.core.params_file import load
 from components.core.paths import CURVES, FEATURES, FROZEN, MODEL, REPORTS
 from components.modeling import backbone, serialization
 from components.modeling.classifier import assemble, build_head, logit_count
 from components.modeling.determinism import seed_everything
+from components.runtime.params import Settings
+from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.tracking import runs
 from components.training import loop, setup

@@ -16,14 +16,14 @@ from components.core.catalog import COLUMNS
 from components.core.classes import CLASSES, MALIGNANT, output_names, targets
 from components.core.errors import LesionflowError
 from components.core.files import replacing, write_json
-from components.core.params import Policy, Settings, Validate
-from components.core.params_file import load
 from components.core.paths import CATALOG, DATA, FINDINGS, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
 from components.data_quality import decisions, expectations, findings, groups, policy
 from components.data_quality.dataset import describe, list_files, read_metadata
 from components.data_quality.findings import ARCHIVE_ID, Finding
 from components.data_quality.near_duplicates import Pairs, near_pairs
 from components.data_quality.scan import Scans, scan
+from components.runtime.params import Policy, Settings, Validate
+from components.runtime.params_file import load
 from components.runtime.stage import run
 
 REPORT = REPORTS / "validation.json"

@@ -10,8 +10,8 @@ import yaml
 from PIL import Image
 
 from components.core.classes import CLASSES
-from components.core.params import Settings
-from components.core.params_file import parse
+from components.runtime.params import Settings
+from components.runtime.params_file import parse
 from tests.lab import lab
 from tests.project import ROOT, project
 

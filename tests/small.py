@@ -8,10 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from components.core.classes import CLASSES
-from components.core.params import Train
 from components.imaging.tfrecords import View, Writer, as_png
 from components.modeling import backbone
 from components.modeling.classifier import assemble, build_head
+from components.runtime.params import Train
 from tests.conftest import noise
 
 HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=1.0)

@@ -19,7 +19,7 @@ from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import IO, Protocol
 
 from components.core.errors import LesionflowError
-from components.core.params import ImportLimits
+from components.runtime.params import ImportLimits
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 RATIO_MATTERS = 2**20

@@ -19,10 +19,10 @@ from app.data.archives import ARCHIVES, Member, Source, open_source, unpacking
 from app.data.replacement import STAGING, locked, recover, replace, require_safe_previous
 from components.core.classes import CLASSES, class_of_folder
 from components.core.errors import LesionflowError, Unavailable
-from components.core.params import ImportLimits
-from components.core.params_file import load
 from components.core.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
 from components.imaging.images import SUFFIXES
+from components.runtime.params import ImportLimits
+from components.runtime.params_file import load
 
 METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
 COMPANIONS = (METADATA, ATTRIBUTION)

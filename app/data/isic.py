@@ -19,10 +19,10 @@ from app.data.ingest import COMPANIONS, LICENSES, METADATA, added, afterwards, c
 from app.data.replacement import locked, recover, require_safe_previous
 from components.core.classes import class_of_folder
 from components.core.errors import LesionflowError
-from components.core.params import ImportLimits
-from components.core.params_file import load
 from components.core.paths import DATA
 from components.imaging.images import SUFFIXES
+from components.runtime.params import ImportLimits
+from components.runtime.params_file import load
 
 DOWNLOADS = Path(".isic")
 TABLE = Path(__file__).with_name("isic_diagnoses.csv")

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from app.console import printed
-from components.core import params_file
 from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
 from components.registry import evidence, gate, judgement, promotion, version_tags, versions
 from components.registry.promotion import Standing
 from components.registry.promotion_record import Promotion
+from components.runtime import params_file
 from components.tracking import store
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from app.console import printed
-from components.core import params_file
 from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
 from components.registry import promotion, versions
+from components.runtime import params_file
 from components.serving import loading
 from components.tracking import store
 

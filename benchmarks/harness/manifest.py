@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks.harness import machine
 from components.core.errors import SettingsError
-from components.core.params_file import parse
+from components.runtime.params_file import parse
 from flows import workspace
 from flows.processes import ROOT, CommandFailed
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 
 from components.augmentation.views import Planned, pictures_of
-from components.core.params import Augment
 from components.imaging import images
 from components.imaging.images import Pixels
+from components.runtime.params import Augment
 
 PREVIEW_VIEWS = 8
 

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from components.core.params import Augment
 from components.imaging.images import Pixels, recompressed, reduced
+from components.runtime.params import Augment
 
 BLUR = (0.5, 3.0)
 """Standard deviation of the Gaussian, in pixels of a view REFERENCE pixels wide."""

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import pandas as pd
 
 from components.augmentation import transforms
-from components.core.params import Augment
 from components.imaging import images
 from components.imaging.images import Pixels
 from components.imaging.tfrecords import View, as_png
+from components.runtime.params import Augment
 
 
 class Planned(NamedTuple):

@@ -7,8 +7,8 @@ import pandas as pd
 
 from components.core.catalog import COLUMNS, SIDES
 from components.core.classes import CLASSES, MALIGNANT
-from components.core.params import Validate
 from components.data_quality.data_docs import Counts, Wanted, counts_table, run_suite
+from components.runtime.params import Validate
 
 HEX = "^[0-9a-f]{64}$"
 

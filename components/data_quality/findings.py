@@ -16,9 +16,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.core.classes import MALIGNANT, class_of_folder
-from components.core.params import Validate
 from components.data_quality.groups import chained, linked
 from components.data_quality.near_duplicates import Pairs
+from components.runtime.params import Validate
 
 KINDS = {
     "unreadable": "truncated, corrupt, too large, or no image",

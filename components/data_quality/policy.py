@@ -6,9 +6,9 @@ import pandas as pd
 
 from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
-from components.core.params import Policy, Rule
 from components.data_quality.decisions import Decisions
 from components.data_quality.findings import KINDS, Finding
+from components.runtime.params import Policy, Rule
 
 SHOWN = 5
 """Files named on the terminal for a kind that stops the stage."""

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from components.core import plotting
 from components.core.classes import output_names
-from components.core.params import Register
 from components.evaluation import metrics, plots
 from components.evaluation.bootstrap import Estimate
 from components.evaluation.predictions import Scored
 from components.evaluation.robustness import seen
 from components.evaluation.shifts import allowed
 from components.imaging import images, tfrecords
+from components.runtime.params import Register
 
 
 def draw_shifts(

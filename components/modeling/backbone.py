@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from components.core.architectures import layer_number
 from components.core.errors import LesionflowError
 from components.core.files import sha256
-from components.core.params import Backbone
+from components.runtime.params import Backbone
 
 if TYPE_CHECKING:
     import keras

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.classes import output_names
-from components.core.params import Train
+from components.runtime.params import Train
 
 if TYPE_CHECKING:
     import keras

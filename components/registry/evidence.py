@@ -24,10 +24,10 @@ import pandas as pd
 
 from components.core.errors import LesionflowError
 from components.core.files import existing, read_json, sha256, write_json
-from components.core.params import Settings
 from components.core.paths import CANDIDATE, CATALOG, EVALUATION, EXPORT_REPORT, PREDICTIONS, SPLITS
 from components.evaluation.predictions import Scored
 from components.registry import version_tags, versions
+from components.runtime.params import Settings
 from components.tracking import provenance
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from components.core.params import Register
 from components.evaluation.bootstrap import Estimate
 from components.evaluation.shifts import SQUARE_CROP, allowed, worst
+from components.runtime.params import Register
 
 ANEW = "when this version was evaluated: `dvc repro` measures and registers one that is"
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from components.core.classes import output_names, targets
 from components.core.errors import LesionflowError
-from components.core.params import Settings
 from components.evaluation import bootstrap
 from components.evaluation.predictions import Scored, difference
 from components.registry import evidence, gate, promotion, reevaluation, versions
 from components.registry.evidence import Evidence
 from components.registry.promotion import Standing
+from components.runtime.params import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -4,7 +4,7 @@ chapter 7; Touvron et al. 2019 on train and test resolution)."""
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from components.core.params import Finetune
+from components.runtime.params import Finetune
 
 if TYPE_CHECKING:
     import keras

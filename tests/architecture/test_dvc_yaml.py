@@ -10,7 +10,7 @@ from flows.dvc import STAGES
 from tests.conftest import ROOT
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-DECIDES_NOTHING = ("runtime", "tracking", "core.errors", "core.params", "core.params_file")
+DECIDES_NOTHING = ("runtime", "tracking", "core.errors")
 """Modules and packages of components that decide nothing of what a stage writes; what only they import does not count either."""
 
 

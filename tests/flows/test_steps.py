@@ -83,7 +83,7 @@ def test_a_time_limit_ends_the_command_too(tmp_path):
 
 WATCH = """
 import os, subprocess, sys
-from flows import watching
+from flows import watch_data as watching
 
 def beside(line):
     if not said:

@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from components import register
-from components.core import params_file
 from components.core.classes import CLASSES
 from components.core.files import read_json, sha256, write_json
 from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, PREDICTIONS, REPORTS, SPLITS
@@ -24,6 +23,7 @@ from components.evaluation.predictions import HEADLINES, Scored
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.registry import evidence, gate, judgement, promotion, promotion_record, versions
+from components.runtime import params_file
 from components.tracking import store
 from tests.conftest import ROOT
 

@@ -8,13 +8,13 @@ import pytest
 
 from app.models import verify
 from components import register
-from components.core import params_file
 from components.core.errors import LesionflowError
 from components.core.files import read_json
 from components.core.paths import REGISTRATION
 from components.evaluation.predictions import Scored
 from components.registry import evidence, judgement, promotion, reevaluation, versions
 from components.registry.evidence import Changed, Lost
+from components.runtime import params_file
 from components.serving import logged_model
 from tests.mlflow.conftest import MD5, MODEL
 

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from components import register
-from components.core import params_file
 from components.core.files import read_json
 from components.core.paths import REGISTRATION
 from components.registry import evidence, promotion, reevaluation, versions
+from components.runtime import params_file
 from components.serving import logged_model
 from tests.mlflow.conftest import Lab
 

@@ -3,10 +3,10 @@
 import pytest
 
 from components import register
-from components.core import params_file
 from components.core.files import read_json
 from components.core.paths import REGISTRATION
 from components.registry import judgement, promotion, versions
+from components.runtime import params_file
 from components.tracking import runs
 from tests.mlflow.conftest import MODEL
 

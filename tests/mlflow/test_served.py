@@ -68,7 +68,7 @@ def registered_before(lab, candidate, change=lambda text: text):
     """A version as it was logged when its code was a package named `components`, with this change to its images.py."""
     code = lab.root / f"older{len(list(lab.root.iterdir()))}"
     shutil.copytree(OLDER, code)
-    path = code / "components/imaging/images.py"
+    path = code / "components/images.py"
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     run = run_of(lab)
     with mlflow.start_run(run_id=run):

@@ -122,7 +122,7 @@ def test_metrics_and_plots_commands_work(project):
 
 
 def test_editing_code_that_no_stage_runs_reruns_nothing(project):
-    for name in ("pretrain", "settings", "stage"):
+    for name in ("synthetic/pretrain", "runtime/params", "runtime/stage", "tracking/runs", "tracking/store"):
         path = project.root / "components" / f"{name}.py"
         path.write_text(path.read_text(encoding="utf-8") + "\n# another comment\n", encoding="utf-8")
     assert ran(project.repro()) == []

@@ -9,10 +9,10 @@ from sklearn.model_selection import StratifiedGroupKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from components.core.params_file import load
 from components.imaging import images
 from components.modeling import classifier
 from components.modeling.backbone import build_extractor
+from components.runtime.params_file import load
 from tests.conftest import ROOT
 
 CHANCE = 1 / 9

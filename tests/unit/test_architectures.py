@@ -11,7 +11,6 @@ from mlflow.pyfunc import PythonModelContext
 from components import export
 from components.core import architectures
 from components.core.files import write_json
-from components.core.params import Backbone
 from components.imaging.tfrecords import as_png
 from components.modeling import serialization
 from components.modeling.backbone import (
@@ -27,6 +26,7 @@ from components.modeling.backbone import (
     without_batch_norm,
 )
 from components.modeling.classifier import assemble, lift_logits, logits_of, probabilities, with_temperature
+from components.runtime.params import Backbone
 from components.serving.pyfunc_model import LesionClassifier
 from components.training import feature_cache, progressive_resizing
 from tests.small import NETWORKS, fitted_head, keras_input, labelled_pictures, seeded_base

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from components import augment
-from components.augmentation import preview
+from components.augmentation import preview, views
 from components.augmentation.views import Planned, augmented, clean, plan, views_per_image
 from components.core.classes import CLASSES
 from components.core.errors import UnreadableImage
@@ -54,7 +54,7 @@ def test_views_and_their_order_depend_on_the_seed_and_on_no_number_of_processes(
     planned = plan(rows, dict.fromkeys(CLASSES, 3), seed=0)
     first, other = ([view for image in planned for view in augmented(root, 32, None, settings.augment, seed, image)] for seed in (0, 1))
     for count in (1, 3):
-        with parallel.workers(count) as pool:
+        with parallel.workers(views.__name__, count) as pool:
             assert list(parallel.streamed(pool, partial(augmented, root, 32, None, settings.augment, 0), planned)) == first
     assert not {view.png for view in first} & {view.png for view in other}
     assert len({view.png for view in first}) == len(first) == 54
@@ -89,7 +89,7 @@ def test_no_more_images_are_under_way_than_said():
 
 def test_an_image_that_a_worker_cannot_read_stops_the_stage(root):
     (root / "nevus/nevus_0.png").write_bytes(b"")
-    with parallel.workers(1) as pool, pytest.raises(UnreadableImage, match="empty file"):
+    with parallel.workers(views.__name__, 1) as pool, pytest.raises(UnreadableImage, match="empty file"):
         list(parallel.streamed(pool, partial(clean, root, 32, None), [Planned("nevus/nevus_0.png", "nevus", 1)]))
 
 
@@ -97,9 +97,9 @@ def test_workers_end_with_a_stage_that_was_killed():
     code = "\n".join(
         [
             "import os, time",
-            "from components.augment import workers",
+            "from components.runtime.parallel import workers",
             "if __name__ == '__main__':",
-            "    pool = workers(2)",
+            "    pool = workers('components.augmentation.views', 2)",
             "    print(*{pool.submit(os.getpid).result() for _ in range(4)}, flush=True)",
             "    time.sleep(60)",
         ]

@@ -181,7 +181,7 @@ def test_a_stage_does_not_read_what_a_killed_import_left_and_a_command_brings_it
     from click.testing import CliRunner
 
     from app.cli import main
-    from components.core.params_file import load
+    from components.runtime.params_file import load
     from components.validate import validate
 
     killed_while_replacing(tmp_path / "source", monkeypatch)
@@ -208,5 +208,5 @@ def test_a_run_that_takes_the_lock_has_a_killed_import_undone_first(versioned, t
         pass
     (command_line, _, environment, root), options = undone[0]
     assert command_line[-2:] == ["data", "recover"]
-    assert environment == workspace.lock.for_child(descriptor)
+    assert environment == workspace.locking.for_child(descriptor)
     assert (root, options["inherited"]) == (versioned, (descriptor,))

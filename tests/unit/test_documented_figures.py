@@ -12,12 +12,12 @@ import pytest
 
 from tests.project import ROOT
 
-DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+DOCS = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 FIGURE = re.compile(r"(?<![\w.])[+-]?\d+\.\d{2,}(?![\w.])")
 """A number with two decimals or more: what somebody measured, and not a version, a limit or a share that params.yaml sets."""
 NAMED = re.compile(r"`([\w./-]+)`")
 VERSIONS = re.compile(r"(Python|MLflow) 3\.\d+( to 3\.\d+)?")
-READ = (".json", ".md", ".yaml", ".csv")
+READ = (".json", ".md", ".yaml", ".csv", ".toml")
 
 
 def paragraphs(text: str) -> Iterator[str]:

@@ -19,23 +19,23 @@ import numpy as np
 import tensorflow as tf
 import keras
 from pathlib import Path
-from components import fitting
-from components.checkpoint import Checkpoint
+from components.training import loop, setup
+from components.training.checkpoint import Checkpoint
 
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-assert fitting.strategy().num_replicas_in_sync == 1
-assert fitting.strategy(["CPU:0"]).num_replicas_in_sync == 1
+assert setup.strategy().num_replicas_in_sync == 1
+assert setup.strategy(["CPU:0"]).num_replicas_in_sync == 1
 random = np.random.default_rng(0)
 features, target = random.normal(size=(64, 6)).astype(np.float32), random.integers(0, 9, 64)
 views = tf.data.Dataset.from_tensor_slices((features, target, np.ones(64, np.float32))).batch(16)
 
 def fitted(devices):
     keras.utils.set_random_seed(3)
-    with fitting.strategy(devices).scope():
+    with setup.strategy(devices).scope():
         made = keras.Sequential([keras.Input((6,)), keras.layers.Dense(9)])
-        rate = fitting.falling_rate(0.05, 20, 2)
-        fitting.compile_for("multiclass", made, keras.optimizers.AdamW(rate))
+        rate = setup.falling_rate(0.05, 20, 2)
+        setup.compile_for("multiclass", made, keras.optimizers.AdamW(rate))
     assert made.distribute_strategy.num_replicas_in_sync == len(devices)
     seen = []
     checkpoint = Checkpoint(Path(sys.argv[1]) / f"{len(devices)}", "one")
@@ -46,9 +46,9 @@ def fitted(devices):
             raise InterruptedError
 
     try:
-        fitting.fit(made, lambda epoch: views, views, 4, 4, stopped, checkpoint)
+        loop.fit(made, lambda epoch: views, views, 4, 4, stopped, checkpoint)
     except InterruptedError:
-        fitting.fit(made, lambda epoch: views, views, 4, 4, stopped, checkpoint)
+        loop.fit(made, lambda epoch: views, views, 4, 4, stopped, checkpoint)
     return made.get_weights()
 
 one, two = fitted(["CPU:0"]), fitted(["CPU:0", "CPU:1"])

@@ -12,7 +12,7 @@ import pytest
 from app.data import ingest, isic, replacement
 from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
-from components.core.params import ImportLimits
+from components.runtime.params import ImportLimits
 from tests.conftest import noise
 from tests.unit.test_images import encoded
 

@@ -10,12 +10,12 @@ from tests.project import ROOT
 CHILD = """
 import time
 from pathlib import Path
-from flows import lock
+from components.runtime import locking
 try:
-    with lock.held(0, Path()):
+    with locking.held(0, Path()):
         print("held", flush=True)
         {then}
-except lock.Busy as busy:
+except locking.Busy as busy:
     print(busy, flush=True)
 """
 

@@ -5,7 +5,6 @@ import pytest
 
 from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
-from components.core.params import Backbone, Train
 from components.modeling import serialization
 from components.modeling.backbone import base_of, build_base, build_extractor, unfreeze, without_batch_norm
 from components.modeling.classifier import (
@@ -18,6 +17,7 @@ from components.modeling.classifier import (
     probabilities,
     with_temperature,
 )
+from components.runtime.params import Backbone, Train
 
 keras = pytest.importorskip("keras")
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from components.core.errors import UnreadableImage
-from components.serving import loading, packaging
+from components.serving import loading, logged_model, packaging
 
 
 class Decoder:
@@ -58,31 +58,32 @@ def test_any_other_fault_of_a_version_is_raised():
 
 
 def test_the_package_holds_what_serving_imports_and_imports_nothing_of_the_project(tmp_path):
-    modules = packaging.modules_beside(packaging.Path(packaging.__file__).with_name("serving.py"))
-    assert {"serving", "images", "errors"} <= set(modules)
+    modules = packaging.modules_of(logged_model.SERVING)
+    assert set(modules) == {"serving", "imaging.images", "core.errors"}
     code = packaging.write(modules, tmp_path / "first")
     assert code.name == packaging.write(modules, tmp_path / "again").name
-    texts = [path.read_text(encoding="utf-8") for path in (code.entry, *code.folder.glob("*.py"))]
+    texts = [path.read_text(encoding="utf-8") for path in (code.entry, *code.folder.rglob("*.py"))]
     assert not any(f"from {packaging.PROJECT}" in text for text in texts)
-    assert not any("import settings" in text for text in texts)
-    assert {path.stem for path in code.folder.glob("*.py")} == set(modules) - {"serving"} | {"__init__"}
+    written = {path.relative_to(code.folder).as_posix() for path in code.folder.rglob("*.py")}
+    assert written == {"__init__.py", "core/__init__.py", "core/errors.py", "imaging/__init__.py", "imaging/images.py"}
 
 
 def test_another_text_of_any_module_gives_another_name(tmp_path):
-    (tmp_path / "serving.py").write_text("from components import leaf\n", encoding="utf-8")
-    (tmp_path / "leaf.py").write_text("from components.deeper import (\n    x,\n)\n", encoding="utf-8")
-    (tmp_path / "deeper.py").write_text("x = 1\n", encoding="utf-8")
-    modules = packaging.modules_beside(tmp_path / "serving.py")
-    assert set(modules) == {"serving", "leaf", "deeper"}
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "entry.py").write_text("from components import leaf\n", encoding="utf-8")
+    (tmp_path / "leaf.py").write_text("from components.deep.deeper import (\n    x,\n)\n", encoding="utf-8")
+    (tmp_path / "deep/deeper.py").write_text("x = 1\n", encoding="utf-8")
+    modules = packaging.modules_of(tmp_path / "entry.py", tmp_path)
+    assert set(modules) == {"serving", "leaf", "deep.deeper"}
     first = packaging.write(modules, tmp_path / "a")
     assert first.entry.read_text(encoding="utf-8") == f"from {first.name} import leaf\n"
-    assert (first.folder / "leaf.py").read_text(encoding="utf-8") == f"from {first.name}.deeper import (\n    x,\n)\n"
-    (tmp_path / "deeper.py").write_text("x = 2\n", encoding="utf-8")
+    assert (first.folder / "leaf.py").read_text(encoding="utf-8") == f"from {first.name}.deep.deeper import (\n    x,\n)\n"
+    (tmp_path / "deep/deeper.py").write_text("x = 2\n", encoding="utf-8")
     assert packaging.write(modules, tmp_path / "b").name != first.name
 
 
-@pytest.mark.parametrize("line", ["import components.images", "from . import images", "from .images import read"])
+@pytest.mark.parametrize("line", ["import components.imaging.images", "from . import images", "from .images import read"])
 def test_an_import_that_cannot_be_taken_along_is_refused(tmp_path, line):
-    (tmp_path / "serving.py").write_text(f"{line}\n", encoding="utf-8")
+    (tmp_path / "entry.py").write_text(f"{line}\n", encoding="utf-8")
     with pytest.raises(ValueError, match="served code imports of the project by"):
-        packaging.modules_beside(tmp_path / "serving.py")
+        packaging.modules_of(tmp_path / "entry.py", tmp_path)

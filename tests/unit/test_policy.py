@@ -10,11 +10,11 @@ import pytest
 
 from components import validate
 from components.core.classes import MALIGNANT
-from components.core.params import Policy
 from components.data_quality import findings, policy
 from components.data_quality.decisions import Decisions
 from components.data_quality.findings import KINDS, Finding
 from components.data_quality.near_duplicates import Pairs
+from components.runtime.params import Policy
 
 UNDECIDED = Decisions(frozenset(), frozenset(), {}, ())
 LIMITS = (None, 0, 1, 2, 3, 500)

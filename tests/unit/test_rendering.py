@@ -9,8 +9,8 @@ from PIL import Image
 
 from components.augmentation import transforms
 from components.augmentation.transforms import Warp
-from components.core.params import Augment
 from components.imaging import images
+from components.runtime.params import Augment
 from tests.conftest import textured
 
 AT_REST = {

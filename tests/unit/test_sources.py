@@ -15,7 +15,7 @@ import pytest
 from app.data import ingest, replacement
 from app.data.archives import Member, open_source
 from components.core.errors import LesionflowError
-from components.core.params import ImportLimits
+from components.runtime.params import ImportLimits
 from tests.conftest import noise
 from tests.unit.test_images import encoded
 
@@ -219,7 +219,7 @@ def project(tmp_path, monkeypatch):
 def tree(root: Path) -> list[str]:
     """Everything in the project but the lock's folder."""
     found = (path.relative_to(root) for path in root.rglob("*"))
-    return sorted(path.as_posix() for path in found if path.parts[0] != replacement.lock.LOCK.parts[0])
+    return sorted(path.as_posix() for path in found if path.parts[0] != replacement.locking.LOCK.parts[0])
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -8,7 +8,8 @@ from tests.project import ROOT
 
 
 def stage(body: str, **options) -> subprocess.Popen:
-    code = f"from components import errors, stage\nimport time\ndef main():\n    {body}\nstage.run(main, 'a stage')"
+    imports = "import time\nfrom components.core import errors\nfrom components.runtime import stage"
+    code = f"{imports}\ndef main():\n    {body}\nstage.run(main, 'a stage')"
     return subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True, **options)
 
 

@@ -14,10 +14,10 @@ from components import validate
 from components.core.catalog import COLUMNS
 from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
-from components.core.params import Validate
 from components.data_quality import dataset, decisions
 from components.data_quality.policy import counts, exceeded
 from components.data_quality.scan import scan
+from components.runtime.params import Validate
 from tests.conftest import ROOT, noise, textured
 from tests.unit.test_images import encoded, png_header
 

@@ -18,7 +18,6 @@ from components import split, validate
 from components.augmentation import views
 from components.core import catalog, plotting
 from components.core.classes import CLASSES
-from components.core.params_file import load
 from components.data_quality import dataset, decisions, expectations, policy
 from components.data_quality.findings import Finding
 from components.evaluation import plots, report
@@ -27,6 +26,7 @@ from components.imaging import tfrecords
 from components.imaging.tfrecords import View, Writer
 from components.registry import model_card, promotion_record
 from components.registry.promotion_record import Promotion
+from components.runtime.params_file import load
 from flows import artifacts
 from tests import wild
 from tests.conftest import ROOT, noise

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from components.core import params_file
+from components.runtime import params_file
 from flows import workspace
 from flows.git import git
 from flows.processes import CommandFailed
@@ -71,7 +71,6 @@ def test_one_run_at_a_time_holds_the_workspace_and_a_killed_one_lets_go(tmp_path
     code = f"""
 import time
 from pathlib import Path
-from components import settings
 from flows import workspace
 with workspace.held(0, Path({str(tmp_path)!r})):
     print("held", flush=True)

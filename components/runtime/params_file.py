@@ -8,7 +8,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import SettingsError
-from components.core.params import RENAMED, Backbone, Settings
+from components.runtime.params import RENAMED, Backbone, Settings
 
 PARAMS_FILE = Path("params.yaml")
 
