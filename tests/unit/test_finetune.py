@@ -52,7 +52,7 @@ def stage(tmp_path, monkeypatch, settings):
             "finetune": settings.finetune.model_copy(update={**common, **knobs}),
             "backbones": {settings.backbone: backbone},
         }
-        monkeypatch.setattr(finetune.tracking, "start_phase", lambda *_: Run(stop_after))
+        monkeypatch.setattr(finetune.runs, "start_phase", lambda *_: Run(stop_after))
         finetune.finetune(settings.model_copy(update=changed))
         return serialization.fingerprint(FINETUNED / MODEL), read_json(finetune.REPORT)
 

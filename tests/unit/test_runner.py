@@ -84,5 +84,5 @@ def test_an_answer_before_an_error_is_an_answer_and_an_error_alone_is_not(tmp_pa
 
 
 def test_fresh_stages_end_at_the_first_stale_one(monkeypatch):
-    monkeypatch.setattr(processes, "ask", lambda *_, **__: {"embed": [], "train": []})
+    monkeypatch.setattr(dvc, "ask", lambda *_, **__: {"embed": [], "train": []})
     assert dvc.fresh_stages(print) == ["data.dvc", "weights.dvc", "validate", "split", "augment"]
