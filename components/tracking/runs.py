@@ -1,4 +1,9 @@
-"""Runs of the two training phases and of candidates."""
+"""One run per training phase, one per registered candidate, and how a model's run is found again.
+
+A run is found by what it made (`model_sha256`), not by an id in a file: so a stage's outputs stay the same however often
+it runs. A registered candidate has a run of its own, which also holds the curves: the phase's run may be in no store (a new
+database, a lost connection).
+"""
 
 import sys
 from collections.abc import Iterator, Mapping

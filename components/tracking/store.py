@@ -1,9 +1,4 @@
-"""MLflow: where the store is, one run per training phase, and how a model's run is found again.
-
-A run is found by what it made (`model_sha256`), not by an id in a file: so a stage's outputs stay the same however often
-it runs. A registered candidate has a run of its own, which also holds the curves: the phase's run may be in no store (a new
-database, a lost connection).
-"""
+"""MLflow's store: where it is, how it is connected to, and what its errors mean to a person."""
 
 import os
 import sys
@@ -12,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import LesionflowError, Unavailable
 from components.core.escaping import sqlite_uri
+from components.runtime import environment
 from components.tracking.relocation import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+environment.prepare()
 
 EXPERIMENT = "skin-lesions"
 LOCAL_STORE = Path("mlruns")

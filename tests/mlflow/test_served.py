@@ -18,7 +18,7 @@ from components.core.files import write_json
 from components.imaging import images
 from components.modeling import serialization
 from components.registry import reevaluation
-from components.serving import loading, logged_model
+from components.serving import loading, logged_model, packaging
 from tests.conftest import ROOT
 from tests.mlflow.conftest import MD5, MODEL
 
@@ -82,6 +82,24 @@ def registered_before(lab, candidate, change=lambda text: text):
     return lab.client.create_model_version(MODEL, logged.model_uri, run_id=run)
 
 
+def registered_flat(lab, candidate, change=lambda text: text):
+    """A version as it was logged when the package that it is served with had no folders."""
+    modules = {"serving": OLDER / "serving.py", "images": OLDER / "components/images.py", "errors": OLDER / "components/errors.py"}
+    code = packaging.write(modules, lab.root / f"flat{len(list(lab.root.iterdir()))}")
+    path = code.folder / "images.py"
+    path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
+    run = run_of(lab)
+    with code.importable(), mlflow.start_run(run_id=run):
+        logged = mlflow.pyfunc.log_model(
+            name="model",
+            python_model=str(code.entry),
+            code_paths=[str(code.folder)],
+            artifacts={"candidate": str(candidate)},
+            pip_requirements=[],
+        )
+    return lab.client.create_model_version(MODEL, logged.model_uri, run_id=run)
+
+
 def as_png(picture):
     stream = io.BytesIO()
     picture.save(stream, "PNG")
@@ -102,7 +120,7 @@ def inverted(text):
     return text.replace("return fit(decode(content), size)", "return 255 - fit(decode(content), size)")
 
 
-@pytest.mark.parametrize("logged", [registered, registered_before])
+@pytest.mark.parametrize("logged", [registered, registered_before, registered_flat])
 def test_a_changed_checkout_predicts_as_was_recorded_by_the_real_command(lab, candidate, network, contents, logged):
     version = logged(lab, candidate)
     checkout = lab.root / "checkout"
@@ -140,7 +158,7 @@ def test_older_versions_with_different_preprocessing_each_use_their_own_in_one_p
     assert sys.path == path
 
 
-@pytest.mark.parametrize("logged", [registered, registered_before])
+@pytest.mark.parametrize("logged", [registered, registered_before, registered_flat])
 def test_files_that_are_not_images_are_named_with_the_versions_own_reason(lab, candidate, network, contents, logged):
     table, unreadable = loading.load(logged(lab, candidate)).answers([contents[0], b"text", b"", contents[1]])
     assert unreadable == {1: "not a JPEG or PNG image", 2: "empty file"}
