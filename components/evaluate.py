@@ -152,7 +152,7 @@ def evaluate(settings: Settings) -> None:
         draft.mkdir()
         draw_metrics(after, before, knobs.calibration_bins, knobs.gallery, draft)
         example = (DATA / after.images["path"][0]).read_bytes()
-        report.draw_shifts(costs, left_out, settings.registration, example, size, resolution, draft)
+        report.draw_shifts(costs, left_out, example, size, resolution, draft)
     write_json(EVALUATION, document)
     value = after.headline("balanced_accuracy", np.arange(len(after.images)), knobs.calibration_bins)
     hardest = worst(costs)

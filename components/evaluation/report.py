@@ -13,15 +13,12 @@ from components.evaluation import metrics, plots
 from components.evaluation.bootstrap import Estimate
 from components.evaluation.predictions import Scored
 from components.evaluation.robustness import seen
-from components.evaluation.shifts import allowed
 from components.imaging import images, tfrecords
-from components.runtime.params import Register
 
 
 def draw_shifts(
     costs: dict[str, dict[str, Any]],
     left_out: dict[str, dict[str, Any]],
-    knobs: Register,
     example: bytes,
     size: int,
     resolution: int | None,
@@ -31,10 +28,9 @@ def draw_shifts(
     one test image as the model sees it under every shift."""
     without = {f"without {name}": row for name, row in left_out.items()}
     shown = costs | without
-    limits = allowed(knobs.max_shift_loss, knobs.max_square_crop_loss) | dict.fromkeys(without, knobs.max_collection_loss)
     rows = [{"shift": name, "balanced_accuracy": row["balanced_accuracy"], **row["drop"]} for name, row in shown.items()]
     pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
-    plots.drops({name: row["drop"] for name, row in shown.items()}, limits, folder / "shifts.png")
+    plots.drops({name: row["drop"] for name, row in shown.items()}, folder / "shifts.png")
     pictures = {"as it is": images.read(example, size, resolution), **seen(example, size, resolution)}
     plots.shifted(pictures, folder / "shifts_examples.png")
 

@@ -87,11 +87,6 @@ SHIFTS: dict[str, Shift] = {
 }
 
 
-def allowed(most: float, square_crop: float) -> dict[str, float]:
-    """The loss that is allowed under each shift: `most`, but under a square crop its own."""
-    return {name: square_crop if name == SQUARE_CROP else most for name in SHIFTS}
-
-
 def worst(costs: dict[str, dict[str, Any]]) -> str:
     """The shift that costs most, of `shifts` in reports/evaluation.json."""
     return max(costs, key=lambda name: float(costs[name]["drop"]["value"]))

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from components.evaluation.bootstrap import Estimate
-from components.evaluation.shifts import SQUARE_CROP, allowed, worst
+from components.evaluation.shifts import SHIFTS, SQUARE_CROP, worst
 from components.runtime.params import Register
 
 ANEW = "when this version was evaluated: `dvc repro` measures and registers one that is"
@@ -76,7 +76,7 @@ def judge(
         _marked(_floor("balanced accuracy", test["balanced_accuracy"], knobs.min_balanced_accuracy), coverage.few),
         _floor("melanoma sensitivity", test["melanoma_sensitivity"], knobs.min_melanoma_sensitivity),
         _ceiling("calibration error", test["calibration_error"], knobs.max_calibration_error),
-        *_robust(shifts, allowed(knobs.max_shift_loss, knobs.max_square_crop_loss)),
+        *_robust(shifts, dict.fromkeys(SHIFTS, knobs.max_shift_loss) | {SQUARE_CROP: knobs.max_square_crop_loss}),
         _carried(collections, knobs.max_collection_loss),
         _agreement(export["float16"]["same_top1"], knobs.min_export_agreement),
         *(_kept_against(comparison, knobs.max_loss) for comparison in comparisons),
