@@ -69,7 +69,7 @@ run: setup  ## fetch the data, run the pipeline, print a summary
 test: setup  ## run all tests, quick ones first
 	$(scm)
 	@$(PULLED) || { $(PULL); }
-	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/mlflow tests/pipeline tests/flows tests/browser
+	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/architecture tests/mlflow tests/pipeline tests/flows tests/browser
 
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
 	pytest -m sweep tests/pipeline/test_killed_import.py
