@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 export DO_NOT_TRACK ?= 1
-# Every stage is a process of its own: without byte code each would compile TensorFlow anew, at three times the seconds.
+# Each stage is a separate process: without byte code each would compile TensorFlow again and take three times as long.
 unexport PYTHONDONTWRITEBYTECODE
 # Servers on this machine are reached directly, even if a proxy is configured, as components/runtime/environment.py has it.
 comma := ,
@@ -20,7 +20,7 @@ ifdef PREFECT_SERVER_API_AUTH_STRING
 export PREFECT_API_AUTH_STRING ?= $(PREFECT_SERVER_API_AUTH_STRING)
 endif
 UI_PORT ?= 5000
-# Files of a checkout that was killed are not the dataset, though DVC would take them for it.
+# A killed checkout leaves part of the files, which DVC would treat as the dataset.
 CHECKOUT := .dvc/tmp/lesionflow-checkout
 PULLED = test -d data -a -d weights -a ! -e $(CHECKOUT)
 PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc && rm $(CHECKOUT)
@@ -32,7 +32,7 @@ PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
 
-# An environment holds absolute paths. One that came along from another folder runs the code there, so it is made again.
+# An environment contains absolute paths. One that was copied from another folder would run the code there, so it is created again.
 ifneq ($(shell cat $(VENV)/.ready 2>/dev/null),$(CURDIR))
 .PHONY: $(VENV)/.ready
 endif
@@ -55,21 +55,21 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	uv pip install --python $(BIN)/python --no-deps --editable .
 	@printf '%s\n' "$(CURDIR)" > $@
 
-data: setup  ## bring the dataset and the starter weights that data.dvc and weights.dvc name
+data: setup  ## fetch the dataset and the starter weights that data.dvc and weights.dvc name
 	$(scm)
 	$(PULL)
 
-run: setup  ## bring the data, run the whole pipeline, say what came of it
+run: setup  ## fetch the data, run the pipeline, print a summary
 	$(scm)
 	@lesionflow params check
 	@$(PULLED) || { $(PULL); }
 	dvc repro
 	@lesionflow summary
 
-test: setup  ## run every test, the quick ones first
+test: setup  ## run all tests, quick ones first
 	$(scm)
 	@$(PULLED) || { $(PULL); }
-	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/mlflow tests/pipeline tests/flows tests/browser
+	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/architecture tests/mlflow tests/pipeline tests/flows tests/browser
 
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
 	pytest -m sweep tests/pipeline/test_killed_import.py
@@ -77,34 +77,34 @@ test-kill: setup  ## kill an import at every call that changes a file (minutes)
 test-evidence: setup  ## try long sequences of register, promote, rollback and verify (minutes)
 	pytest -m sweep tests/mlflow/test_immutable.py
 
-test-architectures: setup  ## run the tests that take the larger networks and the pipeline with each of them
+test-architectures: setup  ## test the larger networks, and the pipeline with each of them
 	pytest -m architectures tests/unit tests/pipeline
 
-lint: setup  ## ruff, mypy and the import rule
+lint: setup  ## ruff, mypy, and the import rules (lint-imports)
 	ruff check .
 	ruff format --check .
 	mypy
 	lint-imports --no-logo
 
-format: setup  ## let ruff put the code in order
+format: setup  ## format the code with ruff
 	ruff check --fix .
 	ruff format .
 
 docs: setup  ## generate the reference pages and pictures of docs/, check links, anchors and mentioned commands
 	python -m documentation
 
-lock: setup  ## compile requirements.lock anew from pyproject.toml
+lock: setup  ## regenerate requirements.lock from pyproject.toml
 	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-annotate --upgrade --quiet --output-file requirements.lock
 
-bench: setup  ## measure this machine: tables, also under benchmarks/results/ (ARGS="--quick", ARGS="isic9.zip --seeds 0 1", ...)
+bench: setup  ## run the benchmarks; tables are also written to benchmarks/results/ (ARGS="--quick", ARGS="isic9.zip --seeds 0 1", ...)
 	python -m benchmarks.bench $(ARGS)
 
 ui: setup  ## MLflow's page on http://127.0.0.1:5000
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "MLflow's page is on $$MLFLOW_TRACKING_URI already"; exit;; esac; \
 	echo "MLflow on http://127.0.0.1:$(UI_PORT) (Ctrl-C ends it)"; \
 	exec mlflow ui --host 127.0.0.1 --port $(UI_PORT) --workers 1 \
-		--backend-store-uri "$$(python -c 'from components.tracking import store_uri; print(store_uri())')"
+		--backend-store-uri "$$(python -c 'from components.tracking.store import store_uri; print(store_uri())')"
 
 server: setup  ## Prefect's server and page on http://127.0.0.1:4200, its database in .prefect/
 	python -m flows.server
@@ -112,11 +112,11 @@ server: setup  ## Prefect's server and page on http://127.0.0.1:4200, its databa
 deploy: setup  ## register the deployments of prefect.yaml with the server
 	PREFECT_API_URL=$(PREFECT_API) python -m flows.deploy
 
-worker: setup  ## run what the deployments schedule, until interrupted
+worker: setup  ## run scheduled flows until interrupted
 	PREFECT_API_URL=$(PREFECT_API) prefect worker start --pool lesionflow
 
-starter: setup  ## pretrain the bundled backbone anew on synthetic images
+starter: setup  ## pretrain the bundled backbone again on synthetic images
 	python -m components.synthetic.pretrain weights/starter.weights.h5
 
-clean:  ## remove what stages made; data, weights, mlruns and DVC's cache stay
+clean:  ## remove the outputs of stages; keep data, weights, mlruns and DVC's cache
 	rm -rf build reports/validation reports/split reports/review reports/evaluation reports/augment reports/curves

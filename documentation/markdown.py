@@ -47,7 +47,7 @@ def links(text: str) -> list[str]:
 def code(text: str) -> list[str]:
     """Inline code and the lines of code blocks, in order."""
     spans = [token.content for token in _inline(text) if token.type == "code_inline"]
-    blocks = [token.content for token in PARSER.parse(text) if token.type in ("fence", "code_block") and token.info != "mermaid"]
+    blocks = [token.content for token in PARSER.parse(text) if token.type in ("fence", "code_block")]
     return [*spans, *(line.strip() for block in blocks for line in block.splitlines() if line.strip())]
 
 

@@ -1,4 +1,4 @@
-"""Checks that the source files and commands that the documentation mentions in code exist."""
+"""Checks that the source files, imports and commands that the documentation mentions in code exist."""
 
 import re
 from pathlib import Path
@@ -13,6 +13,7 @@ SOURCE = re.compile(r"^(?:components|flows|app|benchmarks|documentation|tests)/[
 PLACEHOLDER = re.compile(r"NAME|<|\*|…|\.\.\.")
 MODULE = re.compile(r"python -m ((?:components|flows|app|benchmarks|documentation)[\w.]*)")
 SCRIPT = re.compile(r"python (benchmarks/\w+\.py)")
+IMPORT = re.compile(r"^from ((?:components|flows|app|benchmarks|documentation)[\w.]*) import (\w+)$")
 TARGET = re.compile(r"(?:^|[ `])make ([a-z][a-z-]*)")
 LESIONFLOW = re.compile(r"(?:^|[ `])lesionflow((?: [a-z]+)+)")
 
@@ -31,7 +32,8 @@ def missing_in(text: str, root: Path = ROOT) -> list[str]:
         if SOURCE.match(span) and not (root / span).exists():
             found.append(span)
         found += [name for name in MODULE.findall(span) if not _is_module(root, name)]
-        found += [name for name in SCRIPT.findall(span) if not (root / name).is_file()]
+        found += [f"python {name}" for name in SCRIPT.findall(span)]  # benchmarks are a package: `python -m benchmarks.NAME`
+        found += [f"{module}.{name}" for module, name in IMPORT.findall(span) if not _defines(root, module, name)]
         found += [f"make {name}" for name in TARGET.findall(span) if name not in make_targets(root)]
         found += [f"lesionflow{words}" for words in LESIONFLOW.findall(span) if not _is_command(words.split())]
     return found
@@ -46,6 +48,16 @@ def make_targets(root: Path = ROOT) -> dict[str, str]:
 def _is_module(root: Path, name: str) -> bool:
     path = root.joinpath(*name.split("."))
     return path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+def _defines(root: Path, module: str, name: str) -> bool:
+    """Whether a module of the project defines the name at its top level, or a package contains it as a module."""
+    path = root.joinpath(*module.split("."))
+    if path.is_dir():
+        return (path / f"{name}.py").is_file() or (path / name).is_dir()
+    source = path.with_suffix(".py")
+    defined = re.compile(rf"^(?:(?:def|class) {name}\b|{name}\b.*=)", flags=re.MULTILINE)
+    return source.is_file() and defined.search(source.read_text(encoding="utf-8")) is not None
 
 
 def _is_command(words: list[str]) -> bool:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from documentation import cli_reference, params_reference, pipeline_diagram, reports_reference
+from documentation import cli_reference, params_reference, pipeline_diagram, reports_reference, sequence_diagram
 from documentation.repository import DOCS, ROOT
 
 GENERATED: dict[Path, Callable[[], str]] = {
@@ -11,6 +11,7 @@ GENERATED: dict[Path, Callable[[], str]] = {
     DOCS / "reference" / "params.md": params_reference.page,
     DOCS / "reference" / "reports.md": reports_reference.page,
     DOCS / "assets" / "pipeline.svg": pipeline_diagram.svg,
+    DOCS / "assets" / "sequence.svg": sequence_diagram.svg,
 }
 RESULTS_PLOT = DOCS / "assets" / "results.png"
 """Drawn by results_plot; not compared, since fonts differ between machines."""

@@ -33,7 +33,8 @@ def page() -> str:
     ]
     for section in dict.fromkeys(row[0].partition(".")[0] for row in rows if "." in row[0]):
         stages = sorted(_stages_of(section))
-        used = f"Read by the stages {', '.join(f'`{name}`' for name in stages)}." if stages else "Read by no stage of the pipeline."
+        names = ", ".join(f"`{name}`" for name in stages)
+        used = f"Read by {'the stage' if len(stages) == 1 else 'the stages'} {names}." if stages else "No stage reads this section."
         nested = [f"`{key}`: {note}" for key, note in notes.items() if key.startswith(f"{section}.") and _is_nested(schema, values, key)]
         parts += [f"## {section}", used, *_about(schema, section), *nested]
         parts.append(table(HEAD, [_format(row) for row in rows if row[0].startswith(f"{section}.")]))

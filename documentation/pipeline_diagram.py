@@ -5,6 +5,7 @@ from html import escape
 import yaml
 
 from documentation.repository import ROOT
+from documentation.svg import picture
 
 COLUMNS = 5
 BOX_WIDTH, BOX_HEIGHT, GAP, ROW_GAP, MARGIN = 132, 54, 28, 42, 10
@@ -19,22 +20,6 @@ DOES = {
     "export": "TFLite, checked",
     "register": "version and gate",
 }
-STYLE = """
-  text { font: 12px -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; text-anchor: middle; fill: #57606a; }
-  .name { font-size: 14px; font-weight: 600; fill: #1f2328; }
-  rect { fill: #f6f8fa; stroke: #8c959f; }
-  .end { fill: #ddf4ff; stroke: #0969da; }
-  path { fill: none; stroke: #8c959f; stroke-width: 1.5; }
-  .head { fill: #8c959f; stroke: none; }
-  @media (prefers-color-scheme: dark) {
-    text { fill: #9198a1; }
-    .name { fill: #f0f6fc; }
-    rect { fill: #151b23; stroke: #656c76; }
-    .end { fill: #121d2f; stroke: #4493f8; }
-    path { stroke: #656c76; }
-    .head { fill: #656c76; }
-  }
-"""
 
 
 def svg() -> str:
@@ -44,17 +29,8 @@ def svg() -> str:
     rows = -(-len(boxes) // COLUMNS)
     width = 2 * MARGIN + COLUMNS * BOX_WIDTH + (COLUMNS - 1) * GAP
     height = 2 * MARGIN + rows * BOX_HEIGHT + (rows - 1) * ROW_GAP
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img">',
-            f"<title>Pipeline: {escape(', '.join(boxes))}</title>",
-            f"<style>{STYLE}</style>",
-            *(_box(number, name) for number, name in enumerate(boxes)),
-            *(_arrow(number) for number in range(len(boxes) - 1)),
-            "</svg>",
-            "",
-        ]
-    )
+    parts = [*(_box(number, name) for number, name in enumerate(boxes)), *(_arrow(number) for number in range(len(boxes) - 1))]
+    return picture(f"Pipeline: {', '.join(boxes)}", width, height, parts)
 
 
 def _place(number: int) -> tuple[int, int]:

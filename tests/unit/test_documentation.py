@@ -1,6 +1,7 @@
 """The documentation is generated from the code as it is now, and every link and command in it works."""
 
 import re
+import tomllib
 
 import pytest
 
@@ -52,6 +53,19 @@ def test_a_reference_or_explanation_names_its_source_at_the_end(path):
     assert all((ROOT / name).exists() for name in named)
 
 
+def test_every_package_has_a_row_in_the_architecture():
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    packages = {f"components/{path.parent.name}/" for path in (ROOT / "components").glob("*/__init__.py")}
+    assert packages == set(re.findall(r"^\| `(components/\w+/)` \|", page, flags=re.MULTILINE))
+
+
+def test_the_architecture_shows_the_layers_that_import_linter_checks():
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["id"] == "layers")
+    assert "```text\n" + "\n".join(layers) + "\n```" in page
+
+
 def test_a_broken_link_and_a_broken_anchor_are_found(tmp_path):
     (tmp_path / "docs").mkdir()
     (tmp_path / "a.md").write_text("# One `two`\n\n[a](docs/b.md) [b](#one-two) [c](https://example.org) `[d](no.md)`\n")
@@ -71,6 +85,12 @@ def test_a_command_or_file_that_does_not_exist_is_found():
         "lesionflow champion crown",
         "make tea",
     ]
+
+
+def test_an_import_of_a_name_that_does_not_exist_is_found():
+    imports = ("from components.imaging import images", "from components import images", "from components.core.classes import CLASSES")
+    text = "\n".join(["`python benchmarks/rates.py`", "", "```python", *imports, "```"])
+    assert mentions.missing_in(text) == ["python benchmarks/rates.py", "components.images"]
 
 
 def test_comments_of_params_belong_to_their_keys():
