@@ -1,4 +1,4 @@
-"""What a run leaves for people: artifacts on its page in Prefect, and a message to a webhook where one is configured."""
+"""What a run leaves for people on its page in Prefect: tables, figures and the gate's verdict."""
 
 import base64
 import json

@@ -1,4 +1,4 @@
-"""Runs what is not Prefect: a command in the workspace, its output handed on line by line, its whole process group ended with it."""
+"""Stages and sources, run and asked about through DVC."""
 
 import sys
 import time

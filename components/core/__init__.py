@@ -1,1 +1,1 @@
-"""The contract between stages: classes, params, paths, files, tables, errors."""
+"""The contract between stages: classes, paths, files, tables, architectures, errors."""

@@ -1,4 +1,4 @@
-"""Pure functions from truth and probabilities to figures, and the bootstrap that puts intervals around them.
+"""Pure functions from truth and probabilities to metrics.
 
 Throughout: `truth` is int (n,), `probabilities` float (n, classes) with rows that sum to one, and a prediction is the
 class with the largest probability.

@@ -1,4 +1,4 @@
-"""Backbones, heads and unfreezing: how a classifier is put together, saved and read back.
+"""The classifier: a base, a head on it, and the probabilities that it gives.
 
 A classifier maps float32 pixels (n, size, size, 3) in 0 to 255 to probabilities: preprocessing, the base, global average
 pooling ("features"), the head ("head", ending in logits), a division by the temperature, softmax or sigmoid.

@@ -1,4 +1,4 @@
-"""Drawing dermoscopic structures: skin, borders, pigment, vessels, keratin and what lies over them.
+"""Dermoscopic structures: pigment, vessels, keratin and what lies over them.
 
 Every structure is a function `(canvas, rng, strength)` that paints on a `Canvas`; `STRUCTURES` lists them in the order in which
 they lie, deepest first. Pigment and blood are painted as absorption (Beer-Lambert), so the same melanoma looks right on light and on

@@ -1,4 +1,4 @@
-"""What frozen-base training and fine-tuning share: class weights, the falling rate, early stopping, the curves."""
+"""The training loop of both phases: epochs, early stopping, the best weights, the curves."""
 
 import math
 import sys
