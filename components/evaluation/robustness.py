@@ -1,7 +1,7 @@
 """What the shifts of components/evaluation/shifts.py cost a classifier, on the original test images."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +22,12 @@ BATCH = 32
 
 
 def under_shifts(
-    classify: Callable[[Pixels], NDArray[np.floating]], clean: Scored, size: int, resolution: int | None, root: Path = DATA
+    classify: Callable[[Pixels], NDArray[np.floating]],
+    clean: Scored,
+    size: int,
+    resolution: int | None,
+    root: Path = DATA,
+    shifts: Collection[str] = tuple(SHIFTS),
 ) -> dict[str, Scored]:
     """The probabilities of the same images under each shift; an image is decoded once for all.
 
@@ -32,26 +37,27 @@ def under_shifts(
         size: side of what the classifier sees, in pixels.
         resolution: the one that pictures are brought to first, in pixels, or None.
         root: folder of the originals.
+        shifts: names of the shifts.
     """
     paths: list[str] = clean.images["path"].tolist()
-    found: dict[str, list[NDArray[np.floating]]] = {name: [] for name in SHIFTS}
+    found: dict[str, list[NDArray[np.floating]]] = {name: [] for name in shifts}
     with (
         tqdm(total=len(paths), desc="test under shifts", unit="image", mininterval=1) as bar,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         for start in range(0, len(paths), BATCH):
             originals = paths[start : start + BATCH]
-            views = list(pool.map(lambda path: seen((root / path).read_bytes(), size, resolution), originals))
+            views = list(pool.map(lambda path: seen((root / path).read_bytes(), size, resolution, shifts), originals))
             for name, parts in found.items():
                 parts.append(classify(np.stack([view[name] for view in views])))
             bar.update(len(originals))
     return {name: replace(clean, probabilities=np.concatenate(parts)) for name, parts in found.items()}
 
 
-def seen(content: bytes, size: int, resolution: int | None) -> dict[str, Pixels]:
+def seen(content: bytes, size: int, resolution: int | None, shifts: Collection[str] = tuple(SHIFTS)) -> dict[str, Pixels]:
     """What the model sees of an image file under each shift: uint8 (size, size, 3)."""
     original = images.decode(content, images.detail(size, resolution))
-    return {name: images.fit(images.reduced(shift(original), resolution), size) for name, shift in SHIFTS.items()}
+    return {name: images.fit(images.reduced(SHIFTS[name](original), resolution), size) for name in shifts}
 
 
 def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bins: int) -> dict[str, dict[str, Any]]:
