@@ -79,7 +79,7 @@ def test_evidence_holds_what_a_version_was_measured_by_and_its_hash_is_in_tag_an
         "register": knobs.registration.model_dump(),
     }
     assert (measured["model_sha256"], measured["data_md5"], measured["overrides"]) == ("a model", MD5, [])
-    assert {"images.py", "metrics.py"} <= set(measured["code"])
+    assert {"imaging/images.py", "evaluation/metrics.py"} <= set(measured["code"])
     assert {"commit", "dirty"} == set(measured["git"])
     assert {"pillow", "tensorflow"} <= set(measured["packages"])
     split = pd.read_parquet(lab.evidence_folder("1") / "split.parquet")

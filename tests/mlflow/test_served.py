@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
 import mlflow
@@ -64,6 +65,23 @@ def registered(lab, candidate):
     return lab.client.create_model_version(MODEL, uri, run_id=run)
 
 
+@contextmanager
+def project_of_before(code):
+    """Let `components` be the package of that folder, as it was for the process that logged it, and today's again afterwards."""
+    ours = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "components"}
+    path = sys.path
+    try:
+        for name in ours:
+            del sys.modules[name]
+        sys.path = [str(code), *path]
+        yield
+    finally:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "components"]:
+            del sys.modules[name]
+        sys.modules.update(ours)
+        sys.path = path
+
+
 def registered_before(lab, candidate, change=lambda text: text):
     """A version as it was logged when its code was a package named `components`, with this change to its images.py."""
     code = lab.root / f"older{len(list(lab.root.iterdir()))}"
@@ -71,7 +89,7 @@ def registered_before(lab, candidate, change=lambda text: text):
     path = code / "components/images.py"
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
     run = run_of(lab)
-    with mlflow.start_run(run_id=run):
+    with project_of_before(code), mlflow.start_run(run_id=run):
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(code / "serving.py"),
