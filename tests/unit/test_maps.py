@@ -21,12 +21,17 @@ def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("shards"))
 
 
+@pytest.fixture(scope="module")
+def base():
+    """A base for tests that change nothing but what of it is trained."""
+    return model.base_of(small_classifier("MobileNetV2"))
+
+
 @pytest.mark.parametrize(
     ("start", "last"),
     [("block_3", "block_2_add"), ("block_13_depthwise", "block_13_pad"), ("block_16_project", "block_16_depthwise_relu")],
 )
-def test_the_cut_is_the_last_place_that_one_tensor_crosses(start, last):
-    base = model.base_of(small_classifier("MobileNetV2"))
+def test_the_cut_is_the_last_place_that_one_tensor_crosses(base, start, last):
     unfrozen = model.unfreeze(base, start)
     at = maps.cut(base)
     assert base.layers[at].name == last
@@ -36,14 +41,12 @@ def test_the_cut_is_the_last_place_that_one_tensor_crosses(start, last):
         assert not {source._keras_history.operation.name for source in maps._inputs(layer)} & (below - {base.layers[at].name})
 
 
-def test_within_a_residual_block_the_cut_moves_down_to_before_it():
-    base = model.base_of(small_classifier("MobileNetV2"))
+def test_within_a_residual_block_the_cut_moves_down_to_before_it(base):
     model.unfreeze(base, "block_5_project")
     assert base.layers[maps.cut(base)].name == "block_4_add"
 
 
-def test_nothing_is_kept_where_nothing_is_frozen():
-    base = model.base_of(small_classifier("MobileNetV2"))
+def test_nothing_is_kept_where_nothing_is_frozen(base):
     model.unfreeze(base, 0)
     assert maps.cut(base) is None
 
