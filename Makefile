@@ -66,10 +66,10 @@ run: setup  ## bring the data, run the whole pipeline, say what came of it
 	dvc repro
 	@lesionflow summary
 
-test: setup  ## run every test, the quick ones first
+test: setup  ## run every test, the longest files first
 	$(scm)
 	@$(PULLED) || { $(PULL); }
-	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/mlflow tests/pipeline tests/flows tests/browser
+	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/pipeline tests/mlflow tests/flows tests/browser tests/unit
 
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
 	pytest -m sweep tests/pipeline/test_killed_import.py
