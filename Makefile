@@ -66,10 +66,10 @@ run: setup  ## fetch the data, run the pipeline, print a summary
 	dvc repro
 	@lesionflow summary
 
-test: setup  ## run all tests, quick ones first
+test: setup  ## run all tests, the longest files first
 	$(scm)
 	@$(PULLED) || { $(PULL); }
-	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/unit tests/architecture tests/mlflow tests/pipeline tests/flows tests/browser
+	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/pipeline tests/mlflow tests/flows tests/browser tests/unit tests/architecture
 
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
 	pytest -m sweep tests/pipeline/test_killed_import.py

@@ -1,5 +1,7 @@
 """Training that is stopped and goes on must end as if it had not been stopped."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -44,11 +46,18 @@ def fit(made, checkpoint=None, stop_after=None, epochs=8, patience=8, compared_f
     return loop.fit(made, train, VALIDATION, epochs, patience, on_epoch, checkpoint, compared_from), told
 
 
+@cache
+def unstopped(compared_from: int):
+    """History and last weights of a training that nothing stopped."""
+    whole = network()
+    history, _ = fit(whole, compared_from=compared_from)
+    return history, whole.get_weights()
+
+
 @pytest.mark.parametrize("compared_from", [0, 5])
 @pytest.mark.parametrize("stopped", [0, 3, 7])
 def test_stopped_and_taken_up_again_it_ends_in_the_same_weights_to_the_last_bit(tmp_path, stopped, compared_from):
-    whole = network()
-    expected, _ = fit(whole, compared_from=compared_from)
+    expected, weights = unstopped(compared_from)
     checkpoint = Checkpoint(tmp_path / "checkpoint", "one")
     with pytest.raises(Killed):
         fit(network(), checkpoint, stop_after=stopped, compared_from=compared_from)
@@ -56,7 +65,7 @@ def test_stopped_and_taken_up_again_it_ends_in_the_same_weights_to_the_last_bit(
     history, told = fit(resumed, checkpoint, compared_from=compared_from)
     assert history.equals(expected)
     assert [epoch for epoch, _ in told] == list(range(8))
-    assert all(np.array_equal(one, other) for one, other in zip(resumed.get_weights(), whole.get_weights(), strict=True))
+    assert all(np.array_equal(one, other) for one, other in zip(resumed.get_weights(), weights, strict=True))
     checkpoint.clear()
     assert not (tmp_path / "checkpoint").exists()
 

@@ -34,7 +34,7 @@ def fitted(devices):
     keras.utils.set_random_seed(3)
     with setup.strategy(devices).scope():
         made = keras.Sequential([keras.Input((6,)), keras.layers.Dense(9)])
-        rate = setup.falling_rate(0.05, 20, 2)
+        rate = setup.falling_rate(0.05, 15, 2)
         setup.compile_for("multiclass", made, keras.optimizers.AdamW(rate))
     assert made.distribute_strategy.num_replicas_in_sync == len(devices)
     seen = []
@@ -46,9 +46,9 @@ def fitted(devices):
             raise InterruptedError
 
     try:
-        loop.fit(made, lambda epoch: views, views, 4, 4, stopped, checkpoint)
+        loop.fit(made, lambda epoch: views, views, 3, 3, stopped, checkpoint)
     except InterruptedError:
-        loop.fit(made, lambda epoch: views, views, 4, 4, stopped, checkpoint)
+        loop.fit(made, lambda epoch: views, views, 3, 3, stopped, checkpoint)
     return made.get_weights()
 
 one, two = fitted(["CPU:0"]), fitted(["CPU:0", "CPU:1"])

@@ -23,12 +23,17 @@ def shards(tmp_path_factory):
     return write_shards(tmp_path_factory.mktemp("shards"))
 
 
+@pytest.fixture(scope="module")
+def base():
+    """A base for tests that change nothing but what of it is trained."""
+    return backbone.base_of(small_classifier("MobileNetV2"))
+
+
 @pytest.mark.parametrize(
     ("start", "last"),
     [("block_3", "block_2_add"), ("block_13_depthwise", "block_13_pad"), ("block_16_project", "block_16_depthwise_relu")],
 )
-def test_the_cut_is_the_last_place_that_one_tensor_crosses(start, last):
-    base = backbone.base_of(small_classifier("MobileNetV2"))
+def test_the_cut_is_the_last_place_that_one_tensor_crosses(base, start, last):
     unfrozen = backbone.unfreeze(base, start)
     at = feature_cache.cut(base)
     assert base.layers[at].name == last
@@ -38,14 +43,12 @@ def test_the_cut_is_the_last_place_that_one_tensor_crosses(start, last):
         assert not {source._keras_history.operation.name for source in feature_cache._inputs(layer)} & (below - {base.layers[at].name})
 
 
-def test_within_a_residual_block_the_cut_moves_down_to_before_it():
-    base = backbone.base_of(small_classifier("MobileNetV2"))
+def test_within_a_residual_block_the_cut_moves_down_to_before_it(base):
     backbone.unfreeze(base, "block_5_project")
     assert base.layers[feature_cache.cut(base)].name == "block_4_add"
 
 
-def test_nothing_is_kept_where_nothing_is_frozen():
-    base = backbone.base_of(small_classifier("MobileNetV2"))
+def test_nothing_is_kept_where_nothing_is_frozen(base):
     backbone.unfreeze(base, 0)
     assert feature_cache.cut(base) is None
 

@@ -34,6 +34,12 @@ def backbone(tmp_path_factory) -> Backbone:
     return Backbone(architecture="MobileNetV2", alpha=0.35, image_size=32, weights=str(path))
 
 
+@pytest.fixture(scope="module")
+def base(backbone):
+    """A base of its weights, for tests that change nothing but what of it is trained."""
+    return build_base(backbone)
+
+
 def classifier(backbone: Backbone, task: str = "multiclass"):
     extractor = build_extractor(backbone)
     return assemble(extractor, build_head(extractor.output_shape[-1], HEAD, logit_count(task)), task)
@@ -92,16 +98,16 @@ def test_a_fine_tuning_step_moves_what_is_unfrozen_and_nothing_else(backbone):
 
 
 @pytest.mark.parametrize(("start", "first"), [("block_6", "block_6_expand"), ("Conv_1", "Conv_1"), (0, "Conv1")])
-def test_unfreezing_starts_at_a_block_a_layer_or_a_number(backbone, start, first):
-    assert unfreeze(build_base(backbone), start)[0] == first
+def test_unfreezing_starts_at_a_block_a_layer_or_a_number(base, start, first):
+    assert unfreeze(base, start)[0] == first
 
 
 @pytest.mark.parametrize(
     ("start", "said"), [("block_99", "no layer or block 'block_99'; it has .*block_16"), (9999, "beyond the base's last layer")]
 )
-def test_an_unknown_block_is_answered_with_those_there_are(backbone, start, said):
+def test_an_unknown_block_is_answered_with_those_there_are(base, start, said):
     with pytest.raises(LesionflowError, match=said):
-        unfreeze(build_base(backbone), start)
+        unfreeze(base, start)
 
 
 def test_equal_models_are_saved_as_equal_bytes_and_read_back_equal(backbone, tmp_path):
