@@ -6,6 +6,7 @@ validation columns; test is there to report.
 """
 
 import argparse
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,6 @@ def is_of(row: dict[str, Any], name: str, variant: Variant, seed: int) -> bool:
 def dealt(settings: Settings, seed: int) -> dict[str, pd.DataFrame]:
     """The rows of each side of that seed's split, with columns "target" and "group"."""
     frame = catalog.usable()
-    frame["group"] = split.group(frame)
     frame["side"] = split.deal(list(frame["diagnosis"]), frame["group"].to_numpy(), settings.split.test, settings.split.validation, seed)
     frame["target"] = frame["diagnosis"].map(CLASSES.index)
     return {side: frame[frame["side"] == side].reset_index(drop=True) for side in catalog.SIDES}
@@ -128,7 +128,7 @@ def test_time(network: Any, pictures: Pictures, size: int, seen: dict[str, NDArr
     for side, pixels in seen.items():
         upright = [predict(network, np.flip(pixels, axes)) for axes in FLIPS]
         turned = [predict(network, np.flip(pixels.swapaxes(1, 2), axes)) for axes in FLIPS]
-        nearer = [predict(network, pictures.fitted(side, size, lambda image, zoom=zoom: shifts.zoom(image, zoom))) for zoom in CROPS[1:]]
+        nearer = [predict(network, pictures.fitted(side, size, partial(shifts.zoom, factor=zoom))) for zoom in CROPS[1:]]
         flips[side], symmetries[side], crops[side] = (
             guess(np.mean(parts, axis=0)) for parts in (upright, upright + turned, [upright[0], *nearer])
         )

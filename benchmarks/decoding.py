@@ -68,8 +68,8 @@ def kinds(pictures: list[Image.Image]) -> dict[str, list[bytes]]:
 
 def saved(picture: Image.Image, size: tuple[int, int], **options: Any) -> bytes:
     """A JPEG of the picture at that size."""
-    pixels = np.asarray(picture.resize(size, Image.Resampling.BICUBIC), dtype=np.float32)
-    pixels = pixels + np.random.default_rng(0).normal(0, NOISE, pixels.shape)
+    clean = np.asarray(picture.resize(size, Image.Resampling.BICUBIC), dtype=np.float64)
+    pixels = clean + np.random.default_rng(0).normal(0, NOISE, clean.shape)
     stream = io.BytesIO()
     Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)).save(stream, "JPEG", quality=QUALITY, **options)
     return stream.getvalue()

@@ -95,8 +95,8 @@ def main() -> None:
             cache, row = Path(folder) / str(number), {}
             row["load"], row["load, us"] = timed(lambda: decode_all(load, root, names), len(names))
             row["array"], row["array, us"] = timed(lambda: decode_all(as_array, root, names), len(names))
-            row["scan"], row["scan, us"] = timed(lambda cache=cache: scan.scan(root, names[:-10], cache), len(names))
-            row["ten more"], _ = timed(lambda cache=cache: scan.scan(root, names, cache), len(names))
+            row["scan"], row["scan, us"] = timed(partial(scan.scan, root, names[:-10], cache), len(names))
+            row["ten more"], _ = timed(partial(scan.scan, root, names, cache), len(names))
             row |= {f"scan over {name}": row["scan"] / row[name] for name in ("load", "array")}
             row |= {f"scan over {name}, processor": row[f"{name}, us"] / row["scan, us"] for name in ("load", "array")}
             rows.append(row)

@@ -187,12 +187,12 @@ def compared(by_variant: dict[str, list[Row]], side: str) -> str:
 
 def gain(rows: list[Row], base: list[Row], side: str) -> str:
     """Mean gain as the images are, with its paired bootstrap interval over lesions; empty for the base itself."""
-    predicted = [{row["seed"]: {side: row["sides"][side]["predicted"][AS_IT_IS]} for row in of} for of in (rows, base)]
+    mine, others = ({row["seed"]: {side: row["sides"][side]["predicted"][AS_IT_IS]} for row in of} for of in (rows, base))
     frames = {
         row["seed"]: {side: pd.DataFrame({"target": ablation.numbers(row["sides"][side]["truth"]), "group": row["sides"][side]["groups"]})}
         for row in rows
     }
-    return "" if rows is base else ablation.gain(*predicted, frames, side)
+    return "" if rows is base else ablation.gain(mine, others, frames, side)
 
 
 def loss(row: Row, side: str, shift: str) -> float:

@@ -163,6 +163,10 @@ def plan(rows: pd.DataFrame, variant: Variant, seed: int) -> list[Batch]:
     return batches
 
 
+_pictures: dict[str, Image.Image]
+_knobs: Augment
+
+
 def _keep(pictures: dict[str, Image.Image], knobs: Augment) -> None:
     global _pictures, _knobs
     _pictures, _knobs = pictures, knobs

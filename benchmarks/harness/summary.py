@@ -2,6 +2,8 @@
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 from benchmarks.harness.tables import Target, held_against, mean_with_interval, table
@@ -137,8 +139,8 @@ def stages(rows: list[Row]) -> str:
     for stage in STAGES:
         took = mean(stage, lambda cost: cost["seconds"])
         idle = [
-            mean(stage, lambda cost, stage=stage: outside(stage, cost)),
-            *(mean(stage, lambda cost, part=part: cost[part]) for part in OUTSIDE),
+            mean(stage, partial(outside, stage)),
+            *(mean(stage, itemgetter(part)) for part in OUTSIDE),
         ]
         whole = [one + two for one, two in zip(whole, [took, *idle], strict=True)]
         peak = max(row["stages"][stage]["peak_mb"] for row in rows)
