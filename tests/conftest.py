@@ -12,9 +12,9 @@ from PIL import Image
 from components.classes import CLASSES
 from components.settings import Settings, parse
 from tests.lab import lab
-from tests.project import ROOT, project
+from tests.project import ROOT, built, project
 
-__all__ = ["ROOT", "lab", "project"]
+__all__ = ["ROOT", "built", "lab", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
