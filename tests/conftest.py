@@ -13,9 +13,9 @@ from components.core.classes import CLASSES
 from components.runtime.params import Settings
 from components.runtime.params_file import parse
 from tests.lab import lab
-from tests.project import ROOT, project
+from tests.project import ROOT, built, project
 
-__all__ = ["ROOT", "lab", "project"]
+__all__ = ["ROOT", "built", "lab", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 

@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ import pytest
 import yaml
 
 from flows.dvc import STAGES
-from tests.project import DEAD_PROXY, Project, make
+from tests.project import DEAD_PROXY, Project
 
 EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
 """A worker that asks for work more often than every ten seconds: tests start one run after another by hand."""
@@ -253,10 +254,14 @@ def lab_of(project: Project, **environment: str) -> Iterator[Lab]:
                 process.kill()
 
 
-@pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """The lab that flow tests share, behind a proxy that answers nothing and with a password; its pipeline was never run before."""
-    made = make(tmp_path_factory.mktemp("lab") / "project")
+@pytest.fixture(scope="module")
+def lab(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """A lab behind a proxy that answers nothing, with a password: a new checkout, where nothing was run yet, beside the registry and
+    DVC's cache of an earlier one."""
+    made = built.copy(tmp_path_factory.mktemp("lab") / "project", store=True)
+    for name in ("build", "reports"):
+        shutil.rmtree(made.root / name)
+    (made.root / "dvc.lock").unlink()
     with (
         webhook() as (url, told),
         lab_of(made, LESIONFLOW_WEBHOOK=url, PREFECT_SERVER_API_AUTH_STRING=PASSWORD, **DEAD_PROXY) as lab,

@@ -10,9 +10,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
+from filelock import FileLock
 
 from components.core.classes import CLASSES
 from components.synthetic import dataset
+from components.tracking.relocation import relocate
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -104,9 +106,11 @@ class Project:
             params[section] = {**params[section], **values} if isinstance(values, dict) else values
         path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
-    def copy(self, target: Path) -> "Project":
-        """The same project, cache and all, for a test that spoils it; MLflow's store and Prefect's state stay behind."""
-        shutil.copytree(self.root, target, ignore=shutil.ignore_patterns("mlruns", ".prefect"))
+    def copy(self, target: Path, *, store: bool = False) -> "Project":
+        """The same project, cache and all, for a test that spoils it; Prefect's state stays behind, and MLflow's `store` unless wanted."""
+        shutil.copytree(self.root, target, ignore=shutil.ignore_patterns(".prefect", *([] if store else ["mlruns"])))
+        if store:
+            relocate(target / "mlruns" / "mlflow.db")  # what a project's first command does; a test may ask the store before that
         return Project(target)
 
 
@@ -147,8 +151,20 @@ def make(root: Path) -> Project:
 
 
 @pytest.fixture(scope="session")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline, run to its end."""
-    made = make(tmp_path_factory.mktemp("project") / CHECKOUT)
-    made.repro()
-    return made
+def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The pipeline, run to its end by the first worker of pytest-xdist that wants it; tests copy it and leave it as it is."""
+    place = tmp_path_factory.getbasetemp()
+    place = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "built"
+    root, done = place / CHECKOUT, place / "done"
+    with FileLock(place.with_suffix(".lock")):
+        if not done.exists():
+            shutil.rmtree(place, ignore_errors=True)  # of a worker whose attempt failed
+            make(root).repro()
+            done.touch()
+    return Project(root)
+
+
+@pytest.fixture(scope="module")
+def project(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The pipeline, run to its end, with its MLflow store: a copy for the tests of one file."""
+    return built.copy(tmp_path_factory.mktemp("project") / CHECKOUT, store=True)

@@ -58,14 +58,14 @@ def postgresql() -> Iterator[str]:
             call(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
 
 
-def test_schedule_registration_and_promotion_on_postgresql(project: Project, postgresql: str, tmp_path: Path):
+def test_schedule_registration_and_promotion_on_postgresql(built: Project, postgresql: str, tmp_path: Path):
     environment = {
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"postgresql+asyncpg://{postgresql}/prefect",
         "MLFLOW_TRACKING_URI": f"postgresql://{postgresql}/mlflow",
     }
-    with lab_of(project.copy(tmp_path / "project"), **environment) as lab:
+    with lab_of(built.copy(tmp_path / "project"), **environment) as lab:
         lab.project.set_params({"register": {"min_balanced_accuracy": 0.9}})
-        lab.schedule("train-nightly", interval=15, timezone="Europe/Zurich")
+        lab.schedule("train-nightly", interval=5, timezone="Europe/Zurich")
         lab.deploy()
         first, second = wait("two scheduled runs", lambda: (done := lab.runs("train-nightly", "Completed"))[1:] and done[:2], 500)
         assert lab.stages(first["id"])["register"] == "Completed"

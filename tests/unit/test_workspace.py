@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from flows.processes import CommandFailed
 from tests.project import ROOT
 
 
-@pytest.fixture
-def repository(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small git and DVC repository with params, an ignored folder and a remote whose path is relative."""
-    root = tmp_path / "project"
+    root = tmp_path_factory.mktemp("template") / "project"
     root.mkdir()
     (root / "params.yaml").write_text("seed: 0\n")
     (root / ".gitignore").write_text("/.prefect/\n/build/\n")
@@ -28,6 +29,18 @@ def repository(tmp_path: Path) -> Path:
     git("add", "--all", root=root)
     git("-c", "user.name=t", "-c", "user.email=t@t", "commit", "--quiet", "--message", "start", root=root)
     return root
+
+
+@pytest.fixture
+def repository(template: Path, tmp_path: Path) -> Path:
+    """The repository, in a folder of its own."""
+    return Path(shutil.copytree(template, tmp_path / "project", symlinks=True))
+
+
+@pytest.fixture
+def without_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copy makes six calls of DVC, which git's part of it does not need."""
+    monkeypatch.setattr(workspace, "_share_cache", lambda *_: None)
 
 
 def test_a_copy_holds_the_project_as_it_is_now_and_what_it_changes_stays_there(repository):
@@ -50,6 +63,7 @@ def test_a_copy_holds_the_project_as_it_is_now_and_what_it_changes_stays_there(r
     assert not (target / "new.txt").exists()
 
 
+@pytest.mark.usefixtures("without_dvc")
 def test_a_copy_that_a_killed_run_left_half_made_is_made_anew(repository):
     target = repository / workspace.COPY
     target.mkdir(parents=True)
@@ -65,6 +79,16 @@ def test_params_that_no_override_can_change_are_named_with_what_is_wrong(tmp_pat
     with pytest.raises(CommandFailed, match=r"^params\.yaml (is not valid YAML|must be a mapping)"):
         workspace.set_params(path, ["seed=1"])
     assert path.read_bytes() == broken
+
+
+@pytest.mark.parametrize(("override", "said"), [("train.dropuot=0.2", "dropuot"), ("train.dropout=[1", "")])
+def test_an_override_that_names_no_param_or_is_none_is_named(tmp_path, override, said):
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", path)
+    before = path.read_bytes()
+    with pytest.raises(CommandFailed, match=rf"^params override: .*{re.escape(said)}"):
+        workspace.set_params(path, ["seed=1", override])
+    assert path.read_bytes() == before
 
 
 def test_one_run_at_a_time_holds_the_workspace_and_a_killed_one_lets_go(tmp_path):
@@ -101,8 +125,8 @@ def test_the_params_of_a_run_list_its_overrides_and_no_override_takes_itself_off
     assert found.train.dropout == (0.4 if overrides else 0.3)
 
 
-def test_a_copy_follows_a_project_that_was_moved_or_copied(repository, monkeypatch):
-    monkeypatch.setattr(workspace, "_share_cache", lambda *_: None)  # six calls of DVC, which git's part does not need
+@pytest.mark.usefixtures("without_dvc")
+def test_a_copy_follows_a_project_that_was_moved_or_copied(repository):
     workspace.copy(repository)
     for action, name in ((shutil.copytree, "copied"), (shutil.move, "moved")):
         elsewhere = repository.with_name(name)
