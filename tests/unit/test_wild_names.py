@@ -178,7 +178,7 @@ def test_pictures_are_drawn_whatever_names_stand_on_them(tmp_path_factory, names
     picture = np.zeros((8, 8, 3), dtype=np.uint8)
     plots.gallery([picture] * len(names), [f"nevus\n50%  {plotting.shortened(name)}" for name in names], len(names), folder / "a.png")
     rows = {f"without {name}": {"value": 0.1, "low": 0.0, "high": 0.2} for name in names}
-    plots.drops(rows, dict.fromkeys(rows, 0.2), folder / "b.png")
+    plots.drops(rows, folder / "b.png")
     for path in folder.iterdir():
         assert max(Image.open(path).size) < 2000
 
