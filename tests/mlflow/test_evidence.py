@@ -55,7 +55,7 @@ def test_a_second_candidate_of_one_phase_model_is_held_against_the_champions_own
     assert not kept["passed"]
     assert kept["says"].startswith("melanoma sensitivity -0.500 ")
     assert stored(lab, "1") == before
-    assert [read(lab, version).test["melanoma_sensitivity"]["value"] for version in ("1", "2")] == [1.0, 0.5]
+    assert [read(lab, version).evaluation.test.melanoma_sensitivity.value for version in ("1", "2")] == [1.0, 0.5]
     runs = [lab.client.get_run(lab.get(version).run_id) for version in ("1", "2")]
     assert runs[0].info.run_id != runs[1].info.run_id
     for run in runs:
@@ -79,7 +79,7 @@ def test_evidence_holds_what_a_version_was_measured_by_and_its_hash_is_in_tag_an
         "register": knobs.registration.model_dump(),
     }
     assert (measured["model_sha256"], measured["data_md5"], measured["overrides"]) == ("a model", MD5, [])
-    assert {"images.py", "metrics.py"} <= set(measured["code"])
+    assert {"imaging/images.py", "evaluation/metrics.py"} <= set(measured["code"])
     assert {"commit", "dirty"} == set(measured["git"])
     assert {"pillow", "tensorflow"} <= set(measured["packages"])
     split = pd.read_parquet(lab.evidence_folder("1") / "split.parquet")
