@@ -117,13 +117,18 @@ class ClassFigures(Part):
 class Evaluation(Document):
     """How the candidate measures: on validation, on test, under simulated shifts, and on collections left out of training."""
 
-    averages: dict[str, Averages] = Field(description="macro (over classes) and weighted (over images)")
+    averages: dict[str, Averages] = Field(
+        json_schema_extra={"key": "average"}, description="over classes that count the same (macro) or by their images (weighted)"
+    )
     collections_left_out: dict[str, CollectionCost] | None = Field(
         default=None,
+        json_schema_extra={"key": "collection"},
         description="by collection; empty if the training images have fewer than two collections; missing in older files",
     )
     few_groups: dict[str, int] = Field(
-        default_factory=dict, description="test groups of the class; only classes with fewer than 10; missing in older files"
+        default_factory=dict,
+        json_schema_extra={"key": "class"},
+        description="test groups of the class; only classes with fewer than 10; missing in older files",
     )
     finetuned_less_frozen_on_test: PhaseDifference
     melanoma_lift: float = Field(
@@ -131,11 +136,17 @@ class Evaluation(Document):
         description="constant added to the melanoma logit (binary task: to the malignant logit), chosen on validation; missing in"
         " older files",
     )
-    per_class: dict[str, ClassFigures]
-    phases_on_test: dict[str, PhaseFigures]
+    per_class: dict[str, ClassFigures] = Field(json_schema_extra={"key": "class"}, description="metrics of one class on test")
+    phases_on_test: dict[str, PhaseFigures] = Field(
+        json_schema_extra={"key": "phase"}, description="metrics of both phases on test, before calibration"
+    )
     picked: str = Field(description="phase that became the candidate: `frozen` or `finetuned`, chosen on validation")
-    shifts: dict[str, ShiftCost] = Field(default_factory=dict, description="by simulated shift; missing in older files")
+    shifts: dict[str, ShiftCost] = Field(
+        default_factory=dict, json_schema_extra={"key": "shift"}, description="by simulated shift; missing in older files"
+    )
     temperature: float = Field(description="divisor of the logits, fitted on validation")
-    test: TestFigures
+    test: TestFigures = Field(description="metrics of the candidate on test")
     test_split_hash: str = Field(description="as in `reports/split.json`")
-    validation: dict[str, ValidationFigures]
+    validation: dict[str, ValidationFigures] = Field(
+        json_schema_extra={"key": "phase"}, description="metrics on validation, from which the phase is chosen"
+    )
