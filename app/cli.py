@@ -194,12 +194,13 @@ def champion() -> None:
 @mendable
 def champion_show(form: str) -> None:
     """The champion, with the challenger beside it: figures, the gate's verdict rule by rule, where it came from."""
-    from app.models.champion import as_json, look, show, show_table, warnings_of
+    from app.models.champion import as_json, look, warnings_of
+    from app.models.overview import overview, overview_table
 
     client, standing = look()
-    document = show(client, standing)
+    found = overview(client, standing)
     warn(warnings_of(standing))
-    click.echo(as_json(document) if form == "json" else show_table(document))
+    click.echo(as_json(found) if form == "json" else overview_table(found))
 
 
 @champion.command("history")
@@ -207,15 +208,11 @@ def champion_show(form: str) -> None:
 @mendable
 def champion_history(form: str) -> None:
     """Every change of champion, oldest first."""
-    from dataclasses import asdict
-
     from app.models.champion import as_json, history_table, look, warnings_of
 
     _, standing = look()
     warn(warnings_of(standing))
-    click.echo(
-        as_json([asdict(entry) for entry in standing.entries]) if form == "json" else history_table(standing.model, standing.entries)
-    )
+    click.echo(as_json(standing.entries) if form == "json" else history_table(standing.model, standing.entries))
 
 
 @champion.command("promote")

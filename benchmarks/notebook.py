@@ -7,6 +7,7 @@ both sides. Run `dvc repro` first, on the nine-class task, then this from the pr
 
 import argparse
 import time
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
@@ -52,9 +53,9 @@ def main() -> None:
     candidate, notebook = (scored.estimates(FIGURES, samples, bins) for scored in (ours, theirs))
     table = {
         name: {
-            "candidate": candidate[name].as_dict(),
-            "notebook": notebook[name].as_dict(),
-            "gain": difference(ours, theirs, name, samples, bins).as_dict(),
+            "candidate": asdict(candidate[name]),
+            "notebook": asdict(notebook[name]),
+            "gain": asdict(difference(ours, theirs, name, samples, bins)),
         }
         for name in FIGURES
     }

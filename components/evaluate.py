@@ -5,7 +5,7 @@ calibrated classifier, what it is, its test predictions), reports/evaluation.jso
 """
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,14 +16,14 @@ from tqdm import tqdm
 
 from components.core import catalog
 from components.core.classes import output_names
-from components.core.files import existing, read_json, replacing, write_json
+from components.core.files import existing, read_json, replacing
 from components.core.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS, RESOLUTION
-from components.evaluation import bootstrap, calibration, leave_one_collection_out, metrics, report, robustness
-from components.evaluation.bootstrap import Estimate
-from components.evaluation.calibration import operating_point
+from components.core.reports.candidate import Base, Candidate
+from components.core.reports.evaluation import Evaluation
+from components.evaluation import calibration, leave_one_collection_out, metrics, report, robustness
 from components.evaluation.leave_one_collection_out import Featured
-from components.evaluation.predictions import HEADLINES, Scored, difference
-from components.evaluation.report import as_dicts, draw_metrics, validation_figures
+from components.evaluation.measurement import Calibration, Selection, TestScores, measure
+from components.evaluation.predictions import Scored
 from components.evaluation.shifts import worst
 from components.imaging import tfrecords
 from components.imaging.images import Pixels
@@ -36,7 +36,6 @@ from components.runtime.params_file import load
 from components.runtime.stage import run
 
 PHASES = {"frozen": FROZEN, "finetuned": FINETUNED}
-COMPARED = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity")
 KEYS = ["path", "pixels_sha256", "diagnosis", "group"]
 
 
@@ -78,94 +77,98 @@ def of_paths(paths: list[str], side: str) -> pd.DataFrame:
     return catalog.side(side).set_index("path").loc[paths].reset_index()
 
 
+@dataclass(frozen=True)
+class ModelInput:
+    """What the model sees of a picture: `size`, the side in pixels, and `resolution`, to which it is reduced first, in pixels or None."""
+
+    size: int
+    resolution: int | None
+
+
+def select(classifiers: dict[str, Any], task: str) -> Selection:
+    """Score every phase on validation, and pick one."""
+    found = {name: score(classifier, "validation", task) for name, classifier in classifiers.items()}
+    scores = {name: scored for name, (scored, _) in found.items()}
+    phase = pick(scores)
+    return Selection(phase, scores, found[phase][1])
+
+
 def pick(on_validation: dict[str, Scored]) -> str:
     """The phase with the better balanced accuracy on validation; the frozen one, being simpler, when they are equal."""
     worth = {name: metrics.balanced_accuracy(scored.truth, scored.probabilities) for name, scored in on_validation.items()}
     return max(worth, key=lambda name: (worth[name], name == "frozen"))
 
 
+def calibrate(selection: Selection, sensitivity: float, task: str) -> Calibration:
+    """Fit the operating point for this melanoma sensitivity, then the temperature, both on validation."""
+    scored = selection.validation[selection.phase]
+    lift = calibration.operating_point(scored, selection.logits, sensitivity)
+    return Calibration(lift, calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits + lift, task)))
+
+
+def score_on_test(classifiers: dict[str, Any], phase: str, fitted: Calibration, task: str, model_input: ModelInput) -> TestScores:
+    """Score every phase on test, and the picked one calibrated; its classifier has the lift from then on."""
+    found = {name: score(classifier, "test", task) for name, classifier in classifiers.items()}
+    lift_logits(classifiers[phase], fitted.lift)
+    scored, raw = found[phase]
+    before = replace(scored, probabilities=probabilities(raw + fitted.lift, task))
+    after = replace(before, probabilities=probabilities(raw + fitted.lift, task, fitted.temperature))
+    classify = classifier_of(classifiers[phase], task, fitted.temperature)
+    shifted = robustness.under_shifts(classify, after, model_input.size, model_input.resolution)
+    return TestScores({name: one for name, (one, _) in found.items()}, before, after, shifted)
+
+
+def write_candidate(classifier: Any, test: Scored, evaluation: Evaluation, model_input: ModelInput, settings: Settings) -> None:
+    """Write build/candidate/: the classifier with its temperature, its test predictions, and what it is."""
+    with replacing(CANDIDATE) as draft:
+        draft.mkdir()
+        serialization.save(with_temperature(classifier, settings.task, evaluation.temperature), draft / MODEL)
+        test.table().to_parquet(draft / PREDICTIONS, index=False)
+        Candidate(
+            phase=evaluation.picked,
+            phase_sha256=serialization.fingerprint(PHASES[evaluation.picked] / MODEL),
+            model_sha256=serialization.fingerprint(draft / MODEL),
+            task=settings.task,
+            outputs=output_names(settings.task),
+            temperature=evaluation.temperature,
+            melanoma_lift=evaluation.melanoma_lift,
+            image_size=model_input.size,
+            resolution=model_input.resolution,
+            backbone=Base(**settings.base.model_dump()),
+            test_split_hash=evaluation.test_split_hash,
+        ).write(draft / "candidate.json")
+
+
+def draw(test: TestScores, evaluation: Evaluation, model_input: ModelInput, settings: Settings) -> None:
+    """Write reports/evaluation/."""
+    with replacing(FIGURES) as draft:
+        draft.mkdir()
+        report.draw_metrics(test.after, test.before, settings.evaluate.calibration_bins, settings.evaluate.gallery, draft)
+        report.draw_shifts(evaluation.shifts, evaluation.collections_left_out or {}, draft)
+        example = (DATA / test.after.images["path"][0]).read_bytes()
+        report.draw_shift_examples(example, model_input.size, model_input.resolution, draft)
+
+
 def evaluate(settings: Settings) -> None:
     """Run the stage."""
     knobs, task = settings.evaluate, settings.task
-    size, resolution = settings.base.image_size, read_json(existing(RESOLUTION))["resolution"]
+    model_input = ModelInput(settings.base.image_size, read_json(existing(RESOLUTION))["resolution"])
     seed_everything(settings.seed)
     classifiers = {name: serialization.read(folder / MODEL) for name, folder in PHASES.items()}
-    validation = {name: score(classifier, "validation", task) for name, classifier in classifiers.items()}
-    picked = pick({name: scored for name, (scored, _) in validation.items()})
-    scored, raw = validation[picked]
-    lift = operating_point(scored, raw, knobs.melanoma_sensitivity)
-    temperature = calibration.fit_temperature(scored.truth, partial(probabilities, raw + lift, task))
-
-    test = {name: score(classifier, "test", task) for name, classifier in classifiers.items()}
-    lift_logits(classifiers[picked], lift)
-    before = replace(test[picked][0], probabilities=probabilities(test[picked][1] + lift, task))
-    after = replace(before, probabilities=probabilities(test[picked][1] + lift, task, temperature))
-    shifted = robustness.under_shifts(classifier_of(classifiers[picked], task, temperature), after, size, resolution)
-    samples = bootstrap.resamples(after.images["group"].to_numpy(), knobs.bootstrap, settings.seed)
-    gain = difference(test["finetuned"][0], test["frozen"][0], "balanced_accuracy", samples, knobs.calibration_bins)
-    costs = robustness.costs(after, shifted, samples, knobs.calibration_bins)
+    selection = select(classifiers, task)
+    fitted = calibrate(selection, knobs.melanoma_sensitivity, task)
+    test = score_on_test(classifiers, selection.phase, fitted, task, model_input)
     left_out = leave_one_collection_out.left_out(*featured(classifiers["frozen"]), knobs.bootstrap, settings.seed)
-    names = output_names(task)
-    split_hash = catalog.split_hash(after.images)
-    document = {
-        "picked": picked,
-        "temperature": temperature,
-        "melanoma_lift": float(lift.max()),
-        "test_split_hash": split_hash,
-        "validation": {name: validation_figures(scored, knobs.calibration_bins) for name, (scored, _) in validation.items()},
-        "test": {
-            "images": len(after.images),
-            "groups": int(after.images["group"].nunique()),
-            **as_dicts(after.estimates(HEADLINES, samples, knobs.calibration_bins)),
-            "calibration_error_before": as_dicts(before.estimates(("calibration_error",), samples, knobs.calibration_bins))[
-                "calibration_error"
-            ],
-        },
-        "phases_on_test": {
-            name: as_dicts(scored.estimates(COMPARED, samples, knobs.calibration_bins)) for name, (scored, _) in test.items()
-        },
-        "finetuned_less_frozen_on_test": {"balanced_accuracy": gain.as_dict()},
-        "shifts": costs,
-        "collections_left_out": left_out,
-        "averages": metrics.averages(after.truth, after.probabilities),
-        "per_class": with_intervals(metrics.per_class(after.truth, after.probabilities, names), after.recalls(samples)),
-        "few_groups": after.few_groups(),
-    }
-    candidate = {
-        "phase": picked,
-        "phase_sha256": serialization.fingerprint(PHASES[picked] / MODEL),
-        "task": task,
-        "outputs": list(names),
-        "temperature": temperature,
-        "melanoma_lift": float(lift.max()),
-        "image_size": size,
-        "resolution": resolution,
-        "backbone": settings.base.model_dump(),
-        "test_split_hash": split_hash,
-    }
-    with replacing(CANDIDATE) as draft:
-        draft.mkdir()
-        serialization.save(with_temperature(classifiers[picked], task, temperature), draft / MODEL)
-        after.table().to_parquet(draft / PREDICTIONS, index=False)
-        write_json(draft / "candidate.json", {**candidate, "model_sha256": serialization.fingerprint(draft / MODEL)})
-    with replacing(FIGURES) as draft:
-        draft.mkdir()
-        draw_metrics(after, before, knobs.calibration_bins, knobs.gallery, draft)
-        example = (DATA / after.images["path"][0]).read_bytes()
-        report.draw_shifts(costs, left_out, example, size, resolution, draft)
-    write_json(EVALUATION, document)
-    value = after.headline("balanced_accuracy", np.arange(len(after.images)), knobs.calibration_bins)
-    hardest = worst(costs)
+    evaluation = measure(selection, fitted, test, left_out, settings)
+    write_candidate(classifiers[selection.phase], test.after, evaluation, model_input, settings)
+    draw(test, evaluation, model_input, settings)
+    evaluation.write(EVALUATION)
+    hardest = worst(evaluation.shifts)
     print(
-        f"picked {picked} on validation; balanced accuracy on {len(after.images)} test images {value:.3f},"
-        f" under {hardest.replace('_', ' ')} (the worst shift) {costs[hardest]['balanced_accuracy']:.3f}"
+        f"picked {selection.phase} on validation; balanced accuracy on {evaluation.test.images} test images"
+        f" {evaluation.test.balanced_accuracy.value:.3f}, under {hardest.replace('_', ' ')} (the worst shift)"
+        f" {evaluation.shifts[hardest].balanced_accuracy:.3f}"
     )
-
-
-def with_intervals(per_class: dict[str, dict[str, float]], recalls: dict[str, Estimate]) -> dict[str, dict[str, float]]:
-    """The figures of each class, its recall with the bounds of its interval; a class without images has none."""
-    bounds = {name: {"recall_low": found.low, "recall_high": found.high} for name, found in recalls.items()}
-    return {name: {**row, **bounds.get(name, {})} for name, row in per_class.items()}
 
 
 if __name__ == "__main__":

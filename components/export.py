@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from components.core.files import replacing, write_json
+from components.core.files import replacing
 from components.core.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL
+from components.core.reports.export import ExportedModel, ExportReport
 from components.imaging import tfrecords
 from components.modeling import serialization
 from components.modeling.classifier import compiled
@@ -97,6 +98,21 @@ def latency_ms(infer: Callable[[NDArray[np.float32]], Any], pixels: NDArray[np.f
     return float(np.median(taken) * 1000)
 
 
+def compare(content: bytes, expected: NDArray[np.floating], precision: str, latency_runs: int) -> ExportedModel:
+    """A TFLite model against the Keras model's probabilities of all test images, `expected`, and its latency."""
+    infer = interpreter(content, os.cpu_count() or 1)
+    images = (pixels[None].astype(np.float32) for batch in tfrecords.in_order("test") for pixels in batch["pixels"])
+    found = np.stack([infer(pixels) for pixels in tqdm(images, total=len(expected), desc=precision, unit="image", mininterval=1)])
+    first = next(islice(tfrecords.in_order("test", batch_size=1), 1))["pixels"].astype(np.float32)
+    return ExportedModel(
+        bytes=len(content),
+        same_top1=float((top(found) == top(expected)).mean()),
+        largest_probability_difference=float(np.abs(found - expected).max()),
+        mean_probability_difference=float(np.abs(found - expected).mean()),
+        median_latency_ms=latency_ms(interpreter(content), first, latency_runs),
+    )
+
+
 def export(settings: Settings) -> None:
     """Run the stage."""
     knobs = settings.export
@@ -104,28 +120,18 @@ def export(settings: Settings) -> None:
     classifier = serialization.read(CANDIDATE / MODEL)
     reference = compiled(classifier)
     expected = np.concatenate([reference(batch["pixels"]) for batch in tfrecords.in_order("test")])
-    report: dict[str, Any] = {"test_images": len(expected)}
+    exported: dict[str, ExportedModel] = {}
     with replacing(EXPORTED) as draft:
         draft.mkdir()
         for precision in ("float16", "int8"):
             content = convert(classifier, precision, lambda: calibration_views(knobs.calibration_images))
             (draft / f"model_{precision}.tflite").write_bytes(content)
-            infer = interpreter(content, os.cpu_count() or 1)
-            images = (pixels[None].astype(np.float32) for batch in tfrecords.in_order("test") for pixels in batch["pixels"])
-            found = np.stack([infer(pixels) for pixels in tqdm(images, total=len(expected), desc=precision, unit="image", mininterval=1)])
-            first = next(islice(tfrecords.in_order("test", batch_size=1), 1))["pixels"].astype(np.float32)
-            report[precision] = {
-                "bytes": len(content),
-                "same_top1": float((top(found) == top(expected)).mean()),
-                "largest_probability_difference": float(np.abs(found - expected).max()),
-                "mean_probability_difference": float(np.abs(found - expected).mean()),
-                "median_latency_ms": latency_ms(interpreter(content), first, knobs.latency_runs),
-            }
-    write_json(EXPORT_REPORT, report)
-    for precision in ("float16", "int8"):
-        row = report[precision]
-        speed = f"{row['median_latency_ms']:.1f} ms an image on one thread"
-        print(f"{precision}: {row['bytes'] / 1e6:.2f} MB, same top-1 {row['same_top1']:.3f}, {speed}")
+            exported[precision] = compare(content, expected, precision, knobs.latency_runs)
+    report = ExportReport(float16=exported["float16"], int8=exported["int8"], test_images=len(expected))
+    report.write(EXPORT_REPORT)
+    for precision, row in report.precisions.items():
+        speed = f"{row.median_latency_ms:.1f} ms an image on one thread"
+        print(f"{precision}: {row.bytes / 1e6:.2f} MB, same top-1 {row.same_top1:.3f}, {speed}")
 
 
 if __name__ == "__main__":

@@ -9,18 +9,23 @@ import re
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from components.core.files import existing, read_json, sha256, write_json
+from components.core.files import existing, sha256
 from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, REGISTRATION, REPORTS
+from components.core.reports.candidate import Candidate
+from components.core.reports.evaluation import Evaluation
+from components.core.reports.export import ExportReport
+from components.core.reports.registration import Promotion, Registration, Rule
 from components.evaluation.predictions import HEADLINES
 from components.registry import evidence, gate, judgement, promotion, versions
 from components.registry.evidence import Evidence
-from components.registry.promotion_record import Overtaken, Promotion
+from components.registry.promotion import Standing
+from components.registry.promotion_record import Overtaken
 from components.registry.version_tags import TAG_LIMIT, figure_tags
 from components.runtime.params import TRAINING_PARAMS, Settings
 from components.runtime.params_file import load
@@ -35,34 +40,35 @@ if TYPE_CHECKING:
 CURVES_OF = {"frozen": "train.csv", "finetuned": "finetune.csv"}
 
 
-def version_tags(card: dict[str, Any], evaluation: dict[str, Any], overrides: Sequence[str], evidence_sha256: str) -> dict[str, str]:
+def version_tags(candidate: Candidate, evaluation: Evaluation, overrides: Sequence[str], evidence_sha256: str) -> dict[str, str]:
     """Where a version came from and how it measured."""
     return {
-        "model_sha256": card["model_sha256"],
-        "phase": card["phase"],
-        "task": card["task"],
-        "test_split_hash": card["test_split_hash"],
+        "model_sha256": candidate.model_sha256,
+        "phase": candidate.phase,
+        "task": candidate.task,
+        "test_split_hash": candidate.test_split_hash,
         "catalog.sha256": sha256(existing(CATALOG)),
         "overrides": ", ".join(overrides)[:TAG_LIMIT] or "none",
         versions.EVIDENCE_TAG: evidence_sha256,
         **provenance.provenance(),
-        **figure_tags(evaluation["test"]),
+        **figure_tags(evaluation.test),
     }
 
 
-def log_evaluation(client: "MlflowClient", run_id: str, evaluation: dict[str, Any], export: dict[str, Any]) -> None:
+def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, export: ExportReport) -> None:
     """Log what people look at into the candidate's run: test figures, reports, pictures and exports.
 
     MLflow's page makes a section of charts of what comes before a slash.
     """
-    figures = {f"test/{name}": evaluation["test"][name]["value"] for name in HEADLINES}
-    figures |= {f"test_{bound}/{name}": evaluation["test"][name][bound] for name in HEADLINES for bound in ("low", "high")}
-    figures |= {f"shift/{name}": row["balanced_accuracy"] for name, row in evaluation["shifts"].items()}
-    figures |= {f"shift_loss/{name}": row["drop"]["value"] for name, row in evaluation["shifts"].items()}
-    left_out = evaluation["collections_left_out"].items()
-    figures |= {f"collection_left_out/{metric_name(name)}": row["drop"]["value"] for name, row in left_out}
-    figures |= {f"validation/{name}": value for name, value in evaluation["validation"][evaluation["picked"]].items()}
-    figures |= {f"export/{name}": value for name, value in runs.flat(export).items()}
+    test = {name: evaluation.test.figures[name] for name in HEADLINES}
+    figures = {f"test/{name}": row.value for name, row in test.items()}
+    figures |= {f"test_low/{name}": row.low for name, row in test.items()} | {f"test_high/{name}": row.high for name, row in test.items()}
+    figures |= {f"shift/{name}": row.balanced_accuracy for name, row in evaluation.shifts.items()}
+    figures |= {f"shift_loss/{name}": row.drop.value for name, row in evaluation.shifts.items()}
+    left_out = (evaluation.collections_left_out or {}).items()
+    figures |= {f"collection_left_out/{metric_name(name)}": row.drop.value for name, row in left_out}
+    figures |= {f"validation/{name}": value for name, value in evaluation.validation[evaluation.picked]}
+    figures |= {f"export/{name}": value for name, value in runs.flat(export.model_dump(exclude={"schema_version"})).items()}
     runs.log_figures(client, run_id, figures)
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
     for folder, name in ((FIGURES, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
@@ -100,19 +106,37 @@ def registered_before(
     return None
 
 
-def create(client: "MlflowClient", card: dict[str, Any], found: Evidence, settings: Settings) -> "ModelVersion":
+def create(client: "MlflowClient", candidate: Candidate, found: Evidence, settings: Settings) -> "ModelVersion":
     """Register the candidate as a new version, with a run and evidence of its own."""
-    curves = pd.read_csv(existing(CURVES / CURVES_OF[card["phase"]]))
+    curves = pd.read_csv(existing(CURVES / CURVES_OF[candidate.phase]))
     with (
         tempfile.TemporaryDirectory() as place,
-        runs.candidate_run(client, card, settings.logged(card["phase"]), curves) as run_id,
+        runs.candidate_run(client, candidate, settings.logged(candidate.phase), curves) as run_id,
     ):
         folder = Path(place) / evidence.FOLDER
-        digest = evidence.write(folder, card, settings, gate.as_rows(judgement.alone(found, settings)))
+        digest = evidence.write(folder, candidate, settings, judgement.alone(found, settings))
         log_evaluation(client, run_id, found.evaluation, found.export)
-        source = logged_model.log_model(run_id, CANDIDATE, folder, card["task"])
-        tags = version_tags(card, found.evaluation, settings.overrides, digest)
+        source = logged_model.log_model(run_id, CANDIDATE, folder, candidate.task)
+        tags = version_tags(candidate, found.evaluation, settings.overrides, digest)
         return versions.create_version(client, settings.registration.model, source, run_id, tags)
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The version that holds the candidate, the evidence it is judged by, and whether this run made the version.
+
+    `was_champion`: a version that holds this candidate has been champion.
+    """
+
+    version: "ModelVersion"
+    rules: list[Rule]
+    new: bool
+    was_champion: bool
+
+    @property
+    def number(self) -> str:
+        """The version's number."""
+        return str(self.version.version)
 
 
 def register(settings: Settings) -> None:
@@ -121,80 +145,105 @@ def register(settings: Settings) -> None:
     Raises:
         LesionflowError: MLflow does not answer, the champion answers another task, or evidence was changed.
     """
-    knobs, overrides = settings.registration, settings.overrides_beyond_training
-    promote = "manual" if overrides else knobs.promote
-    card = read_json(CANDIDATE / "candidate.json")
-    found = evidence.of_candidate(card, settings)
+    knobs = settings.registration
+    candidate = Candidate.read(CANDIDATE / "candidate.json")
+    found = evidence.of_candidate(candidate, settings)
     client = store.connect()
-    overtaken = None
     with store.told("MLflow refused the registration"):
         versions.ensure_model(client, knobs.model)
         standing = promotion.look(client, knobs.model)
-        holding = versions.versions_tagged(client, knobs.model, "model_sha256", card["model_sha256"])
-        before = registered_before(client, found, holding, standing.entries)
-        version, judged = before or (None, found)
-        rules = judgement.judge(client, judged, str(version.version) if version else None, standing, settings)
-        if version is None:
-            version = create(client, card, found, settings)
-        number = str(version.version)
-        client.set_registered_model_alias(knobs.model, versions.CHALLENGER, number)
-        rival = standing.number if standing.number != number else None
-        versions.tag_verdict(client, knobs.model, number, rules, rival, settings.overrides)
-        was_champion = any(promotion.was_champion(standing.entries, str(one.version)) for one in (version, *holding))
-        promoted = None
-        if gate.passed(rules) and promote == "automatic" and not was_champion:
-            try:
-                promoted = promotion.move(client, standing, number, promotion.AUTOMATIC, gate.verdict(rules))
-            except Overtaken as fault:
-                overtaken = str(fault)
+        registered = find_or_create(client, candidate, found, standing, settings)
+        tag_challenger(client, registered, standing, settings)
+        promoted, overtaken = promote(client, registered, standing, settings)
         now = promotion.look(client, knobs.model)
-        noticed = now.noticed or standing.noticed
+    noticed = now.noticed or standing.noticed
     if noticed is not None:
         print(f"warning: {promotion.warning(noticed)}", file=sys.stderr)
-    report = {
-        "model": knobs.model,
-        "version": number,
-        "new_version": before is None,
-        "mlflow_run": version.run_id,
-        "promote": promote,
-        "overrides": list(settings.overrides),
-        "overrides_beyond_training": overrides,
-        "gate_passed": gate.passed(rules),
-        "gate": gate.as_rows(rules),
-        "warning": gate.int8_warning(found.export, knobs.min_export_agreement),
-        "was_champion": was_champion,
-        "promotion": asdict(promoted) if promoted else None,
-        "overtaken": overtaken,
-        "noticed": asdict(noticed) if noticed else None,
-        "champion": now.number,
-    }
-    write_json(REGISTRATION, report)
+    report = Registration(
+        model=knobs.model,
+        version=registered.number,
+        new_version=registered.new,
+        mlflow_run=registered.version.run_id,
+        promote=promote_mode(settings),
+        overrides=settings.overrides,
+        overrides_beyond_training=tuple(settings.overrides_beyond_training),
+        gate_passed=gate.passed(registered.rules),
+        gate=tuple(registered.rules),
+        warning=gate.int8_warning(found.export, knobs.min_export_agreement),
+        was_champion=registered.was_champion,
+        promotion=promoted,
+        overtaken=overtaken,
+        noticed=noticed,
+        champion=now.number,
+    )
+    report.write(REGISTRATION)
     print("\n".join(announce(report)))
 
 
-def announce(report: dict[str, Any]) -> list[str]:
+def find_or_create(client: "MlflowClient", candidate: Candidate, found: Evidence, standing: Standing, settings: Settings) -> Registered:
+    """Judge the candidate, and register it as a new version unless one holds it with the same evidence."""
+    holding = versions.versions_tagged(client, settings.registration.model, "model_sha256", candidate.model_sha256)
+    before = registered_before(client, found, holding, standing.entries)
+    version, judged = before or (None, found)
+    rules = judgement.judge(client, judged, str(version.version) if version else None, standing, settings)
+    if version is None:
+        version = create(client, candidate, found, settings)
+    was_champion = any(promotion.was_champion(standing.entries, str(one.version)) for one in (version, *holding))
+    return Registered(version, rules, before is None, was_champion)
+
+
+def tag_challenger(client: "MlflowClient", registered: Registered, standing: Standing, settings: Settings) -> None:
+    """Move the alias `challenger` to the version, and tag it with the gate's verdict."""
+    model, number = settings.registration.model, registered.number
+    client.set_registered_model_alias(model, versions.CHALLENGER, number)
+    rival = standing.number if standing.number != number else None
+    versions.tag_verdict(client, model, number, versions.Verdict(registered.rules, rival, settings.overrides))
+
+
+def promote_mode(settings: Settings) -> str:
+    """`automatic` or `manual`; a run that overrides more than training params is always manual."""
+    return "manual" if settings.overrides_beyond_training else settings.registration.promote
+
+
+def promote(client: "MlflowClient", registered: Registered, standing: Standing, settings: Settings) -> tuple[Promotion | None, str | None]:
+    """Make the version champion if the gate passed it and a person need not decide.
+
+    Returns:
+        the promotion, or None; and why it failed where another process promoted first, or None.
+    """
+    if not gate.passed(registered.rules) or promote_mode(settings) != "automatic" or registered.was_champion:
+        return None, None
+    try:
+        return promotion.move(
+            client, standing, registered.number, promotion.Cause(promotion.AUTOMATIC, gate.verdict(registered.rules))
+        ), None
+    except Overtaken as fault:
+        return None, str(fault)
+
+
+def announce(report: Registration) -> list[str]:
     """What was registered and what the gate said, in lines for a person."""
-    lines = [f"{report['model']} version {report['version']} ({'new' if report['new_version'] else 'registered before'})"]
-    lines += [f"  {'pass' if rule['passed'] else 'FAIL'}  {rule['name']}: {rule['says']}" for rule in report["gate"]]
-    if report["warning"]:
-        lines.append(f"  warning: {report['warning']}")
-    if report["champion"] == report["version"]:
+    lines = [f"{report.model} version {report.version} ({'new' if report.new_version else 'registered before'})"]
+    lines += [f"  {'pass' if rule.passed else 'FAIL'}  {rule.name}: {rule.says}" for rule in report.gate]
+    if report.warning:
+        lines.append(f"  warning: {report.warning}")
+    if report.champion == report.version:
         return [*lines, "it is champion"]
-    if not report["gate_passed"]:
+    if not report.gate_passed:
         why = "the gate did not pass it"
-    elif report["overtaken"]:
-        why = report["overtaken"]
-    elif report["overrides_beyond_training"]:
+    elif report.overtaken:
+        why = report.overtaken
+    elif report.overrides_beyond_training:
         why = (
-            f"a person decides, because this run overrides {', '.join(report['overrides_beyond_training'])}"
+            f"a person decides, because this run overrides {', '.join(report.overrides_beyond_training)}"
             f" (only {', '.join(TRAINING_PARAMS)} may be overridden and promoted automatically):"
-            f" `lesionflow champion promote {report['version']}`"
+            f" `lesionflow champion promote {report.version}`"
         )
-    elif report["promote"] == "manual":
-        why = f"a person decides (register.promote: manual): `lesionflow champion promote {report['version']}`"
+    elif report.promote == "manual":
+        why = f"a person decides (register.promote: manual): `lesionflow champion promote {report.version}`"
     else:
-        why = f"it was champion before, and comes back only by hand: `lesionflow champion promote {report['version']}`"
-    return [*lines, f"it is challenger: {why}; champion: {report['champion'] or 'none yet'}"]
+        why = f"it was champion before, and comes back only by hand: `lesionflow champion promote {report.version}`"
+    return [*lines, f"it is challenger: {why}; champion: {report.champion or 'none yet'}"]
 
 
 if __name__ == "__main__":

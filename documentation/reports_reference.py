@@ -1,49 +1,35 @@
-"""The page docs/reference/reports.md, from the keys of the committed reports."""
+"""The page docs/reference/reports.md, from the models of reports and, where there is none, from the keys of the committed ones."""
 
 import json
 from collections.abc import Iterator
+from pathlib import PurePath
 from typing import Any
 
 from components.core.catalog import COLUMNS, SIDES
 from components.core.classes import CLASSES
+from components.core.reports.candidate import Candidate
+from components.core.reports.document import Document
+from components.core.reports.evaluation import Evaluation
+from components.core.reports.export import ExportReport
+from components.core.reports.registration import Registration
 from components.data_quality.findings import KINDS
-from components.evaluation.shifts import SHIFTS
+from documentation import schema_rows
 from documentation.markdown import table
 from documentation.repository import GENERATED_NOTE, ROOT
 
-REPORTS = ("validation", "split", "train", "finetune", "evaluation", "export")
-INTERVAL = {"value", "low", "high"}
+WRITTEN_BY = {"validation": "validate", "split": "split", "train": "train", "finetune": "finetune"}
+"""Reports whose keys are read from the committed file, and their stages."""
+MODELS: tuple[tuple[str, str, type[Document]], ...] = (
+    ("reports/evaluation.json", "evaluate", Evaluation),
+    ("reports/export.json", "export", ExportReport),
+    ("build/candidate/candidate.json", "evaluate", Candidate),
+    ("reports/registration.json", "register", Registration),
+)
+"""Path, stage and model of the others."""
 PLACEHOLDERS = {
     "<class>": set(CLASSES),
-    "<shift>": set(SHIFTS),
     "<split>": set(SIDES),
     "<kind>": set(KINDS),
-    "<phase>": {"frozen", "finetuned"},
-    "<precision>": {"float16", "int8"},
-    "<average>": {"macro", "weighted"},
-}
-WRITTEN_BY = {
-    "validation": "validate",
-    "split": "split",
-    "train": "train",
-    "finetune": "finetune",
-    "evaluation": "evaluate",
-    "export": "export",
-}
-METRICS = {
-    "accuracy": "share of images whose class is predicted",
-    "balanced_accuracy": "mean recall over the classes",
-    "macro_f1": "mean F1 over the classes",
-    "macro_auc": "mean one-vs-rest area under the ROC curve",
-    "melanoma_sensitivity": "share of melanomas predicted as melanoma (binary task: as malignant)",
-    "malignant_sensitivity": "share of malignant images whose malignant probabilities add up to at least one half",
-    "malignant_specificity": "share of benign images whose malignant probabilities add up to less than one half",
-    "precision": "share of the predictions of a class that are correct",
-    "recall": "share of the images of a class that are predicted as it",
-    "specificity": "share of the images of other classes that are not predicted as it",
-    "f1": "harmonic mean of precision and recall",
-    "calibration_error": "expected calibration error of the predicted class, after temperature scaling",
-    "calibration_error_before": "the same before temperature scaling",
 }
 MEANING = {
     "validation": {
@@ -80,44 +66,10 @@ MEANING = {
         "unfrozen_layers": "trainable layers of the base",
         "kept_maps": "bytes of cached feature maps; 0 if none were cached",
     },
-    "evaluation": {
-        "picked": "phase that became the candidate: `frozen` or `finetuned`, chosen on validation",
-        "temperature": "divisor of the logits, fitted on validation",
-        "melanoma_lift": "constant added to the melanoma logit (binary task: to the malignant logit), chosen on validation",
-        "test_split_hash": "as in `reports/split.json`",
-        "validation.<phase>": "metrics on validation, from which the phase is chosen",
-        "test": "metrics of the candidate on test",
-        "test.images": "test images",
-        "test.groups": "lesion groups among them",
-        "phases_on_test.<phase>": "metrics of both phases on test, before calibration",
-        "finetuned_less_frozen_on_test.balanced_accuracy": "paired difference between the phases",
-        "shifts.<shift>.balanced_accuracy": "balanced accuracy under the simulated shift",
-        "shifts.<shift>.drop": "paired loss against the unchanged images",
-        "collections_left_out": "for each collection: `images`, `classes`, `balanced_accuracy` of a linear head fitted without it, and its"
-        " `drop` against a head fitted with it; empty if the training images have fewer than two collections",
-        "averages.<average>": "precision, recall and F1 over classes (macro) or images (weighted)",
-        "per_class.<class>": "metrics of one class",
-        "per_class.<class>.images": "test images of the class",
-        "per_class.<class>.recall_low": "lower bound of the recall's 95 % interval",
-        "per_class.<class>.recall_high": "upper bound",
-        "per_class.<class>.roc_auc": "one-vs-rest area under the ROC curve",
-        "few_groups.<class>": "test groups of the class; only classes with fewer than 10",
-    },
-    "export": {
-        "test_images": "images on which exports and Keras were compared",
-        "<precision>.bytes": "size of `build/export/model_<precision>.tflite`",
-        "<precision>.same_top1": "share of test images with the same prediction as Keras",
-        "<precision>.largest_probability_difference": "over all test images and outputs",
-        "<precision>.mean_probability_difference": "the same, on average",
-        "<precision>.median_latency_ms": "one image on one thread, on the machine that ran the stage",
-    },
 }
 OTHER_FILES = """\
 | file | written by | content |
 | --- | --- | --- |
-| `reports/registration.json` | `register` | version, the gate's rules (`name`, `passed`, `says`), the promotion, the champion; not in git |
-| `build/candidate/candidate.json` | `evaluate` | `outputs` (class names in output order), `image_size`, `resolution`, `task`, \
-`temperature`, `melanoma_lift`, `backbone`, sha256 of model and phase |
 | `build/candidate/test_predictions.parquet` | `evaluate` | one row per test image: path, pixel hash, diagnosis, group, `p_<class>` |
 | `build/quarantine.csv` | `validate` | excluded files with `path`, `diagnosis`, `lesion_id` and `reason` |
 | `build/findings.csv` | `validate` | every finding: `kind`, `number`, `rank`, `path`, `then`, `left_out`, `says`, `sha256`, `diagnosis` |
@@ -133,14 +85,21 @@ def page() -> str:
     parts = [
         "# Reports",
         GENERATED_NOTE,
-        "JSON reports are in git, so `dvc metrics diff` compares commits. An *estimate* is an object with `value`, `low` and `high`:"
-        " a metric and its 95 % interval. Words in angle brackets stand for one key of each kind.",
+        "JSON reports, except `registration.json` and `candidate.json`, are in git, so `dvc metrics diff` compares commits. An"
+        " *estimate* is an object with `value`, `low` and `high`: a metric and its 95 % interval. Words in angle brackets stand for one"
+        " key of each kind, `[]` for each item of a list.",
     ]
-    for name in REPORTS:
+    for name in WRITTEN_BY:
         parts += [
             f"## {name}.json",
             f"`reports/{name}.json`, written by `{WRITTEN_BY[name]}`.",
             table(["key", "type", "meaning"], list(rows(name))),
+        ]
+    for path, stage, model in MODELS:
+        parts += [
+            f"## {PurePath(path).name}",
+            f"`{path}`, written by `{stage}`.",
+            table(["key", "type", "meaning"], schema_rows.rows(model)),
         ]
     parts += [
         "## Other files",
@@ -149,7 +108,8 @@ def page() -> str:
         "`build/catalog.parquet`, written by `validate`: one row per file.",
         table(["column", "meaning"], [[f"`{column}`", meaning] for column, meaning in COLUMNS.items()]),
         "Source: `components/validate.py`, `components/split.py`, `components/train.py`, `components/finetune.py`,"
-        " `components/evaluate.py`, `components/export.py`, `components/register.py`, `components/core/catalog.py`",
+        " `components/evaluate.py`, `components/export.py`, `components/register.py`, `components/core/catalog.py`,"
+        " `components/core/reports/`",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -169,9 +129,7 @@ def rows(name: str) -> Iterator[list[str]]:
 def _keys(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, value in _generic(document).items():
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and value.keys() == INTERVAL:
-            yield path, "estimate"
-        elif isinstance(value, dict) and value:
+        if isinstance(value, dict) and value:
             yield from _keys(value, f"{path}.")
         else:
             yield path, _kind(value)
@@ -180,14 +138,11 @@ def _keys(document: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 def _generic(document: dict[str, Any]) -> dict[str, Any]:
     """The object with keys that are data, such as class names, replaced by one placeholder."""
     for placeholder, names in PLACEHOLDERS.items():
-        members = [key for key in document if key in names]
-        if members and len(members) == len([key for key in document if key != "test_images"]):
-            rest = {key: value for key, value in document.items() if key not in names}
+        if document and document.keys() <= names:
             merged: dict[str, Any] = {}
-            values = [document[key] for key in members]
-            for value in values:
+            for value in document.values():
                 merged |= value if isinstance(value, dict) else {}
-            return {placeholder: merged or values[0], **rest}
+            return {placeholder: merged or next(iter(document.values()))}
     return document
 
 
@@ -202,8 +157,6 @@ def _meaning(report: str, key: str) -> str:
     if key in known:
         return known[key]
     parent, _, name = key.rpartition(".")
-    if name in METRICS:
-        return METRICS[name]
     if parent in known:
         return name.replace("_", " ")
     raise KeyError(f"{report}.json: {key} has no meaning in documentation/reports_reference.py")

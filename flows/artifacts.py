@@ -1,7 +1,6 @@
 """What a run leaves for people on its page in Prefect: tables, figures and the gate's verdict."""
 
 import base64
-import json
 import os
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,9 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from prefect.cache_policies import NO_CACHE
 
 from components.core.escaping import for_markdown
+from components.core.paths import EVALUATION, REGISTRATION
+from components.core.reports.evaluation import Estimate, Evaluation
+from components.core.reports.registration import Registration
 from flows.dvc import Outcome
 from flows.processes import ROOT
 
@@ -26,9 +28,7 @@ def publish(outcomes: list[Outcome], registry: dict[str, Any], root: Path = ROOT
         table=[{"stage": item.stage, "cached": item.cached, "seconds": round(item.seconds, 1)} for item in outcomes],
         description="stages of this run: which ran, which were cached, and their seconds",
     )
-    evaluation = json.loads((root / "reports" / "evaluation.json").read_text(encoding="utf-8"))
-    registration = json.loads((root / "reports" / "registration.json").read_text(encoding="utf-8"))
-    text = summary(evaluation, registration, registry)
+    text = summary(Evaluation.read(root / EVALUATION), Registration.read(root / REGISTRATION), registry)
     create_markdown_artifact(key="summary", markdown=text, description="test figures and the gate's verdict")
     picture = base64.b64encode((root / "reports" / "evaluation" / "confusion.png").read_bytes()).decode()
     create_image_artifact(key="confusion-matrix", image_url=f"data:image/png;base64,{picture}", description="confusion matrix on test")
@@ -36,34 +36,30 @@ def publish(outcomes: list[Outcome], registry: dict[str, Any], root: Path = ROOT
         get_run_logger().warning("champion was moved outside the gate: %s", registry["noticed"])
 
 
-def summary(evaluation: dict[str, Any], registration: dict[str, Any], registry: dict[str, Any]) -> str:
+def summary(evaluation: Evaluation, registration: Registration, registry: dict[str, Any]) -> str:
     """The test figures beside the champion's, the gate's verdict rule by rule, and where the run is in MLflow, as Markdown."""
     champion = registry["champion"]
-    figures = {name: value for name, value in evaluation["test"].items() if isinstance(value, dict)}
-    recorded = champion["figures"] if champion else {}
-    rows = [f"| {name.replace('_', ' ')} | {_figure(row)} | {_figure(recorded.get(name))} |" for name, row in figures.items()]
-    rules = [
-        f"| {'pass' if rule['passed'] else '**fail**'} | {rule['name']} | {for_markdown(rule['says'])} |" for rule in registration["gate"]
-    ]
-    verdict = "passed" if registration["gate_passed"] else "not passed"
+    test = evaluation.test
+    recorded = {name: Estimate(**row) for name, row in champion["figures"].items()} if champion else {}
+    rows = [f"| {name.replace('_', ' ')} | {_figure(row)} | {_figure(recorded.get(name))} |" for name, row in test.figures.items()]
+    rules = [f"| {'pass' if rule.passed else '**fail**'} | {rule.name} | {for_markdown(rule.says)} |" for rule in registration.gate]
+    verdict = "passed" if registration.gate_passed else "not passed"
     reigning = f"version {champion['version']}" if champion else "none yet"
     return "\n".join(
         [
-            f"## {registration['model']} version {registration['version']} ({evaluation['picked']}): gate {verdict}; champion: {reigning}",
-            f"\n{evaluation['test']['images']} test images of {evaluation['test']['groups']} lesions; 95 % intervals in brackets\n",
-            f"| test figure | version {registration['version']} | champion: {reigning} |\n| --- | --- | --- |",
+            f"## {registration.model} version {registration.version} ({evaluation.picked}): gate {verdict}; champion: {reigning}",
+            f"\n{test.images} test images of {test.groups} lesions; 95 % intervals in brackets\n",
+            f"| test figure | version {registration.version} | champion: {reigning} |\n| --- | --- | --- |",
             *rows,
             "\n| gate | rule | |\n| --- | --- | --- |",
             *rules,
-            f"\n[MLflow run {registration['mlflow_run']}]({_mlflow_page()}/#/runs/{registration['mlflow_run']})",
+            f"\n[MLflow run {registration.mlflow_run}]({_mlflow_page()}/#/runs/{registration.mlflow_run})",
         ]
     )
 
 
-def _figure(figure: Any) -> str:
-    if figure is None:
-        return ""
-    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+def _figure(figure: Estimate | None) -> str:
+    return "" if figure is None else f"{figure:.3f}"
 
 
 def _mlflow_page() -> str:

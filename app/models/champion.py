@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from app.console import printed
 from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
+from components.core.reports.registration import Promotion, Rule
 from components.registry import evidence, gate, judgement, promotion, version_tags, versions
 from components.registry.promotion import Standing
-from components.registry.promotion_record import Promotion
 from components.runtime import params_file
 from components.tracking import store
 
@@ -27,7 +27,7 @@ class Decision:
 
     model: str
     version: str
-    rules: list[gate.Rule]
+    rules: list[Rule]
     promotion: Promotion | None
     warnings: list[str]
 
@@ -45,39 +45,6 @@ def warnings_of(standing: Standing) -> list[str]:
     return [promotion.warning(standing.noticed)] if standing.noticed else []
 
 
-def show(client: "MlflowClient", standing: Standing) -> dict[str, Any]:
-    """The champion and the challenger as JSON holds them."""
-    with store.told(TOLD):
-        challenger = versions.alias(client, standing.model, versions.CHALLENGER)
-    return {
-        "model": standing.model,
-        "champion": _version(standing.champion, standing.entries) if standing.champion is not None else None,
-        "challenger": _version(challenger, standing.entries) if challenger is not None else None,
-        "noticed": asdict(standing.noticed) if standing.noticed else None,
-    }
-
-
-def _version(version: "ModelVersion", entries: Sequence[Promotion]) -> dict[str, Any]:
-    tags, number = version.tags, str(version.version)
-    made = next((entry for entry in reversed(entries) if entry.after == number), None)
-    return {
-        "version": number,
-        "run_id": version.run_id or None,
-        "phase": tags.get("phase"),
-        "task": tags.get("task"),
-        "data_md5": tags.get("data.md5"),
-        "test_split_hash": tags.get("test_split_hash"),
-        "git_commit": tags.get("git.commit"),
-        "gate": tags.get("gate", version_tags.NEVER_JUDGED),
-        "judged_at": tags.get("judged.at"),
-        "judged_against": tags.get("judged.against"),
-        "rules": gate.as_rows(version_tags.rules_of(tags)),
-        "figures": version_tags.figures_of(tags),
-        "champion_since": made.when if made else None,
-        "champion_by": f"{made.source}, {made.who}" if made else None,
-    }
-
-
 def promote(wanted: str, override: str | None) -> Decision:
     """Make a version champion, if the gate passes it now or a person says why it should be all the same.
 
@@ -92,7 +59,7 @@ def promote(wanted: str, override: str | None) -> Decision:
         number, warnings = str(version.version), warnings_of(standing)
         if number == standing.number:
             return Decision(standing.model, number, [], None, warnings)
-        rules: list[gate.Rule] = []
+        rules: list[Rule] = []
         try:
             found = evidence.of_version(client, version, promotion.evidence_of(standing.entries, number))
             rules = judgement.judge(client, found, number, standing, knobs)
@@ -101,13 +68,13 @@ def promote(wanted: str, override: str | None) -> Decision:
                 raise
             warnings.append(f"the gate could not judge version {number}: {fault}")
         if rules:
-            versions.tag_verdict(client, standing.model, number, rules, standing.number)
+            versions.tag_verdict(client, standing.model, number, versions.Verdict(rules, standing.number))
         passed = bool(rules) and gate.passed(rules)
         if not passed and override is None:
             return Decision(standing.model, number, rules, None, warnings)
         verdict = gate.verdict(rules) if rules else version_tags.NEVER_JUDGED
         source = promotion.BY_HAND if passed else promotion.OVERRIDE
-        entry = promotion.move(client, standing, number, source, verdict, override or "")
+        entry = promotion.move(client, standing, number, promotion.Cause(source, verdict, override or ""))
     return Decision(standing.model, number, rules, entry, warnings)
 
 
@@ -136,7 +103,7 @@ def rollback(reason: str | None) -> Decision:
             raise LesionflowError(f"{fault}; or `lesionflow champion promote VERSION --override REASON`") from None
         except LesionflowError as fault:
             warnings.append(f"version {target} has no evidence to verify it by: {fault}")
-        entry = promotion.move(client, standing, target, promotion.ROLLBACK, verdict, reason or "")
+        entry = promotion.move(client, standing, target, promotion.Cause(promotion.ROLLBACK, verdict, reason or ""))
     if verdict != "passed":
         warnings.append(f"the gate's last verdict on version {target}: {verdict}")
     return Decision(standing.model, target, [], entry, warnings)
@@ -170,63 +137,8 @@ def _named(number: str | None) -> str:
 
 
 def as_json(document: Any) -> str:
-    """The one JSON document of a command."""
-    return json.dumps(document, indent=2, allow_nan=False)
-
-
-def show_table(document: dict[str, Any]) -> str:
-    """Champion and challenger side by side, for a person."""
-    pair = {name: document[name] for name in (versions.CHAMPION, versions.CHALLENGER)}
-    if pair["champion"] and pair["challenger"] and pair["champion"]["version"] == pair["challenger"]["version"]:
-        pair = {"champion and challenger": pair["champion"]}
-    shown = {name: version for name, version in pair.items() if version}
-    if not shown:
-        return f"{document['model']} has no champion and no challenger: {versions.HOW_TO_REGISTER}"
-    from rich.table import Table
-
-    table = Table(title=document["model"], title_justify="left", show_edge=False)
-    table.add_column("")
-    for name in shown:
-        table.add_column(name, overflow="fold")
-    for label, key in FACTS:
-        table.add_row(label, *(version[key] or "-" for version in shown.values()))
-    table.add_section()
-    for figure in dict.fromkeys(figure for version in shown.values() for figure in version["figures"]):
-        table.add_row(figure.replace("_", " "), *(_interval(version["figures"].get(figure)) for version in shown.values()))
-    table.add_section()
-    table.add_row("gate", *(f"{version['gate']}{_against(version)}" for version in shown.values()))
-    for rule in dict.fromkeys(rule["name"] for version in shown.values() for rule in version["rules"]):
-        table.add_row(f"  {rule}", *(_ruling(version["rules"], rule) for version in shown.values()))
-    lines = [printed(table)]
-    if "champion" not in shown and "champion and challenger" not in shown:
-        lines.append("no champion: `lesionflow champion promote VERSION` makes one")
-    return "\n".join(lines)
-
-
-FACTS = (
-    ("version", "version"),
-    ("champion since", "champion_since"),
-    ("made so by", "champion_by"),
-    ("phase", "phase"),
-    ("data md5", "data_md5"),
-    ("MLflow run", "run_id"),
-)
-
-
-def _interval(row: dict[str, float] | None) -> str:
-    return version_tags.interval_text(row) if row else "-"
-
-
-def _against(version: dict[str, Any]) -> str:
-    if version["judged_at"] is None:
-        return ""
-    rival = version["judged_against"]
-    return f" {'with no champion to beat' if rival == 'none' else f'against version {rival}'}, {version['judged_at']}"
-
-
-def _ruling(rules: list[dict[str, Any]], name: str) -> str:
-    rule = next((row for row in rules if row["name"] == name), None)
-    return f"{'pass' if rule['passed'] else 'FAIL'}: {for_terminal(rule['says'])}" if rule else "-"
+    """The one JSON document of a command, from a dataclass or a sequence of them."""
+    return json.dumps(document, indent=2, allow_nan=False, default=asdict)
 
 
 def history_table(model: str, entries: Sequence[Promotion]) -> str:

@@ -1,11 +1,12 @@
 """A version evaluated again on the test images it was evaluated on, to see whether it still measures what was recorded."""
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from app.models.champion import TOLD, existing_version, look
 from components.core.errors import LesionflowError
+from components.core.reports.evaluation import TestFigures
 from components.evaluation.predictions import HEADLINES, Scored
 from components.registry import evidence, promotion, reevaluation, versions
 from components.tracking import store
@@ -20,16 +21,44 @@ changed moves the accuracy of fewer than 200 test images by more than this, and 
 """
 
 
-def verify(wanted: str = versions.CHAMPION) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Figure:
+    """A test figure as recorded, and as measured now."""
+
+    recorded: float
+    now: float
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What moved between the recorded figures and predictions and those of now.
+
+    `moved`: the figures that differ by more than TOLERANCE. `unsupported`: the recorded figures that the recorded predictions do not
+    give. `changed_diagnoses`: images whose top-1 diagnosis differs. `largest_change`: of a probability.
+    """
+
+    figures: dict[str, Figure]
+    moved: list[str]
+    unsupported: list[str]
+    changed_diagnoses: int
+    largest_change: float
+
+
+@dataclass(frozen=True)
+class Verification(Changes):
+    """The changes of a version on its test images, with its dataset and the number of images."""
+
+    model: str
+    version: str
+    data_md5: str
+    images: int
+
+
+def verify(wanted: str = versions.CHAMPION) -> Verification:
     """Evaluate a version again, with the bins that it was evaluated with.
 
     Args:
         wanted: a version number or an alias.
-
-    Returns:
-        model, version, data_md5, images; `figures` with what was recorded and what is now; `moved`, the names of those that
-        differ by more than TOLERANCE; `unsupported`, the names of recorded figures that the recorded predictions do not give;
-        `changed_diagnoses`, images whose top-1 diagnosis is another than recorded; `largest_change` of a probability.
 
     Raises:
         LesionflowError: there is no such version, its evidence is gone or was changed, or data/ does not hold its test images.
@@ -41,60 +70,57 @@ def verify(wanted: str = versions.CHAMPION) -> dict[str, Any]:
         version = existing_version(client, standing.model, wanted)
         found = evidence.of_version(client, version, promotion.evidence_of(standing.entries, str(version.version)))
     now = reevaluation.measure(version, found.scored.images, found.scored.task, found.data_md5)
-    return {
-        "model": standing.model,
-        "version": str(version.version),
-        "data_md5": found.data_md5,
-        "images": len(now.images),
-        **compared(found.test, found.scored, now, found.bins),
-    }
+    changes = compared(found.evaluation.test, found.scored, now, found.bins)
+    return Verification(
+        **vars(changes), model=standing.model, version=str(version.version), data_md5=found.data_md5, images=len(now.images)
+    )
 
 
-def compared(test: dict[str, Any], recorded: Scored, now: Scored, bins: int) -> dict[str, Any]:
+def compared(test: TestFigures, recorded: Scored, now: Scored, bins: int) -> Changes:
     """What moved, between the recorded figures, the recorded probabilities, and the probabilities now.
 
     Args:
-        test: the recorded test figures, as reports/evaluation.json holds them.
+        test: the recorded test figures.
         recorded: the recorded probabilities.
         now: the probabilities of the same images now.
         bins: of the calibration error.
     """
     everything = np.arange(len(now.images))
-    figures = {name: {"recorded": float(test[name]["value"]), "now": now.headline(name, everything, bins)} for name in HEADLINES}
+    figures = {name: Figure(test.figures[name].value, now.headline(name, everything, bins)) for name in HEADLINES}
     held = {name: recorded.headline(name, everything, bins) for name in HEADLINES}
-    unsupported = [name for name, figure in figures.items() if not _close(figure["recorded"], held[name])]
-    if len(recorded.images) != int(test["images"]):
+    unsupported = [name for name, figure in figures.items() if not _close(figure.recorded, held[name])]
+    if len(recorded.images) != test.images:
         unsupported.append("images")
-    return {
-        "figures": figures,
-        "moved": [name for name, figure in figures.items() if not _close(figure["recorded"], figure["now"])],
-        "unsupported": unsupported,
-        "changed_diagnoses": int((recorded.probabilities.argmax(axis=1) != now.probabilities.argmax(axis=1)).sum()),
-        "largest_change": float(np.abs(recorded.probabilities - now.probabilities).max()),
-    }
+    return Changes(
+        figures=figures,
+        moved=[name for name, figure in figures.items() if not _close(figure.recorded, figure.now)],
+        unsupported=unsupported,
+        changed_diagnoses=int((recorded.probabilities.argmax(axis=1) != now.probabilities.argmax(axis=1)).sum()),
+        largest_change=float(np.abs(recorded.probabilities - now.probabilities).max()),
+    )
 
 
 def _close(first: float, second: float) -> bool:
     return abs(first - second) <= TOLERANCE  # nan is never close: a figure that cannot be had is a fault
 
 
-def holds(report: dict[str, Any]) -> bool:
+def holds(report: Verification) -> bool:
     """Whether the version still measures what was recorded."""
-    return not report["moved"] and not report["unsupported"]
+    return not report.moved and not report.unsupported
 
 
-def lines(report: dict[str, Any]) -> list[str]:
+def lines(report: Verification) -> list[str]:
     """The report for a person."""
     rows = [
-        f"  {name.replace('_', ' '):<24} {row['recorded']:.4f} recorded, {row['now']:.4f} now ({row['now'] - row['recorded']:+.4f})"
-        f"{'  MOVED' if name in report['moved'] else ''}"
-        for name, row in report["figures"].items()
+        f"  {name.replace('_', ' '):<24} {row.recorded:.4f} recorded, {row.now:.4f} now ({row.now - row.recorded:+.4f})"
+        f"{'  MOVED' if name in report.moved else ''}"
+        for name, row in report.figures.items()
     ]
-    unsupported = [f"the recorded predictions do not give the recorded {name}" for name in report["unsupported"]]
+    unsupported = [f"the recorded predictions do not give the recorded {name}" for name in report.unsupported]
     return [
-        f"{report['model']} version {report['version']} on its {report['images']} test images (dataset md5 {report['data_md5']})",
+        f"{report.model} version {report.version} on its {report.images} test images (dataset md5 {report.data_md5})",
         *rows,
-        f"changed diagnoses: {report['changed_diagnoses']}; largest change of a probability: {report['largest_change']:.1e}",
+        f"changed diagnoses: {report.changed_diagnoses}; largest change of a probability: {report.largest_change:.1e}",
         *unsupported,
         "it measures what was recorded" if holds(report) else f"it does NOT measure what was recorded, within {TOLERANCE}",
     ]

@@ -1,26 +1,15 @@
 """Estimates with 95 % intervals: a bootstrap over groups, joined to exact intervals where groups are few."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from components.core.reports.evaluation import Estimate
+
 EXACT_BELOW = 200
 """Groups below which a proportion gets an exact interval: with few of them, or shares near 0 and 1, the bootstrap's is too narrow."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with the bounds of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def as_dict(self) -> dict[str, float]:
-        return {"value": self.value, "low": self.low, "high": self.high}
 
 
 def resamples(groups: NDArray[np.generic], count: int, seed: int) -> list[NDArray[np.intp]]:

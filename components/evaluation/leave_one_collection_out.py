@@ -5,12 +5,13 @@ would take days, so what is fitted and left out is a logistic regression on the 
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from components.core.reports.evaluation import CollectionCost
 from components.evaluation import bootstrap, metrics
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Featured:
         return Featured(self.images[chosen], self.features[chosen])
 
 
-def left_out(train: Featured, test: Featured, resamples: int, seed: int) -> dict[str, dict[str, Any]]:
+def left_out(train: Featured, test: Featured, resamples: int, seed: int) -> dict[str, CollectionCost]:
     """What leaving each collection out of training costs on its own test images.
 
     Measured among the classes that the collection's test images and the other collections' training images both have. Empty where
@@ -58,24 +59,25 @@ def left_out(train: Featured, test: Featured, resamples: int, seed: int) -> dict
         if len(shared) < 2:
             continue
         known, asked = (np.isin(side.images["diagnosis"].to_numpy(dtype=str), shared) for side in (train, test))
-        found[name] = _cost(train.where(known), train.where(known & elsewhere), test.where(asked & here), shared, resamples, seed)
+        measured = test.where(asked & here)
+        samples = bootstrap.resamples(measured.images["group"].to_numpy(), resamples, seed)
+        found[name] = _cost(train.where(known), train.where(known & elsewhere), measured, shared, samples)
     return found
 
 
-def _cost(whole: Featured, rest: Featured, test: Featured, classes: list[str], resamples: int, seed: int) -> dict[str, Any]:
+def _cost(whole: Featured, rest: Featured, test: Featured, classes: list[str], samples: list[NDArray[np.intp]]) -> CollectionCost:
     truth = np.array([classes.index(name) for name in test.images["diagnosis"]])
     seen, unseen = (_probabilities(train, test.features) for train in (whole, rest))
-    samples = bootstrap.resamples(test.images["group"].to_numpy(), resamples, seed)
 
     def drop(at: NDArray[np.intp]) -> float:
         return metrics.balanced_accuracy(truth[at], seen[at]) - metrics.balanced_accuracy(truth[at], unseen[at])
 
-    return {
-        "images": len(truth),
-        "classes": classes,
-        "balanced_accuracy": metrics.balanced_accuracy(truth, unseen),
-        "drop": bootstrap.bootstrap(drop, samples, len(truth)).as_dict(),
-    }
+    return CollectionCost(
+        images=len(truth),
+        classes=tuple(classes),
+        balanced_accuracy=metrics.balanced_accuracy(truth, unseen),
+        drop=bootstrap.bootstrap(drop, samples, len(truth)),
+    )
 
 
 def _probabilities(train: Featured, features: Features) -> NDArray[np.float64]:

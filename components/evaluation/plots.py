@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.plotting import save, shortened
+from components.core.reports.evaluation import Estimate
 
 
 def confusion(counts: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
@@ -76,10 +77,10 @@ def gallery(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], mist
     save(figure, path)
 
 
-def drops(costs: dict[str, dict[str, float]], path: Path) -> None:
+def drops(costs: dict[str, Estimate], path: Path) -> None:
     """What each shift costs in balanced accuracy, a bar each with its 95 % interval; red where the loss is sure."""
     names = list(costs)
-    value, low, high = (np.array([costs[name][key] for name in names]) for key in ("value", "low", "high"))
+    value, low, high = (np.array([getattr(costs[name], bound) for name in names]) for bound in ("value", "low", "high"))
     at = np.arange(len(names))
     figure, axis = plt.subplots(figsize=(7, 0.36 * len(names) + 1.2), layout="constrained")
     colors = np.where(low > 0, "tab:red", "tab:blue")

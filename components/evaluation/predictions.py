@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.core.classes import MALIGNANT, output_names, targets
+from components.core.reports.evaluation import Estimate
 from components.evaluation import bootstrap, metrics
-from components.evaluation.bootstrap import Estimate
 
 Indices = NDArray[np.intp]
 HEADLINES = (

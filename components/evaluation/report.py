@@ -1,7 +1,7 @@
 """The tables and pictures of an evaluation."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -9,42 +9,26 @@ from numpy.typing import NDArray
 
 from components.core import plotting
 from components.core.classes import output_names
+from components.core.reports.evaluation import CollectionCost, ShiftCost
 from components.evaluation import metrics, plots
-from components.evaluation.bootstrap import Estimate
 from components.evaluation.predictions import Scored
 from components.evaluation.robustness import seen
 from components.imaging import images, tfrecords
 
 
-def draw_shifts(
-    costs: dict[str, dict[str, Any]],
-    left_out: dict[str, dict[str, Any]],
-    example: bytes,
-    size: int,
-    resolution: int | None,
-    folder: Path,
-) -> None:
-    """Write shifts.csv and shifts.png, with what leaving a collection out costs below the shifts, and shifts_examples.png, which shows
-    one test image as the model sees it under every shift."""
+def draw_shifts(costs: dict[str, ShiftCost], left_out: dict[str, CollectionCost], folder: Path) -> None:
+    """Write shifts.csv and shifts.png, with what leaving a collection out costs below the shifts."""
     without = {f"without {name}": row for name, row in left_out.items()}
-    shown = costs | without
-    rows = [{"shift": name, "balanced_accuracy": row["balanced_accuracy"], **row["drop"]} for name, row in shown.items()]
+    shown: dict[str, ShiftCost | CollectionCost] = {**costs, **without}
+    rows = [{"shift": name, "balanced_accuracy": row.balanced_accuracy, **asdict(row.drop)} for name, row in shown.items()]
     pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
-    plots.drops({name: row["drop"] for name, row in shown.items()}, folder / "shifts.png")
+    plots.drops({name: row.drop for name, row in shown.items()}, folder / "shifts.png")
+
+
+def draw_shift_examples(example: bytes, size: int, resolution: int | None, folder: Path) -> None:
+    """Write shifts_examples.png, which shows one test image file as the model sees it under every shift."""
     pictures = {"as it is": images.read(example, size, resolution), **seen(example, size, resolution)}
     plots.shifted(pictures, folder / "shifts_examples.png")
-
-
-def validation_figures(scored: Scored, bins: int) -> dict[str, float]:
-    """What the choice was made on."""
-    everything = np.arange(len(scored.images))
-    names = ("balanced_accuracy", "accuracy", "macro_f1", "calibration_error")
-    return {name: scored.headline(name, everything, bins) for name in names}
-
-
-def as_dicts(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
-    """Estimates as the reports hold them."""
-    return {name: estimate.as_dict() for name, estimate in estimates.items()}
 
 
 def draw_metrics(after: Scored, before: Scored, bins: int, gallery: int, folder: Path) -> None:

@@ -5,13 +5,13 @@ from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components.core.paths import DATA
+from components.core.reports.evaluation import ShiftCost
 from components.evaluation.predictions import Indices, Scored, difference
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
@@ -60,13 +60,13 @@ def seen(content: bytes, size: int, resolution: int | None, shifts: Collection[s
     return {name: images.fit(images.reduced(SHIFTS[name](original), resolution), size) for name in shifts}
 
 
-def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bins: int) -> dict[str, dict[str, Any]]:
+def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bins: int) -> dict[str, ShiftCost]:
     """Balanced accuracy under each shift, and the drop (clean less shifted) with its paired bootstrap interval over lesions."""
     everything = np.arange(len(clean.images))
     return {
-        name: {
-            "balanced_accuracy": scored.headline("balanced_accuracy", everything, bins),
-            "drop": difference(clean, scored, "balanced_accuracy", samples, bins).as_dict(),
-        }
+        name: ShiftCost(
+            balanced_accuracy=scored.headline("balanced_accuracy", everything, bins),
+            drop=difference(clean, scored, "balanced_accuracy", samples, bins),
+        )
         for name, scored in shifted.items()
     }

@@ -7,13 +7,13 @@ does to a picture, as strongly as photo editors offer it: 2 and 4 pixels of a pi
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFilter
 
+from components.core.reports.evaluation import CollectionCost, ShiftCost
 from components.imaging.images import recompressed
 
 Shift = Callable[[Image.Image], Image.Image]
@@ -87,6 +87,6 @@ SHIFTS: dict[str, Shift] = {
 }
 
 
-def worst(costs: dict[str, dict[str, Any]]) -> str:
-    """The shift that costs most, of `shifts` in reports/evaluation.json."""
-    return max(costs, key=lambda name: float(costs[name]["drop"]["value"]))
+def worst(costs: Mapping[str, ShiftCost] | Mapping[str, CollectionCost]) -> str:
+    """The shift, or the collection left out, that costs most."""
+    return max(costs, key=lambda name: costs[name].drop.value)

@@ -9,15 +9,14 @@ that run: a version registered later wrote over it.
 """
 
 import hashlib
-import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -25,6 +24,10 @@ import pandas as pd
 from components.core.errors import LesionflowError
 from components.core.files import existing, read_json, sha256, write_json
 from components.core.paths import CANDIDATE, CATALOG, EVALUATION, EXPORT_REPORT, PREDICTIONS, SPLITS
+from components.core.reports.candidate import Candidate
+from components.core.reports.evaluation import Evaluation
+from components.core.reports.export import ExportReport
+from components.core.reports.registration import Rule
 from components.evaluation.predictions import Scored
 from components.registry import version_tags, versions
 from components.runtime.params import Settings
@@ -63,28 +66,13 @@ class Evidence:
     thresholds it was registered with; None where that was not recorded.
     """
 
-    evaluation: dict[str, Any]
-    export: dict[str, Any]
+    evaluation: Evaluation
+    export: ExportReport
     scored: Scored
     test_split_hash: str
     data_md5: str
     bins: int
     passed_alone: bool | None
-
-    @property
-    def test(self) -> dict[str, Any]:
-        """The test figures."""
-        return dict(self.evaluation["test"])
-
-    @property
-    def shifts(self) -> dict[str, Any]:
-        """Balanced accuracy under each shift; empty where the version was evaluated before they were measured."""
-        return dict(self.evaluation.get("shifts", {}))
-
-    @property
-    def collections(self) -> dict[str, Any] | None:
-        """Collections left out of training in turn; None where the version was evaluated before that was measured."""
-        return self.evaluation.get("collections_left_out")
 
     def same(self, other: "Evidence") -> bool:
         """Whether both say the same of a candidate: equal evaluations on one split, and exports that agree with Keras equally often."""
@@ -92,27 +80,27 @@ class Evidence:
         return evaluated and _agreement(self.export) == _agreement(other.export)
 
 
-def of_candidate(card: Mapping[str, Any], settings: Settings) -> Evidence:
+def of_candidate(card: Candidate, settings: Settings) -> Evidence:
     """The evidence on the candidate of this run, from build/ and reports/."""
     return Evidence(
-        read_json(EVALUATION),
-        read_json(EXPORT_REPORT),
-        _scored(existing(CANDIDATE / PREDICTIONS), card["task"]),
-        card["test_split_hash"],
+        Evaluation.read(EVALUATION),
+        ExportReport.read(EXPORT_REPORT),
+        _scored(existing(CANDIDATE / PREDICTIONS), card.task),
+        card.test_split_hash,
         provenance.provenance()["data.md5"],
         settings.evaluate.calibration_bins,
         None,
     )
 
 
-def write(folder: Path, card: Mapping[str, Any], settings: Settings, alone: Sequence[Mapping[str, Any]]) -> str:
+def write(folder: Path, card: Candidate, settings: Settings, alone: Sequence[Rule]) -> str:
     """Write the evidence on the candidate of this run into a new folder.
 
     Args:
         folder: to be made; its name must be FOLDER, under which `registry.log_model` logs it.
         card: build/candidate/candidate.json.
         settings: params.yaml as it is now.
-        alone: the verdict of the rules that need no other version (`gate.as_rows`).
+        alone: the verdict of the rules that need no other version (`judgement.alone`).
 
     Returns:
         The evidence's sha256.
@@ -124,7 +112,7 @@ def write(folder: Path, card: Mapping[str, Any], settings: Settings, alone: Sequ
     came_from = provenance.provenance()
     code = Path(__file__).parents[1]
     measured = {
-        **{name: card[name] for name in ("model_sha256", "phase", "phase_sha256", "task", "test_split_hash")},
+        **{name: getattr(card, name) for name in ("model_sha256", "phase", "phase_sha256", "task", "test_split_hash")},
         "catalog_sha256": sha256(existing(CATALOG)),
         "data_md5": came_from["data.md5"],
         "git": {"commit": came_from["git.commit"], "dirty": came_from["git.dirty"] == "true"},
@@ -134,7 +122,7 @@ def write(folder: Path, card: Mapping[str, Any], settings: Settings, alone: Sequ
             "register": settings.registration.model_dump(),
         },
         "overrides": list(settings.overrides),
-        "alone": [dict(rule) for rule in alone],
+        "alone": [asdict(rule) for rule in alone],
         "code": {path.relative_to(code).as_posix(): sha256(path) for path in sorted(code.rglob("*.py"))},
         "packages": {name: installed(name) for name in PACKAGES},
         "python": platform.python_version(),
@@ -174,8 +162,8 @@ def of_version(client: "MlflowClient", version: "ModelVersion", in_record: str |
             raise Changed(_changed(version, f"its sha256 was {tagged} when the version was registered, and is {held}"))
         measured = read_json(folder / MEASURED)
         return Evidence(
-            read_json(folder / EVALUATION.name),
-            read_json(folder / EXPORT_REPORT.name),
+            Evaluation.read(folder / EVALUATION.name, f"{EVALUATION.name} of {_named(version)}"),
+            ExportReport.read(folder / EXPORT_REPORT.name, f"{EXPORT_REPORT.name} of {_named(version)}"),
             _scored(folder / PREDICTIONS, measured["task"]),
             measured["test_split_hash"],
             measured["data_md5"],
@@ -191,15 +179,13 @@ def tag(version: "ModelVersion", name: str) -> str:
         LesionflowError: this one lacks it.
     """
     if name not in version.tags:
-        raise LesionflowError(
-            f"{version.name} version {version.version} has no tag {name}: Lesionflow did not register it, so the gate cannot judge it"
-        )
+        raise LesionflowError(f"{_named(version)} has no tag {name}: Lesionflow did not register it, so the gate cannot judge it")
     return str(version.tags[name])
 
 
 def _changed(version: "ModelVersion", how: str) -> str:
     return (
-        f"the evidence of {version.name} version {version.version} was changed after it was registered: {how}."
+        f"the evidence of {_named(version)} was changed after it was registered: {how}."
         " Restore its artifacts and tags from a backup, or delete the version in MLflow"
     )
 
@@ -213,7 +199,7 @@ def _download(client: "MlflowClient", version: "ModelVersion", place: Path) -> P
         return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{root}/artifacts/{FOLDER}", dst_path=str(place)))
     except (MlflowException, OSError) as fault:
         raise LesionflowError(
-            f"the evidence of {version.name} version {version.version} cannot be read from its logged model ({version.source}):"
+            f"the evidence of {_named(version)} cannot be read from its logged model ({version.source}):"
             f" {_first_line(fault)}. Restore its artifacts from a backup, or delete the version in MLflow"
         ) from None
 
@@ -224,28 +210,28 @@ def _of_run(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     if version.run_id and others:
         numbers = ", ".join(sorted((str(other.version) for other in others), key=int))
         raise Lost(
-            f"the evidence of {version.name} version {version.version} is lost: it shares its MLflow run {version.run_id} with"
+            f"the evidence of {_named(version)} is lost: it shares its MLflow run {version.run_id} with"
             f" version {numbers}, and the last of them to be registered wrote over it. {AGAIN}"
         )
-    evaluation = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EVALUATION.name}"))
-    export = json.loads(_artifact(client, version, f"{REPORTS_IN_RUN}/{EXPORT_REPORT.name}"))
+    name, of_export = f"{REPORTS_IN_RUN}/{EVALUATION.name}", f"{REPORTS_IN_RUN}/{EXPORT_REPORT.name}"
+    evaluation = Evaluation.parse(_artifact(client, version, name), f"{EVALUATION.name} of {_named(version)}")
+    export = ExportReport.parse(_artifact(client, version, of_export), f"{EXPORT_REPORT.name} of {_named(version)}")
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         Path(file.name).write_bytes(_artifact(client, version, f"{EVALUATION_IN_RUN}/{PREDICTIONS}"))
         scored = _scored(Path(file.name), tag(version, "task"))
-    figures = version_tags.figure_tags(evaluation["test"])
+    figures = version_tags.figure_tags(evaluation.test)
     if any(version.tags.get(name, figure) != figure for name, figure in figures.items()):
         raise Lost(
-            f"the evidence of {version.name} version {version.version} is lost: its MLflow run {version.run_id} holds other figures than"
+            f"the evidence of {_named(version)} is lost: its MLflow run {version.run_id} holds other figures than"
             f" its tags, so a version that was deleted since wrote over it. {AGAIN}"
         )
     split, data = (tag(version, name) for name in ("test_split_hash", "data.md5"))
-    return Evidence(evaluation, export, scored, split, data, _bins(evaluation["test"], scored), None)
+    return Evidence(evaluation, export, scored, split, data, _bins(evaluation.test.calibration_error.value, scored), None)
 
 
-def _bins(test: Mapping[str, Any], scored: Scored) -> int:
+def _bins(recorded: float, scored: Scored) -> int:
     """The bins of a recorded calibration error, which was recorded without them: those that give it from the predictions."""
-    everything, recorded = np.arange(len(scored.images)), float(test["calibration_error"]["value"])
-    usual = 15
+    everything, usual = np.arange(len(scored.images)), 15
     fits = (bins for bins in (usual, *range(2, 101)) if abs(scored.headline("calibration_error", everything, bins) - recorded) < 1e-9)
     return next(fits, usual)
 
@@ -265,7 +251,7 @@ def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> byt
             return Path(client.download_artifacts(str(version.run_id), path, folder)).read_bytes()
         except (MlflowException, OSError) as fault:
             raise Lost(
-                f"{version.name} version {version.version} cannot be judged: its MLflow run {version.run_id or 'none'}"
+                f"{_named(version)} cannot be judged: its MLflow run {version.run_id or 'none'}"
                 f" gives no {path} ({_first_line(fault)}). {AGAIN}"
             ) from None
 
@@ -274,5 +260,9 @@ def _first_line(fault: BaseException) -> str:
     return (str(fault).splitlines() or [type(fault).__name__])[0]
 
 
-def _agreement(export: Mapping[str, Any]) -> dict[str, float]:
-    return {name: row["same_top1"] for name, row in export.items() if isinstance(row, dict)}
+def _agreement(export: ExportReport) -> dict[str, float]:
+    return {name: row.same_top1 for name, row in export.precisions.items()}
+
+
+def _named(version: "ModelVersion") -> str:
+    return f"{version.name} version {version.version}"

@@ -1,23 +1,15 @@
 """The gate: what a challenger must pass to become champion, rule by rule."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-from components.evaluation.bootstrap import Estimate
+from components.core.reports.evaluation import CollectionCost, Estimate, Evaluation, ShiftCost
+from components.core.reports.export import ExportReport
+from components.core.reports.registration import Rule
 from components.evaluation.shifts import SHIFTS, SQUARE_CROP, worst
 from components.runtime.params import Register
 
 ANEW = "when this version was evaluated: `dvc repro` measures and registers one that is"
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One rule's verdict; `says` is a sentence for a person."""
-
-    name: str
-    passed: bool
-    says: str
 
 
 @dataclass(frozen=True)
@@ -50,35 +42,28 @@ class Comparison:
 
 
 def judge(
-    test: dict[str, Any],
-    shifts: dict[str, Any],
-    collections: dict[str, Any] | None,
-    export: dict[str, Any],
-    comparisons: Sequence[Comparison],
-    knobs: Register,
-    coverage: Coverage,
+    evaluation: Evaluation, export: ExportReport, comparisons: Sequence[Comparison], knobs: Register, coverage: Coverage
 ) -> list[Rule]:
     """Apply every rule; all must pass.
 
     Args:
-        test: the `test` figures of reports/evaluation.json.
-        shifts: its `shifts`, the balanced accuracy and the drop under each; empty where none was measured.
-        collections: its `collections_left_out`, the drop on each; None where the version was evaluated before that was measured.
+        evaluation: reports/evaluation.json.
         export: reports/export.json.
         comparisons: against other versions; empty for the rules that need no other version.
         knobs: the thresholds of params.yaml.
         coverage: what the test figures rest on.
     """
+    test = evaluation.test
     return [
         _measured(coverage.unmeasured),
         _enough("test lesions", coverage.groups, knobs.min_test_groups),
         _enough("melanoma test lesions", coverage.melanoma_groups, knobs.min_melanoma_groups),
-        _marked(_floor("balanced accuracy", test["balanced_accuracy"], knobs.min_balanced_accuracy), coverage.few),
-        _floor("melanoma sensitivity", test["melanoma_sensitivity"], knobs.min_melanoma_sensitivity),
-        _ceiling("calibration error", test["calibration_error"], knobs.max_calibration_error),
-        *_robust(shifts, dict.fromkeys(SHIFTS, knobs.max_shift_loss) | {SQUARE_CROP: knobs.max_square_crop_loss}),
-        _carried(collections, knobs.max_collection_loss),
-        _agreement(export["float16"]["same_top1"], knobs.min_export_agreement),
+        _marked(_floor("balanced accuracy", test.balanced_accuracy, knobs.min_balanced_accuracy), coverage.few),
+        _floor("melanoma sensitivity", test.melanoma_sensitivity, knobs.min_melanoma_sensitivity),
+        _ceiling("calibration error", test.calibration_error, knobs.max_calibration_error),
+        *_robust(evaluation.shifts, dict.fromkeys(SHIFTS, knobs.max_shift_loss) | {SQUARE_CROP: knobs.max_square_crop_loss}),
+        _carried(evaluation.collections_left_out, knobs.max_collection_loss),
+        _agreement(export.float16.same_top1, knobs.min_export_agreement),
         *(_kept_against(comparison, knobs.max_loss) for comparison in comparisons),
     ]
 
@@ -92,9 +77,9 @@ def _enough(what: str, count: int, floor: int) -> Rule:
     return Rule(f"enough {what}", count >= floor, f"{count} {what}, at least {floor} wanted")
 
 
-def _floor(figure: str, estimate: dict[str, float], floor: float) -> Rule:
-    passed = estimate["value"] >= floor
-    return Rule(f"{figure} floor", passed, f"{_with_interval(estimate)}, at least {floor:.3f} wanted")
+def _floor(figure: str, estimate: Estimate, floor: float) -> Rule:
+    passed = estimate.value >= floor
+    return Rule(f"{figure} floor", passed, f"{estimate:.3f}, at least {floor:.3f} wanted")
 
 
 def _marked(rule: Rule, few: Mapping[str, int]) -> Rule:
@@ -103,25 +88,25 @@ def _marked(rule: Rule, few: Mapping[str, int]) -> Rule:
     return replace(rule, says=f"{rule.says}; uncertain, for it rests on few lesions: {listed}") if few else rule
 
 
-def _ceiling(figure: str, estimate: dict[str, float], ceiling: float) -> Rule:
-    passed = estimate["value"] <= ceiling
-    return Rule(f"{figure} ceiling", passed, f"{_with_interval(estimate)}, at most {ceiling:.3f} allowed")
+def _ceiling(figure: str, estimate: Estimate, ceiling: float) -> Rule:
+    passed = estimate.value <= ceiling
+    return Rule(f"{figure} ceiling", passed, f"{estimate:.3f}, at most {ceiling:.3f} allowed")
 
 
-def _robust(shifts: dict[str, Any], limits: dict[str, float]) -> list[Rule]:
+def _robust(shifts: dict[str, ShiftCost], limits: dict[str, float]) -> list[Rule]:
     others = [name for name in limits if name != SQUARE_CROP]
     named = (("robust to shifts", others), ("robust to a square crop", [SQUARE_CROP]))
     return [_kept(rule, names, shifts, limits[names[0]]) for rule, names in named]
 
 
-def _kept(rule: str, names: list[str], shifts: dict[str, Any], limit: float) -> Rule:
+def _kept(rule: str, names: list[str], shifts: dict[str, ShiftCost], limit: float) -> Rule:
     missing = [name.replace("_", " ") for name in names if name not in shifts]
     if missing:
         return Rule(rule, False, f"not measured under {', '.join(missing)} {ANEW}")
     return _lost(rule, {f"under {name.replace('_', ' ')}": shifts[name] for name in names}, limit)
 
 
-def _carried(collections: dict[str, Any] | None, limit: float) -> Rule:
+def _carried(collections: dict[str, CollectionCost] | None, limit: float) -> Rule:
     rule = "carries to other collections"
     if collections is None:
         return Rule(rule, False, f"not measured on collections left out of training {ANEW}")
@@ -130,9 +115,9 @@ def _carried(collections: dict[str, Any] | None, limit: float) -> Rule:
     return _lost(rule, {f"on {name} left out": row for name, row in collections.items()}, limit)
 
 
-def _lost(rule: str, costs: dict[str, Any], limit: float) -> Rule:
-    too_large = [where for where in costs if costs[where]["drop"]["value"] > limit]
-    told = ", ".join(f"{_signed(costs[where]['drop'])} {where}" for where in too_large or [worst(costs)])
+def _lost(rule: str, costs: Mapping[str, ShiftCost] | Mapping[str, CollectionCost], limit: float) -> Rule:
+    too_large = [where for where in costs if costs[where].drop.value > limit]
+    told = ", ".join(f"{costs[where].drop:+.3f} {where}" for where in too_large or [worst(costs)])
     return Rule(rule, not too_large, f"balanced accuracy lost: {told}; at most {limit:.3f} allowed")
 
 
@@ -154,39 +139,26 @@ def _kept_against(comparison: Comparison, margin: float) -> Rule:
     passed = difference.low > -margin
     rival = "best" if comparison.best else "champion"
     again = ", measured again on this split, of which it may have trained on a part" if comparison.measured_again else ""
-    said = f"{figure} {_signed(difference.as_dict())} against {'the best' if comparison.best else 'champion'} version {comparison.version}"
+    said = f"{figure} {difference:+.3f} against {'the best' if comparison.best else 'champion'} version {comparison.version}"
     why = f"the whole interval must be above {-margin:+.3f}"
     if not passed and difference.value > -margin:
         why += ": the test images are too few, or the versions too different, to rule out a larger loss"
     return Rule(f"{figure} kept against the {rival}", passed, f"{said}{again}; {why}")
 
 
-def _with_interval(estimate: dict[str, float]) -> str:
-    return f"{estimate['value']:.3f} [{estimate['low']:.3f}, {estimate['high']:.3f}]"
-
-
-def _signed(estimate: dict[str, float]) -> str:
-    return f"{estimate['value']:+.3f} [{estimate['low']:+.3f}, {estimate['high']:+.3f}]"
-
-
-def int8_warning(export: dict[str, Any], floor: float) -> str | None:
+def int8_warning(export: ExportReport, floor: float) -> str | None:
     """Why the int8 export should not be shipped, or None; the gate itself judges float16."""
-    share = export["int8"]["same_top1"]
+    share = export.int8.same_top1
     if share >= floor:
         return None
     return f"int8 TFLite predicts the same class for only {share:.3f} of test images, below {floor:.3f}: ship float16"
 
 
-def passed(rules: list[Rule]) -> bool:
+def passed(rules: Sequence[Rule]) -> bool:
     """Whether every rule passed."""
     return all(rule.passed for rule in rules)
 
 
-def verdict(rules: list[Rule]) -> str:
+def verdict(rules: Sequence[Rule]) -> str:
     """The verdict in a line: passed, or failed and the rules that did."""
     return "passed" if passed(rules) else f"failed: {', '.join(rule.name for rule in rules if not rule.passed)}"
-
-
-def as_rows(rules: list[Rule]) -> list[dict[str, Any]]:
-    """The verdict as reports hold it."""
-    return [asdict(rule) for rule in rules]

@@ -8,6 +8,7 @@ import numpy as np
 
 from components.core.classes import output_names, targets
 from components.core.errors import LesionflowError
+from components.core.reports.registration import Rule
 from components.evaluation import bootstrap
 from components.evaluation.predictions import Scored, difference
 from components.registry import evidence, gate, promotion, reevaluation, versions
@@ -31,7 +32,7 @@ class Rival:
     measured_again: bool = False
 
 
-def judge(client: "MlflowClient", found: Evidence, number: str | None, standing: Standing, settings: Settings) -> list[gate.Rule]:
+def judge(client: "MlflowClient", found: Evidence, number: str | None, standing: Standing, settings: Settings) -> list[Rule]:
     """The gate's verdict, with the thresholds of params.yaml as they are now.
 
     Args:
@@ -50,14 +51,13 @@ def judge(client: "MlflowClient", found: Evidence, number: str | None, standing:
     return _verdict(found, compare(found.scored, champion, others, settings), settings)
 
 
-def alone(found: Evidence, settings: Settings) -> list[gate.Rule]:
+def alone(found: Evidence, settings: Settings) -> list[Rule]:
     """The verdict of the rules that need no other version."""
     return _verdict(found, (), settings)
 
 
-def _verdict(found: Evidence, comparisons: Sequence[gate.Comparison], settings: Settings) -> list[gate.Rule]:
-    measured = (found.test, found.shifts, found.collections, found.export)
-    return gate.judge(*measured, comparisons, settings.registration, coverage(found.scored))
+def _verdict(found: Evidence, comparisons: Sequence[gate.Comparison], settings: Settings) -> list[Rule]:
+    return gate.judge(found.evaluation, found.export, comparisons, settings.registration, coverage(found.scored))
 
 
 def coverage(scored: Scored) -> gate.Coverage:

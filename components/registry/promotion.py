@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from components.core.errors import LesionflowError
+from components.core.reports.registration import Promotion
 from components.registry import promotion_record, version_tags, versions
-from components.registry.promotion_record import Ledger, Overtaken, Promotion
+from components.registry.promotion_record import Ledger, Overtaken
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -19,6 +20,17 @@ BY_HAND = "promote"
 OVERRIDE = "override"
 ROLLBACK = "rollback"
 OUTSIDE = "moved outside the gate"
+
+
+@dataclass(frozen=True)
+class Cause:
+    """What moves champion: AUTOMATIC, BY_HAND, OVERRIDE, ROLLBACK or OUTSIDE; the gate's verdict, in a line; a person's reason, of at
+    most `promotion_record.REASON_LIMIT` characters; and who it is, without a name the user of this process."""
+
+    source: str
+    verdict: str
+    reason: str = ""
+    who: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,8 +70,8 @@ def look(client: "MlflowClient", model: str) -> Standing:
         if _number(champion) == record.champion:
             return Standing(model, record, champion, None)
         verdict = version_tags.verdict(champion) if champion is not None else "no version"
-        who = f"unknown, noticed by {getpass.getuser()}"
-        entry = _entry(model, record.champion, _number(champion), OUTSIDE, "", verdict, who, _evidence(champion))
+        cause = Cause(OUTSIDE, verdict, who=f"unknown, noticed by {getpass.getuser()}")
+        entry = _entry(model, record.champion, _number(champion), cause, _evidence(champion))
         try:
             record = promotion_record.settle(client, promotion_record.append(client, record, entry))
         except Overtaken:
@@ -67,16 +79,14 @@ def look(client: "MlflowClient", model: str) -> Standing:
         return Standing(model, record, champion, entry)
 
 
-def move(client: "MlflowClient", standing: Standing, version: str, source: str, verdict: str, reason: str = "") -> Promotion:
+def move(client: "MlflowClient", standing: Standing, version: str, cause: Cause) -> Promotion:
     """Make a version champion: write the claim to the record, then let the alias follow.
 
     Args:
         client: of the store.
         standing: what `look` found, and the decision was made on.
         version: the new champion, another than the present one.
-        source: AUTOMATIC, BY_HAND, OVERRIDE or ROLLBACK.
-        verdict: the gate's, in a line.
-        reason: a person's, at most `ledger.REASON_LIMIT` characters.
+        cause: what moves it.
 
     Raises:
         Overtaken: champion moved since `standing`; nothing was changed.
@@ -84,7 +94,7 @@ def move(client: "MlflowClient", standing: Standing, version: str, source: str, 
     if standing.record is None:
         raise ValueError(f"{standing.model} has no record: it is not registered")
     evidence = _evidence(versions.find(client, standing.model, version))
-    entry = _entry(standing.model, standing.number, version, source, reason, verdict, getpass.getuser(), evidence)
+    entry = _entry(standing.model, standing.number, version, cause, evidence)
     _follow(client, standing.model, promotion_record.append(client, standing.record, entry))
     now = look(client, standing.model)
     if now.noticed is not None:  # a person moved it in MLflow's page while we did: theirs stands
@@ -162,10 +172,9 @@ def _evidence(version: "ModelVersion | None") -> str | None:
     return version.tags.get(versions.EVIDENCE_TAG) if version is not None else None
 
 
-def _entry(
-    model: str, before: str | None, after: str | None, source: str, reason: str, verdict: str, who: str, evidence: str | None = None
-) -> Promotion:
+def _entry(model: str, before: str | None, after: str | None, cause: Cause, evidence: str | None = None) -> Promotion:
+    reason, who = cause.reason, cause.who or getpass.getuser()
     if len(reason) > promotion_record.REASON_LIMIT:
         raise LesionflowError(f"the reason has {len(reason)} characters, at most {promotion_record.REASON_LIMIT} are kept: say it shorter")
     when = datetime.now(UTC).isoformat(timespec="seconds")
-    return Promotion(model, before, after, source, reason.strip(), verdict, when, who, promotion_record.nonce(), evidence)
+    return Promotion(model, before, after, cause.source, reason.strip(), cause.verdict, when, who, promotion_record.nonce(), evidence)

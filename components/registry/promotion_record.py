@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import LesionflowError
 from components.core.escaping import for_markdown, one_line
+from components.core.reports.registration import Promotion
 from components.tracking.store import experiment_id
 
 if TYPE_CHECKING:
@@ -32,27 +33,6 @@ NOTE_LIMIT = 7900
 """Characters of the run's description: MLflow cuts a tag at 8000."""
 REASON_LIMIT = 1000
 """Characters of a reason: MLflow cuts a param at 6000, and a cut entry could not be read back."""
-
-
-@dataclass(frozen=True)
-class Promotion:
-    """One change of champion: versions before and after (None: no champion), what made it, and the gate's verdict on `after`.
-
-    `when` is UTC (ISO 8601); for a move made in MLflow's own page, which keeps no time of it, when it was noticed.
-    `nonce` keeps two writers from ever writing equal entries. `evidence` is the sha256 of the evidence on `after` (evidence.py);
-    None where it has none of its own, and in entries written before versions had.
-    """
-
-    model: str
-    before: str | None
-    after: str | None
-    source: str
-    reason: str
-    verdict: str
-    when: str
-    who: str
-    nonce: str
-    evidence: str | None = None
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from components.core.reports.evaluation import Estimate, TestFigures
+from components.core.reports.registration import Rule
 from components.evaluation.predictions import HEADLINES
 from components.registry import gate
-from components.registry.gate import Rule
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -32,17 +33,18 @@ def verdict(version: "ModelVersion") -> str:
     return gate.verdict(rules) if rules else str(version.tags["gate"])
 
 
-def figure_tags(test: Mapping[str, Any]) -> dict[str, str]:
+def figure_tags(test: TestFigures) -> dict[str, str]:
     """The headline test figures of reports/evaluation.json as a version's tags."""
-    return {f"test.{name}": interval_text(test[name]) for name in HEADLINES if name in test}
+    figures = test.figures
+    return {f"test.{name}": interval_text(figures[name]) for name in HEADLINES}
 
 
-def figures_of(tags: Mapping[str, str]) -> dict[str, dict[str, float]]:
-    """The headline test figures as a version's tags hold them, each with value, low and high (four decimals)."""
+def figures_of(tags: Mapping[str, str]) -> dict[str, Estimate]:
+    """The headline test figures as a version's tags hold them, with four decimals."""
     found = {name: INTERVAL.fullmatch(tags.get(f"test.{name}", "")) for name in HEADLINES}
-    return {name: {bound: float(text) for bound, text in match.groupdict().items()} for name, match in found.items() if match}
+    return {name: Estimate(**{bound: float(text) for bound, text in match.groupdict().items()}) for name, match in found.items() if match}
 
 
-def interval_text(estimate: Mapping[str, float]) -> str:
+def interval_text(estimate: Estimate) -> str:
     """A figure and its interval as a tag holds it."""
-    return f"{estimate['value']:.4f} [{estimate['low']:.4f}, {estimate['high']:.4f}]"
+    return f"{estimate:.4f}"

@@ -1,11 +1,12 @@
 """MLflow's model registry: versions with what they measured and the gate's verdict, and the aliases champion and challenger."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from components.core.reports.registration import Rule
 from components.registry import gate, promotion_record
-from components.registry.gate import Rule
 from components.registry.model_card import ABOUT, describe
 from components.registry.version_tags import TAG_LIMIT
 
@@ -72,22 +73,31 @@ def ensure_model(client: "MlflowClient", model: str) -> None:
                 raise
 
 
-def tag_verdict(
-    client: "MlflowClient", model: str, version: str, rules: list[Rule], champion: str | None, overrides: Sequence[str] = ()
-) -> None:
+@dataclass(frozen=True)
+class Verdict:
+    """The gate's verdict on a version.
+
+    `champion`: the version it was held against, or None. `overrides`: params that this run alone used, where it used any.
+    """
+
+    rules: Sequence[Rule]
+    champion: str | None
+    overrides: Sequence[str] = ()
+
+
+def tag_verdict(client: "MlflowClient", model: str, version: str, verdict: Verdict) -> None:
     """Write the gate's verdict on a version in place of an earlier one: as a whole, a tag per rule, and in the description.
 
     Args:
         client: of the store.
         model: the registered model.
         version: what was judged.
-        rules: the verdict.
-        champion: the version it was held against, or None.
-        overrides: params that this run alone used, where it used any.
+        verdict: the gate's.
     """
+    rules = verdict.rules
     now = {f"gate.{rule.name.replace(' ', '_')}": f"{'passed' if rule.passed else 'failed'}: {rule.says}"[:TAG_LIMIT] for rule in rules}
-    now |= {"judged.at": datetime.now(UTC).isoformat(timespec="seconds"), "judged.against": champion or "none"}
-    now["judged.overrides"] = ", ".join(overrides)[:TAG_LIMIT] or "none"
+    now |= {"judged.at": datetime.now(UTC).isoformat(timespec="seconds"), "judged.against": verdict.champion or "none"}
+    now["judged.overrides"] = ", ".join(verdict.overrides)[:TAG_LIMIT] or "none"
     now["gate"] = "passed" if gate.passed(rules) else "failed"
     before = dict(client.get_model_version(model, version).tags)
     for name in before.keys() - now.keys():

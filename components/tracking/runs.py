@@ -22,6 +22,8 @@ from components.tracking.store import connect, experiment_id, told
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+    from components.core.reports.candidate import Candidate
+
 
 def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested settings or figures as dotted keys."""
@@ -112,7 +114,7 @@ def run_of_model(client: "MlflowClient", model_sha256: str) -> str | None:
 
 
 @contextmanager
-def candidate_run(client: "MlflowClient", card: Mapping[str, Any], params: Mapping[str, Any], curves: pd.DataFrame) -> Iterator[str]:
+def candidate_run(client: "MlflowClient", candidate: "Candidate", params: Mapping[str, Any], curves: pd.DataFrame) -> Iterator[str]:
     """A new run for one candidate, with the curves of the phase that trained it; yields its id, and ends it.
 
     Each candidate has a run of its own: candidates of one phase model differ in what they measured. The tag `phase_run` names the
@@ -120,14 +122,14 @@ def candidate_run(client: "MlflowClient", card: Mapping[str, Any], params: Mappi
 
     Args:
         client: of the store.
-        card: build/candidate/candidate.json.
+        candidate: build/candidate/candidate.json.
         params: what decided the phase (`Settings.logged`).
         curves: a row per epoch.
     """
     from mlflow.entities import Param
 
-    came_from, phase = provenance(), str(card["phase"])
-    tags = {"phase": phase, "candidate": card["model_sha256"], "phase_run": run_of_model(client, card["phase_sha256"]) or "none"}
+    came_from, phase = provenance(), candidate.phase
+    tags = {"phase": phase, "candidate": candidate.model_sha256, "phase_run": run_of_model(client, candidate.phase_sha256) or "none"}
     name = f"{phase} candidate {datetime.now(UTC):%Y-%m-%d %H:%M:%S} data {came_from['data.md5'][:7]}"
     run_id = str(client.create_run(experiment_id(client), run_name=name, tags={**came_from, **tags}).info.run_id)
     status = "FAILED"

@@ -19,12 +19,16 @@ from components import register
 from components.core.classes import CLASSES
 from components.core.files import read_json, sha256, write_json
 from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, PREDICTIONS, REPORTS, SPLITS
+from components.core.reports.candidate import Candidate
+from components.core.reports.evaluation import Estimate, Evaluation
+from components.core.reports.registration import Rule
 from components.evaluation.predictions import HEADLINES, Scored
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
-from components.registry import evidence, gate, judgement, promotion, promotion_record, versions
+from components.registry import evidence, judgement, promotion, promotion_record, versions
 from components.runtime import params_file
 from components.tracking import store
+from tests import documents
 from tests.conftest import ROOT
 
 if TYPE_CHECKING:
@@ -34,7 +38,6 @@ if TYPE_CHECKING:
 MODEL = "skin-lesion-mobilenetv2"
 MD5 = "0123456789abcdef.dir"
 PER_CLASS = 4
-UNMOVED = {"value": 0.0, "low": 0.0, "high": 0.0}
 
 
 @pytest.fixture(scope="session")
@@ -67,13 +70,13 @@ class Lab:
         run = self.client.create_run(store.experiment_id(self.client)).info.run_id
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / evidence.FOLDER
-            digest = evidence.write(folder, card, held, gate.as_rows(judgement.alone(found, held)))
+            digest = evidence.write(folder, card, held, judgement.alone(found, held))
             source = self.log(run, folder, model)
         tags = register.version_tags(card, found.evaluation, (), digest)
         version = versions.create_version(self.client, MODEL, source, run, tags)
         number = str(version.version)
         if judged:
-            versions.tag_verdict(self.client, MODEL, number, judgement.alone(found, held), None)
+            versions.tag_verdict(self.client, MODEL, number, versions.Verdict(judgement.alone(found, held), None))
         return number
 
     def candidate(
@@ -84,22 +87,21 @@ class Lab:
         split: str = "split a",
         export: float = 1.0,
         shifts: bool = True,
-    ) -> dict[str, Any]:
+    ) -> Candidate:
         """Write what the register stage reads: a candidate with these test predictions; returns its card."""
-        test = headlines(scored)
-        still = {name: {"balanced_accuracy": test["balanced_accuracy"]["value"], "drop": UNMOVED} for name in SHIFTS}
-        measured = {"picked": "frozen", "validation": {"frozen": {"accuracy": 0.5}}, "test": {"images": len(scored.images), **test}}
-        write_json(EVALUATION, {**measured, **({"shifts": still, "collections_left_out": {}} if shifts else {})})
-        write_json(EXPORT_REPORT, {"float16": {"same_top1": export}, "int8": {"same_top1": 1.0}})
-        card = {"phase": "frozen", "phase_sha256": phase_sha256, "model_sha256": model_sha256 or uuid.uuid4().hex, "image_size": 24}
-        card |= {"task": "multiclass", "test_split_hash": split}
-        write_json(CANDIDATE / "candidate.json", card)
+        test = documents.figures_on_test(len(scored.images), **headlines(scored))
+        still = {name: documents.shift_cost(test.balanced_accuracy.value, 0.0, 0.0, 0.0) for name in SHIFTS}
+        measured = {"shifts": still, "collections_left_out": {}} if shifts else {}
+        documents.evaluation(test=test, test_split_hash=split, **measured).write(EVALUATION)
+        documents.export_report(export).write(EXPORT_REPORT)
+        card = documents.candidate(phase_sha256=phase_sha256, model_sha256=model_sha256 or uuid.uuid4().hex, test_split_hash=split)
+        card.write(CANDIDATE / "candidate.json")
         scored.table().to_parquet(CANDIDATE / PREDICTIONS, index=False)
         scored.images.assign(side="test").to_parquet(SPLITS)
         scored.images.assign(sha256=[sha256(self.root / "data" / path) for path in scored.images["path"]]).to_parquet(CATALOG)
         for folder in (FIGURES, EXPORTED, CURVES, REPORTS / "validation", REPORTS / "split"):
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / "note.txt").write_text(card["model_sha256"])
+            (folder / "note.txt").write_text(card.model_sha256)
         pd.DataFrame({"epoch": [0, 1], "loss": [1.0, 0.5], "val_loss": [1.1, 0.6]}).to_csv(CURVES / "train.csv", index=False)
         return card
 
@@ -108,9 +110,12 @@ class Lab:
         run = run or self.client.create_run(store.experiment_id(self.client)).info.run_id
         card = self.candidate(scored)
         for report in (EVALUATION, EXPORT_REPORT):
+            document = read_json(report)
+            del document["schema_version"]  # which reports had not, then
+            write_json(report, document)
             self.client.log_artifact(run, str(report), evidence.REPORTS_IN_RUN)
         self.client.log_artifact(run, str(CANDIDATE / PREDICTIONS), evidence.EVALUATION_IN_RUN)
-        tags = register.version_tags(card, read_json(EVALUATION), (), "")
+        tags = register.version_tags(card, Evaluation.read(EVALUATION), (), "")
         tags = {name: value for name, value in tags.items() if name not in (versions.EVIDENCE_TAG, "overrides")}
         return str(versions.create_version(self.client, MODEL, f"runs:/{run}/model", run, tags).version)
 
@@ -160,7 +165,7 @@ class Lab:
         self.client.set_registered_model_alias(MODEL, versions.CHAMPION, version)
 
     def move(self, version: str, source: str = promotion.BY_HAND) -> promotion_record.Promotion:
-        return promotion.move(self.client, self.look(), version, source, "passed")
+        return promotion.move(self.client, self.look(), version, promotion.Cause(source, "passed"))
 
     def get(self, version: str) -> "ModelVersion":
         return self.client.get_model_version(MODEL, version)
@@ -221,16 +226,16 @@ def run_cli() -> Callable[..., Any]:
     return run
 
 
-def headlines(scored: Scored) -> dict[str, dict[str, float]]:
+def headlines(scored: Scored) -> dict[str, Estimate]:
     """The headline figures without the time that a bootstrap takes: intervals of no width."""
     figures = {name: scored.headline(name, np.arange(len(scored.images)), 15) for name in HEADLINES}
-    return {name: {"value": value, "low": value, "high": value} for name, value in figures.items()}
+    return {name: Estimate(value, value, value) for name, value in figures.items()}
 
 
-def rules(*failing: str) -> list[gate.Rule]:
+def rules(*failing: str) -> list[Rule]:
     """A verdict with these rules failed."""
     names = ("balanced accuracy floor", "melanoma sensitivity floor")
-    return [gate.Rule(name, name not in failing, f"{name} says so") for name in names]
+    return [Rule(name, name not in failing, f"{name} says so") for name in names]
 
 
 def as_document(text: str) -> Any:

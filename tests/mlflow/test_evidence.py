@@ -55,7 +55,7 @@ def test_a_second_candidate_of_one_phase_model_is_held_against_the_champions_own
     assert not kept["passed"]
     assert kept["says"].startswith("melanoma sensitivity -0.500 ")
     assert stored(lab, "1") == before
-    assert [read(lab, version).test["melanoma_sensitivity"]["value"] for version in ("1", "2")] == [1.0, 0.5]
+    assert [read(lab, version).evaluation.test.melanoma_sensitivity.value for version in ("1", "2")] == [1.0, 0.5]
     runs = [lab.client.get_run(lab.get(version).run_id) for version in ("1", "2")]
     assert runs[0].info.run_id != runs[1].info.run_id
     for run in runs:

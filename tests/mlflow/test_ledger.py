@@ -14,7 +14,7 @@ WRITERS, TURNS = 5, 6
 
 
 def entry(after: str, before: str | None = None) -> promotion_record.Promotion:
-    return promotion._entry(MODEL, before, after, promotion.BY_HAND, "", "passed", "someone")
+    return promotion._entry(MODEL, before, after, promotion.Cause(promotion.BY_HAND, "passed", who="someone"))
 
 
 def write_by_turns(writer: int, start, results) -> None:
@@ -40,7 +40,7 @@ def promote_at_once(version: str, start, results) -> None:
     standing = promotion.look(client, MODEL)
     start.wait()
     try:
-        promotion.move(client, standing, version, promotion.BY_HAND, "passed")
+        promotion.move(client, standing, version, promotion.Cause(promotion.BY_HAND, "passed"))
         results.put((version, None))
     except Overtaken as fault:
         results.put((version, str(fault)))
@@ -141,7 +141,7 @@ def test_a_record_that_other_hands_wrote_into_is_refused(lab):
 
 def test_the_record_can_be_read_in_mlflows_page(lab):
     lab.version()
-    promotion.move(lab.client, lab.look(), "1", promotion.OVERRIDE, "failed: export agrees", "the only one | we have")
+    promotion.move(lab.client, lab.look(), "1", promotion.Cause(promotion.OVERRIDE, "failed: export agrees", "the only one | we have"))
     note = lab.client.get_run(promotion_record.locate(lab.client, MODEL)).data.tags[promotion_record.NOTE]
     assert "| none | 1 | override | failed: export agrees |" in note
     assert "the only one \\| we have" in note
@@ -156,7 +156,7 @@ def test_a_long_record_still_fits_a_tag():
 def test_what_a_person_writes_stands_for_itself_in_the_record(lab, run_cli):
     lab.version()
     reason = "see [/wiki/42] <img src=x onerror=alert(1)> *now*"
-    entry = promotion.move(lab.client, lab.look(), "1", promotion.OVERRIDE, "failed: export agrees", reason)
+    entry = promotion.move(lab.client, lab.look(), "1", promotion.Cause(promotion.OVERRIDE, "failed: export agrees", reason))
     note = lab.client.get_run(promotion_record.locate(lab.client, MODEL)).data.tags[promotion_record.NOTE]
     assert r"see \[/wiki/42\] &lt;img src=x onerror=alert(1)&gt; \*now\*" in note
     assert promotion_record.read(lab.client, promotion_record.locate(lab.client, MODEL)).entries[-1].reason == entry.reason == reason

@@ -9,7 +9,9 @@ def claim(lab, version: str) -> None:
     """What a process leaves that is killed after its claim and before the alias moves."""
     standing = lab.look()
     promotion_record.append(
-        lab.client, standing.record, promotion._entry(MODEL, standing.number, version, AUTOMATIC, "", "passed", "someone who was killed")
+        lab.client,
+        standing.record,
+        promotion._entry(MODEL, standing.number, version, promotion.Cause(AUTOMATIC, "passed", who="someone who was killed")),
     )
 
 
@@ -102,7 +104,7 @@ def test_a_person_who_moves_the_alias_while_we_promote_is_not_overruled(lab):
     standing = lab.look()
     lab.move_in_ui("3")
     with pytest.raises(promotion_record.Overtaken, match="moved to version 3 meanwhile"):
-        promotion.move(lab.client, standing, "2", promotion.BY_HAND, "passed")
+        promotion.move(lab.client, standing, "2", promotion.Cause(promotion.BY_HAND, "passed"))
     assert lab.champion() == "3"
 
 
@@ -116,7 +118,7 @@ def test_a_model_that_was_registered_by_other_means_gets_a_record(lab):
 def test_a_new_verdict_replaces_every_rule_of_the_old_one_and_the_description_says_it(lab):
     number = lab.version()
     assert "Gate: **passed** with no champion to beat" in lab.get(number).description
-    versions.tag_verdict(lab.client, MODEL, number, rules("melanoma sensitivity floor"), "7")
+    versions.tag_verdict(lab.client, MODEL, number, versions.Verdict(rules("melanoma sensitivity floor"), "7"))
     tags = lab.get(number).tags
     assert {name for name in tags if name.startswith("gate.")} == {"gate.balanced_accuracy_floor", "gate.melanoma_sensitivity_floor"}
     assert version_tags.rules_of(tags) == rules("melanoma sensitivity floor")

@@ -98,7 +98,7 @@ def test_the_store_follows_a_project_that_was_moved_or_copied(lab, monkeypatch, 
     with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
         text = "\n".join(database.iterdump())
     assert f"{there.as_uri()}/mlruns/artifacts" not in text
-    assert evidence.of_version(client, version, None).test["images"]
+    assert evidence.of_version(client, version, None).evaluation.test.images
     assert mlflow.pyfunc.load_model(f"models:/{MODEL}@champion").predict([1.0]) == [7]
     run = client.create_run(store.experiment_id(client)).info
     assert run.artifact_uri.startswith((here / "mlruns/artifacts").as_uri())

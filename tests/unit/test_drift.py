@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from components.core.classes import CLASSES
+from components.core.reports.registration import Rule
 from components.evaluation.predictions import Scored
 from components.registry import gate, judgement
 from components.registry.judgement import Rival
@@ -30,7 +31,7 @@ def scored(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0, lesi
     return Scored(images, np.eye(len(CLASSES))[np.where(missed, (truth + 1) % len(CLASSES), truth)], "multiclass")
 
 
-def rules(challenger: Scored, champion: Rival, others: list[Rival], settings) -> list[gate.Rule]:
+def rules(challenger: Scored, champion: Rival, others: list[Rival], settings) -> list[Rule]:
     compared = judgement.compare(challenger, champion, others, settings)
     return [gate._kept_against(comparison, settings.registration.max_loss) for comparison in compared]
 

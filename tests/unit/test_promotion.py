@@ -1,14 +1,14 @@
 import pytest
 
 from components.core.errors import LesionflowError
-from components.registry.promotion import AUTOMATIC, OUTSIDE, ROLLBACK, _entry, previous, was_champion
+from components.registry.promotion import AUTOMATIC, OUTSIDE, ROLLBACK, Cause, _entry, previous, was_champion
 from components.registry.promotion_record import REASON_LIMIT
 
 
 def record(*moves: tuple[str | None, str]) -> list:
     made, before = [], None
     for after, source in moves:
-        made.append(_entry("m", before, after, source, "", "passed", "someone"))
+        made.append(_entry("m", before, after, Cause(source, "passed", who="someone")))
         before = after
     return made
 
@@ -40,4 +40,4 @@ def test_a_version_that_was_champion_is_known():
 
 def test_a_reason_that_would_be_cut_is_refused():
     with pytest.raises(LesionflowError, match="say it shorter"):
-        _entry("m", None, "1", AUTOMATIC, "x" * (REASON_LIMIT + 1), "passed", "someone")
+        _entry("m", None, "1", Cause(AUTOMATIC, "passed", "x" * (REASON_LIMIT + 1), "someone"))

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from components.core.reports.evaluation import CollectionCost, Estimate
 from components.evaluation import bootstrap, report, robustness, shifts
 from components.evaluation.predictions import Scored
 from components.evaluation.shifts import SHIFTS
@@ -165,13 +166,15 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
     costs = robustness.costs(clean, shifted, bootstrap.resamples(frame["group"].to_numpy(), 100, 0), 15)
     assert len(decoded) == len(frame)
     assert list(costs) == list(SHIFTS)
-    assert costs["blur"]["drop"] == {"value": 0.0, "low": 0.0, "high": 0.0}
-    assert costs["exposure_dark"]["balanced_accuracy"] == 0.5
-    assert costs["exposure_dark"]["drop"]["value"] == 0.5
+    assert costs["blur"].drop == Estimate(0.0, 0.0, 0.0)
+    assert costs["exposure_dark"].balanced_accuracy == 0.5
+    assert costs["exposure_dark"].drop.value == 0.5
     assert shifts.worst(costs) in ("exposure_dark", "exposure_bright")
     example = (tmp_path / frame["path"][0]).read_bytes()
-    left_out = {"HAM10000": {"balanced_accuracy": 0.6, "drop": {"value": 0.1, "low": 0.0, "high": 0.2}}}
-    report.draw_shifts(costs, left_out, example, 16, None, tmp_path)
+    drop = Estimate(0.1, 0.0, 0.2)
+    left_out = {"HAM10000": CollectionCost(images=10, classes=("melanoma", "nevus"), balanced_accuracy=0.6, drop=drop)}
+    report.draw_shifts(costs, left_out, tmp_path)
+    report.draw_shift_examples(example, 16, None, tmp_path)
     table = pd.read_csv(tmp_path / "shifts.csv").set_index("shift")
     assert table.loc["exposure_dark", ["balanced_accuracy", "drop"]].tolist() == [0.5, 0.5]
     assert (tmp_path / "shifts.png").stat().st_size > 5000

@@ -24,10 +24,10 @@ def test_a_collection_like_the_others_costs_little_and_an_odd_one_much():
     train, test = (featured(signals, ("melanoma", "nevus", "vascular_lesion"), 60, seed) for seed in (0, 1))
     found = left_out(train, test, 200, 0)
     assert list(found) == ["here", "odd", "there"]
-    assert abs(found["here"]["drop"]["value"]) < 0.02
-    assert found["odd"]["drop"]["low"] > 0.4
-    assert found["odd"]["balanced_accuracy"] < 0.5
-    assert found["here"]["images"] == 180
+    assert abs(found["here"].drop.value) < 0.02
+    assert found["odd"].drop.low > 0.4
+    assert found["odd"].balanced_accuracy < 0.5
+    assert found["here"].images == 180
 
 
 def test_the_cost_is_measured_among_the_classes_that_the_others_have_too():
@@ -42,9 +42,9 @@ def test_the_cost_is_measured_among_the_classes_that_the_others_have_too():
         )
     )
     found = left_out(train, test, 100, 0)
-    assert found["b"]["classes"] == ["melanoma", "nevus"]
-    assert found["b"]["images"] == 80
-    assert found["b"]["drop"]["low"] <= found["b"]["drop"]["value"] <= found["b"]["drop"]["high"]
+    assert found["b"].classes == ("melanoma", "nevus")
+    assert found["b"].images == 80
+    assert found["b"].drop.low <= found["b"].drop.value <= found["b"].drop.high
 
 
 @pytest.mark.parametrize("collections", [[None, None], ["one", "one"], ["one", None]])

@@ -18,6 +18,8 @@ from components import split, validate
 from components.augmentation import views
 from components.core import catalog, plotting
 from components.core.classes import CLASSES
+from components.core.reports.evaluation import Estimate
+from components.core.reports.registration import Promotion, Rule
 from components.data_quality import dataset, decisions, expectations, policy
 from components.data_quality.findings import Finding
 from components.evaluation import plots, report
@@ -25,10 +27,9 @@ from components.evaluation.predictions import Scored
 from components.imaging import tfrecords
 from components.imaging.tfrecords import View, Writer
 from components.registry import model_card, promotion_record
-from components.registry.promotion_record import Promotion
 from components.runtime.params_file import load
 from flows import artifacts
-from tests import wild
+from tests import documents, wild
 from tests.conftest import ROOT, noise
 from tests.unit.test_escaping import tags_of
 from tests.unit.test_validate import judged
@@ -177,8 +178,7 @@ def test_pictures_are_drawn_whatever_names_stand_on_them(tmp_path_factory, names
     folder = tmp_path_factory.mktemp("figures")
     picture = np.zeros((8, 8, 3), dtype=np.uint8)
     plots.gallery([picture] * len(names), [f"nevus\n50%  {plotting.shortened(name)}" for name in names], len(names), folder / "a.png")
-    rows = {f"without {name}": {"value": 0.1, "low": 0.0, "high": 0.2} for name in names}
-    plots.drops(rows, folder / "b.png")
+    plots.drops({f"without {name}": Estimate(0.1, 0.0, 0.2) for name in names}, folder / "b.png")
     for path in folder.iterdir():
         assert max(Image.open(path).size) < 2000
 
@@ -246,10 +246,7 @@ def test_images_that_differ_in_brackets_alone_are_told_apart(monkeypatch):
 @given(wild.texts())
 def test_what_people_read_in_mlflow_and_prefect_holds_no_markup_from_outside(text):
     tags = {"gate": "failed", "judged.at": WHEN, "gate.collections": f"failed: {text}"}
-    evaluation = {"picked": "frozen", "test": {"images": 1, "groups": 1}}
-    registration = {
-        "model": "m", "version": "1", "gate_passed": False, "mlflow_run": "1", "gate": [{"name": "c", "passed": False, "says": text}],
-    }  # fmt: skip
+    evaluation, registration = documents.evaluation(), documents.registration(gate_passed=False, gate=(Rule("c", False, text),))
     for shown in (model_card.describe(tags), artifacts.summary(evaluation, registration, {"champion": None})):
         assert tags_of(shown) == []
     assert "\n| **fail** | c | " in artifacts.summary(evaluation, registration, {"champion": None})

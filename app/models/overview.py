@@ -1,0 +1,138 @@
+"""Champion and challenger side by side: figures, verdicts, and where each came from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from app.console import printed
+from app.models.champion import TOLD
+from components.core.escaping import for_terminal
+from components.core.reports.evaluation import Estimate
+from components.core.reports.registration import Promotion, Rule
+from components.registry import version_tags, versions
+from components.registry.promotion import Standing
+from components.tracking import store
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities.model_registry import ModelVersion
+
+
+@dataclass(frozen=True)
+class VersionOverview:
+    """A version as its tags and the promotion record hold it; a field is None where a tag is missing."""
+
+    version: str
+    run_id: str | None
+    phase: str | None
+    task: str | None
+    data_md5: str | None
+    test_split_hash: str | None
+    git_commit: str | None
+    gate: str
+    judged_at: str | None
+    judged_against: str | None
+    rules: list[Rule]
+    figures: dict[str, Estimate]
+    champion_since: str | None
+    champion_by: str | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Champion and challenger of a registered model, and the move outside the gate that this look noticed, if any."""
+
+    model: str
+    champion: VersionOverview | None
+    challenger: VersionOverview | None
+    noticed: Promotion | None
+
+
+def overview(client: "MlflowClient", standing: Standing) -> Overview:
+    """The champion and the challenger."""
+    with store.told(TOLD):
+        challenger = versions.alias(client, standing.model, versions.CHALLENGER)
+    return Overview(
+        model=standing.model,
+        champion=_version(standing.champion, standing.entries) if standing.champion is not None else None,
+        challenger=_version(challenger, standing.entries) if challenger is not None else None,
+        noticed=standing.noticed,
+    )
+
+
+def _version(version: "ModelVersion", entries: Sequence[Promotion]) -> VersionOverview:
+    tags, number = version.tags, str(version.version)
+    made = next((entry for entry in reversed(entries) if entry.after == number), None)
+    return VersionOverview(
+        version=number,
+        run_id=version.run_id or None,
+        phase=tags.get("phase"),
+        task=tags.get("task"),
+        data_md5=tags.get("data.md5"),
+        test_split_hash=tags.get("test_split_hash"),
+        git_commit=tags.get("git.commit"),
+        gate=tags.get("gate", version_tags.NEVER_JUDGED),
+        judged_at=tags.get("judged.at"),
+        judged_against=tags.get("judged.against"),
+        rules=version_tags.rules_of(tags),
+        figures=version_tags.figures_of(tags),
+        champion_since=made.when if made else None,
+        champion_by=f"{made.source}, {made.who}" if made else None,
+    )
+
+
+def overview_table(found: Overview) -> str:
+    """Champion and challenger side by side, for a person."""
+    pair = {versions.CHAMPION: found.champion, versions.CHALLENGER: found.challenger}
+    if found.champion and found.challenger and found.champion.version == found.challenger.version:
+        pair = {"champion and challenger": found.champion}
+    shown = {name: version for name, version in pair.items() if version}
+    if not shown:
+        return f"{found.model} has no champion and no challenger: {versions.HOW_TO_REGISTER}"
+    from rich.table import Table
+
+    table = Table(title=found.model, title_justify="left", show_edge=False)
+    table.add_column("")
+    for name in shown:
+        table.add_column(name, overflow="fold")
+    facts = [_facts(version) for version in shown.values()]
+    for label in facts[0]:
+        table.add_row(label, *(row[label] or "-" for row in facts))
+    table.add_section()
+    for figure in dict.fromkeys(figure for version in shown.values() for figure in version.figures):
+        table.add_row(figure.replace("_", " "), *(_interval(version.figures.get(figure)) for version in shown.values()))
+    table.add_section()
+    table.add_row("gate", *(f"{version.gate}{_against(version)}" for version in shown.values()))
+    for rule in dict.fromkeys(rule.name for version in shown.values() for rule in version.rules):
+        table.add_row(f"  {rule}", *(_ruling(version.rules, rule) for version in shown.values()))
+    lines = [printed(table)]
+    if found.champion is None:
+        lines.append("no champion: `lesionflow champion promote VERSION` makes one")
+    return "\n".join(lines)
+
+
+def _facts(version: VersionOverview) -> dict[str, str | None]:
+    return {
+        "version": version.version,
+        "champion since": version.champion_since,
+        "made so by": version.champion_by,
+        "phase": version.phase,
+        "data md5": version.data_md5,
+        "MLflow run": version.run_id,
+    }
+
+
+def _interval(figure: Estimate | None) -> str:
+    return version_tags.interval_text(figure) if figure else "-"
+
+
+def _against(version: VersionOverview) -> str:
+    if version.judged_at is None:
+        return ""
+    rival = version.judged_against
+    return f" {'with no champion to beat' if rival == 'none' else f'against version {rival}'}, {version.judged_at}"
+
+
+def _ruling(rules: list[Rule], name: str) -> str:
+    rule = next((row for row in rules if row.name == name), None)
+    return f"{'pass' if rule.passed else 'FAIL'}: {for_terminal(rule.says)}" if rule else "-"

@@ -1,0 +1,58 @@
+"""What every JSON report has in common: a format version, reading with clear errors, and writing."""
+
+import json
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from components.core.errors import LesionflowError
+from components.core.files import existing, write_json
+
+
+class Part(BaseModel):
+    """A JSON object within a report. Keys that it does not know are ignored, so that files of other versions can be read."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Document(Part):
+    """A JSON file."""
+
+    schema_version: Literal[1] = Field(default=1, description="version of the file's format; a file without it has version 1")
+
+    @classmethod
+    def read(cls, path: Path, origin: str = "") -> Self:
+        """Read a file; `origin` names it in messages in place of its path.
+
+        Raises:
+            LesionflowError: the file does not exist, or as `parse`.
+        """
+        return cls.parse(existing(path).read_bytes(), origin or str(path))
+
+    @classmethod
+    def parse(cls, content: bytes, origin: str) -> Self:
+        """Read the bytes of a file.
+
+        Raises:
+            LesionflowError: they are not JSON, or a key is missing or has a wrong value; `origin` and each such key are named.
+        """
+        try:
+            return cls.model_validate(json.loads(content))
+        except ValidationError as fault:
+            raise LesionflowError("\n".join(f"{origin}: {_describe(error)}" for error in fault.errors())) from None
+        except ValueError as fault:
+            raise LesionflowError(f"{origin} is not valid JSON: {fault}") from None
+
+    def write(self, path: Path) -> None:
+        """Write the file: the format version, and every key that has been set."""
+        write_json(path, {"schema_version": self.schema_version, **self.model_dump(exclude_unset=True)})
+
+
+def _describe(error: Any) -> str:
+    key, message = ".".join(map(str, error["loc"])), error["msg"]
+    if not key:
+        return f"{message[0].lower()}{message[1:]}"
+    if error["type"] == "missing":
+        return f"{key}: missing key"
+    return f"{key}: {error['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

@@ -1,0 +1,152 @@
+"""reports/evaluation.json: how the candidate measures."""
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from components.core.reports.document import Document, Part
+
+ACCURACY = "share of images whose class is predicted"
+BALANCED_ACCURACY = "mean recall over the classes"
+CALIBRATION_ERROR = "expected calibration error of the predicted class, after temperature scaling"
+MACRO_F1 = "mean F1 over the classes"
+MELANOMA_SENSITIVITY = "share of melanomas predicted as melanoma (binary task: as malignant)"
+PRECISION = "share of the predictions of a class that are correct"
+RECALL = "share of the images of a class that are predicted as it"
+F1 = "harmonic mean of precision and recall"
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with the bounds of its 95 % interval. As text: the value, then the bounds in brackets, each in the format given."""
+
+    value: float
+    low: float
+    high: float
+
+    def __format__(self, spec: str) -> str:
+        return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
+
+
+class TestFigures(Part):
+    """The candidate's figures on test. The names are in alphabetical order, as in the file."""
+
+    __test__ = False  # pytest: this is not a test
+
+    accuracy: Estimate = Field(description=ACCURACY)
+    balanced_accuracy: Estimate = Field(description=BALANCED_ACCURACY)
+    calibration_error: Estimate = Field(description=CALIBRATION_ERROR)
+    calibration_error_before: Estimate = Field(description="the same before temperature scaling")
+    groups: int = Field(description="lesion groups among them")
+    images: int = Field(description="test images")
+    macro_auc: Estimate = Field(description="mean one-vs-rest area under the ROC curve")
+    macro_f1: Estimate = Field(description=MACRO_F1)
+    malignant_sensitivity: Estimate = Field(
+        description="share of malignant images whose malignant probabilities add up to at least one half"
+    )
+    malignant_specificity: Estimate = Field(description="share of benign images whose malignant probabilities add up to less than one half")
+    melanoma_sensitivity: Estimate = Field(description=MELANOMA_SENSITIVITY)
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """The figures that have an interval, by name."""
+        return {name: value for name, value in self if isinstance(value, Estimate)}
+
+
+class ValidationFigures(Part):
+    """The figures of one phase on validation, from which the phase is chosen."""
+
+    accuracy: float = Field(description=ACCURACY)
+    balanced_accuracy: float = Field(description=BALANCED_ACCURACY)
+    calibration_error: float = Field(description="expected calibration error of the predicted class, before temperature scaling")
+    macro_f1: float = Field(description=MACRO_F1)
+
+
+class PhaseFigures(Part):
+    """The figures of one phase on test, before calibration."""
+
+    accuracy: Estimate = Field(description=ACCURACY)
+    balanced_accuracy: Estimate = Field(description=BALANCED_ACCURACY)
+    macro_f1: Estimate = Field(description=MACRO_F1)
+    melanoma_sensitivity: Estimate = Field(description=MELANOMA_SENSITIVITY)
+
+
+class PhaseDifference(Part):
+    """Fine-tuned less frozen on the same test images."""
+
+    balanced_accuracy: Estimate = Field(description="paired difference between the phases, fine-tuned less frozen")
+
+
+class ShiftCost(Part):
+    """What a simulated shift costs on test."""
+
+    balanced_accuracy: float = Field(description="balanced accuracy under the simulated shift")
+    drop: Estimate = Field(description="paired loss against the unchanged images")
+
+
+class CollectionCost(Part):
+    """What it costs to leave a collection out of training, on that collection's test images."""
+
+    images: int = Field(description="test images of the collection that were measured on")
+    classes: tuple[str, ...] = Field(description="classes that the collection shares with the others' training images")
+    balanced_accuracy: float = Field(description="of a linear head fitted without the collection")
+    drop: Estimate = Field(description="paired loss against a head fitted with it")
+
+
+class Averages(Part):
+    """Averages over classes, each counted the same (macro) or by its images (weighted)."""
+
+    f1: float = Field(description=F1)
+    precision: float = Field(description=PRECISION)
+    recall: float = Field(description=RECALL)
+
+
+class ClassFigures(Part):
+    """The candidate's figures for one class on test."""
+
+    f1: float = Field(description=F1)
+    images: int = Field(description="test images of the class")
+    precision: float = Field(description=PRECISION)
+    recall: float = Field(description=RECALL)
+    recall_high: float | None = Field(default=None, description="upper bound; missing without images")
+    recall_low: float | None = Field(default=None, description="lower bound of the recall's 95 % interval; missing without images")
+    roc_auc: float | None = Field(default=None, description="one-vs-rest area under the ROC curve; missing where undefined")
+    specificity: float = Field(description="share of the images of other classes that are not predicted as it")
+
+
+class Evaluation(Document):
+    """How the candidate measures: on validation, on test, under simulated shifts, and on collections left out of training."""
+
+    averages: dict[str, Averages] = Field(
+        json_schema_extra={"key": "average"}, description="over classes that count the same (macro) or by their images (weighted)"
+    )
+    collections_left_out: dict[str, CollectionCost] | None = Field(
+        default=None,
+        json_schema_extra={"key": "collection"},
+        description="by collection; empty if the training images have fewer than two collections; missing in older files",
+    )
+    few_groups: dict[str, int] = Field(
+        default_factory=dict,
+        json_schema_extra={"key": "class"},
+        description="test groups of the class; only classes with fewer than 10; missing in older files",
+    )
+    finetuned_less_frozen_on_test: PhaseDifference
+    melanoma_lift: float = Field(
+        default=0.0,
+        description="constant added to the melanoma logit (binary task: to the malignant logit), chosen on validation; missing in"
+        " older files",
+    )
+    per_class: dict[str, ClassFigures] = Field(json_schema_extra={"key": "class"}, description="metrics of one class on test")
+    phases_on_test: dict[str, PhaseFigures] = Field(
+        json_schema_extra={"key": "phase"}, description="metrics of both phases on test, before calibration"
+    )
+    picked: str = Field(description="phase that became the candidate: `frozen` or `finetuned`, chosen on validation")
+    shifts: dict[str, ShiftCost] = Field(
+        default_factory=dict, json_schema_extra={"key": "shift"}, description="by simulated shift; missing in older files"
+    )
+    temperature: float = Field(description="divisor of the logits, fitted on validation")
+    test: TestFigures = Field(description="metrics of the candidate on test")
+    test_split_hash: str = Field(description="as in `reports/split.json`")
+    validation: dict[str, ValidationFigures] = Field(
+        json_schema_extra={"key": "phase"}, description="metrics on validation, from which the phase is chosen"
+    )

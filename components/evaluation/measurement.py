@@ -1,0 +1,106 @@
+"""The figures of reports/evaluation.json, from the probabilities on validation and on test."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from components.core import catalog
+from components.core.classes import output_names
+from components.core.reports.evaluation import (
+    Averages,
+    ClassFigures,
+    CollectionCost,
+    Estimate,
+    Evaluation,
+    PhaseDifference,
+    PhaseFigures,
+    TestFigures,
+    ValidationFigures,
+)
+from components.evaluation import bootstrap, metrics, robustness
+from components.evaluation.predictions import HEADLINES, Indices, Scored, difference
+from components.runtime.params import Settings
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The phase picked on validation: the scores of every phase there, uncalibrated, and the picked phase's logits (n, outputs)."""
+
+    phase: str
+    validation: dict[str, Scored]
+    logits: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """`lift`, shape (outputs,), is added to the logits, which `temperature` then divides."""
+
+    lift: NDArray[np.float32]
+    temperature: float
+
+    @property
+    def melanoma_lift(self) -> float:
+        """What is added to the melanoma logit (binary task: to the malignant logit)."""
+        return float(self.lift.max())
+
+
+@dataclass(frozen=True)
+class TestScores:
+    """Probabilities on test: of every phase uncalibrated, of the candidate before and after temperature scaling, and under shifts."""
+
+    phases: dict[str, Scored]
+    before: Scored
+    after: Scored
+    shifted: dict[str, Scored]
+
+
+def measure(
+    selection: Selection, fitted: Calibration, test: TestScores, left_out: dict[str, CollectionCost], settings: Settings
+) -> Evaluation:
+    """The figures of the report, with their bootstrap intervals over groups."""
+    after, bins = test.after, settings.evaluate.calibration_bins
+    samples = bootstrap.resamples(after.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    gain = difference(test.phases["finetuned"], test.phases["frozen"], "balanced_accuracy", samples, bins)
+    averages = metrics.averages(after.truth, after.probabilities)
+    per_class = metrics.per_class(after.truth, after.probabilities, output_names(settings.task))
+    return Evaluation(
+        picked=selection.phase,
+        temperature=fitted.temperature,
+        melanoma_lift=fitted.melanoma_lift,
+        test_split_hash=catalog.split_hash(after.images),
+        validation={name: validation_figures(scored, bins) for name, scored in selection.validation.items()},
+        test=figures_on_test(test, samples, bins),
+        phases_on_test={
+            name: PhaseFigures(**scored.estimates(tuple(PhaseFigures.model_fields), samples, bins)) for name, scored in test.phases.items()
+        },
+        finetuned_less_frozen_on_test=PhaseDifference(balanced_accuracy=gain),
+        shifts=robustness.costs(after, test.shifted, samples, bins),
+        collections_left_out=left_out,
+        averages={name: Averages(**figures) for name, figures in averages.items()},
+        per_class=with_intervals(per_class, after.recalls(samples)),
+        few_groups=after.few_groups(),
+    )
+
+
+def validation_figures(scored: Scored, bins: int) -> ValidationFigures:
+    """The figures that the choice of a phase rests on."""
+    everything = np.arange(len(scored.images))
+    return ValidationFigures(**{name: scored.headline(name, everything, bins) for name in ValidationFigures.model_fields})
+
+
+def figures_on_test(test: TestScores, samples: list[Indices], bins: int) -> TestFigures:
+    """The candidate's headline figures."""
+    before = test.before.estimates(("calibration_error",), samples, bins)
+    return TestFigures(
+        images=len(test.after.images),
+        groups=int(test.after.images["group"].nunique()),
+        calibration_error_before=before["calibration_error"],
+        **test.after.estimates(HEADLINES, samples, bins),
+    )
+
+
+def with_intervals(per_class: dict[str, dict[str, float]], recalls: dict[str, Estimate]) -> dict[str, ClassFigures]:
+    """The figures of each class, its recall with the bounds of its interval; a class without images has none."""
+    bounds = {name: {"recall_low": found.low, "recall_high": found.high} for name, found in recalls.items()}
+    return {name: ClassFigures.model_validate({**row, **bounds.get(name, {})}) for name, row in per_class.items()}

@@ -1,0 +1,83 @@
+"""Small reports for tests: complete documents with plausible figures, of which a test names those it is about."""
+
+from typing import Any
+
+from components.core.classes import CLASSES
+from components.core.reports.candidate import Base, Candidate
+from components.core.reports.evaluation import (
+    Estimate,
+    Evaluation,
+    PhaseDifference,
+    ShiftCost,
+    TestFigures,
+    ValidationFigures,
+)
+from components.core.reports.export import ExportedModel, ExportReport
+from components.core.reports.registration import Registration
+
+
+def figures_on_test(images: int = 40, groups: int = 30, **figures: Estimate) -> TestFigures:
+    """Figures on test; those that are not named are 0.7 [0.6, 0.8]."""
+    names = [name for name in TestFigures.model_fields if name not in ("images", "groups")]
+    return TestFigures(images=images, groups=groups, **{**dict.fromkeys(names, Estimate(0.7, 0.6, 0.8)), **figures})
+
+
+def evaluation(**values: Any) -> Evaluation:
+    """A report without shifts and collections, as old ones are, unless they are named."""
+    phase = {"accuracy": 0.5, "balanced_accuracy": 0.5, "calibration_error": 0.1, "macro_f1": 0.5}
+    defaults = {
+        "averages": {},
+        "finetuned_less_frozen_on_test": PhaseDifference(balanced_accuracy=Estimate(0.0, -0.1, 0.1)),
+        "per_class": {},
+        "phases_on_test": {},
+        "picked": "frozen",
+        "temperature": 1.0,
+        "test": figures_on_test(),
+        "test_split_hash": "split a",
+        "validation": {"frozen": ValidationFigures(**phase)},
+    }
+    return Evaluation(**{**defaults, **values})
+
+
+def shift_cost(balanced_accuracy: float, value: float, low: float, high: float) -> ShiftCost:
+    return ShiftCost(balanced_accuracy=balanced_accuracy, drop=Estimate(value, low, high))
+
+
+def export_report(float16: float = 1.0, int8: float = 1.0) -> ExportReport:
+    """Exports that predict the same class as the Keras model for these shares of the test images."""
+    rest = {"bytes": 1, "largest_probability_difference": 0.0, "mean_probability_difference": 0.0, "median_latency_ms": 1.0}
+    models = (ExportedModel(same_top1=share, **rest) for share in (float16, int8))
+    return ExportReport(float16=next(models), int8=next(models), test_images=40)
+
+
+def candidate(**values: Any) -> Candidate:
+    """A frozen candidate of the nine classes."""
+    defaults = {
+        "backbone": Base(alpha=0.35, architecture="MobileNetV2", image_size=24, weights="imagenet"),
+        "image_size": 24,
+        "melanoma_lift": 0.0,
+        "model_sha256": "model a",
+        "outputs": CLASSES,
+        "phase": "frozen",
+        "phase_sha256": "phase a",
+        "resolution": None,
+        "task": "multiclass",
+        "temperature": 1.0,
+        "test_split_hash": "split a",
+    }
+    return Candidate(**{**defaults, **values})
+
+
+def registration(**values: Any) -> Registration:
+    """Version 1, which passed the gate and is champion."""
+    defaults = {
+        "champion": "1",
+        "gate": (),
+        "gate_passed": True,
+        "mlflow_run": "1",
+        "model": "m",
+        "new_version": True,
+        "promote": "automatic",
+        "version": "1",
+    }
+    return Registration(**{**defaults, **values})
