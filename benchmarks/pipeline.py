@@ -34,7 +34,7 @@ PLACE = Path(".prefect/benchmark")
 IMPORTED = Path(".prefect/benchmark.json")
 """Says which dataset the copy holds."""
 CODE = ("app", "benchmarks", "components", "flows")
-TOOK = re.compile(r"took ([\d.]+) s(?:, ([\d.]+) s of them imports')?(?:, ([\d.]+) s of them MLflow's)?$")
+TOOK = re.compile(r"took ([\d.]+) s(?:, including ([\d.]+) s for imports)?(?:, including ([\d.]+) s for MLflow)?$")
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity", "calibration_error")
 NOTEBOOK = ("MobileNetV2", 224, "multiclass")
 """Architecture, side and task that the notebook knows."""

@@ -79,7 +79,7 @@ def test_an_operations_kind_is_read_from_a_traces_event():
 
 
 def test_what_a_stage_says_it_took_is_understood():
-    said = ("took 9.5 s", "took 6.4 s, 3.0 s of them imports'", "took 9.5 s, 4.2 s of them MLflow's")
+    said = ("took 9.5 s", "took 6.4 s, including 3.0 s for imports", "took 9.5 s, including 4.2 s for MLflow")
     assert [pipeline.TOOK.search(line).groups() for line in said] == [("9.5", None, None), ("6.4", "3.0", None), ("9.5", None, "4.2")]
 
 

@@ -97,7 +97,8 @@ def test_unfreezing_starts_at_a_block_a_layer_or_a_number(backbone, start, first
 
 
 @pytest.mark.parametrize(
-    ("start", "said"), [("block_99", "no layer or block 'block_99'; it has .*block_16"), (9999, "beyond the base's last layer")]
+    ("start", "said"),
+    [("block_99", "no layer or block 'block_99'. Its blocks are .*block_16"), (9999, "greater than the number of the base's last layer")],
 )
 def test_an_unknown_block_is_answered_with_those_there_are(backbone, start, said):
     with pytest.raises(LesionflowError, match=said):
