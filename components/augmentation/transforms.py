@@ -52,34 +52,34 @@ def generator(seed: int, path: str, number: int) -> np.random.Generator:
     return np.random.default_rng([seed, key, number])
 
 
-def render(image: Image.Image, size: int, knobs: Augment, random: np.random.Generator) -> Pixels:
+def render(image: Image.Image, size: int, params: Augment, random: np.random.Generator) -> Pixels:
     """A view of an RGB image of any size: uint8, shape (size, size, 3). With every knob at rest it is `images.fit`'s picture."""
     (apart,) = random.spawn(1)  # so that a view is the same in everything else, sharpened or not
-    pixels = warped(image, size, draw_warp(knobs, random))
-    if random.random() < knobs.blur:
+    pixels = warped(image, size, draw_warp(params, random))
+    if random.random() < params.blur:
         pixels = blurred(pixels, random.uniform(*BLUR) * size / REFERENCE)
-    if apart.random() < knobs.sharpen:
+    if apart.random() < params.sharpen:
         pixels = sharpened(pixels, apart.uniform(*SHARPEN_RADIUS) * size / REFERENCE, int(apart.integers(*SHARPEN_PERCENT, endpoint=True)))
-    pixels = coloured(pixels, knobs, random)
-    if random.random() < knobs.vignette:
+    pixels = coloured(pixels, params, random)
+    if random.random() < params.vignette:
         pixels *= vignette(size, random.uniform(*VIGNETTE))
     view = rounded(pixels)
-    if random.random() < knobs.jpeg:
+    if random.random() < params.jpeg:
         view = recompressed(view, int(random.integers(*JPEG_QUALITY, endpoint=True)))
     return np.asarray(view)
 
 
-def draw_warp(knobs: Augment, random: np.random.Generator) -> Warp:
+def draw_warp(params: Augment, random: np.random.Generator) -> Warp:
     """Flips, aspect, shear and rotation, in this order from the view to the image; then zoom and shift."""
-    flips = np.diag(random.choice([-1.0, 1.0], 2)) if knobs.flips else np.eye(2)
-    stretch = math.sqrt(knobs.aspect ** random.uniform(-1, 1))
-    slant, slope = np.tan(np.radians(random.uniform(-knobs.shear, knobs.shear, 2)))
-    angle = math.radians(random.uniform(-knobs.rotation, knobs.rotation))
+    flips = np.diag(random.choice([-1.0, 1.0], 2)) if params.flips else np.eye(2)
+    stretch = math.sqrt(params.aspect ** random.uniform(-1, 1))
+    slant, slope = np.tan(np.radians(random.uniform(-params.shear, params.shear, 2)))
+    angle = math.radians(random.uniform(-params.rotation, params.rotation))
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
     shear = np.array([[1, slant], [0, 1]]) @ np.array([[1, 0], [slope, 1]])
     turn = rotation @ shear @ np.diag([stretch, 1 / stretch]) @ flips
-    zoom = math.exp(random.uniform(*np.log(knobs.zoom)))
-    return Warp(turn, zoom, random.uniform(-knobs.shift, knobs.shift, 2))
+    zoom = math.exp(random.uniform(*np.log(params.zoom)))
+    return Warp(turn, zoom, random.uniform(-params.shift, params.shift, 2))
 
 
 def warped(image: Image.Image, size: int, warp: Warp) -> Levels:
@@ -126,11 +126,13 @@ def sharpened(pixels: Levels, radius: float, percent: int) -> Levels:
     return np.asarray(rounded(pixels).filter(ImageFilter.UnsharpMask(radius, percent, threshold=0)), dtype=np.float32)
 
 
-def coloured(pixels: Levels, knobs: Augment, random: np.random.Generator) -> Levels:
+def coloured(pixels: Levels, params: Augment, random: np.random.Generator) -> Levels:
     """Brightness (a factor), contrast (about the picture's mean), saturation (about each pixel's grey) and white balance (a factor for
     each channel), all at once, since together they are one affine map of colours."""
-    brightness, contrast, saturation = (1 + random.uniform(-reach, reach) for reach in (knobs.brightness, knobs.contrast, knobs.saturation))
-    balance = np.exp(random.uniform(-knobs.white_balance, knobs.white_balance, 3))
+    brightness, contrast, saturation = (
+        1 + random.uniform(-reach, reach) for reach in (params.brightness, params.contrast, params.saturation)
+    )
+    balance = np.exp(random.uniform(-params.white_balance, params.white_balance, 3))
     mixing = saturation * np.eye(3) + (1 - saturation) / 3
     colours = balance[:, None] * mixing * (contrast * brightness)
     lift = balance * (1 - contrast) * brightness * pixels.mean()

@@ -38,13 +38,13 @@ def clean(root: Path, size: int, resolution: int | None, image: Planned) -> list
     return [View(as_png(pixels), image.diagnosis, image.path, 0)]
 
 
-def augmented(root: Path, size: int, resolution: int | None, knobs: Augment, seed: int, image: Planned) -> list[View]:
+def augmented(root: Path, size: int, resolution: int | None, params: Augment, seed: int, image: Planned) -> list[View]:
     """The planned views of an image, by number."""
-    pictures = pictures_of(root, size, resolution, knobs, seed, image)
+    pictures = pictures_of(root, size, resolution, params, seed, image)
     return [View(as_png(pixels), image.diagnosis, image.path, number) for number, pixels in enumerate(pictures)]
 
 
-def pictures_of(root: Path, size: int, resolution: int | None, knobs: Augment, seed: int, image: Planned) -> list[Pixels]:
+def pictures_of(root: Path, size: int, resolution: int | None, params: Augment, seed: int, image: Planned) -> list[Pixels]:
     """The planned views of an image as pixels, each drawn by its own generator."""
     original = images.picture((root / image.path).read_bytes(), size, resolution)
-    return [transforms.render(original, size, knobs, transforms.generator(seed, image.path, number)) for number in range(image.views)]
+    return [transforms.render(original, size, params, transforms.generator(seed, image.path, number)) for number in range(image.views)]

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     import keras
 
 
-def build_head(width: int, knobs: Train, outputs: int) -> "keras.Sequential":
+def build_head(width: int, params: Train, outputs: int) -> "keras.Sequential":
     """Dropout and dense layers from features to logits, (n, 9), or (n, 1) for the binary task."""
     import keras
 
     layers: list[keras.layers.Layer] = [keras.Input((width,), name="pooled")]
-    for number, units in enumerate(knobs.hidden, start=1):
-        layers += [keras.layers.Dropout(knobs.dropout), keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")]
-    layers += [keras.layers.Dropout(knobs.dropout), keras.layers.Dense(outputs, name="logits")]
+    for number, units in enumerate(params.hidden, start=1):
+        layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")]
+    layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(outputs, name="logits")]
     return keras.Sequential(layers, name="head")
 
 

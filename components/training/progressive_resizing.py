@@ -13,14 +13,14 @@ STRIDE = 32
 """Pixels of the picture that one position of the last maps stands for, in every backbone: multiples of it leave no odd edge."""
 
 
-def small_epochs(knobs: Finetune) -> int:
+def small_epochs(params: Finetune) -> int:
     """How many epochs, the first, train on smaller pictures: never all, so that the best can be one of full size."""
-    return int(knobs.small_share * knobs.epochs)
+    return int(params.small_share * params.epochs)
 
 
-def small_size(knobs: Finetune, image_size: int) -> int:
+def small_size(params: Finetune, image_size: int) -> int:
     """Side in pixels of the smaller pictures, the nearest multiple of 32 where `image_size` leaves room for one."""
-    return min(image_size, STRIDE * max(1, round(knobs.small_side * image_size / STRIDE)))
+    return min(image_size, STRIDE * max(1, round(params.small_side * image_size / STRIDE)))
 
 
 def of_any_size(network: "keras.Model") -> "keras.Model":

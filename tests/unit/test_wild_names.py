@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.data import diff, ingest, review
-from app.data.archives import Member, _fault_of_name
+from app.data.archives import Member, _name_problem
 from app.models import champion, predict
 from components import split, validate
 from components.augmentation import views
@@ -41,7 +41,7 @@ PATHS = [f"{CLASSES[number % 5]}/{name}.png" for number, name in enumerate(wild.
 @given(st.lists(wild.names(), min_size=1, max_size=4, unique_by=ingest._folded))
 def test_import_keeps_names_as_they_are(names):
     members = [Member(f"Nevus/{name}.jpg", 1) for name in names]
-    assert [_fault_of_name(member.name) for member in members] == [""] * len(members)
+    assert [_name_problem(member.name) for member in members] == [""] * len(members)
     targets, left = ingest.plan(members)
     visible = [name for name in names if not name.startswith(".")]
     assert [targets[f"Nevus/{name}.jpg"] for name in visible] == [f"nevus/{name}.jpg" for name in visible]
@@ -178,7 +178,7 @@ def test_pictures_are_drawn_whatever_names_stand_on_them(tmp_path_factory, names
     picture = np.zeros((8, 8, 3), dtype=np.uint8)
     plots.gallery([picture] * len(names), [f"nevus\n50%  {plotting.shortened(name)}" for name in names], len(names), folder / "a.png")
     rows = {f"without {name}": {"value": 0.1, "low": 0.0, "high": 0.2} for name in names}
-    plots.drops(rows, dict.fromkeys(rows, 0.2), folder / "b.png")
+    plots.drops(rows, folder / "b.png")
     for path in folder.iterdir():
         assert max(Image.open(path).size) < 2000
 
