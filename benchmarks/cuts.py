@@ -41,7 +41,7 @@ class Cut:
     below: Any
     on_maps: Any
     on_pictures: Any
-    kept: feature_cache.KeptMaps
+    kept: feature_cache.FeatureCache
     bytes_per_view: float
     seconds_per_view: float
 

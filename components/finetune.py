@@ -92,14 +92,16 @@ def optimizer(params: Finetune, steps_per_epoch: int) -> "keras.optimizers.Optim
     """AdamW (Loshchilov and Hutter 2019) with warmup and cosine decay over all epochs."""
     import keras
 
-    rate = setup.falling_rate(params.learning_rate, steps_per_epoch * params.epochs, round(steps_per_epoch * params.warmup_epochs))
+    rate = setup.warmup_cosine_schedule(
+        params.learning_rate, steps_per_epoch * params.epochs, round(steps_per_epoch * params.warmup_epochs)
+    )
     return keras.optimizers.AdamW(rate, weight_decay=params.weight_decay)
 
 
 class Batches:
     """Datasets for training and validation: images, or their cached feature maps."""
 
-    def __init__(self, settings: Settings, counts: dict[str, dict[str, int]], kept: feature_cache.KeptMaps | None) -> None:
+    def __init__(self, settings: Settings, counts: dict[str, dict[str, int]], kept: feature_cache.FeatureCache | None) -> None:
         self._settings, self._counts, self._kept = settings, counts, kept
 
     def train(self, epoch: int) -> "tf.data.Dataset":

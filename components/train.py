@@ -84,7 +84,7 @@ def train(settings: Settings) -> None:
         fitted = keras.Model(
             head.inputs, head.outputs
         )  # a compiled model is saved with its custom metric, so the head itself is not compiled
-        setup.compile_for(task, fitted, keras.optimizers.Adam(setup.falling_rate(params.learning_rate, steps)))
+        setup.compile_for(task, fitted, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
     with runs.start_phase("frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256}) as mlflow_run:
         history = loop.fit(
             fitted,

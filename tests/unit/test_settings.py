@@ -90,7 +90,7 @@ def test_auto_unfreezes_from_the_architectures_own_block_and_mlflow_is_given_its
             "the base has no layer or block 'block_3'. Its blocks are conv1_pad, .*conv2_block1, .*conv5_block3 .*ResNet50.* or 'auto'",
         ),
         ("EfficientNetB0", "block_3", "no layer or block 'block_3'. Its blocks are stem, block1a, .*block7a, top"),
-        ("MobileNetV2", "block3a", "no layer or block 'block3a'; it has .*block_16, Conv_1"),
+        ("MobileNetV2", "block3a", "no layer or block 'block3a'. Its blocks are .*block_16, Conv_1"),
         ("ResNet50", 175, "175 is greater than the number of the base's last layer, 174 .conv5_block3_out."),
     ],
 )
