@@ -1,4 +1,4 @@
-"""The tables and pictures of an evaluation."""
+"""Writes the tables and plots of an evaluation."""
 
 from pathlib import Path
 from typing import Any
@@ -24,31 +24,31 @@ def draw_shifts(
     resolution: int | None,
     folder: Path,
 ) -> None:
-    """Write shifts.csv and shifts.png, with what leaving a collection out costs below the shifts, and shifts_examples.png, which shows
-    one test image as the model sees it under every shift."""
+    """Write shifts.csv and shifts.png with the drops under shifts and without each collection, and shifts_examples.png with one test
+    image under every shift at the model's input size."""
     without = {f"without {name}": row for name, row in left_out.items()}
     shown = costs | without
     rows = [{"shift": name, "balanced_accuracy": row["balanced_accuracy"], **row["drop"]} for name, row in shown.items()]
     pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
     plots.drops({name: row["drop"] for name, row in shown.items()}, folder / "shifts.png")
-    pictures = {"as it is": images.read(example, size, resolution), **seen(example, size, resolution)}
+    pictures = {"original": images.read(example, size, resolution), **seen(example, size, resolution)}
     plots.shifted(pictures, folder / "shifts_examples.png")
 
 
 def validation_figures(scored: Scored, bins: int) -> dict[str, float]:
-    """What the choice was made on."""
+    """Validation metrics for the choice between the phases."""
     everything = np.arange(len(scored.images))
     names = ("balanced_accuracy", "accuracy", "macro_f1", "calibration_error")
     return {name: scored.headline(name, everything, bins) for name in names}
 
 
 def as_dicts(estimates: dict[str, Estimate]) -> dict[str, dict[str, float]]:
-    """Estimates as the reports hold them."""
+    """Convert estimates to the format of the reports."""
     return {name: estimate.as_dict() for name, estimate in estimates.items()}
 
 
 def draw_metrics(after: Scored, before: Scored, bins: int, gallery: int, folder: Path) -> None:
-    """Write the pictures and the tables for `dvc plots`."""
+    """Write the plots, and the tables for `dvc plots`."""
     names = output_names(after.task)
     predicted = after.probabilities.argmax(axis=1)
     plots.confusion(metrics.confusion(after.truth, predicted, len(names)), names, folder / "confusion.png")
@@ -64,7 +64,7 @@ def draw_metrics(after: Scored, before: Scored, bins: int, gallery: int, folder:
 
 
 def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
-    """A gallery of the test images that the model got wrong with most confidence."""
+    """Plot the test images that the model misclassified with the highest confidence."""
     names, confidence = output_names(scored.task), scored.probabilities.max(axis=1)
     predicted = scored.probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != scored.truth)

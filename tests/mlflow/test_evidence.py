@@ -242,11 +242,11 @@ def test_verify_uses_the_bins_that_the_version_was_measured_with(lab, monkeypatc
 
 def test_a_registration_that_fails_half_way_ends_its_run_as_failed_and_registers_nothing(lab, monkeypatch):
     def broken(*_):
-        raise LesionflowError("MLflow refused the model")
+        raise LesionflowError("MLflow rejected the model")
 
     monkeypatch.setattr(logged_model, "log_model", broken)
     lab.candidate(lab.missing(0))
-    with pytest.raises(LesionflowError, match="refused the model"):
+    with pytest.raises(LesionflowError, match="rejected the model"):
         registered()
     runs = lab.client.search_runs([lab.client.get_experiment_by_name("skin-lesions").experiment_id])
     assert [run.info.status for run in runs] == ["FAILED"]

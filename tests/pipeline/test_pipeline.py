@@ -335,7 +335,7 @@ def test_bad_data_stops_validation_with_what_to_mend(project, tmp_path, spoil, s
 def test_a_tracking_server_that_is_down_stops_training_before_it_starts(project):
     done = project.stage("train", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 75
-    assert "MLflow's store http://127.0.0.1:9 does not answer" in done.stdout
+    assert "MLflow's store http://127.0.0.1:9 does not respond" in done.stdout
     assert "Epoch" not in done.stdout
     assert "Traceback" not in done.stdout
 
