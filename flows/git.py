@@ -10,10 +10,10 @@ from flows.processes import ROOT, CommandFailed
 
 
 def git(*command: str, root: Path = ROOT) -> str:
-    """What a git command prints.
+    """Run a git command and return its output.
 
     Raises:
-        CommandFailed: there is no git or no repository, or git's own message.
+        CommandFailed: git is not installed, there is no repository, or git fails with its own message.
     """
     unasked = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
