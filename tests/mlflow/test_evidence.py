@@ -72,11 +72,11 @@ def test_evidence_holds_what_a_version_was_measured_by_and_its_hash_is_in_tag_an
     assert lab.get("1").tags[versions.EVIDENCE_TAG] == digest
     assert report["promotion"]["evidence"] == lab.look().entries[0].evidence == digest
     measured = json.loads(stored(lab, "1")["measured.json"])
-    knobs = params_file.load()
+    params = params_file.load()
     assert measured["params"] == {
-        "seed": knobs.seed,
-        "evaluate": knobs.evaluate.model_dump(),
-        "register": knobs.registration.model_dump(),
+        "seed": params.seed,
+        "evaluate": params.evaluate.model_dump(),
+        "register": params.registration.model_dump(),
     }
     assert (measured["model_sha256"], measured["data_md5"], measured["overrides"]) == ("a model", MD5, [])
     assert {"images.py", "metrics.py"} <= set(measured["code"])

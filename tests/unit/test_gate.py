@@ -98,8 +98,8 @@ def lost(**values):
 
 
 def test_every_shift_that_costs_too_much_is_named_with_its_figure(settings):
-    knobs = settings.registration.model_copy(update={"max_shift_loss": 0.05})
-    rules = gate.judge(TEST, lost(blur=0.06, vignette=0.08, narrow=0.05), COLLECTIONS, EXPORT, (), knobs, ENOUGH)
+    params = settings.registration.model_copy(update={"max_shift_loss": 0.05})
+    rules = gate.judge(TEST, lost(blur=0.06, vignette=0.08, narrow=0.05), COLLECTIONS, EXPORT, (), params, ENOUGH)
     assert failed(rules) == ["robust to shifts"]
     said = next(rule.says for rule in rules if not rule.passed)
     assert "+0.060 [+0.000, +0.200] under blur, +0.080 [+0.000, +0.200] under vignette; at most 0.050 allowed" in said
