@@ -172,7 +172,7 @@ def report(document: dict[str, Any]) -> str:
         rows.append(cells)
     spread = [max(found[DEFAULT]) / min(found[DEFAULT]) - 1 for found in rates.values()]
     head = ["setting", *(cell for work in rates for cell in (f"{work}, views/s", "ratio", "gain"))]
-    rounds = f"Medians of {document['rounds']} rounds of {document['images']} views, each setting in a process of its own"
+    rounds = f"Medians of {document['rounds']} rounds of {document['images']} views, each setting in its own process"
     noise = f"spread of the default's rounds: {statistics.mean(spread):.0%}"
     return f"{rounds}, on {document['machine']}; {noise}.\n\n{tables.table(head, rows)}"
 

@@ -47,7 +47,7 @@ def main() -> None:
     there = tfrecords.count("train")
     needed = given.images + (WARM + 1) * max(settings.embed.batch_size, settings.finetune.batch_size)
     if there < needed:
-        parser.error(f"build/shards holds {there} training views and {needed} are gone through: name fewer --images")
+        parser.error(f"build/shards contains only {there} training views, but {needed} are needed. Reduce --images.")
     views = list(tfrecords.read("train").take(given.images).as_numpy_iterator())
     pixels = np.stack([view["pixels"] for view in views]).astype(np.float32)
     found = in_turn(inference(settings, pixels), given.rounds)

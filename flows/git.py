@@ -25,9 +25,9 @@ def git(*command: str, root: Path = ROOT) -> str:
     return done.stdout.strip("\n")
 
 
-def _reason(said: str, root: Path) -> str:
-    if "not a git repository" in said:
+def _reason(output: str, root: Path) -> str:
+    if "not a git repository" in output:
         return f"{root} is not a git repository. Run `git init && git add --all && git commit --message start` there."
-    if "dubious ownership" in said:
+    if "dubious ownership" in output:
         return f"{root} belongs to another user. Run `git config --global --add safe.directory {shlex.quote(str(root))}`."
-    return said
+    return output

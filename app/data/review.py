@@ -97,16 +97,16 @@ def _section(kind: str, found: pd.DataFrame, decided: pd.DataFrame) -> str:
 
 
 def _article(group: pd.DataFrame, decided: pd.DataFrame) -> str:
-    figures = []
+    items = []
     for row in group.itertuples():
         decision = decided.loc[row.path, "decision"] if row.path in decided.index else ""
         state = f"<span class='{'out' if row.left_out else 'in'}'>{'left out' if row.left_out else 'used'}</span>"
-        said = f"<br>decided: {escape(str(decision))}" if decision else ""
+        decided_as = f"<br>decided: {escape(str(decision))}" if decision else ""
         label = _words(row.diagnosis) if row.diagnosis else "no class"
-        figures.append(
-            f"<figure>{_picture(DATA / row.path)}<figcaption><b>{label}</b>{escape(row.path)}<br>{state}{said}</figcaption></figure>"
+        items.append(
+            f"<figure>{_picture(DATA / row.path)}<figcaption><b>{label}</b>{escape(row.path)}<br>{state}{decided_as}</figcaption></figure>"
         )
-    return f"<article><p>{escape(str(group['says'].iloc[0]))}</p><div class='row'>{''.join(figures)}</div></article>"
+    return f"<article><p>{escape(str(group['says'].iloc[0]))}</p><div class='row'>{''.join(items)}</div></article>"
 
 
 def _picture(path: Path) -> str:

@@ -97,8 +97,8 @@ def conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None)
         metadata: metadata.csv indexed by filename, or None.
     """
     links: list[Link] = []
-    for column, weight, said in (("sha256", 3.0, "the same bytes"), ("pixels_sha256", 2.0, "the same pixels")):
-        links += _chains(images[column], weight, said)
+    for column, weight, reason in (("sha256", 3.0, "the same bytes"), ("pixels_sha256", 2.0, "the same pixels")):
+        links += _chains(images[column], weight, reason)
     ids = images["path"].str.rsplit("/", n=1).str[-1].str.extract(ARCHIVE_ID, expand=False)
     links += _chains(ids, 0.5, "the same archive id")
     for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True):
@@ -110,9 +110,9 @@ def conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None)
     return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
 
 
-def _chains(keys: "pd.Series[str]", weight: float, said: str) -> list[Link]:
+def _chains(keys: "pd.Series[str]", weight: float, reason: str) -> list[Link]:
     """Link neighboring positions with equal keys."""
-    return [(one, other, weight, said) for one, other in chained(keys).tolist()]
+    return [(one, other, weight, reason) for one, other in chained(keys).tolist()]
 
 
 def components(links: Iterable[Link], count: int) -> list[tuple[list[int], list[Link]]]:
@@ -139,8 +139,8 @@ def _conflict(paths: NDArray[np.object_], labels: NDArray[np.object_], members: 
     return Finding("label_conflict", tuple(paths[members]), f"{why} under {' and '.join(stands)}", weight + 10 * urgent)
 
 
-def _contradictions(images: pd.DataFrame, said: "pd.Series[str]") -> Iterator[Finding]:
-    known = images["path"].map(said)
+def _contradictions(images: pd.DataFrame, diagnoses: "pd.Series[str]") -> Iterator[Finding]:
+    known = images["path"].map(diagnoses)
     for path, diagnosis, other in zip(images["path"], images["diagnosis"], known, strict=True):
         if isinstance(other, str) and class_of_folder(other) != diagnosis:
             yield Finding("label_conflict", (path,), f"metadata.csv says {other!r}, its folder {diagnosis}", 1.0)

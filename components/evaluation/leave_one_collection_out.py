@@ -58,8 +58,8 @@ def left_out(train: Featured, test: Featured, resamples: int, seed: int) -> dict
         shared = sorted(set(train.images["diagnosis"][elsewhere]) & set(test.images["diagnosis"][here]))
         if len(shared) < 2:
             continue
-        known, asked = (np.isin(side.images["diagnosis"].to_numpy(dtype=str), shared) for side in (train, test))
-        found[name] = _cost(train.where(known), train.where(known & elsewhere), test.where(asked & here), shared, resamples, seed)
+        known, tested = (np.isin(side.images["diagnosis"].to_numpy(dtype=str), shared) for side in (train, test))
+        found[name] = _cost(train.where(known), train.where(known & elsewhere), test.where(tested & here), shared, resamples, seed)
     return found
 
 

@@ -15,7 +15,7 @@ PROJECT = "components"
 FOLDER = Path(__file__).parents[1]
 """Folder of the project's modules."""
 PREFIX = "lesionflow_served_"
-ABOUT = '"""What a registered version of Lesionflow is served with: modules of the project as they were when it was registered."""\n'
+ABOUT = '"""Code that serves a registered version of Lesionflow: copies of project modules, made at registration."""\n'
 
 
 @dataclass(frozen=True)
