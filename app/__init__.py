@@ -1,1 +1,1 @@
-"""What a person touches: the `lesionflow` command line."""
+"""The `lesionflow` command line."""

@@ -1,4 +1,4 @@
-"""The `lesionflow` command line. Heavy imports wait until a command needs them, so `--help` is quick."""
+"""The `lesionflow` command line. Commands import heavy packages when they run, so that `--help` is fast."""
 
 import os
 import sys
@@ -15,8 +15,8 @@ from components.core.paths import DATA, UNFINISHED_SWAP
 from components.runtime.stage import DISK_FULL, INTERRUPTED, TRY_LATER
 
 
-def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
-    """End with one clear line and no traceback where a person can mend the fault."""
+def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Report user errors of a command as one line without a traceback, and exit with the matching code."""
 
     @wraps(command)
     def guarded(*args: Any, **kwargs: Any) -> Any:
@@ -30,7 +30,7 @@ def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
         except OSError as fault:
             if fault.errno not in DISK_FULL:
                 raise
-            click.echo("error: the disk is full or a quota is reached: free some space and try again; nothing was changed", err=True)
+            click.echo("error: the disk is full or a quota is reached: nothing was changed. Free some space and try again.", err=True)
             sys.exit(1)
         except KeyboardInterrupt:
             click.echo("\ninterrupted", err=True)
@@ -42,32 +42,34 @@ def mendable(command: Callable[..., Any]) -> Callable[..., Any]:
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lesionflow")
 def main() -> None:
-    """Skin-lesion classification as an orchestrated MLOps workflow. Run it from the project's root."""
+    """Skin-lesion classification as an MLOps workflow. Run it from the project's root."""
     here = Path("app/cli.py")
     if here.exists() and not here.samefile(__file__):
         click.echo(
-            f"error: this `lesionflow` runs the code of {Path(__file__).resolve().parents[1]}, not of this folder. Run `make setup` here.",
+            f"error: this `lesionflow` runs the code in {Path(__file__).resolve().parents[1]}, not in this folder. Run `make setup` here.",
             err=True,
         )
         sys.exit(1)
     if UNFINISHED_SWAP.exists() and click.get_current_context().invoked_subcommand not in ("import", "data"):
-        warn([f"{DATA}/ is being replaced, or an import was killed while it did that: then `lesionflow data recover` brings it in order"])
+        warn([f"{DATA}/ is being replaced, or an import was killed while replacing it. If none is running, run `lesionflow data recover`."])
 
 
 @main.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
-@click.option("--collection", "collections", default="", metavar="ID[,ID]", help="With SOURCE isic: collections of the ISIC Archive.")
-@click.option("--search", default="", metavar="QUERY", help="With SOURCE isic: a query, as diagnosis_3:Nevus AND age_approx:50.")
-@click.option("--limit", type=click.IntRange(min=0), default=0, help="With SOURCE isic: at most so many images; 0 is no limit.")
-@mendable
+@click.option("--collection", "collections", default="", metavar="ID[,ID]", help="With SOURCE isic: IDs of ISIC Archive collections.")
+@click.option(
+    "--search", default="", metavar="QUERY", help="With SOURCE isic: a search query, for example diagnosis_3:Nevus AND age_approx:50."
+)
+@click.option("--limit", type=click.IntRange(min=0), default=0, help="With SOURCE isic: maximum number of images; 0 means no limit.")
+@user_errors
 def import_command(source: Path, collections: str, search: str, limit: int) -> None:
-    """Make SOURCE the dataset in data/, and have DVC version it.
+    """Import SOURCE as the dataset in data/ and track it with DVC.
 
-    SOURCE is a folder, a zip or a tar of class folders, or the word isic for the ISIC Archive.
+    SOURCE is a folder, a zip or a tar archive with one folder per class, or the word isic for the ISIC Archive.
 
-    Folder names are matched to the nine classes without regard to case, spaces and hyphens; Train/ and Test/ parents are
-    joined, and metadata.csv keeps which was which. metadata.csv, attribution.txt and licenses/ come along. The previous
-    dataset stays in git and DVC. Started again after an interruption, it carries on.
+    Folder names are matched to the nine classes, ignoring case, spaces and hyphens. Images under Train/ and Test/ are merged;
+    the column given_side of metadata.csv keeps the original split. metadata.csv, attribution.txt and licenses/ are imported too.
+    The previous dataset stays in git and DVC. An interrupted import resumes when it is run again.
     """
     from app.data.ingest import import_dataset
     from app.data.isic import import_isic
@@ -75,7 +77,9 @@ def import_command(source: Path, collections: str, search: str, limit: int) -> N
     if source == Path("isic") and not source.exists():
         lines = import_isic(collections, search, limit)
     elif collections or search or limit:
-        raise LesionflowError("--collection, --search and --limit go with `lesionflow import isic` alone")
+        raise LesionflowError(
+            "--collection, --search and --limit require the source isic. Run `lesionflow import isic`, or leave them out."
+        )
     else:
         lines = import_dataset(source)
     for line in lines:
@@ -84,31 +88,31 @@ def import_command(source: Path, collections: str, search: str, limit: int) -> N
 
 @main.group()
 def params() -> None:
-    """params.yaml, which holds every parameter of the pipeline."""
+    """Work with params.yaml, which holds every parameter of the pipeline."""
 
 
 @params.command()
-@mendable
+@user_errors
 def check() -> None:
-    """Check params.yaml: every key, its type and its range."""
+    """Validate every key of params.yaml, its type and its range."""
     from components.runtime.params_file import PARAMS_FILE, load
 
-    click.echo(f"{PARAMS_FILE}: {len(load().model_dump())} sections, all in order")
+    click.echo(f"{PARAMS_FILE}: {len(load().model_dump())} sections, all valid")
 
 
 @main.group()
 def data() -> None:
-    """What the dataset holds, what is wrong with it, and how versions differ."""
+    """Review, compare and repair the dataset."""
 
 
 @data.command()
-@click.option("--decisions", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Take over a filled-in table of decisions.")
-@mendable
+@click.option("--decisions", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Merge a completed decision table.")
+@user_errors
 def review(decisions: Path | None) -> None:
-    """Write a page that shows every finding as pictures side by side, and take a person's decisions.
+    """Write a page with the images of every finding, or merge the reviewer's decisions.
 
-    The page is reports/review/index.html, with a table to fill in beside it: keep, drop or relabel. Given back with
-    --decisions, it is merged into decisions.csv, which git versions and the next `dvc repro` applies.
+    The page is reports/review/index.html. Next to it is decisions.csv, a table to complete with keep, drop or relabel. With
+    --decisions, the completed table is merged into decisions.csv in the project's root, which the next `dvc repro` applies.
     """
     from app.data.review import merge, write_page
 
@@ -119,9 +123,9 @@ def review(decisions: Path | None) -> None:
 @data.command()
 @click.argument("old", metavar="REV1")
 @click.argument("new", metavar="REV2", required=False)
-@mendable
+@user_errors
 def diff(old: str, new: str | None) -> None:
-    """Say what the datasets of two git revisions have apart; without REV2, REV1 against the files in data/."""
+    """Show differences between the datasets of two git revisions; without REV2, between REV1 and the files in data/."""
     from app.data.diff import compare
 
     for line in compare(old, new):
@@ -129,22 +133,22 @@ def diff(old: str, new: str | None) -> None:
 
 
 @data.command("recover")
-@mendable
+@user_errors
 def recover_command() -> None:
-    """Bring data/ and data.dvc in order after an import that was killed while it replaced them; otherwise change nothing."""
+    """Restore data/ and data.dvc after an import was killed while replacing them; otherwise change nothing."""
     from app.data.replacement import locked, recover
 
     with locked():
-        for line in list(recover()) or [f"{DATA}/ and data.dvc are in order: no import was interrupted"]:
+        for line in list(recover()) or [f"{DATA}/ and data.dvc are consistent: no import was interrupted"]:
             click.echo(line)
 
 
 @data.command("adopt")
 @click.argument("checkout", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@mendable
+@user_errors
 def adopt_command(checkout: Path) -> None:
-    """Make data/ and data.dvc of CHECKOUT the dataset here: both change or neither. CHECKOUT is a copy of this project, on the same
-    file system; its data/ is moved."""
+    """Replace data/ and data.dvc with those of CHECKOUT: either both change or neither. CHECKOUT is a copy of this project on the
+    same file system; its data/ is moved."""
     from app.data.replacement import adopt
 
     for line in adopt(checkout):
@@ -158,11 +162,11 @@ FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), 
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
 @FORMAT
 @click.option("--model-version", default="champion", show_default=True, help="An alias or a version number of the registered model.")
-@mendable
+@user_errors
 def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
-    """Diagnose IMAGES with the champion: the diagnosis and its calibrated probabilities for each.
+    """Predict the diagnosis of IMAGES with the champion, with calibrated probabilities.
 
-    Exit code 1 where any image could not be read; the others are diagnosed all the same.
+    Exit code 1 if any image cannot be read; the other images are still predicted.
     """
     from app.models.predict import as_json, as_table, diagnose
 
@@ -175,9 +179,9 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
 
 
 @main.command()
-@mendable
+@user_errors
 def summary() -> None:
-    """Say what the last run of the pipeline came to, and where to look further."""
+    """Print a summary of the last pipeline run and where to find its reports."""
     from app.summary import lines
 
     for line in lines():
@@ -186,14 +190,14 @@ def summary() -> None:
 
 @main.group()
 def champion() -> None:
-    """Which version serves, how it came to, and changing it. Every change is in the promotion record."""
+    """Show, change and verify the champion, the model version that is served. Every change is in the promotion record."""
 
 
 @champion.command("show")
 @FORMAT
-@mendable
+@user_errors
 def champion_show(form: str) -> None:
-    """The champion, with the challenger beside it: figures, the gate's verdict rule by rule, where it came from."""
+    """Show the champion and the challenger: metrics, the gate's result for each rule, and provenance."""
     from app.models.champion import as_json, look, warnings_of
     from app.models.overview import overview, overview_table
 
@@ -205,9 +209,9 @@ def champion_show(form: str) -> None:
 
 @champion.command("history")
 @FORMAT
-@mendable
+@user_errors
 def champion_history(form: str) -> None:
-    """Every change of champion, oldest first."""
+    """List every change of the champion, oldest first."""
     from app.models.champion import as_json, history_table, look, warnings_of
 
     _, standing = look()
@@ -217,12 +221,12 @@ def champion_history(form: str) -> None:
 
 @champion.command("promote")
 @click.argument("version")
-@click.option("--override", metavar="REASON", help="Promote it though the gate does not pass it; the reason is recorded.")
-@mendable
+@click.option("--override", metavar="REASON", help="Promote even if the gate fails; the reason is recorded.")
+@user_errors
 def champion_promote(version: str, override: str | None) -> None:
-    """Make VERSION (a number or an alias, as challenger) champion, if it passes the gate against the present champion.
+    """Make VERSION (a number or an alias such as challenger) the champion if it passes the gate against the current champion.
 
-    The thresholds are those of params.yaml now. Exit code 1 where the gate refuses it.
+    The thresholds come from the current params.yaml. Exit code 1 if the gate fails.
     """
     from app.models.champion import promote
 
@@ -232,35 +236,35 @@ def champion_promote(version: str, override: str | None) -> None:
         click.echo(f"  {'pass' if rule.passed else 'FAIL'}  {rule.name}: {for_terminal(rule.says)}")
     if decision.promotion is not None:
         before, source = decision.promotion.before, decision.promotion.source
-        click.echo(f"{decision.model} version {decision.version} is champion now (before: {before or 'none'}; by: {source})")
+        click.echo(f"{decision.model} version {decision.version} is now the champion (before: {before or 'none'}; by: {source})")
     elif decision.rules:
-        click.echo(f"error: the gate does not pass version {decision.version}: --override REASON promotes it all the same", err=True)
+        click.echo(f"error: version {decision.version} fails the gate. Use --override REASON to promote it anyway.", err=True)
         sys.exit(1)
     else:
-        click.echo(f"{decision.model} version {decision.version} is champion already: nothing was changed")
+        click.echo(f"{decision.model} version {decision.version} is already the champion; nothing was changed")
 
 
 @champion.command("rollback")
-@click.option("--reason", help="Why, for the promotion record.")
-@mendable
+@click.option("--reason", help="Reason, stored in the promotion record.")
+@user_errors
 def champion_rollback(reason: str | None) -> None:
-    """Return to the champion before; once more, and it goes one further back."""
+    """Roll back to the previous champion. A second rollback returns to the version before that."""
     from app.models.champion import rollback
 
     decision = rollback(reason)
     warn(decision.warnings)
     before = decision.promotion.before if decision.promotion else None
-    click.echo(f"{decision.model} version {decision.version} is champion again (before: {before or 'none'})")
+    click.echo(f"{decision.model} version {decision.version} is the champion again (before: {before or 'none'})")
 
 
 @champion.command("verify")
 @click.argument("version", default="champion")
 @FORMAT
-@mendable
+@user_errors
 def champion_verify(version: str, form: str) -> None:
-    """Evaluate VERSION (a number or an alias; without one, the champion) again on its test images.
+    """Evaluate VERSION (a number or an alias; default: the champion) again on its test images.
 
-    Exit code 1 where a figure is not what was recorded.
+    Exit code 1 if a metric differs from the recorded value.
     """
     from app.models.champion import as_json
     from app.models.verify import holds, lines, verify
@@ -271,7 +275,7 @@ def champion_verify(version: str, form: str) -> None:
 
 
 def warn(lines: list[str]) -> None:
-    """Warnings, on standard error so that JSON stands alone."""
+    """Print warnings to standard error, so that standard output holds only the result."""
     for line in lines:
         click.echo(f"warning: {for_terminal(line)}", err=True)
 

@@ -1,8 +1,8 @@
-"""What each idea is worth: one training per variant and seed of the split, scored on validation and test.
+"""Compare training variants: one training per variant and seed of the split, evaluated on validation and test.
 
-Run `dvc repro validate` first, in a project with real images, then this from its root. Each row is written as soon as it is
-measured; what has a row is not run again, so the table can be stopped and taken up, and grow over days. Choose by the
-validation columns; test is there to report.
+Run `dvc repro validate` first, in a project with real images, then this command from its root. Each row is written as soon as it is
+measured, and rows that exist are not measured again, so the benchmark can be interrupted and resumed. Choose by the validation
+columns; test is only for reporting.
 """
 
 import argparse
@@ -34,15 +34,15 @@ FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
 CROPS = (1.0, 1.15, 1.3)
 RESAMPLES = 1000
 Predicted = dict[str, str]
-"""The class of each image of validation and of test, a digit each, in the order of their paths."""
+"""Predicted classes of the validation and test images, one digit per image, in the order of their paths."""
 
 
 def main() -> None:
-    """Measure what has no row yet, and print the table."""
+    """Measure missing rows, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="NAME", help="(default: all)")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], metavar="N", help="seeds of the split (default: 0)")
-    parser.add_argument("--epochs", type=int, metavar="N", help="instead of each variant's own, for a quick look")
+    parser.add_argument("--epochs", type=int, metavar="N", help="epochs of every variant, for a quick run")
     given = parser.parse_args()
     settings = load()
     chosen = {name: VARIANTS[name] for name in given.variants}
@@ -61,17 +61,17 @@ def main() -> None:
 
 
 def replaced(variant: Variant, epochs: int) -> Variant:
-    """The variant with so many epochs."""
+    """The variant with this number of epochs."""
     return Variant(**{**variant.__dict__, "epochs": epochs})
 
 
 def is_of(row: dict[str, Any], name: str, variant: Variant, seed: int) -> bool:
-    """Whether the row was measured with exactly these knobs."""
+    """Whether the row was measured with exactly these params."""
     return bool(row["variant"] == name and row["seed"] == seed and row["knobs"] == variant.plain())
 
 
 def dealt(settings: Settings, seed: int) -> dict[str, pd.DataFrame]:
-    """The rows of each side of that seed's split, with columns "target" and "group"."""
+    """Images of each split for this seed, with columns "target" and "group"."""
     frame = catalog.usable()
     frame["side"] = split.deal(list(frame["diagnosis"]), frame["group"].to_numpy(), settings.split.test, settings.split.validation, seed)
     frame["target"] = frame["diagnosis"].map(CLASSES.index)
@@ -79,7 +79,7 @@ def dealt(settings: Settings, seed: int) -> dict[str, pd.DataFrame]:
 
 
 def measure(name: str, variant: Variant, seed: int, settings: Settings, sides: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """Train once, and ask for every image of validation and test; seconds are of training alone."""
+    """Train once, and predict all validation and test images; seconds are for training only."""
     load_tensorflow()
     paths = pd.concat(sides.values())["path"]
     pictures = Pictures(
@@ -103,18 +103,18 @@ def measure(name: str, variant: Variant, seed: int, settings: Settings, sides: d
 
 
 def chain(first: Any, then: Any) -> Any:
-    """`first`, and `then` of what comes out."""
+    """Compose two functions: apply `first`, then `then`."""
     return lambda image: then(first(image))
 
 
 def asked(network: Any, seen: dict[str, NDArray[np.uint8]]) -> Predicted:
-    """The network's class for every image."""
+    """Predict the class of every image."""
     return {side: guess(predict(network, pixels)) for side, pixels in seen.items()}
 
 
 def guess(logits: NDArray[np.floating]) -> str:
     if not np.isfinite(logits).all():
-        raise SystemExit("error: training diverged, the network says nothing that is a number; nothing was written for this row")
+        raise SystemExit("error: training diverged, the network's outputs are not finite; no row was written")
     return "".join(map(str, logits.argmax(axis=1)))
 
 
@@ -123,7 +123,7 @@ def numbers(predicted: str) -> NDArray[np.int64]:
 
 
 def test_time(network: Any, pictures: Pictures, size: int, seen: dict[str, NDArray[np.uint8]]) -> dict[str, Predicted]:
-    """The class by the mean logits of several views: four flips, eight symmetries, three centred crops."""
+    """Predict classes by the mean logits of several views: four flips, eight symmetries, three center crops."""
     flips, symmetries, crops = {}, {}, {}
     for side, pixels in seen.items():
         upright = [predict(network, np.flip(pixels, axes)) for axes in FLIPS]
@@ -148,7 +148,7 @@ def report(document: dict[str, Any]) -> str:
 
 
 def lines(rows: list[dict[str, Any]], frames: dict[int, dict[str, pd.DataFrame]]) -> list[dict[str, str | int]]:
-    """A line for each variant, with what it gains on the default over the same seeds and images, and for each other way to read it."""
+    """One line per variant and prediction method, with the gain over the default on the same seeds and images."""
     base = {row["seed"]: row["readings"][LAST] for row in rows if row["variant"] == DEFAULT}
     found = []
     for name in dict.fromkeys(row["variant"] for row in rows):
@@ -160,7 +160,7 @@ def lines(rows: list[dict[str, Any]], frames: dict[int, dict[str, pd.DataFrame]]
             own = reading == LAST
             line: dict[str, str | int] = {"variant": name if own else f"{name}, {reading}", "seeds": len(mine)}
             for side in SIDES:
-                line |= {side: figure(by_seed, frames, side), f"{side} gain": gain(by_seed, base, frames, side)}
+                line |= {side: accuracy(by_seed, frames, side), f"{side} gain": gain(by_seed, base, frames, side)}
             line["worst shift"] = f"{losses[worst]:.3f} {worst}" if own else ""
             line["minutes"] = f"{np.mean([row['seconds'] for row in mine]) / 60:.1f}" if own else ""
             found.append(line)
@@ -171,13 +171,13 @@ def mean_loss(rows: list[dict[str, Any]], shift: str) -> float:
     return float(np.mean([row["lost_under_shift"][shift] for row in rows]))
 
 
-def figure(by_seed: dict[int, Predicted], frames: dict[int, dict[str, pd.DataFrame]], side: str) -> str:
+def accuracy(by_seed: dict[int, Predicted], frames: dict[int, dict[str, pd.DataFrame]], side: str) -> str:
     """Mean balanced accuracy over the seeds."""
     return f"{np.mean([balanced(frames[seed][side]['target'].to_numpy(), numbers(found[side])) for seed, found in by_seed.items()]):.3f}"
 
 
 def gain(by_seed: dict[int, Predicted], base: dict[int, Predicted], frames: dict[int, dict[str, pd.DataFrame]], side: str) -> str:
-    """Mean gain in balanced accuracy on the default over the seeds both have, with its paired bootstrap interval over lesions."""
+    """Mean gain in balanced accuracy over the default on their common seeds, with its paired bootstrap interval over lesions."""
     shared = [seed for seed in by_seed if seed in base]
     if not shared or by_seed is base or all(by_seed[seed] is base[seed] for seed in shared):
         return ""

@@ -1,8 +1,8 @@
-"""Everything that this project says of its speed, measured on this machine: tables on the terminal and under benchmarks/results/.
+"""Run all benchmarks on this machine and write tables to the terminal and to benchmarks/results/.
 
-Each seed runs the whole pipeline in a copy of the project (benchmarks/pipeline.py); on what the last seed left there each other part
-is measured, as a process of its own. Every result is written as soon as it is there, and what has one is not measured again, so
-that a run that was stopped goes on. The project's own data, params and registry stay as they are.
+Each seed runs the whole pipeline in a copy of the project (benchmarks/pipeline.py); the other parts are measured on the outputs of the
+last seed, each in its own process. Every result is written as soon as it is measured, and existing results are not measured again, so
+an interrupted run can be resumed. The project's own data, params and registry are not changed.
 """
 
 import importlib
@@ -20,7 +20,7 @@ from flows.processes import CommandFailed, execute
 
 @dataclass(frozen=True)
 class Part:
-    """A program in benchmarks/: what it is told, in full and quickly, and whether it finds out itself what is still missing."""
+    """A benchmark: its arguments for full and quick runs, and whether it detects missing results itself."""
 
     full: tuple[str, ...] = ()
     quick: tuple[str, ...] = ()
@@ -39,7 +39,7 @@ NAMES = (pipeline.NAME, *PARTS)
 
 
 def main() -> None:
-    """Measure what is missing, then print and write the report."""
+    """Measure missing results, then print and write the report."""
     parser = pipeline.arguments(__doc__)
     parser.add_argument("--quick", action="store_true", help="one seed, few images and rounds: ten minutes for the sample, on two cores")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="PART", help=f"of {', '.join(NAMES)} (default: all)")
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def measure(asked: Asked, seeds: list[int], wanted: Sequence[str], folder: Path) -> list[str]:
-    """Measure what is wanted and has no result; returns what failed. One part that fails keeps no other from being measured.
+    """Measure the selected parts without a result; return error messages. The other parts continue if one fails.
 
     Raises:
         SystemExit: a stage of the pipeline failed, or the dataset could not be imported.
@@ -80,34 +80,34 @@ def measure(asked: Asked, seeds: list[int], wanted: Sequence[str], folder: Path)
 
 
 def todo(wanted: Sequence[str], folder: Path, quick: bool) -> list[str]:
-    """The parts to be measured now, in order; says which are not, and why."""
+    """Parts to measure now, in order; prints which parts are skipped, and why."""
     missing = []
     for name, part in PARTS.items():
         if name not in wanted:
             continue
         if unknown := unknown_flags(name, part.quick if quick else part.full):
-            print(f"{name} is left out: {name}.py {unknown}")
+            print(f"skipping {name}: {name}.py {unknown}")
         elif machine.read(name, folder) and not part.goes_on:
-            print(f"{name} has its result: {folder / name}.json")
+            print(f"{name} is already measured: {folder / name}.json")
         else:
             missing.append(name)
     return missing
 
 
 def unknown_flags(name: str, arguments: Sequence[str]) -> str:
-    """Why a part cannot be run with these arguments; empty where it can."""
+    """Why a part cannot run with these arguments; empty if it can."""
     path = Path(__file__).with_name(f"{name}.py")
     if not path.exists():
-        return "is not there"
+        return "does not exist"
     source = path.read_text(encoding="utf-8")
     flags = [flag for flag in arguments if flag.startswith("--") and f'"{flag}"' not in source]
     return f"has no {' '.join(flags)}" if flags else ""
 
 
 def report(asked: Asked, folder: Path) -> str:
-    """Everything that was measured, as Markdown."""
+    """All results as Markdown."""
     params = f" with {', '.join(asked.document()['overrides'])}" if asked.overrides else ""
-    quick = ", measured quickly: figures to see that it works, not to quote" if asked.quick else ""
+    quick = ", quick run: only to check that the benchmarks work, do not quote these numbers" if asked.quick else ""
     sections = [f"# Measured on {machine.name()}", f"Dataset: {asked.dataset}{params}{quick}."]
     for name in NAMES:
         if document := machine.read(name, folder):
@@ -116,7 +116,7 @@ def report(asked: Asked, folder: Path) -> str:
 
 
 def rendered(name: str, document: dict[str, Any]) -> str:
-    """A part's results by its own `report`, where it has one."""
+    """A part's results, formatted by its own `report` if it has one."""
     own = getattr(importlib.import_module(f"benchmarks.{name}"), "report", None)
     return str(own(document)) if own else f"See {name}.json."
 

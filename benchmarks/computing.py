@@ -1,8 +1,8 @@
-"""What TensorFlow's settings, number formats and batch sizes are worth on this machine, for the frozen base and for a training step.
+"""Measure TensorFlow settings, number formats and batch sizes on this machine, for the frozen base and for a training step.
 
-Run `dvc repro` first, then this from the project's root: it takes the images and the frozen model of build/. Each setting is a process
-of its own, since most are read when TensorFlow starts; all in turn, in rounds, so that drift hits all alike. A gain is called sure
-where the setting was faster than the default in every round, by more than the default's own rounds lie apart.
+Run `dvc repro` first, then this command from the project's root: it uses the images and the frozen model in build/. Each setting runs
+in its own process, since most are read when TensorFlow starts; rounds are interleaved, so that drift affects all settings equally. A
+gain counts as significant if the setting was faster than the default in every round, by more than the spread of the default's rounds.
 """
 
 import argparse
@@ -27,14 +27,14 @@ WARM = 2
 
 @dataclass(frozen=True)
 class Setting:
-    """What differs from the default: variables for TensorFlow's start, threads (intra, inter; 0: as many as cores), and so on."""
+    """Differences from the default: environment variables for TensorFlow, threads (intra, inter; 0: number of cores), and so on."""
 
     environment: Mapping[str, str] = field(default_factory=dict)
     threads: tuple[int, int] = (0, 0)
     policy: str = "float32"
     deterministic: bool = True
     batch_size: int = 0
-    """0: as params.yaml says, for each of both."""
+    """0: batch size of params.yaml."""
 
 
 SETTINGS = {
@@ -72,18 +72,18 @@ def main() -> None:
     found: dict[str, Rates] = {work: {name: [] for name in names} for work in WORK}
     for number in range(given.rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
-            for work, rate in apart(name, given.images).items():
+            for work, rate in run_in_subprocess(name, given.images).items():
                 found[work][name].append(rate)
     document = {"machine": described, "images": given.images, "rounds": given.rounds, "views_per_second": found}
     path = machine.write(NAME, document)
     print(f"{report(document)}\n\nwritten to {path}")
 
 
-def apart(name: str, images: int) -> dict[str, float]:
-    """The rates of a setting, from a process of its own.
+def run_in_subprocess(name: str, images: int) -> dict[str, float]:
+    """Rates of a setting, measured in its own process.
 
     Raises:
-        SystemExit: it failed; its own words have been printed.
+        SystemExit: the process failed; it has printed its error.
     """
     command = [sys.executable, "-m", "benchmarks.computing", "--alone", name, "--images", str(images)]
     done = subprocess.run(command, env={**os.environ, **SETTINGS[name].environment}, stdout=subprocess.PIPE, text=True, check=False)
@@ -95,7 +95,7 @@ def apart(name: str, images: int) -> dict[str, float]:
 
 
 def measure(setting: Setting, images: int) -> dict[str, float]:
-    """Views a second of the base's forward pass and of a training step, on views in memory."""
+    """Views per second of the base's forward pass and of a training step, on views in memory."""
     from components.runtime.tensorflow import load_tensorflow
 
     load_tensorflow()
@@ -140,12 +140,12 @@ def measure(setting: Setting, images: int) -> dict[str, float]:
 
 
 def parts(count: int, size: int) -> list[slice]:
-    """Whole batches of `count` views; one that is smaller where there are too few for any."""
+    """Full batches of `count` views; one smaller batch if there are too few views."""
     return [slice(start, start + size) for start in range(0, count - size + 1, size)] or [slice(0, count)]
 
 
 def rate(work: Callable[..., object], batches: list[tuple[Any, ...]]) -> float:
-    """Views a second of `work` on these batches, after it was traced and run a few times."""
+    """Views per second of `work` on these batches, after tracing and warmup."""
     for number in range(WARM):
         work(*batches[number % len(batches)])
     start = time.perf_counter()
@@ -155,10 +155,10 @@ def rate(work: Callable[..., object], batches: list[tuple[Any, ...]]) -> float:
 
 
 def sure(found: Rates, name: str) -> bool:
-    """Whether a setting was faster than the default in every round, by more than the default's rounds lie apart."""
+    """Whether a setting was faster than the default in every round, by more than the spread of the default's rounds."""
     default = found[DEFAULT]
-    apart = max(default) / min(default)
-    return len(default) > 1 and all(one > two * apart for one, two in zip(found[name], default, strict=True))
+    spread = max(default) / min(default)
+    return len(default) > 1 and all(one > two * spread for one, two in zip(found[name], default, strict=True))
 
 
 def report(document: dict[str, Any]) -> str:
@@ -172,8 +172,8 @@ def report(document: dict[str, Any]) -> str:
         rows.append(cells)
     spread = [max(found[DEFAULT]) / min(found[DEFAULT]) - 1 for found in rates.values()]
     head = ["setting", *(cell for work in rates for cell in (f"{work}, views/s", "ratio", "gain"))]
-    rounds = f"Medians of {document['rounds']} rounds of {document['images']} views, each setting in a process of its own"
-    noise = f"the default's rounds lie {statistics.mean(spread):.0%} apart"
+    rounds = f"Medians of {document['rounds']} rounds of {document['images']} views, each setting in its own process"
+    noise = f"spread of the default's rounds: {statistics.mean(spread):.0%}"
     return f"{rounds}, on {document['machine']}; {noise}.\n\n{tables.table(head, rows)}"
 
 

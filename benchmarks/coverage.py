@@ -1,10 +1,10 @@
-"""How often the 95 % interval of a proportion holds the true value, on simulated test sets.
+"""Measure how often the 95 % interval of a proportion contains the true value, on simulated test sets.
 
     python -m benchmarks.coverage
 
-For each number of lesions and each true share, test sets are drawn whose lesions have one to three images, all of a lesion alike (the
-hardest case) or each by chance alone, and each gets the interval that the reports have (`metrics.proportion`), beside the bootstrap's.
-The nominal coverage is 0.95; at least 0.93 is asked for in every case.
+For each number of lesions and each true share, test sets are drawn whose lesions have one to three images, with equal results for all
+images of a lesion (the hardest case) or independent ones. Each test set gets the interval of the reports (`bootstrap.proportion`) and
+the bootstrap interval. The nominal coverage is 0.95; at least 0.93 is required in every case.
 """
 
 import argparse
@@ -26,7 +26,7 @@ WANTED = 0.93
 
 
 def covered(lesions: int, share: float, alike: bool, runs: int, seed: int) -> tuple[float, float]:
-    """The share of simulated test sets whose interval holds the true share: the bootstrap's interval, and the reports'."""
+    """Share of simulated test sets whose interval contains the true share: for the bootstrap interval, and for the reports' interval."""
     random = np.random.default_rng(seed)
     groups = np.repeat(np.arange(lesions), 1 + np.arange(lesions) % 3)
     samples = bootstrap.resamples(groups, RESAMPLES, seed)
@@ -46,14 +46,14 @@ def mean_of(right: NDArray[np.bool_], at: NDArray[np.intp]) -> float:
 
 
 def draw(random: np.random.Generator, groups: NDArray[np.intp], share: float, alike: bool) -> NDArray[np.bool_]:
-    """Which images are right, by chance: whole lesions at once where images of a lesion are alike."""
+    """Draw which images are correct: for whole lesions if the images of a lesion have equal results."""
     if alike:
         return (random.random(groups.max() + 1) < share)[groups]
     return random.random(len(groups)) < share
 
 
 def report(document: dict[str, Any]) -> str:
-    """The measurements as a table, and whether every interval covers often enough."""
+    """The results as a table, and whether the coverage is sufficient in every case."""
     rows = document["rows"]
     lines = [
         [

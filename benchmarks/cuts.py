@@ -1,6 +1,6 @@
-"""What fine-tuning gains, cut by cut, where the maps of the frozen blocks are kept: against running those blocks for every view.
+"""Measure the speedup of fine-tuning with cached feature maps over running the frozen blocks for every view, for each cut.
 
-Run `dvc repro` first, then this from the project's root: it takes the images and the model of build/.
+Run `dvc repro` first, then this command from the project's root: it uses the images and the model in build/.
 """
 
 import argparse
@@ -36,12 +36,12 @@ WEIGHTS = dict.fromkeys(range(len(CLASSES)), 1.0)
 
 @dataclass(frozen=True)
 class Cut:
-    """Fine-tuning from one cut up, in both ways: the networks, and the maps that were kept."""
+    """Fine-tuning from one cut up, without and with the cache: the networks, and the feature cache."""
 
     below: Any
     on_maps: Any
     on_pictures: Any
-    kept: feature_cache.KeptMaps
+    kept: feature_cache.FeatureCache
     bytes_per_view: float
     seconds_per_view: float
 
@@ -49,12 +49,12 @@ class Cut:
 def main() -> None:
     """Measure, print a table, and write it under benchmarks/results/."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=384, help="views to go through in each round (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=384, help="views per round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds whose median is taken (default: %(default)s)")
     given = parser.parse_args()
     described, settings = machine.described(), load()
     load_tensorflow()
-    seed_everything(settings.seed)  # deterministic kernels, as the stage has them
+    seed_everything(settings.seed)  # deterministic kernels, as in the stage
     there = tfrecords.count("train")
     if there < given.images:
         parser.error(f"build/shards holds {there} training views: name fewer --images")
@@ -96,7 +96,7 @@ def report(document: dict[str, Any]) -> str:
 
 
 def write_shards(folder: Path, images: int, image_size: int) -> Path:
-    """Shards of so many training views, and of as many validation views as make a batch."""
+    """Write shards with this number of training views, and one batch of validation views."""
     for side, count in (("train", images), ("validation", feature_cache.BATCH)):
         views = list(islice(tfrecords.read(side).as_numpy_iterator(), count))
         with Writer(folder / side, len(views), image_size, seed=0) as writer:
@@ -106,14 +106,14 @@ def write_shards(folder: Path, images: int, image_size: int) -> Path:
 
 
 def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) -> Cut:
-    """Keep the maps of a cut, with the clock running, and compile the networks of both ways."""
+    """Build the feature cache of a cut and measure the time, and compile both networks."""
     import keras
 
     classifier = serialization.read(FROZEN / MODEL)
     backbone.unfreeze(backbone.base_of(classifier), name)
     at = feature_cache.cut(backbone.base_of(classifier))
     if at is None:
-        raise SystemExit(f"nothing is frozen below {name}")
+        raise SystemExit(f"error: no frozen layers below {name}")
     below = feature_cache.below(classifier, at)
     start = time.perf_counter()
     kept = feature_cache.keep(below, folder, str(name), shards)
@@ -126,7 +126,7 @@ def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) ->
 
 
 def measured(settings: Settings, cuts: dict[str, Cut], shards: Path, images: int, rounds: int) -> dict[str, dict[str, float]]:
-    """A row per cut; everything is run in turn in each round, so that drift hits all alike."""
+    """One row per cut; rounds are interleaved, so that drift affects all equally."""
     size, task = settings.finetune.batch_size, settings.task
     pixels = np.concatenate([batch["pixels"] for batch in tfrecords.in_order("train", shards)]).astype(np.float32)
 

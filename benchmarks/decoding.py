@@ -1,10 +1,10 @@
-"""What `images.read` costs against decoding in full with Pillow's `Image.open`, for small and large pictures, and how far apart they are.
+"""Compare speed and pixels of `images.read` with full decoding by Pillow's `Image.open`, for small and large images.
 
     python -m benchmarks.decoding [--resolution PIXELS] [IMAGE ...]
 
-Each picture (default: three of data/) is brought to each size, with a little noise as a camera has it, and saved as a JPEG; those of
-3,000 pixels also as phones save them, turned by EXIF or with a colour profile. Both ways take turns in every round and are timed by
-the processor's seconds of this process, which other work on the machine disturbs less than the clock.
+Each image (default: three of data/) is resized to each size, with a little camera-like noise, and saved as a JPEG; those of 3,000
+pixels also as phones save them, rotated by EXIF or with a color profile. Both methods are interleaved in every round and measured in
+CPU seconds of this process, which other load on the machine affects less than wall time.
 """
 
 import argparse
@@ -31,16 +31,16 @@ QUALITY = 92
 NOISE = 3.0
 """Standard deviation, in levels."""
 LEAST_SECONDS = 0.3
-"""Of one measurement, so that short ones are repeated."""
+"""Minimum seconds of one measurement; shorter ones are repeated."""
 SMALL, LARGE = tables.Target(0.95), tables.Target(2.5)
-"""How many times as fast the smallest pictures and those of 3,000 pixels must be."""
+"""Required speedup for the smallest images and for those of 3,000 pixels."""
 
 
 def main() -> None:
     """Measure, print the table, and write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", nargs="*", type=Path, metavar="IMAGE")
-    parser.add_argument("--resolution", type=int, metavar="PIXELS", help="as images.resolution (default: none)")
+    parser.add_argument("--resolution", type=int, metavar="PIXELS", help="same as images.resolution (default: none)")
     parser.add_argument("--rounds", type=int, default=9, help="rounds whose median is taken (default: %(default)s)")
     given = parser.parse_args()
     described = machine.described()
@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def kinds(pictures: list[Image.Image]) -> dict[str, list[bytes]]:
-    """The files of each kind, by what they are."""
+    """Files of each kind, by name of the kind."""
     found = {f"{width} x {height}": [saved(picture, (width, height)) for picture in pictures] for width, height in SIZES}
     turned = Image.Exif()
     turned[ExifTags.Base.Orientation] = 6
@@ -67,7 +67,7 @@ def kinds(pictures: list[Image.Image]) -> dict[str, list[bytes]]:
 
 
 def saved(picture: Image.Image, size: tuple[int, int], **options: Any) -> bytes:
-    """A JPEG of the picture at that size."""
+    """Encode the image at this size as JPEG."""
     clean = np.asarray(picture.resize(size, Image.Resampling.BICUBIC), dtype=np.float64)
     pixels = clean + np.random.default_rng(0).normal(0, NOISE, clean.shape)
     stream = io.BytesIO()
@@ -76,7 +76,7 @@ def saved(picture: Image.Image, size: tuple[int, int], **options: Any) -> bytes:
 
 
 def in_full(content: bytes, resolution: int | None) -> images.Pixels:
-    """Every pixel decoded, whatever the profile says."""
+    """Decode every pixel, ignoring the color profile."""
     image: Image.Image = Image.open(io.BytesIO(content), formats=("JPEG", "PNG"))
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
@@ -85,24 +85,24 @@ def in_full(content: bytes, resolution: int | None) -> images.Pixels:
 
 
 def as_served(content: bytes, resolution: int | None) -> images.Pixels:
-    """What a model sees."""
+    """Decode to the model's input."""
     return images.read(content, SIDE, resolution)
 
 
 def measured(name: str, contents: list[bytes], rounds: int, resolution: int | None) -> dict[str, Any]:
-    """Pictures a second in both ways, in turn, and how many levels apart they are on average."""
+    """Images per second of both methods, interleaved, and the mean difference of their pixels in levels."""
     found = in_turn({way.__name__: rate(partial(way, resolution=resolution), contents) for way in (in_full, as_served)}, rounds)
-    apart = [np.abs(in_full(content, resolution).astype(int) - as_served(content, resolution)).mean() for content in contents]
+    levels = [np.abs(in_full(content, resolution).astype(int) - as_served(content, resolution)).mean() for content in contents]
     return {
         "picture": name,
         "milliseconds": {way: 1000 / value for way, value in medians(found).items()},
         "times_faster": paired(found, as_served.__name__, in_full.__name__),
-        "levels_apart": float(statistics.mean(apart)),
+        "levels_apart": float(statistics.mean(levels)),
     }
 
 
 def rate(way: Callable[[bytes], images.Pixels], contents: list[bytes]) -> Callable[[], float]:
-    """Pictures per second of the processor."""
+    """Images per CPU second."""
 
     def run() -> float:
         start, count = time.process_time(), 0

@@ -1,9 +1,9 @@
-"""Recall, false pairs and speed of the search for near-duplicates.
+"""Measure recall, false pairs and speed of the near-duplicate search.
 
     python -m benchmarks.duplicates SMALL LARGE
 
-SMALL and LARGE are folders with metadata.csv (filename, lesion_id). From 500 images of SMALL, altered copies are made; the threshold
-is read off there, and what is reported is measured on 500 others. Speed is measured on LARGE and on blends of its thumbnails.
+SMALL and LARGE are folders with metadata.csv (filename, lesion_id). Altered copies of 500 images of SMALL are used to choose the
+threshold; the reported results are measured on 500 other images. Speed is measured on LARGE and on blends of its thumbnails.
 """
 
 import io
@@ -40,7 +40,7 @@ def scaled(share: float, image: Image.Image) -> Image.Image:
 
 
 def cropped(margin: float, x: float, y: float, image: Image.Image) -> Image.Image:
-    """Without `margin` of each side's length in all, taken from the left in the share x and from the top in the share y."""
+    """Crop `margin` of each side's length in total, with share x of it from the left and share y from the top."""
     width, height = round(image.width * margin), round(image.height * margin)
     left, top = round(width * x), round(height * y)
     return image.crop((left, top, left + image.width - width, top + image.height - height))
@@ -76,7 +76,7 @@ KINDS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 def thumbnails_of(path: Path) -> bytes:
-    """The thumbnails of an image and of each altered copy, all saved as JPEG."""
+    """Thumbnails of an image and of each altered copy, all saved as JPEG."""
     image = images.decode(path.read_bytes())
     return b"".join(thumbnail(one) for one in [image, *(saved(alter(image)) for alter in KINDS.values())])
 
@@ -97,7 +97,7 @@ def recalls(small: Path) -> dict[str, object]:
     result: dict[str, object] = {"near_duplicate_score": chosen}
     for part, rows in (("threshold", table[:IMAGES]), ("report", table[IMAGES : 2 * IMAGES])):
         thumbnails = gathered(thumbnails_of, [small / name for name in rows["filename"]])
-        # each kind by itself: an original and one copy, so that no other copy helps or hinders
+        # each kind separately: an original and one copy, so that other copies have no influence
         rows_of = {}
         false_pairs = dict.fromkeys(THRESHOLDS, 0)
         lesions = rows["lesion_id"].to_numpy()
@@ -135,7 +135,7 @@ def measured_kind(thumbnails: np.ndarray, lesions: np.ndarray) -> tuple[np.ndarr
 
 
 def blends(thumbnails: np.ndarray, count: int, random: np.random.Generator) -> np.ndarray:
-    """As many synthetic thumbnails: each the mean of two real ones, one of them turned upside down."""
+    """Synthetic thumbnails: each is the mean of two real ones, one of them flipped vertically."""
     one, other = (thumbnails[random.integers(0, len(thumbnails), count)] for _ in range(2))
     return ((one.astype(np.uint16) + other[:, ::-1]) // 2).astype(np.uint8)
 

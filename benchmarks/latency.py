@@ -1,4 +1,4 @@
-"""How long one image takes: Keras' `predict`, the same model compiled once, and its TFLite exports on one thread.
+"""Measure the latency of one image: Keras' `predict`, the same model as a traced function, and its TFLite exports on one thread.
 
 Run `dvc repro` first, then this from the project's root: it takes the candidate and the exports of build/.
 """
@@ -27,7 +27,9 @@ WARM = 5
 def main() -> None:
     """Measure, print a table, and write it under benchmarks/results/."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=200, metavar="N", help="images, each through all in turn (default: %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=200, metavar="N", help="number of images; each is measured with all models (default: %(default)s)"
+    )
     given = parser.parse_args()
     described = machine.described()
     load_tensorflow()

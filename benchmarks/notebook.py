@@ -1,4 +1,4 @@
-"""The notebook that this project started from, trained on the split of build/, against the candidate on the same test images.
+"""Compare the original notebook, trained on the split in build/, with the candidate on the same test images.
 
 Its choices are kept, faults included: pixels in 0 to 1 where the base expects -1 to 1, ten outputs for nine classes, augmented
 validation images, a learning rate that only grows, no fine-tuning. What it could not keep is its split, which put one lesion on
@@ -40,11 +40,11 @@ SIZE, BATCH, PATIENCE = 224, 32, 5
 def main() -> None:
     """Train, compare, print a table, and write it under benchmarks/results/."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=int, default=24, help="at most so many, as the notebook (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=24, help="maximum number of epochs, as in the notebook (default: %(default)s)")
     given = parser.parse_args()
     described, settings = machine.described(), load()
     if settings.task != "multiclass" or settings.base.architecture != "MobileNetV2" or settings.base.image_size != SIZE:
-        parser.error("the notebook knows nine classes and MobileNetV2 at 224 pixels: set task and backbone in params.yaml")
+        parser.error("the notebook supports only nine classes and MobileNetV2 at 224 pixels. Set task and backbone in params.yaml.")
     ours = Scored.of_table(pd.read_parquet(existing(CANDIDATE / PREDICTIONS)), settings.task)
     load_tensorflow()
     theirs, seconds, epochs = trained(settings, ours.images, given.epochs)
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Scored, float, int]:
-    """The notebook's probabilities for these images, the seconds that its training took, and its epochs."""
+    """The notebook's probabilities for these images, its training time in seconds, and its number of epochs."""
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 

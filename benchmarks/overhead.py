@@ -1,4 +1,4 @@
-"""What a fully cached flow run costs, through a real server and worker: where its seconds go.
+"""Measure the overhead of a fully cached flow run through a real server and worker, by activity.
 
 Run `dvc repro` first, then this from the project's root; it starts a Prefect server and a worker of its own on a free port.
 """
@@ -62,10 +62,10 @@ def report(document: dict[str, Any]) -> str:
 
 
 def measure(api: httpx.Client) -> dict[str, float]:
-    """The seconds of one run.
+    """Seconds of one run.
 
     Raises:
-        SystemExit: it did not complete, or a stage was not cached: the figure would mean nothing.
+        SystemExit: the run did not complete, or a stage was not cached, so the measurement would be invalid.
     """
     deployment = api.get("deployments/name/training/train-on-demand").raise_for_status().json()
     asked = time.time()
@@ -74,7 +74,7 @@ def measure(api: httpx.Client) -> dict[str, float]:
     tasks = _post(api, "task_runs/filter", task_runs={"flow_run_id": {"any_": [run["id"]]}})
     stages = [task for task in tasks if task["name"].split("-")[0] not in PARTS]
     if ended["state_name"] != "Completed" or {task["state_name"] for task in stages} != {"Cached"}:
-        raise SystemExit(f"error: the run was {ended['state_name']} and not cached throughout: run `dvc repro` first")
+        raise SystemExit(f"error: the run ended as {ended['state_name']}, or not all stages were cached. Run `dvc repro` first.")
     start, end = _seconds(ended["start_time"]), _seconds(ended["end_time"])
     spent = {part: _span([task for task in tasks if task["name"].split("-")[0] == part]) for part in PARTS}
     return {
@@ -109,7 +109,7 @@ def _until(look: Any) -> Any:
         if found:
             return found
         time.sleep(0.2)
-    raise SystemExit("error: waited five minutes")
+    raise SystemExit("error: the run did not end within five minutes")
 
 
 if __name__ == "__main__":

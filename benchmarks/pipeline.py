@@ -1,8 +1,8 @@
-"""The whole pipeline and the notebook that it replaces, on several splits of one dataset: figures, seconds, memory.
+"""Measure the whole pipeline and the notebook that it replaces on several splits of one dataset: metrics, seconds, memory.
 
-Works in a copy of the project, with an MLflow store of its own; params.yaml, data/ and the registry stay as they are. For each
-seed every stage runs through DVC, then the notebook trains on the same split (benchmarks/notebook.py). Each seed is written as
-soon as it is measured, under benchmarks/results/NAME/, and one that has its row is not run again. Run it from the project's root.
+Works in a copy of the project with its own MLflow store; params.yaml, data/ and the registry are not changed. For each seed every
+stage runs through DVC, then the notebook trains on the same split (benchmarks/notebook.py). Each row is written to
+benchmarks/results/NAME/ as soon as it is measured, and existing rows are not measured again. Run it from the project's root.
 """
 
 import argparse
@@ -32,30 +32,36 @@ from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
 NAME = "pipeline"
 PLACE = Path(".prefect/benchmark")
 IMPORTED = Path(".prefect/benchmark.json")
-"""Says which dataset the copy holds."""
+"""File that identifies the dataset in the copy."""
 CODE = ("app", "benchmarks", "components", "flows")
-TOOK = re.compile(r"took ([\d.]+) s(?:, ([\d.]+) s of them imports')?(?:, ([\d.]+) s of them MLflow's)?$")
+TOOK = re.compile(r"took ([\d.]+) s(?:, including ([\d.]+) s for imports)?(?:, including ([\d.]+) s for MLflow)?$")
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity", "calibration_error")
 NOTEBOOK = ("MobileNetV2", 224, "multiclass")
-"""Architecture, side and task that the notebook knows."""
+"""Architecture, image size and task that the notebook supports."""
 POLL = 0.5
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
-    """What to measure, on the command line of this benchmark and of bench.py."""
+    """Command-line arguments of this benchmark and of bench.py."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", type=Path, help="a folder, zip or tar to import first (default: the project's own dataset)")
-    parser.add_argument("--name", help="of the folder under benchmarks/results/ (default: the source's name without its suffix, or sample)")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="of split and training (default: 0 1 2)")
-    parser.add_argument("--notebook-epochs", type=int, default=24, metavar="N", help="0 leaves the notebook out (default: %(default)s)")
+    parser.add_argument("--name", help="name of the folder in benchmarks/results/ (default: the source's name without suffix, or sample)")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], metavar="N", help="seeds of split and training (default: 0 1 2)")
+    parser.add_argument("--notebook-epochs", type=int, default=24, metavar="N", help="0 skips the notebook (default: %(default)s)")
     parser.add_argument(
-        "-S", "--set-param", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as DVC's --set-param takes it"
+        "-S",
+        "--set-param",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="params override, as for DVC's --set-param",
     )
     return parser
 
 
 def main() -> None:
-    """Measure what has no row yet, and print the tables."""
+    """Measure missing rows, and print the tables."""
     given = arguments(__doc__).parse_args()
     machine.keep_to_itself()
     asked = Asked.of(given.source, given.overrides, given.notebook_epochs)
@@ -68,7 +74,7 @@ def main() -> None:
 
 
 def measure_missing(asked: Asked, seeds: list[int], folder: Path) -> list[dict[str, Any]]:
-    """The rows of these seeds; those that have none yet are measured, in order."""
+    """Rows of these seeds; missing rows are measured, in order."""
     rows: list[dict[str, Any]] = (machine.read(NAME, folder) or {"rows": []})["rows"]
     missing = [seed for seed in seeds if seed not in {row["seed"] for row in rows}]
     if missing:
@@ -81,7 +87,7 @@ def measure_missing(asked: Asked, seeds: list[int], folder: Path) -> list[dict[s
 
 
 def prepared(asked: Asked) -> tuple[Path, dict[str, float] | None]:
-    """A copy of the project with the dataset in it, and what importing it took."""
+    """Copy the project with the dataset; return the copy and the cost of the import."""
     (ROOT / IMPORTED).unlink(missing_ok=True)
     root, cost = workspace.copy(ROOT, PLACE), None
     execute([*DVC, "pull", "weights.dvc"], print, root=root, what="dvc pull weights.dvc")
@@ -96,8 +102,8 @@ def prepared(asked: Asked) -> tuple[Path, dict[str, float] | None]:
 
 
 def built(asked: Asked, seed: int, upto: str | None = None) -> Path:
-    """The copy as measuring this seed left it, with the project's code as it is now; what is stale there runs, unmeasured, as far as
-    the stage `upto` or to the end."""
+    """Restore the copy for this seed with the project's current code; stale stages run without measurement, up to the stage `upto` or to
+    the end."""
     root = ROOT / PLACE
     if (machine.read(IMPORTED.stem, ROOT / IMPORTED.parent) or {}).get("dataset") != asked.dataset:
         prepared(asked)
@@ -110,13 +116,13 @@ def built(asked: Asked, seed: int, upto: str | None = None) -> Path:
 
 
 def set_params(root: Path, seed: int, asked: Asked) -> None:
-    """Give the copy the project's params with the overrides and the seed."""
+    """Write the project's params with the overrides and the seed to the copy."""
     shutil.copy2(ROOT / workspace.PARAMS, root / workspace.PARAMS)
     workspace.set_params(root / workspace.PARAMS, [*asked.overrides, f"seed={seed}"])
 
 
 def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
-    """One seed: every stage, then the notebook on the same split."""
+    """Measure one seed: every stage, then the notebook on the same split."""
     set_params(root, seed, asked)
     for left in ("build", "reports", "mlruns"):
         shutil.rmtree(root / left, ignore_errors=True)
@@ -146,10 +152,10 @@ def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
 
 
 def notebook(root: Path, epochs: int) -> dict[str, Any] | None:
-    """What the notebook came to on the split of the copy's build/; None where it is left out."""
+    """Results of the notebook on the split in the copy's build/; None if it is skipped."""
     params = load(root / workspace.PARAMS)
     if not epochs or (params.base.architecture, params.base.image_size, params.task) != NOTEBOOK:
-        print("the notebook is left out" + (": it knows nine classes and MobileNetV2 at 224 pixels alone" if epochs else ""), flush=True)
+        print("skipping the notebook" + (": it supports only nine classes and MobileNetV2 at 224 pixels" if epochs else ""), flush=True)
         return None
     found = root / "benchmarks" / "results"
     command = [sys.executable, "-m", "benchmarks.notebook", "--epochs", str(epochs)]
@@ -158,10 +164,10 @@ def notebook(root: Path, epochs: int) -> dict[str, Any] | None:
 
 
 def staged(root: Path, stage: str) -> dict[str, float]:
-    """Run a stage through DVC: seconds in all and what they went to, and the most memory that it took.
+    """Run a stage through DVC; return total seconds, seconds by activity, and peak memory.
 
-    Of the seconds `dvc` is until the stage's command starts and from its last word on, with the end of its process; `start` is
-    from there to the stage's own work, so Python and imports; `imports` are those that happen within the work, and so is `mlflow`.
+    `dvc`: before the stage's command starts and after its last output; `start`: from there to the start of the stage's work (Python
+    and imports); `imports` and `mlflow`: within the work.
     """
     at: dict[str, float] = {}
     took: list[float] = []
@@ -184,7 +190,7 @@ def staged(root: Path, stage: str) -> dict[str, float]:
 
 @contextmanager
 def watched() -> Iterator[dict[str, float]]:
-    """Wall seconds of the body, and the most memory (MB, shared pages counted once) that its child processes held together."""
+    """Measure wall seconds of the body and peak memory (MB, shared pages counted once) of its child processes in total."""
     cost, ended = {"seconds": 0.0, "peak_mb": 0.0}, threading.Event()
 
     def watch() -> None:
@@ -203,12 +209,12 @@ def watched() -> Iterator[dict[str, float]]:
 
 
 def held_mb() -> float:
-    """What the children of this process hold now."""
+    """Current memory of this process's children."""
     held = 0
     for process in psutil.Process().children(recursive=True):
         try:
             held += process.memory_full_info().pss
-        except psutil.Error:  # it ended meanwhile
+        except psutil.Error:  # the process has ended
             continue
     return held / 2**20
 

@@ -1,7 +1,7 @@
-"""How near embedding and fine-tuning come to what the machine can do: each against the bare computation, in one run.
+"""Measure the throughput of embedding and fine-tuning relative to bare computation.
 
-Run `dvc repro` first, then this from the project's root: it takes the images and the models of build/. What is timed is a stream
-that runs already, batch by batch; what an epoch of fine-tuning takes to start is measured beside it.
+Run `dvc repro` first, then this command from the project's root: it uses the images and the models in build/. Rates are measured in
+steady state, batch by batch; the startup time of a fine-tuning epoch is measured separately.
 """
 
 import argparse
@@ -27,7 +27,7 @@ from components.training import input_pipeline, progressive_resizing, setup
 
 NAME = "rates"
 WARM = 4
-"""Batches before the clock starts: what was decoded while another took its turn is gone by then."""
+"""Warmup batches before the measurement: they use up the batches that were decoded during another measurement."""
 EMBED, FOLDED, AS_KERAS = "embed, from shards", "folded base, predict in memory", "Keras' base, predict in memory"
 FITTED, BARE, STARTING = "fine-tuning, from shards", "fine-tuning, bare steps in memory", "seconds until an epoch's first step ends"
 OF_EMBED, OF_FITTED = "embed / bare predict of the folded base", "fine-tuning / bare steps"
@@ -39,15 +39,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=512, metavar="N", help="views timed in each round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: %(default)s)")
-    parser.add_argument("--profile", action="store_true", help="say which kinds of operation a fine-tuning step's time goes to")
+    parser.add_argument("--profile", action="store_true", help="profile the fine-tuning step by kind of operation")
     given = parser.parse_args()
     described, settings = machine.described(), load()
     load_tensorflow()
-    seed_everything(settings.seed)  # as the stages do: it makes TensorFlow's kernels deterministic
+    seed_everything(settings.seed)  # enables deterministic TensorFlow kernels, as in the stages
     there = tfrecords.count("train")
     needed = given.images + (WARM + 1) * max(settings.embed.batch_size, settings.finetune.batch_size)
     if there < needed:
-        parser.error(f"build/shards holds {there} training views and {needed} are gone through: name fewer --images")
+        parser.error(f"build/shards contains only {there} training views, but {needed} are needed. Reduce --images.")
     views = list(tfrecords.read("train").take(given.images).as_numpy_iterator())
     pixels = np.stack([view["pixels"] for view in views]).astype(np.float32)
     found = in_turn(inference(settings, pixels), given.rounds)
@@ -71,20 +71,20 @@ def main() -> None:
 
 
 def epochs(settings: Settings) -> dict[int, int]:
-    """How many epochs fine-tuning trains on pictures of each side in pixels, the full size first."""
+    """Number of fine-tuning epochs for each image size in pixels, full size first."""
     full, few = settings.base.image_size, progressive_resizing.small_epochs(settings.finetune)
     small = progressive_resizing.small_size(settings.finetune, full)
     return {full: settings.finetune.epochs - few, small: few} if few and small != full else {full: settings.finetune.epochs}
 
 
 def over_epochs(rate: dict[str, float], epochs: dict[int, int]) -> float:
-    """How near fine-tuning as a whole comes: the seconds of bare steps over those that it takes."""
+    """Efficiency of fine-tuning as a whole: seconds of bare steps divided by its seconds."""
     bare, fitted = (sum(count / rate[f"{name}, {side} px"] for side, count in epochs.items()) for name in (BARE, FITTED))
     return bare / fitted
 
 
 def ratios(found: Rates, epochs: dict[int, int]) -> dict[str, float]:
-    """How near each comes, as medians over rounds of pairs from one round."""
+    """Efficiency of each part: median over rounds of the ratios paired by round."""
     return {
         OF_EMBED: paired(found, EMBED, FOLDED),
         "embed / bare predict of Keras' base": paired(found, EMBED, AS_KERAS),
@@ -95,7 +95,7 @@ def ratios(found: Rates, epochs: dict[int, int]) -> dict[str, float]:
 
 
 class Stopwatch:
-    """When each batch of a call of `fit` or `predict` ended, in seconds of `time.perf_counter`."""
+    """Keras callback that records the end of each batch of `fit` or `predict`, in seconds of `time.perf_counter`."""
 
     def __init__(self) -> None:
         import keras
@@ -109,13 +109,13 @@ class Stopwatch:
         self.callback.on_train_batch_end = self.callback.on_predict_batch_end = ended
 
     def rate(self, batch_size: int, warm: int = WARM) -> float:
-        """Views a second after the first batches."""
+        """Views per second after the warmup batches."""
         ends = self.ends[min(warm, len(self.ends) - 2) :]
         return (len(ends) - 1) * batch_size / (ends[-1] - ends[0])
 
 
 def inference(settings: Settings, pixels: np.ndarray) -> dict[str, Callable[[], float]]:
-    """What measures rates of the frozen base: as the stage does it, and on images in memory."""
+    """Measurements of the frozen base: as in the stage, and on images in memory."""
     import keras
 
     size, batch_size = settings.base.image_size, settings.embed.batch_size
@@ -145,21 +145,21 @@ def inference(settings: Settings, pixels: np.ndarray) -> dict[str, Callable[[], 
 
 
 class FineTuning:
-    """A model to be fine-tuned on pictures of one `side`: `fitted` as the stage does it where it keeps no maps, `bare` in steps on
-    batches that lie in memory; views a second. `starts` holds the seconds that each epoch took to its first step's end."""
+    """Model for fine-tuning on images of size `side`. `fitted`: views per second as in the stage without feature cache; `bare`: in steps
+    on batches in memory; `starts`: seconds from the start of each epoch to the end of its first step."""
 
     def __init__(self, settings: Settings, pixels: np.ndarray, target: np.ndarray, side: int) -> None:
         import keras
         import tensorflow as tf
 
-        self.side, self._knobs = side, settings.finetune
+        self.side, self._params = side, settings.finetune
         self._reduced_to = None if side == settings.base.image_size else side
         classifier = serialization.read(FROZEN / MODEL)
-        backbone.unfreeze(backbone.base_of(classifier), architectures.unfreeze_from(settings.base.architecture, self._knobs.unfreeze_from))
-        self._network = network = finetune.trained_part(classifier, self._knobs, cut=None)
+        backbone.unfreeze(backbone.base_of(classifier), architectures.unfreeze_from(settings.base.architecture, self._params.unfreeze_from))
+        self._network = network = finetune.trained_part(classifier, self._params, cut=None)
         setup.compile_for("multiclass", network, keras.optimizers.AdamW(1e-6))
         network.optimizer.build(network.trainable_variables)
-        size = self._knobs.batch_size
+        size = self._params.batch_size
         parts = [slice(start, start + size) for start in range(0, len(pixels) - size + 1, size)]
         self._batches = [(tf.image.resize(pixels[part], (side, side), method="area"), tf.constant(target[part])) for part in parts]
         loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -179,26 +179,26 @@ class FineTuning:
         views = input_pipeline.batches(
             "train",
             "multiclass",
-            self._knobs.batch_size,
+            self._params.batch_size,
             weights,
             shuffle_seed=number,
-            turn_seed=number if self._knobs.symmetries else None,
+            turn_seed=number if self._params.symmetries else None,
             reduced_to=self._reduced_to,
         )
         watch, start = Stopwatch(), time.perf_counter()
         self._network.fit(views.take(WARM + 1 + len(self._batches)), verbose=0, shuffle=False, callbacks=[watch.callback])
         self.starts.append(watch.ends[0] - start)
-        return watch.rate(self._knobs.batch_size)
+        return watch.rate(self._params.batch_size)
 
     def bare(self) -> float:
-        """The same step, and nothing else."""
+        """Only the training step."""
         self._step(*self._batches[0])
         return timed(self._steps)()
 
     def _steps(self) -> int:
         for batch in self._batches:
             self._step(*batch)
-        return len(self._batches) * self._knobs.batch_size
+        return len(self._batches) * self._params.batch_size
 
 
 def report(document: dict[str, Any]) -> str:

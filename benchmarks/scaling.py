@@ -1,9 +1,9 @@
-"""What an image costs in each stage of a large dataset against a small one, from two results of pipeline.py.
+"""Compare the cost per image of each stage between a large and a small dataset, from two results of pipeline.py.
 
     python -m benchmarks.scaling SMALL LARGE
 
-SMALL and LARGE name folders under benchmarks/results/. Rarer classes get more views of each image, so where a stage goes through
-views its cost is given for each training view too, in fine-tuning for each view of one epoch.
+SMALL and LARGE are names of folders in benchmarks/results/. Rarer classes get more views of each image, so the cost of stages that
+process views is also given per training view, for fine-tuning per view of one epoch.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from flows.dvc import STAGES
 COST = Target(1.15, most=True)
 PEAK_MB = Target(4000, most=True)
 VIEWS = {"augment": "train", "embed": "embedded", "train": "embedded"}
-"""Which views a stage goes through: those that fine-tuning trains on, or those that the head does."""
+"""Views that a stage processes: those for fine-tuning, or those for the head."""
 
 
 def main() -> None:
@@ -31,13 +31,13 @@ def main() -> None:
     for name in (given.small, given.large):
         document = machine.read(NAME, machine.RESULTS / name)
         if document is None:
-            parser.error(f"there is no {machine.RESULTS / name / NAME}.json: benchmarks/pipeline.py measures it")
+            parser.error(f"{machine.RESULTS / name / NAME}.json does not exist. Run benchmarks/pipeline.py to create it.")
         found.append(document["rows"])
     print(report(*found))
 
 
 def units(stage: str, row: dict[str, Any]) -> dict[str, float]:
-    """What a stage's seconds are divided by: images of the dataset, and views where it goes through views."""
+    """Divisors of a stage's seconds: images of the dataset, and views if the stage processes views."""
     per: dict[str, float] = {"image": row["images"]}
     if stage in VIEWS:
         per["view"] = row["views"][VIEWS[stage]]
@@ -47,7 +47,7 @@ def units(stage: str, row: dict[str, Any]) -> dict[str, float]:
 
 
 def milliseconds(stage: str, rows: list[dict[str, Any]]) -> dict[str, float]:
-    """Of a stage for each unit, the mean over seeds."""
+    """Cost of a stage per unit, mean over seeds."""
     each = [{unit: 1000 * row["stages"][stage]["seconds"] / count for unit, count in units(stage, row).items()} for row in rows]
     return {unit: statistics.mean(one[unit] for one in each) for unit in each[0]}
 

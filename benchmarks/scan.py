@@ -1,10 +1,9 @@
-"""The rate of scanning against the rate of merely decoding, memory, and what a second scan costs.
+"""Measure the rate of scanning relative to decoding only, memory, and the cost of a second scan.
 
     python -m benchmarks.scan FOLDER
 
-Both run on every core, in blocks of the same size, from files that were read once before. Decoding alone is measured twice: as far
-as Pillow's `load`, which leaves the pixels inside Pillow, and as far as an RGB array. Processor time is given beside, since other
-work on the machine disturbs it less.
+Both run on all cores, in blocks of the same size, from files in the page cache. Decoding is measured up to Pillow's `load`, which keeps
+the pixels inside Pillow, and up to an RGB array. CPU time is reported too, since other load on the machine affects it less.
 """
 
 import io
@@ -40,13 +39,13 @@ def as_array(root: Path, names: Sequence[str]) -> int:
 
 
 def processor_seconds() -> float:
-    """Of this process and of its children that have ended."""
+    """CPU seconds of this process and its ended children."""
     used = [resource.getrusage(whose) for whose in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in used)
 
 
 def timed(work: Callable[[], object], count: int) -> tuple[float, float]:
-    """Images a second, and processor microseconds an image."""
+    """Images per second, and CPU microseconds per image."""
     start, used = time.perf_counter(), processor_seconds()
     work()
     return count / (time.perf_counter() - start), 1e6 * (processor_seconds() - used) / count
@@ -59,7 +58,7 @@ def decode_all(work: Callable[[Path, Sequence[str]], int], root: Path, names: li
 
 
 class PeakMemory:
-    """The largest sum of the memory of this process and its children, in MB, looked at every 20 ms."""
+    """Peak total memory of this process and its children, in MB, sampled every 20 ms."""
 
     def __enter__(self) -> "PeakMemory":
         self.megabytes, self._stop = 0.0, threading.Event()
@@ -79,7 +78,7 @@ class PeakMemory:
                 try:
                     pages += int(Path(f"/proc/{process}/statm").read_text().split()[1])
                 except (FileNotFoundError, ProcessLookupError):
-                    continue  # it has just ended
+                    continue  # the process has ended
             self.megabytes = max(self.megabytes, pages * resource.getpagesize() / 2**20)
 
 
@@ -100,7 +99,7 @@ def main() -> None:
             row |= {f"scan over {name}": row["scan"] / row[name] for name in ("load", "array")}
             row |= {f"scan over {name}, processor": row[f"{name}, us"] / row["scan, us"] for name in ("load", "array")}
             rows.append(row)
-        with PeakMemory() as memory:  # by itself, since looking costs time
+        with PeakMemory() as memory:  # measured separately, since sampling takes time
             scan.scan(root, names[:-10], Path(folder) / "memory")
         decoded = scan.scan(root, names, Path(folder) / "memory").decoded
     best = {name: float(np.median([row[name] for row in rows])) for name in rows[0]}

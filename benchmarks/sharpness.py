@@ -1,11 +1,11 @@
-"""What makes the diagnosis indifferent to how sharp a picture is: one resolution for all, sharpening as augmentation, both, or neither.
+"""Compare methods against sensitivity to image sharpness: one resolution for all images, sharpening as augmentation, both, or neither.
 
     python -m benchmarks.sharpness isic9.zip --weights mobilenet_v2.h5 --seeds 1 2 3
 
-Works in the copy of the project that pipeline.py uses. For each seed and variant the stages run through DVC as far as `evaluate`; what
-variants share comes out of DVC's cache. The candidate is then asked for every image of test, as it is and under each shift, and for
-every image of validation, as it is and sharpened. A row is written as soon as it is measured; one that is there is not measured again.
-Choose by validation; test is there to report.
+Works in the copy of the project that pipeline.py uses. For each seed and variant the stages run through DVC up to `evaluate`; shared
+stages come from DVC's cache. The candidate then predicts all test images, unchanged and under each shift, and all validation images,
+unchanged and sharpened. Each row is written as soon as it is measured, and existing rows are not measured again. Choose by validation;
+test is only for reporting.
 """
 
 import time
@@ -41,18 +41,18 @@ AS_IT_IS = "as it is"
 SHARPENED = tuple(name for name in SHIFTS if name.startswith("sharpened"))
 SIDES = ("validation", "test")
 ASKED = {"validation": SHARPENED, "test": tuple(SHIFTS)}
-"""Shifts that each side's images are shown under: the choice needs no other on validation, and each costs a pass of the network."""
+"""Shifts of each split: the choice on validation needs no others, and each costs a pass of the network."""
 LOSS = tables.Target(0.03, most=True)
-"""Of balanced accuracy under strong sharpening."""
+"""Target for balanced accuracy under strong sharpening."""
 Row = dict[str, Any]
 
 
 def main() -> None:
-    """Measure what has no row yet, and print the tables."""
+    """Measure missing rows, and print the tables."""
     parser = pipeline.arguments(__doc__)
     parser.set_defaults(notebook_epochs=0)
-    parser.add_argument("--weights", type=Path, help="ImageNet weights without a top: the backbone is then `imagenet`")
-    parser.add_argument("--share", type=float, default=0.5, metavar="SHARE", help="of views sharpened (default: %(default)s)")
+    parser.add_argument("--weights", type=Path, help="ImageNet weights without top; selects the backbone `imagenet`")
+    parser.add_argument("--share", type=float, default=0.5, metavar="SHARE", help="share of sharpened views (default: %(default)s)")
     parser.add_argument("--resolution", default="auto", metavar="PIXELS", help="images.resolution (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=variants("auto", 0), default=None, metavar="NAME", help="(default: all)")
     given = parser.parse_args()
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def variants(resolution: str, share: float) -> dict[str, list[str]]:
-    """The params that each variant sets."""
+    """Params of each variant."""
     one, sharpen = f"images.resolution={resolution}", f"augment.sharpen={share:g}"
     return {NONE: ["images.resolution=null", "augment.sharpen=0"], "resolution": [one, "augment.sharpen=0"]} | {
         "sharpen": ["images.resolution=null", sharpen],
@@ -82,12 +82,12 @@ def variants(resolution: str, share: float) -> dict[str, list[str]]:
 
 
 def is_of(row: Row, seed: int, overrides: list[str]) -> bool:
-    """Whether the row is of this seed and was measured with exactly these params."""
+    """Whether the row was measured with this seed and exactly these params."""
     return bool(row["seed"] == seed and row["overrides"] == overrides)
 
 
 def measure(asked: Asked, seed: int, overrides: list[str]) -> Row:
-    """Run the stages, and ask the candidate for the class of every image of validation and of test under every shift."""
+    """Run the stages, and predict all validation and test images under every shift with the candidate."""
     start = time.perf_counter()
     try:
         root = pipeline.built(replace(asked, overrides=(*asked.overrides, *overrides)), seed, upto="evaluate")
@@ -119,9 +119,9 @@ def asked_of(
     root: Path,
     shifts: tuple[str, ...],
 ) -> dict[str, Any]:
-    """Truth and groups of a side's images, and the class that they are given under each shift: a digit each, in order."""
+    """True classes, groups and predicted classes under each shift of a split's images, one digit per image, in order."""
     if task != "multiclass":
-        raise SystemExit("error: the tables are of the nine classes: set task: multiclass")
+        raise SystemExit("error: this benchmark requires nine classes. Set task: multiclass in params.yaml.")
     paths = [root / path for path in frame["path"]]
     blocks = [paths[start : start + robustness.BATCH] for start in range(0, len(paths), robustness.BATCH)]
     found = [classify(np.stack([images.read(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
@@ -135,7 +135,7 @@ def asked_of(
 
 
 def report(rows: list[Row]) -> str:
-    """Validation to choose by, then test, the loss under each shift, and what is found of each class."""
+    """Tables of validation for the choice, then test, drop under each shift, and recall of each class."""
     if not rows:
         return "nothing was measured"
     names = list(dict.fromkeys(row["variant"] for row in rows))
@@ -155,17 +155,17 @@ def balanced(row: Row, side: str, shift: str) -> float:
 
 
 def worst(row: Row, side: str) -> float:
-    """The least balanced accuracy, as the images are and under every sharpening."""
+    """Smallest balanced accuracy over the unchanged images and every sharpening."""
     return min(balanced(row, side, shift) for shift in (AS_IT_IS, *SHARPENED))
 
 
 def compared(by_variant: dict[str, list[Row]], side: str) -> str:
-    """A line for each variant."""
+    """One line per variant."""
     head = ["variant", "seeds", "resolution", AS_IT_IS, "gain", *(name.replace("_", " ") for name in SHARPENED), "least of these"]
     head += ["worst loss of these shifts", "", "lost, sharpened strong", "", ""]
     lines = []
     for name, rows in by_variant.items():
-        figures = [tables.mean_with_interval([balanced(row, side, shift) for row in rows]) for shift in (AS_IT_IS, *SHARPENED)]
+        cells = [tables.mean_with_interval([balanced(row, side, shift) for row in rows]) for shift in (AS_IT_IS, *SHARPENED)]
         lost = {shift: float(np.mean([loss(row, side, shift) for row in rows])) for shift in ASKED[side]}
         hardest = max(lost, key=lost.__getitem__)
         lines.append(
@@ -173,9 +173,9 @@ def compared(by_variant: dict[str, list[Row]], side: str) -> str:
                 name,
                 ", ".join(str(row["seed"]) for row in rows),
                 ", ".join(dict.fromkeys(str(row["resolution"]) for row in rows)),
-                figures[0],
+                cells[0],
                 gain(rows, by_variant.get(NONE, []), side),
-                *figures[1:],
+                *cells[1:],
                 f"{np.mean([worst(row, side) for row in rows]):.3f}",
                 f"{lost[hardest]:.3f}",
                 hardest.replace("_", " "),
@@ -186,7 +186,7 @@ def compared(by_variant: dict[str, list[Row]], side: str) -> str:
 
 
 def gain(rows: list[Row], base: list[Row], side: str) -> str:
-    """Mean gain as the images are, with its paired bootstrap interval over lesions; empty for the base itself."""
+    """Mean gain on unchanged images, with its paired bootstrap interval over lesions; empty for the baseline."""
     mine, others = ({row["seed"]: {side: row["sides"][side]["predicted"][AS_IT_IS]} for row in of} for of in (rows, base))
     frames = {
         row["seed"]: {side: pd.DataFrame({"target": ablation.numbers(row["sides"][side]["truth"]), "group": row["sides"][side]["groups"]})}
@@ -196,12 +196,12 @@ def gain(rows: list[Row], base: list[Row], side: str) -> str:
 
 
 def loss(row: Row, side: str, shift: str) -> float:
-    """Balanced accuracy that a shift costs."""
+    """Drop of balanced accuracy under a shift."""
     return balanced(row, side, AS_IT_IS) - balanced(row, side, shift)
 
 
 def losses(by_variant: dict[str, list[Row]]) -> str:
-    """A line for each shift, a column for each variant, on test."""
+    """Test results: one line per shift, one column per variant."""
     lines = [
         [shift.replace("_", " "), *(tables.mean_with_interval([loss(row, "test", shift) for row in rows]) for rows in by_variant.values())]
         for shift in SHIFTS
@@ -210,7 +210,7 @@ def losses(by_variant: dict[str, list[Row]]) -> str:
 
 
 def recalls(by_variant: dict[str, list[Row]]) -> str:
-    """A line for each class, a column for each variant, on test as it is: how many were found over all seeds, and of how many."""
+    """Unchanged test images: one line per class, one column per variant, with correct predictions over all seeds and their total."""
 
     def found(rows: list[Row], number: int) -> str:
         right = of = 0

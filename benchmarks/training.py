@@ -1,4 +1,4 @@
-"""One training of an ablation's variant: views rendered anew for every step, and what the trained network says."""
+"""Trains one variant of the ablation, with new views for every step, and predicts with the trained network."""
 
 import multiprocessing
 import os
@@ -25,23 +25,23 @@ from components.runtime.params import Augment, Settings
 from components.training import progressive_resizing
 
 AHEAD = 12
-"""Batches that are rendered while earlier ones are trained on."""
+"""Number of batches rendered ahead of training."""
 PREDICTED = 64
 HEAD_EPOCHS = 20
 Change = Callable[[Image.Image], Image.Image]
 Batch = tuple[list[str], NDArray[np.int64], list[tuple[int, int]], int]
-"""Paths, targets, for each view the number it is drawn from and its symmetry, 0 (as drawn) to 7, and the views' side in pixels."""
+"""Paths, targets, for each view its random seed and its symmetry, 0 (none) to 7, and the views' size in pixels."""
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Decoded images by path; `sides` holds the split's rows of train, validation and test, with the column "target"."""
+    """Decoded images by path; `sides`: rows of train, validation and test, with the column "target"."""
 
     by_path: dict[str, Image.Image]
     sides: dict[str, pd.DataFrame]
 
     def fitted(self, side: str, size: int, change: Change = lambda image: image) -> NDArray[np.uint8]:
-        """What a model of that size sees of a side's images."""
+        """Model inputs of this size for a split's images."""
         return np.stack([images.fit(change(self.by_path[path]), size) for path in self.sides[side]["path"]])
 
     def targets(self, side: str) -> NDArray[np.int64]:
@@ -50,7 +50,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Trained:
-    """The network after its last step; `averages` holds weights to score instead: moving (EMA) and over the last third (SWA)."""
+    """The network after its last step; `averages`: averaged weights to evaluate instead: moving (EMA) and over the last third (SWA)."""
 
     network: Any
     averages: dict[str, list[NDArray[np.float32]]]
@@ -64,12 +64,12 @@ class Trained:
 
 
 def train(name: str, variant: Variant, seed: int, settings: Settings, pictures: Pictures) -> Trained:
-    """Fit a linear head on the frozen features, then fine-tune; a variant with a teacher trains that first."""
-    knobs = settings.augment if variant.augment is None else settings.augment.model_copy(update=variant.augment)
+    """Fit a linear head on the frozen features, then fine-tune; a variant with a teacher trains the teacher first."""
+    params = settings.augment if variant.augment is None else settings.augment.model_copy(update=variant.augment)
     prepare = PREPARATIONS[variant.preparation]
     prepared = replace(pictures, by_path={path: prepare(image) for path, image in pictures.by_path.items()})
-    pool = multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), _keep, (prepared.by_path, knobs))
-    with pool:  # before TensorFlow has threads that a fork would lose
+    pool = multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), _keep, (prepared.by_path, params))
+    with pool:  # before TensorFlow starts threads, which a fork would lose
         return _trained(name, variant, seed, settings, prepared, pool)
 
 
@@ -105,7 +105,7 @@ def _trained(name: str, variant: Variant, seed: int, settings: Settings, picture
 
 
 def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any, Any]:
-    """The classifier up to its logits, for pictures of any size, and its base."""
+    """The classifier up to its logits, for images of any size, and its base."""
     import keras
 
     backbone = settings.base.model_copy(update={"image_size": variant.side})
@@ -121,8 +121,8 @@ def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any
     else:
         features = keras.layers.GlobalAveragePooling2D()(maps)
     extractor = keras.Model(pixels, features)
-    knobs = settings.train.model_copy(update={"hidden": variant.hidden, "dropout": variant.dropout})
-    head = classifier.build_head(features.shape[-1], knobs, len(CLASSES))
+    params = settings.train.model_copy(update={"hidden": variant.hidden, "dropout": variant.dropout})
+    head = classifier.build_head(features.shape[-1], params, len(CLASSES))
     fitted, target = predict(extractor, pictures.fitted("train", variant.side)), pictures.targets("train")
     if variant.hidden:
         fit_hidden(head, fitted, target)
@@ -164,17 +164,17 @@ def plan(rows: pd.DataFrame, variant: Variant, seed: int) -> list[Batch]:
 
 
 _pictures: dict[str, Image.Image]
-_knobs: Augment
+_params: Augment
 
 
-def _keep(pictures: dict[str, Image.Image], knobs: Augment) -> None:
-    global _pictures, _knobs
-    _pictures, _knobs = pictures, knobs
+def _keep(pictures: dict[str, Image.Image], params: Augment) -> None:
+    global _pictures, _params
+    _pictures, _params = pictures, params
 
 
 def _render(paths: list[str], seeds: list[tuple[int, int]], side: int) -> NDArray[np.uint8]:
     wanted = zip(paths, seeds, strict=True)
-    views = ((transforms.render(_pictures[path], side, _knobs, np.random.default_rng(seed)), turn) for path, (seed, turn) in wanted)
+    views = ((transforms.render(_pictures[path], side, _params, np.random.default_rng(seed)), turn) for path, (seed, turn) in wanted)
     return np.stack([np.rot90(view, turn)[:, :: -1 if turn >= 4 else 1] for view, turn in views])
 
 
@@ -190,7 +190,7 @@ def _rendered(batches: list[Batch], pool: Any) -> Iterator[tuple[NDArray[np.uint
 
 
 def stepper(network: Any, base: Any, variant: Variant, targets: NDArray[np.int64], steps: int, teacher: Any) -> Callable[[Any, Any], None]:
-    """A function that takes one training step on a batch of uint8 views and their targets."""
+    """Return a function that runs one training step on a batch of uint8 views and their targets."""
     import keras
     import tensorflow as tf
 
@@ -216,7 +216,7 @@ def stepper(network: Any, base: Any, variant: Variant, targets: NDArray[np.int64
             wanted = (1 - variant.teacher) * wanted + variant.teacher * tf.nn.softmax(teacher(pixels, training=False))
         with tf.GradientTape() as tape:
             found = tf.nn.log_softmax(network(pixels, training=True) + prior)
-            if variant.focal:  # where the power is none its gradient is no number once a probability is one
+            if variant.focal:  # with power 0 the gradient would be NaN at probability 1
                 found *= (1 - tf.exp(found)) ** variant.focal
             losses = -tf.reduce_sum(wanted * found, axis=-1)
             loss = tf.reduce_mean(losses * weights)
@@ -229,7 +229,7 @@ def stepper(network: Any, base: Any, variant: Variant, targets: NDArray[np.int64
 
 
 def _optimizers(network: Any, base: Any, variant: Variant, steps: int) -> list[tuple[Any, list[Any]]]:
-    """AdamW over all that is trained, or with `depth_decay` one for each block, its rate falling with depth."""
+    """AdamW for all trainable weights or, with `depth_decay`, one per block with a learning rate that decreases with depth."""
     import keras
 
     groups: dict[int, list[Any]] = {}
@@ -249,14 +249,14 @@ def _optimizers(network: Any, base: Any, variant: Variant, steps: int) -> list[t
 
 
 def _linear(features: NDArray[np.float32], target: NDArray[np.int64]) -> list[NDArray[np.float64]]:
-    """Kernel and bias of a balanced logistic regression on the features: where fine-tuning starts."""
+    """Kernel and bias of a balanced logistic regression on the features, the starting point of fine-tuning."""
     scaler, head = (step for _, step in leave_one_collection_out.linear_head(features, target).steps)
     kernel = (head.coef_ / scaler.scale_).T
     return [kernel, head.intercept_ - scaler.mean_ @ kernel]
 
 
 def predict(network: Any, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What the network says of pixels (n, size, size, 3), in float32 (n, outputs)."""
+    """Outputs of the network for pixels (n, size, size, 3): float32 (n, outputs)."""
     import tensorflow as tf
 
     graph = tf.function(lambda batch: network(tf.cast(batch, tf.float32), training=False), reduce_retracing=True)

@@ -1,4 +1,4 @@
-"""The ideas that the ablation tries: each row is the default with one thing changed."""
+"""Ablation variants: each is the default with one change."""
 
 import json
 from collections.abc import Callable
@@ -40,19 +40,19 @@ STRONG = {
 
 @dataclass(frozen=True)
 class Variant:
-    """Knobs of one training. `augment` replaces those of params.yaml; every other value is the default of the table."""
+    """Params of one training. `augment` overrides those of params.yaml; all other values are the defaults of the table."""
 
     augment: dict[str, Any] | None = None
     side: int = 128
-    """Pixels. The default is below the backbone's own size so that the whole table is a matter of hours on two cores."""
+    """Pixels. The default is smaller than the backbone's own size, so that the whole table takes hours on two cores."""
     first_side: int | None = None
-    """Of the first half of the epochs (progressive resizing)."""
+    """Pixels in the first half of the epochs (progressive resizing)."""
     unfreeze_from: str | int = "block_3"
     learning_rate: float = 3e-4
     depth_decay: float = 1.0
-    """Factor of the rate from each block to the one below (Howard and Ruder 2018)."""
+    """Factor of the learning rate from each block to the one below (Howard and Ruder 2018)."""
     schedule: str = "cosine"
-    """cosine: one epoch of warm-up, then a cosine to zero; constant."""
+    """cosine: one epoch of warmup, then cosine decay to zero; or constant."""
     epochs: int = 16
     balance: str = "weights"
     """weights: class weights; root: their square roots; sampling: each class drawn alike; effective: weights by effective number (Cui
@@ -66,18 +66,18 @@ class Variant:
     pooling: str = "average"
     """average, or generalised: the cube root of the mean cube (Radenovic et al. 2018)."""
     randaugment: float = 0.0
-    """Factor of Keras' RandAugment, two operations a view, on top of the views."""
+    """Factor of Keras' RandAugment, two operations per view, in addition to the augmentation."""
     preparation: str = "none"
     """none; shades_of_grey: colour constancy; hair_removal."""
     kept_views: int = 0
-    """Views rendered of each image, which come again in one of the square's eight symmetries; 0: each is rendered once."""
+    """Views rendered per image and reused with a random flip or 90-degree rotation; 0: every view is new."""
     hidden: tuple[int, ...] = ()
     """Widths of dense layers between features and logits."""
     teacher: float = 0.0
-    """Share of the loss that is the cross-entropy with the probabilities of a model trained before (Furlanello et al. 2018)."""
+    """Share of the loss that is the cross-entropy with the probabilities of a previously trained model (Furlanello et al. 2018)."""
 
     def plain(self) -> Any:
-        """The knobs as JSON gives them back."""
+        """The params as JSON types."""
         return json.loads(json.dumps(asdict(self)))
 
 
@@ -121,7 +121,7 @@ VARIANTS = {
 
 
 def shades_of_grey(image: Image.Image) -> Image.Image:
-    """The image under a white lamp, whose colour is taken to be the Minkowski mean of order 6 (Finlayson and Trezzi 2004)."""
+    """Correct the image for the light's color, estimated as the Minkowski mean of order 6 (Finlayson and Trezzi 2004)."""
     pixels = np.asarray(image, dtype=np.float64)
     lamp = ((pixels / 255) ** 6).mean(axis=(0, 1)) ** (1 / 6)
     white = lamp.mean() / np.maximum(lamp, 1e-3)
@@ -129,7 +129,7 @@ def shades_of_grey(image: Image.Image) -> Image.Image:
 
 
 def hair_removal(image: Image.Image) -> Image.Image:
-    """The image with thin dark lines filled in from around them, after DullRazor (Lee et al. 1997)."""
+    """Fill thin dark lines with surrounding pixels, after DullRazor (Lee et al. 1997)."""
     pixels = np.asarray(image)
     lines = [np.eye(9, dtype=bool), np.eye(9, dtype=bool)[::-1], np.ones((1, 9), dtype=bool), np.ones((9, 1), dtype=bool)]
     grey = pixels.astype(np.float32).mean(axis=2)
@@ -147,10 +147,10 @@ PREPARATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 POWERS = {"weights": 1.0, "root": 0.5}
-"""Of a class's inverse frequency, as in `train.class_weights`; for what else evens the classes out, or nothing does, 0."""
+"""Power of a class's inverse frequency, as in `train.class_weights`; 0 for other balancing methods and for none."""
 
 
 def class_weights(balance: str, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What each class's losses are multiplied by, mean one over the images."""
+    """Weight of each class's loss, with mean 1 over the images."""
     weights = (1 - 0.999) / (1 - 0.999**counts) if balance == "effective" else counts ** -POWERS.get(balance, 0.0)
     return weights * counts.sum() / (weights * counts).sum()

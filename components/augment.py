@@ -1,9 +1,9 @@
 """Render the training views, and the clean validation and test images, as TFRecord shards.
 
-Reads build/splits.parquet and data/. Writes build/shards/{train,validation,test}/, build/shards/resolution.json, which says what
-resolution every picture was brought to first, and reports/augment/views.png.
-Only training images are augmented; where `max_views` allows, rarer classes get more views of each image.
-Images are rendered on every core and written as they come, in the plan's order, so memory does not grow with their number.
+Reads build/splits.parquet and data/. Writes build/shards/{train,validation,test}/, build/shards/resolution.json with the resolution
+that every image is first downsampled to, and reports/augment/views.png.
+Only training images are augmented; rarer classes get more views of each image, up to `max_views`.
+Images are rendered on all cores and streamed to the shards in a fixed order, so memory does not grow with their number.
 """
 
 from functools import partial
@@ -31,11 +31,11 @@ from components.runtime.stage import run
 
 PREVIEW = REPORTS / "augment"
 COARSEST = 5
-"""Per cent of the training images that may be coarser than the one resolution of all."""
+"""Percentage of training images that may have a lower resolution than `images.resolution: auto` selects."""
 
 
 def one_resolution(asked: Literal["auto"] | int | None, root: Path, rows: pd.DataFrame) -> int | None:
-    """`images.resolution` in pixels. auto: the short side that all but COARSEST per cent of these images have at least."""
+    """`images.resolution` in pixels. auto: the COARSEST-th percentile of the images' short sides."""
     if asked != "auto":
         return asked
     sides = [min(images.open_checked((root / path).read_bytes()).size) for path in rows["path"]]
@@ -44,14 +44,14 @@ def one_resolution(asked: Literal["auto"] | int | None, root: Path, rows: pd.Dat
 
 def augment(settings: Settings) -> None:
     """Run the stage."""
-    knobs, size, seed = settings.augment, settings.base.image_size, settings.seed
+    params, size, seed = settings.augment, settings.base.image_size, settings.seed
     sides = {name: catalog.side(name) for name in SIDES}
     counts = {name: int((sides["train"]["diagnosis"] == name).sum()) for name in CLASSES}
-    planned = {"train": plan(sides["train"], views_per_image(counts, knobs.views, knobs.max_views), seed)}
+    planned = {"train": plan(sides["train"], views_per_image(counts, params.views, params.max_views), seed)}
     for name in ("validation", "test"):
         planned[name] = [Planned(row.path, row.diagnosis, 1) for row in sides[name].itertuples()]
     resolution = one_resolution(settings.images.resolution, DATA, sides["train"])
-    as_served, varied = partial(clean, DATA, size, resolution), partial(augmented, DATA, size, resolution, knobs, seed)
+    as_served, varied = partial(clean, DATA, size, resolution), partial(augmented, DATA, size, resolution, params, seed)
     with replacing(SHARDS) as draft, workers(views.__name__) as pool:
         for name, todo in planned.items():
             expected = sum(image.views for image in todo)
@@ -60,7 +60,7 @@ def augment(settings: Settings) -> None:
                 for view in tqdm(rendered, total=expected, desc=name, unit="view", mininterval=1):
                     writer.write(view)
         write_json(draft / RESOLUTION.name, {"resolution": resolution})
-    grid = preview(sides["train"], DATA, size, resolution, knobs, seed)
+    grid = preview(sides["train"], DATA, size, resolution, params, seed)
     with replacing(PREVIEW) as draft:
         draft.mkdir()
         plotting.picture_grid(list(grid.values()), list(grid), draft / "views.png")

@@ -1,7 +1,7 @@
-"""Run the frozen base once over the training views that the head learns from, `embed.views` of each image, and validation images.
+"""Compute the frozen base's features of `embed.views` training views of each image, and of the validation images.
 
-Reads build/shards/ and the backbone's weights. Writes build/features/: for each side the features, float32
-(views, width), as .npy, and whose they are as .parquet; and backbone.json, which says what computed them.
+Reads build/shards/ and the backbone's weights. Writes build/features/: for each split the features, float32
+(views, width), as .npy, and the image of each row as .parquet; and backbone.json, which identifies the weights.
 """
 
 import numpy as np
@@ -27,27 +27,29 @@ def embed(settings: Settings) -> None:
     """Run the stage.
 
     Raises:
-        LesionflowError: the weights do not fit the backbone, or give features that are not finite.
+        LesionflowError: the weights do not match the backbone, or the features are not finite.
     """
-    knobs = settings.embed
+    params = settings.embed
     seed_everything(settings.seed)
     extractor = backbone.build_extractor(settings.base)
     width = extractor.output_shape[-1]
     with replacing(FEATURES) as draft:
         draft.mkdir()
         for side in SIDES:
-            expected = tfrecords.count(side, first=knobs.views)
+            expected = tfrecords.count(side, first=params.views)
             features = np.lib.format.open_memmap(draft / f"{side}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
             owners, at = [], 0
             with tqdm(total=expected, desc=side, unit="view", mininterval=1) as bar:
-                for batch, pooled in pooled_batches(extractor, side, knobs.batch_size, knobs.views):
+                for batch, pooled in pooled_batches(extractor, side, params.batch_size, params.views):
                     features[at : at + len(pooled)] = pooled
                     at += len(pooled)
                     owners.append(pd.DataFrame({"class": batch["class"], "path": tfrecords.paths_of(batch), "view": batch["view"]}))
                     bar.update(len(pooled))
             features.flush()
             if not np.isfinite(features).all():
-                raise LesionflowError(f"{settings.base.weights} gives features that are not finite: the file is damaged")
+                raise LesionflowError(
+                    f"{settings.base.weights} produces features that are not finite. The file is probably damaged; replace it."
+                )
             table = pd.concat(owners, ignore_index=True)
             table.insert(0, "diagnosis", [CLASSES[number] for number in table.pop("class")])
             table.to_parquet(draft / f"{side}.parquet", index=False)

@@ -1,7 +1,7 @@
-"""Fine-tuning: unfreeze the upper blocks of the frozen-phase model and train on at a low rate.
+"""Fine-tune: unfreeze the upper blocks of the frozen-phase model and continue training at a low learning rate.
 
 Reads build/shards/ and build/frozen/. Writes build/finetuned/model.keras, reports/curves/finetune.csv and
-reports/finetune.json, and one MLflow run. Stopped, it goes on from its last whole epoch.
+reports/finetune.json, and one MLflow run. If it is interrupted, it resumes after the last complete epoch.
 """
 
 import json
@@ -30,38 +30,37 @@ if TYPE_CHECKING:
 
 REPORT = REPORTS / "finetune.json"
 CODE = (backbone, classifier, tfrecords, feature_cache, input_pipeline, loop, progressive_resizing, setup)
-"""What decides, with this file, how training goes on: a checkpoint of other code is not continued."""
+"""Modules that, with this file, determine the result of training; a checkpoint from different code is not resumed."""
 
 
 def finetune(settings: Settings) -> None:
     """Run the stage.
 
     Raises:
-        LesionflowError: there is no block to unfreeze from by that name, the disk has no room for the kept maps, or MLflow
-            does not answer.
+        LesionflowError: `unfreeze_from` names no block, the disk has no room for the feature cache, or MLflow does not respond.
     """
-    knobs, task = settings.finetune, settings.task
+    params, task = settings.finetune, settings.task
     seed_everything(settings.seed)
     counts = {side: tfrecords.counts(side) for side in feature_cache.SIDES}
     views = sum(counts["train"].values())
     with setup.strategy().scope():
         network = serialization.read(FROZEN / MODEL)
-        start = architectures.unfreeze_from(settings.base.architecture, knobs.unfreeze_from)
+        start = architectures.unfreeze_from(settings.base.architecture, params.unfreeze_from)
         unfrozen = backbone.unfreeze(backbone.base_of(network), start)
-        cut = feature_cache.cut(backbone.base_of(network)) if views_repeat(knobs) else None
-        trained = trained_part(network, knobs, cut)
-        setup.compile_for(task, trained, optimizer(knobs, -(-views // knobs.batch_size)))
+        cut = feature_cache.cut(backbone.base_of(network)) if views_repeat(params) else None
+        trained = trained_part(network, params, cut)
+        setup.compile_for(task, trained, optimizer(params, -(-views // params.batch_size)))
     print(f"training {len(unfrozen)} layers of the base, from {unfrozen[0] if unfrozen else 'none'} up")
     tags = {"frozen.sha256": serialization.fingerprint(FROZEN / MODEL), "backbone.sha256": backbone.weights_identity(settings.base)}
     code = [sha256(Path(file)) for file in (__file__, *(str(module.__file__) for module in CODE))]
-    params = settings.logged("finetuned")
-    identity = json.dumps({"params": params, "tags": tags, "views": counts, "code": code}, sort_keys=True)
-    checkpoint, full_from = Checkpoint(CHECKPOINT, identity), progressive_resizing.small_epochs(knobs)
-    with runs.start_phase("finetuned", params, tags) as mlflow_run:
+    logged = settings.logged("finetuned")
+    identity = json.dumps({"params": logged, "tags": tags, "views": counts, "code": code}, sort_keys=True)
+    checkpoint, full_from = Checkpoint(CHECKPOINT, identity), progressive_resizing.small_epochs(params)
+    with runs.start_phase("finetuned", logged, tags) as mlflow_run:
         kept = None if cut is None else feature_cache.keep(feature_cache.below(network, cut), MAPS, identity)
         batches = Batches(settings, counts, kept)
         history = loop.fit(
-            trained, batches.train, batches.validation(), knobs.epochs, knobs.patience, mlflow_run.epoch, checkpoint, full_from
+            trained, batches.train, batches.validation(), params.epochs, params.patience, mlflow_run.epoch, checkpoint, full_from
         )
         backbone.base_of(network).trainable = False
         with replacing(FINETUNED) as draft:
@@ -76,59 +75,61 @@ def finetune(settings: Settings) -> None:
     shutil.rmtree(MAPS, ignore_errors=True)
 
 
-def views_repeat(knobs: Finetune) -> bool:
-    """Whether every epoch shows the same pictures, so that what frozen blocks make of them can be kept."""
-    return not knobs.symmetries and not progressive_resizing.small_epochs(knobs)
+def views_repeat(params: Finetune) -> bool:
+    """Whether every epoch has the same inputs, so that the outputs of the frozen blocks can be cached."""
+    return not params.symmetries and not progressive_resizing.small_epochs(params)
 
 
-def trained_part(network: "keras.Model", knobs: Finetune, cut: int | None) -> "keras.Model":
-    """What is fitted, down to logits: the network, or what of it lies above the kept maps; layers are shared."""
+def trained_part(network: "keras.Model", params: Finetune, cut: int | None) -> "keras.Model":
+    """Model to fit, with logits as outputs: the network, or its part above the cached feature maps; layers are shared."""
     if cut is not None:
         return feature_cache.above(network, cut)
     logits = classifier.logits_of(network)
-    return progressive_resizing.of_any_size(logits) if progressive_resizing.small_epochs(knobs) else logits
+    return progressive_resizing.of_any_size(logits) if progressive_resizing.small_epochs(params) else logits
 
 
-def optimizer(knobs: Finetune, steps_per_epoch: int) -> "keras.optimizers.Optimizer":
-    """AdamW (Loshchilov and Hutter 2019) at a rate that falls over all epochs."""
+def optimizer(params: Finetune, steps_per_epoch: int) -> "keras.optimizers.Optimizer":
+    """AdamW (Loshchilov and Hutter 2019) with warmup and cosine decay over all epochs."""
     import keras
 
-    rate = setup.falling_rate(knobs.learning_rate, steps_per_epoch * knobs.epochs, round(steps_per_epoch * knobs.warmup_epochs))
-    return keras.optimizers.AdamW(rate, weight_decay=knobs.weight_decay)
+    rate = setup.warmup_cosine_schedule(
+        params.learning_rate, steps_per_epoch * params.epochs, round(steps_per_epoch * params.warmup_epochs)
+    )
+    return keras.optimizers.AdamW(rate, weight_decay=params.weight_decay)
 
 
 class Batches:
-    """What an epoch trains on and is validated on: pictures, or the maps that were kept of them."""
+    """Datasets for training and validation: images, or their cached feature maps."""
 
-    def __init__(self, settings: Settings, counts: dict[str, dict[str, int]], kept: feature_cache.KeptMaps | None) -> None:
+    def __init__(self, settings: Settings, counts: dict[str, dict[str, int]], kept: feature_cache.FeatureCache | None) -> None:
         self._settings, self._counts, self._kept = settings, counts, kept
 
     def train(self, epoch: int) -> "tf.data.Dataset":
-        """Batches of an epoch, which hang on its number alone."""
-        knobs, task, seed = self._settings.finetune, self._settings.task, epoch_seed(self._settings.seed, epoch)
-        weights = setup.class_weights(self._counts["train"], task, knobs.class_weights)
+        """Batches of one epoch; they depend only on the epoch number."""
+        params, task, seed = self._settings.finetune, self._settings.task, epoch_seed(self._settings.seed, epoch)
+        weights = setup.class_weights(self._counts["train"], task, params.class_weights)
         if self._kept:
-            return self._kept.batches("train", task, knobs.batch_size, weights, seed)
-        small = epoch < progressive_resizing.small_epochs(knobs)
+            return self._kept.batches("train", task, params.batch_size, weights, seed)
+        small = epoch < progressive_resizing.small_epochs(params)
         return input_pipeline.batches(
             "train",
             task,
-            knobs.batch_size,
+            params.batch_size,
             weights,
             shuffle_seed=seed,
-            turn_seed=seed if knobs.symmetries else None,
-            reduced_to=progressive_resizing.small_size(knobs, self._settings.base.image_size) if small else None,
+            turn_seed=seed if params.symmetries else None,
+            reduced_to=progressive_resizing.small_size(params, self._settings.base.image_size) if small else None,
         )
 
     def validation(self) -> "tf.data.Dataset":
-        """Every validation view, in full size, with weights that even out the classes."""
+        """All validation views at full size, with weights that balance the classes."""
         read = self._kept.batches if self._kept else input_pipeline.batches
         weights = setup.class_weights(self._counts["validation"], self._settings.task)
         return read("validation", self._settings.task, self._settings.finetune.batch_size, weights)
 
 
 def epoch_seed(seed: int, epoch: int) -> int:
-    """Seed of an epoch's order, apart for every pair of seed and epoch."""
+    """Seed of an epoch's order, derived from the run's seed and the epoch number."""
     return int(np.random.SeedSequence([seed, epoch]).generate_state(1)[0])
 
 

@@ -1,7 +1,7 @@
-"""Deal usable images into train, validation and test: stratified by class, no lesion or near-duplicate on two sides.
+"""Assign usable images to train, validation and test: stratified by class, with no lesion or near-duplicate in two splits.
 
-Reads build/catalog.parquet. Writes build/splits.parquet, reports/split/ (Data Docs) and reports/split.json, with the hash that
-identifies the test split.
+Reads build/catalog.parquet. Writes build/splits.parquet, reports/split/ (Data Docs) and reports/split.json, with the hash of the test
+split.
 """
 
 from fractions import Fraction
@@ -25,13 +25,13 @@ from components.runtime.stage import run
 REPORT = REPORTS / "split.json"
 DOCS = REPORTS / "split"
 OTHER_MALIGNANT = "malignant but melanoma"
-"""A stratum that a side may lack: where it has a melanoma, it has something malignant."""
+"""An optional stratum: a split with melanoma images already has malignant ones."""
 
 
 def strata(diagnoses: "pd.Series[str]", task: str) -> "pd.Series[str]":
-    """What the sides are to have alike: diagnoses; for the binary task melanoma, OTHER_MALIGNANT and benign.
+    """Strata of the split: the diagnoses or, for the binary task, melanoma, OTHER_MALIGNANT and benign.
 
-    Melanoma is apart, since its sensitivity is a figure of both tasks.
+    Melanoma is separate because both tasks report its sensitivity.
     """
     if task == "multiclass":
         return diagnoses
@@ -40,22 +40,22 @@ def strata(diagnoses: "pd.Series[str]", task: str) -> "pd.Series[str]":
 
 
 def needed(strata: "pd.Series[str]") -> "pd.Series[str]":
-    """The strata of which every side must have images; missing for the one that a side with melanomas may lack."""
+    """Strata that every split must contain; missing values for OTHER_MALIGNANT, which is optional."""
     return strata.where(strata != OTHER_MALIGNANT)
 
 
 def deal(strata: "pd.Series[str]", groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
-    """Side of each image: first the test side is dealt, then validation from what is left.
+    """Assign each image to a split: first test, then validation from the remaining images.
 
     Raises:
-        LesionflowError: a stratum has fewer than three groups, so that a side would lack it.
+        LesionflowError: a stratum has fewer than three groups, so a split would not contain it.
     """
     per_class = pd.Series(groups).groupby(needed(strata).to_numpy()).nunique()
     scarce = per_class[per_class < len(catalog.SIDES)]
     if len(scarce):
         raise LesionflowError(
             f"too few lesions to split: {', '.join(f'{name} has {count}' for name, count in scarce.items())};"
-            " each class needs at least three that are no near-duplicates of each other"
+            " each class needs at least three lesions that are not near-duplicates of each other"
         )
     labels = strata.to_numpy(dtype=str)
     side = np.full(len(labels), "train", dtype="<U10")
@@ -70,46 +70,48 @@ def _fraction(share: float) -> Fraction:
 
 
 def _take(labels: NDArray[np.str_], groups: NDArray[np.int64], share: Fraction, seed: int) -> NDArray[np.int64]:
-    """Images of `share.numerator` of the `share.denominator` folds that scikit-learn's StratifiedGroupKFold makes.
+    """Positions of the images in `share.numerator` of the `share.denominator` folds of scikit-learn's StratifiedGroupKFold.
 
     Raises:
         LesionflowError: every class has fewer images than there are folds.
     """
     largest = int(np.unique(labels, return_counts=True)[1].max())
     if largest < share.denominator:
-        raise LesionflowError(f"too few images to split: the largest class has {largest}, at least {share.denominator} are needed")
+        raise LesionflowError(f"too few images to split: the largest class has {largest}, but at least {share.denominator} are needed")
     folds = StratifiedGroupKFold(n_splits=share.denominator, shuffle=True, random_state=seed).split(labels, labels, groups)
     return np.concatenate([members for _, members in islice(folds, share.numerator)])
 
 
 def check(splits: pd.DataFrame, task: str) -> None:
-    """Stop where the split would measure wrongly.
+    """Raise if the split has a leak or lacks a class.
 
     Raises:
-        LesionflowError: a group, a lesion or the same pixels stand on two sides, or a side lacks a class that the task needs there.
+        LesionflowError: a group, a lesion or the same pixels are in two splits, or a split lacks a class that the task requires.
     """
     for key in ("group", "lesion_id", "pixels_sha256"):
         sides = splits.groupby(key)["side"].nunique()
         if (sides > 1).any():
-            raise LesionflowError(f"{key} {sides[sides > 1].index[0]} stands on two sides of the split")
+            raise LesionflowError(f"{key} {sides[sides > 1].index[0]} is in two splits")
     wanted = needed(strata(splits["diagnosis"], task))
     for name in catalog.SIDES:
-        lacking = set(wanted.dropna()) - set(wanted[splits["side"] == name])
-        if lacking:
-            raise LesionflowError(f"the {name} side has no {', '.join(sorted(lacking))}: try another seed, or bring more lesions")
+        missing = set(wanted.dropna()) - set(wanted[splits["side"] == name])
+        if missing:
+            raise LesionflowError(f"the {name} split has no {', '.join(sorted(missing))}. Try another seed, or import more lesions.")
 
 
 def check_measurable(diagnoses: set[str]) -> None:
-    """Stop where a headline figure would be of no image.
+    """Raise if a headline metric would have no images.
 
     Raises:
-        LesionflowError: there is no melanoma, or nothing benign.
+        LesionflowError: there are no melanoma images, or no benign ones.
     """
     if "melanoma" not in diagnoses:
-        raise LesionflowError("there is no usable melanoma: no model could be said to find any; `lesionflow import` images of some")
+        raise LesionflowError(
+            "no usable melanoma images: melanoma sensitivity cannot be measured. Import melanoma images with `lesionflow import`."
+        )
     if diagnoses <= MALIGNANT:
         raise LesionflowError(
-            "every usable image is malignant: no model could be said to leave anything alone; `lesionflow import` benign ones"
+            "every usable image is malignant: specificity cannot be measured. Import benign images with `lesionflow import`."
         )
 
 
@@ -117,13 +119,15 @@ def split(settings: Settings) -> None:
     """Run the stage.
 
     Raises:
-        LesionflowError: the images cannot be dealt, or measured once they are.
+        LesionflowError: the images cannot be split, or a metric could not be measured afterwards.
     """
     frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "collection", "pixels_sha256", "group"]]
     frame = frame.assign(group=pd.factorize(frame["group"])[0])
     check_measurable(set(frame["diagnosis"]))
-    knobs = settings.split
-    frame["side"] = deal(strata(frame["diagnosis"], settings.task), frame["group"].to_numpy(), knobs.test, knobs.validation, settings.seed)
+    params = settings.split
+    frame["side"] = deal(
+        strata(frame["diagnosis"], settings.task), frame["group"].to_numpy(), params.test, params.validation, settings.seed
+    )
     check(frame, settings.task)
     with replacing(DOCS) as draft:
         unmet = expectations.check_splits(frame, needed(strata(frame["diagnosis"], settings.task)), draft)

@@ -1,4 +1,4 @@
-"""Frozen-base training: fit the head on the features of the frozen base.
+"""Train the head on the features of the frozen base.
 
 Reads build/features/ and the backbone's weights. Writes build/frozen/model.keras (the whole classifier),
 reports/curves/train.csv and reports/train.json, and one MLflow run.
@@ -32,14 +32,14 @@ REPORT = REPORTS / "train.json"
 
 @dataclass(frozen=True)
 class Embedded:
-    """The views of a side: `features`, shape (views, width), which stay on disk, and the target and the weight of each."""
+    """The views of a split: `features`, shape (views, width), memory-mapped; `target` and `weight`, shape (views,)."""
 
     features: NDArray[np.float32]
     target: NDArray[np.int64]
     weight: NDArray[np.float64]
 
     def batches(self, order: NDArray[np.int64], size: int) -> "tf.data.Dataset":
-        """The views in this order, read as they are asked for: features, target, weight."""
+        """Dataset of batches (features, target, weight) in this order; features are read from disk when needed."""
         import tensorflow as tf
 
         def read(at: "tf.Tensor", target: "tf.Tensor", weight: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor]":
@@ -53,22 +53,22 @@ def train(settings: Settings) -> None:
     """Run the stage.
 
     Raises:
-        LesionflowError: the weights file is not the one the features were computed with, or MLflow does not answer.
+        LesionflowError: the weights file is not the one the features were computed with, or MLflow does not respond.
     """
     import keras
 
-    knobs, task = settings.train, settings.task
+    params, task = settings.train, settings.task
     weights_sha256 = backbone.weights_identity(settings.base)
     if read_json(FEATURES / "backbone.json")["weights_sha256"] != weights_sha256:
         raise LesionflowError(
-            f"{settings.base.weights} is not the file that {FEATURES} was computed with: `dvc repro --force embed` computes them anew"
+            f"{FEATURES} was not computed with {settings.base.weights}. Run `dvc repro --force embed` to compute the features again."
         )
     seed_everything(settings.seed)
     sides = {}
     for side in ("train", "validation"):
         owners = pd.read_parquet(existing(FEATURES / f"{side}.parquet"))
         counts = owners["diagnosis"].value_counts().to_dict()
-        weights = setup.class_weights(counts, task, knobs.class_weights if side == "train" else 1.0)
+        weights = setup.class_weights(counts, task, params.class_weights if side == "train" else 1.0)
         target = np.array(targets(owners["diagnosis"].tolist(), task))
         sides[side] = Embedded(np.load(FEATURES / f"{side}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
 
@@ -76,20 +76,22 @@ def train(settings: Settings) -> None:
 
     def batches(epoch: int) -> "tf.data.Dataset":
         order = np.random.default_rng([settings.seed, epoch]).permutation(views)
-        return sides["train"].batches(order, knobs.batch_size)
+        return sides["train"].batches(order, params.batch_size)
 
-    steps = -(-views // knobs.batch_size) * knobs.epochs
+    steps = -(-views // params.batch_size) * params.epochs
     with setup.strategy().scope():
-        head = build_head(width, knobs, logit_count(task))
-        fitted = keras.Model(head.inputs, head.outputs)  # what is compiled is saved with its metric, which only this code knows
-        setup.compile_for(task, fitted, keras.optimizers.Adam(setup.falling_rate(knobs.learning_rate, steps)))
+        head = build_head(width, params, logit_count(task))
+        fitted = keras.Model(
+            head.inputs, head.outputs
+        )  # a compiled model is saved with its custom metric, so the head itself is not compiled
+        setup.compile_for(task, fitted, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
     with runs.start_phase("frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256}) as mlflow_run:
         history = loop.fit(
             fitted,
             batches,
-            sides["validation"].batches(np.arange(len(sides["validation"].target)), knobs.batch_size),
-            knobs.epochs,
-            knobs.patience,
+            sides["validation"].batches(np.arange(len(sides["validation"].target)), params.batch_size),
+            params.epochs,
+            params.patience,
             mlflow_run.epoch,
         )
         classifier = assemble(backbone.build_extractor(settings.base), head, task)

@@ -1,7 +1,7 @@
-"""Scan every file of data/, find what is wrong, do with each finding what params.yaml says, and hold the rest to expectations.
+"""Validate the dataset: scan every file of data/, apply the policy of params.yaml to all findings, and check expectations.
 
-Reads data/ and decisions.csv. Writes build/catalog.parquet (a row per file), build/quarantine.csv, build/findings.csv,
-reports/validation/ (Data Docs) and reports/validation.json. Nothing in data/ is changed or deleted. What a scan gave is kept in
+Reads data/ and decisions.csv. Writes build/catalog.parquet (one row per file), build/quarantine.csv, build/findings.csv,
+reports/validation/ (Data Docs) and reports/validation.json. Nothing in data/ is changed or deleted. Scan results are cached in
 build/scans/ by content, so only new images are decoded.
 """
 
@@ -31,7 +31,7 @@ DOCS = REPORTS / "validation"
 
 
 def look_alikes(frame: pd.DataFrame, scans: Scans, limits: Validate) -> Pairs:
-    """Near-duplicates among every readable file, as positions in `frame`; of equal pictures the first stands for all."""
+    """Find near-duplicates among all readable files, as positions in `frame`; the first of equal images represents all."""
     readable = np.flatnonzero(frame["fault"] == "")
     first = readable[first_of_equal(frame.iloc[readable], limits)]
     pairs = near_pairs(scans.thumbnails[first], limits.near_duplicate_score)
@@ -39,9 +39,9 @@ def look_alikes(frame: pd.DataFrame, scans: Scans, limits: Validate) -> Pairs:
 
 
 def group(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]:
-    """For each file the path of the first of its group: files of one lesion, of one archive id, or of one picture.
+    """For each file, the path of the first file of its group: files of the same lesion, archive ID or image.
 
-    Blank pictures resemble each other and show nothing, so they link nothing. Near-duplicates link unless the policy only warns of
+    Blank images resemble each other, so they are not used as links. Near-duplicates are links unless the policy only warns about
     them.
     """
     shown = frame["pixels_sha256"].where((frame["fault"] == "") & (frame["contrast"] >= limits.min_contrast))
@@ -51,11 +51,11 @@ def group(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]:
 
 
 def find(frame: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None, dropped: frozenset[str], limits: Validate) -> list[Finding]:
-    """Everything that is wrong with the files of a dataset, dropped ones apart; `pairs` are positions in `frame`."""
-    looked = frame[~frame["path"].isin(dropped)]
-    images = looked[(looked["fault"] == "") & looked["diagnosis"].notna()].reset_index(drop=True)
+    """Find all problems of a dataset's files, except those dropped by a reviewer; `pairs` are positions in `frame`."""
+    candidates = frame[~frame["path"].isin(dropped)]
+    images = candidates[(candidates["fault"] == "") & candidates["diagnosis"].notna()].reset_index(drop=True)
     pairs = _among(images, frame["pixels_sha256"], pairs)
-    found = list(findings.of_files(looked, limits))
+    found = list(findings.of_files(candidates, limits))
     found += findings.conflicts(images, pairs, metadata)
     found += findings.lesions(images[images["lesion_named"]])
     found += findings.exact(images)
@@ -68,7 +68,7 @@ def find(frame: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None, dropp
 
 
 def _among(images: pd.DataFrame, pixels: "pd.Series[str]", pairs: Pairs) -> Pairs:
-    """`pairs`, positions in `pixels`, as positions in `images`, where the first with the same pixels stands for each."""
+    """Convert `pairs` from positions in `pixels` to positions in `images`; the first image with the same pixels represents all."""
     first = images["pixels_sha256"].drop_duplicates()
     place = pixels.map(pd.Series(first.index, index=first.to_numpy())).fillna(-1).to_numpy(dtype=np.int64)
     indices = place[pairs.indices]
@@ -77,12 +77,12 @@ def _among(images: pd.DataFrame, pixels: "pd.Series[str]", pairs: Pairs) -> Pair
 
 
 def first_of_equal(images: pd.DataFrame, limits: Validate) -> np.ndarray:
-    """Positions among which near-duplicates are looked for: the first of each set of equal images; blank ones resemble nothing."""
+    """Positions to search for near-duplicates: the first of each set of equal images, without blank images."""
     return np.flatnonzero(~images["pixels_sha256"].duplicated() & (images["contrast"] >= limits.min_contrast))
 
 
 def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Usable images and lesions of each output class, zero included."""
+    """Count usable images and lesions of each output class, including zeros."""
     fit_for_use = frame[frame["usable"]]
     names = pd.Series([output_names(task)[target] for target in targets(list(fit_for_use["diagnosis"]), task)])
     counts = Counter(names)
@@ -92,7 +92,7 @@ def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
 
 
 def scarce(classes: pd.DataFrame, least: int) -> list[Finding]:
-    """Classes with fewer usable images than `least`."""
+    """Find classes with fewer usable images than `least`."""
     found = []
     for row in classes.itertuples():
         kind = "scarce_cancer" if row[1] in MALIGNANT or row[1] == "malignant" else "scarce_class"
@@ -102,7 +102,7 @@ def scarce(classes: pd.DataFrame, least: int) -> list[Finding]:
 
 
 def leave_out(frame: pd.DataFrame, found: list[Finding], limits: Policy, task: str) -> pd.DataFrame:
-    """The catalog without the output classes that are too small, where the policy leaves them out and allows so many."""
+    """Exclude output classes that are too small from the catalog, if the policy excludes them and its limit is not exceeded."""
     frame = frame.copy()
     output = frame["diagnosis"].map(dict(zip(CLASSES, (output_names(task)[target] for target in targets(CLASSES, task)), strict=True)))
     for finding in found:
@@ -114,13 +114,13 @@ def leave_out(frame: pd.DataFrame, found: list[Finding], limits: Policy, task: s
 
 
 def catalog_of(frame: pd.DataFrame, reasons: dict[str, str]) -> pd.DataFrame:
-    """The catalog's columns, given why each file left out is left out."""
-    said = [reasons.get(path, "") for path in frame["path"]]
-    return frame.assign(reason=said, usable=[not reason for reason in said])[list(COLUMNS)]
+    """Build the catalog from the files and the reasons of excluded files."""
+    texts = [reasons.get(path, "") for path in frame["path"]]
+    return frame.assign(reason=texts, usable=[not reason for reason in texts])[list(COLUMNS)]
 
 
 def judge(root: Path, scans: Scans, table: pd.DataFrame, limits: Validate) -> tuple[pd.DataFrame, list[Finding], pd.DataFrame]:
-    """The catalog, the findings, and the findings as a table, of the scanned files of a dataset under a person's decisions."""
+    """Return the catalog, the findings, and the findings as a table, given the scanned files and the reviewer's decisions."""
     metadata = read_metadata(root)
     frame = describe(scans.table, metadata)
     decided = decisions.match(table, frame)
@@ -144,13 +144,15 @@ def validate(settings: Settings) -> None:
     """
     if UNFINISHED_SWAP.exists():
         raise LesionflowError(
-            f"an import was interrupted while it replaced {DATA}/: `lesionflow data recover` brings the previous one back"
+            f"an import was interrupted while it replaced {DATA}/. Run `lesionflow data recover` to restore the previous dataset."
         )
     if not DATA.is_dir():
-        raise LesionflowError(f"{DATA}/ is not there: `dvc pull` brings the bundled sample, `lesionflow import SRC` your own images")
+        raise LesionflowError(
+            f"{DATA}/ does not exist. Run `dvc pull` for the bundled sample or `lesionflow import SRC` for your own images."
+        )
     files = list_files(DATA)
     if not files:
-        raise LesionflowError(f"{DATA}/ holds no files: `lesionflow import SRC` brings a dataset")
+        raise LesionflowError(f"{DATA}/ contains no files. Run `lesionflow import SRC` to import a dataset.")
     limits = settings.validation
     scans = scan(DATA, files, SCANS)
     decided = decisions.read()
@@ -184,14 +186,12 @@ def validate(settings: Settings) -> None:
             "expectations_met": not unmet,
         },
     )
-    print(
-        f"{len(frame)} files ({scans.decoded} scanned anew), {int(frame['usable'].sum())} usable, {len(left_out)} left out ({QUARANTINE})"
-    )
+    print(f"{len(frame)} files ({scans.decoded} decoded), {int(frame['usable'].sum())} usable, {len(left_out)} excluded ({QUARANTINE})")
     for kind, count in policy.counts(found).most_common():
         print(f"  {count:>6} {kind:<16} {policy.rule(limits.policy, kind).then:<11} {findings.KINDS[kind]}")
     if exceeded or unmet:
-        way_out = f"every finding is in {FINDINGS}, and `lesionflow data review` shows the pictures; {DATA}/ was not changed"
-        raise LesionflowError("\n".join([*exceeded, *unmet, way_out]))
+        hint = f"{FINDINGS} lists all findings. Run `lesionflow data review` to see the images; {DATA}/ was not changed."
+        raise LesionflowError("\n".join([*exceeded, *unmet, hint]))
 
 
 if __name__ == "__main__":

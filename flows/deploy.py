@@ -1,4 +1,4 @@
-"""Register the deployments of prefect.yaml with the Prefect server that PREFECT_API_URL names, with the pool they run in."""
+"""Register the deployments of prefect.yaml and their work pool with the Prefect server at PREFECT_API_URL."""
 
 import argparse
 import os
@@ -25,26 +25,26 @@ SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
 SILENCE = "Crash runs that fell silent"
-SILENT = "no heartbeat any more: the run was killed, or its machine went away"
+SILENT = "no heartbeat: the process or its machine stopped"
 MISSED = 3
 
 
 def deployments() -> list[dict[str, Any]]:
-    """The deployments as prefect.yaml describes them."""
+    """Read the deployments from prefect.yaml."""
     return list(yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"])
 
 
 def crash_silent_runs() -> None:
-    """Have the server mark a run as crashed whose heartbeat stopped: its worker was killed or its machine went away.
+    """Create an automation on the server that marks runs without heartbeat as crashed: their worker or machine stopped.
 
-    Without it such a run is Running for ever and keeps its deployment's only slot.
+    Without it such a run stays in state Running forever and blocks its deployment's only slot.
     """
     beat = get_current_settings().flows.heartbeat_frequency
     if beat is None:
-        raise RuntimeError("flows.heartbeat_frequency is not set: run this from the project's root, where prefect.toml is")
+        raise RuntimeError("flows.heartbeat_frequency is not set. Run this command from the project's root, which contains prefect.toml.")
     wanted = AutomationCore(
         name=SILENCE,
-        description="A run that is killed cannot say so; its deployment would wait for it for ever.",
+        description="A killed run cannot report its state; its deployment would wait for it forever.",
         trigger=EventTrigger(
             after={HEARTBEAT},
             expect={HEARTBEAT, *ENDED},
@@ -65,7 +65,7 @@ def crash_silent_runs() -> None:
 
 
 def create_pools() -> None:
-    """Make the process pools that prefect.yaml names; pools of other types are made by who runs them."""
+    """Create the process pools named in prefect.yaml; pools of other types must be created by their operators."""
     names = {item["work_pool"]["name"] for item in deployments()}
     with get_client(sync_client=True) as client:
         for name in sorted(names):
@@ -76,29 +76,29 @@ def create_pools() -> None:
 
 
 def folders(registered: Iterable[DeploymentResponse], names: Collection[str]) -> set[str]:
-    """The folders in which these deployments run, as far as they run in one: one that clones the code names none."""
+    """Folders in which these deployments run; deployments that clone the code have none."""
     steps = [step for item in registered if item.name in names for step in item.pull_steps or []]
     return {str(step[SET_FOLDER]["directory"]) for step in steps if SET_FOLDER in step}
 
 
 def refuse_foreign() -> None:
-    """Stop where the deployments on the server run in another folder: both would have the same names.
+    """Exit if the deployments on the server run in another folder, since both would have the same names.
 
     Raises:
-        SystemExit: they do.
+        SystemExit: deployments with these names run in another folder.
     """
     with get_client(sync_client=True) as client:
         others = folders(client.read_deployments(), {item["name"] for item in deployments()}) - {str(ROOT)}
     if others:
         raise SystemExit(
             f"error: the deployments on {os.environ['PREFECT_API_URL']} run in {', '.join(sorted(others))}, not in {ROOT}."
-            " `python -m flows.deploy --replace` lets them run here instead;"
-            " `python -m flows.serve --port PORT` starts a server of this project's own."
+            " Run `python -m flows.deploy --replace` to run them here instead,"
+            " or `python -m flows.serve --port PORT` to start a separate server for this project."
         )
 
 
 def drop_schedules() -> None:
-    """Take away the schedules of deployments that have none in prefect.yaml any more: `prefect deploy` leaves those alone."""
+    """Delete schedules of deployments that no longer have one in prefect.yaml; `prefect deploy` does not delete them."""
     unscheduled = {item["name"] for item in deployments() if not item.get("schedules")}
     with get_client(sync_client=True) as client:
         for deployment in client.read_deployments():
@@ -108,18 +108,21 @@ def drop_schedules() -> None:
 
 
 def main() -> None:
-    """Create the pool, register the deployments, and have silent runs marked as crashed."""
+    """Create the pool, register the deployments, and create the automation for runs without heartbeat."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--replace", action="store_true", help="also where the server's deployments run in another folder")
+    parser.add_argument("--replace", action="store_true", help="replace deployments on the server that run in another folder")
     given = parser.parse_args()
     if not os.environ.get("PREFECT_API_URL"):
-        print("error: PREFECT_API_URL is not set: `make server` starts a server, `make deploy` knows where it is", file=sys.stderr)
+        print(
+            "error: PREFECT_API_URL is not set. Run `make server` to start a server, then `make deploy`, which sets the URL.",
+            file=sys.stderr,
+        )
         raise SystemExit(1)
     if not given.replace:
         refuse_foreign()
     create_pools()
     crash_silent_runs()
-    here = {**os.environ, "PWD": str(ROOT)}  # prefect.yaml names this folder by it
+    here = {**os.environ, "PWD": str(ROOT)}  # prefect.yaml refers to this folder as $PWD
     done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=ROOT, env=here, check=False)
     if done.returncode == 0:
         drop_schedules()

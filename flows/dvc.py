@@ -1,4 +1,4 @@
-"""Stages and sources, run and asked about through DVC."""
+"""Runs stages and queries their status through DVC."""
 
 import sys
 import time
@@ -16,7 +16,7 @@ DVC = (sys.executable, "-m", "dvc")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What running a stage came to; `seconds` is wall time."""
+    """Result of running a stage; `seconds` is wall time."""
 
     stage: str
     cached: bool
@@ -24,11 +24,11 @@ class Outcome:
 
 
 def run_stage(stage: str, on_line: OnLine, environment: Environment = None, root: Path = ROOT, force: bool = False) -> Outcome:
-    """Run one stage, or check one source, as `dvc repro --single-item` does for a person.
+    """Run one stage, or check one source, with `dvc repro --single-item`.
 
     Raises:
-        TryLater: DVC's lock is held, or MLflow did not answer.
-        CommandFailed: the stage's own last words, or DVC's where the stage never ran.
+        TryLater: DVC's lock is held, or MLflow did not respond.
+        CommandFailed: the stage failed, or DVC did not start it; the message quotes the error.
     """
     started = time.monotonic()
     lines = dvc(["repro", "--single-item", *(["--force"] if force else []), stage], on_line, environment, root, what=stage)
@@ -37,9 +37,9 @@ def run_stage(stage: str, on_line: OnLine, environment: Environment = None, root
 
 
 def fresh_stages(on_line: OnLine, root: Path = ROOT) -> list[str]:
-    """The sources and stages at the head of the pipeline that `dvc repro` would skip, from one look at all of them.
+    """Leading sources and stages of the pipeline that `dvc repro` would skip, from one `dvc status`.
 
-    The list ends at the first stale one: whether what follows is stale, only running that one tells.
+    The list ends before the first stale one: whether later stages are stale is only known after it has run.
     """
     stale = ask([*DVC, "status", "--json"], on_line, root=root, what="dvc status")
     return list(takewhile(lambda name: name not in stale, (*SOURCES, *STAGES)))

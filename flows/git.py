@@ -10,10 +10,10 @@ from flows.processes import ROOT, CommandFailed
 
 
 def git(*command: str, root: Path = ROOT) -> str:
-    """What a git command prints.
+    """Run a git command and return its output.
 
     Raises:
-        CommandFailed: there is no git or no repository, or git's own message.
+        CommandFailed: git is not installed, there is no repository, or git fails with its own message.
     """
     unasked = {**os.environ, "GIT_TERMINAL_PROMPT": "0"}
     try:
@@ -25,9 +25,9 @@ def git(*command: str, root: Path = ROOT) -> str:
     return done.stdout.strip("\n")
 
 
-def _reason(said: str, root: Path) -> str:
-    if "not a git repository" in said:
+def _reason(output: str, root: Path) -> str:
+    if "not a git repository" in output:
         return f"{root} is not a git repository. Run `git init && git add --all && git commit --message start` there."
-    if "dubious ownership" in said:
+    if "dubious ownership" in output:
         return f"{root} belongs to another user. Run `git config --global --add safe.directory {shlex.quote(str(root))}`."
-    return said
+    return output

@@ -1,4 +1,4 @@
-"""Runs a command in the workspace: its output handed on line by line, its whole process group ended with it."""
+"""Runs a command in the workspace: passes on its output line by line and ends its whole process group with it."""
 
 import json
 import os
@@ -13,12 +13,12 @@ from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TRY_LATER = os.EX_TEMPFAIL
-"""Exit code of a command for which something outside did not answer; DVC repeats its stage's code in words."""
+"""Exit code of a command that failed because an external service did not respond; DVC reports its stage's code in its message."""
 DVC_TRY_LATER = (f"exited with {TRY_LATER}", "Unable to acquire lock", "is busy, it is being blocked by")
 LINE_END = re.compile(rb"[\r\n]")
 KEPT_LINES = 200
 GRACE = 3.0
-"""Seconds a command has to end in, once interrupted, before it is killed: what a stage writes is complete or absent either way."""
+"""Seconds between interrupting and killing a command; a stage's outputs are complete or absent in either case."""
 
 OnLine = Callable[[str], None]
 Environment = Mapping[str, str] | None
@@ -26,15 +26,15 @@ LESIONFLOW = (sys.executable, "-m", "app.cli")
 
 
 class CommandFailed(Exception):
-    """A command ended with an error; the message is the command's own."""
+    """A command failed; the message is the command's own."""
 
 
 class TryLater(CommandFailed):
-    """It failed because something outside did not answer or was locked: worth another try."""
+    """The command failed because an external service did not respond or a resource was locked; it can be retried."""
 
 
 def ask(command: list[str], on_line: OnLine, environment: Environment = None, root: Path = ROOT, *, what: str) -> Any:
-    """The JSON document that a command answers on standard output, also where it ends with an error after it; see `execute`."""
+    """Run a command and parse its standard output as JSON, even if it fails after printing it; see `execute`."""
     with tempfile.TemporaryFile() as answer:
         try:
             execute(command, on_line, environment, root, what=what, answer=answer)
@@ -55,21 +55,21 @@ def execute(
     answer: IO[bytes] | None = None,
     inherited: tuple[int, ...] = (),
 ) -> list[str]:
-    """Run a command in a process group of its own; returns the last lines it printed.
+    """Run a command in its own process group; return its last lines of output.
 
-    Whatever ends this call (a time limit, a cancelled run, Ctrl-C) ends the whole group.
+    Anything that ends this call (a timeout, a cancelled run, Ctrl-C) ends the whole group.
 
     Args:
         command: the program and its arguments.
-        on_line: gets each line as it comes.
-        environment: variables besides this process's own.
+        on_line: called with each line of output.
+        environment: variables in addition to this process's own.
         root: the workspace to run in.
-        what: names the command in messages.
-        answer: a file for standard output, where that is no text for people; then only standard error makes lines.
-        inherited: descriptors that the command inherits, besides its standard streams.
+        what: name of the command in messages.
+        answer: file for standard output if it is data; then only standard error is read as lines.
+        inherited: descriptors that the command inherits, in addition to its standard streams.
 
     Raises:
-        TryLater, CommandFailed: it ended with an error.
+        TryLater, CommandFailed: the command failed.
     """
     lines: list[str] = []
     with subprocess.Popen(
@@ -81,10 +81,10 @@ def execute(
         start_new_session=True,
         pass_fds=inherited,
     ) as process:
-        spoken = process.stdout or process.stderr
-        assert spoken is not None
+        stream = process.stdout or process.stderr
+        assert stream is not None
         try:
-            for line in _lines(spoken):
+            for line in _lines(stream):
                 lines = [*lines[-KEPT_LINES:], line]
                 on_line(line)
         except BaseException:
@@ -92,7 +92,7 @@ def execute(
             raise
     if process.returncode != 0:
         later = process.returncode == TRY_LATER or any(mark in line for line in lines for mark in DVC_TRY_LATER)
-        raise (TryLater if later else CommandFailed)(_last_words(what, lines))
+        raise (TryLater if later else CommandFailed)(_error_message(what, lines))
     return lines
 
 
@@ -108,13 +108,13 @@ def _end(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _environment(extra: Environment, root: Path) -> dict[str, str]:
-    """The environment in which `python` is this interpreter, whether or not its environment is activated, and runs the code in `root`."""
+    """Environment in which `python` is this interpreter, even without an activated virtual environment, and imports the code in `root`."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, "PYTHONPATH": str(root), "PYTHONUNBUFFERED": "1", **(extra or {})}
 
 
 def _lines(stream: IO[bytes]) -> Iterator[str]:
-    """Lines as they come; a progress bar's carriage returns end lines too."""
+    """Yield lines as they arrive; carriage returns of a progress bar end lines too."""
     pending = b""
     while chunk := stream.read1(4096):  # type: ignore[attr-defined]
         *whole, pending = LINE_END.split(pending + chunk)
@@ -123,7 +123,7 @@ def _lines(stream: IO[bytes]) -> Iterator[str]:
         yield pending.decode(errors="replace").rstrip()
 
 
-def _last_words(what: str, lines: list[str]) -> str:
+def _error_message(what: str, lines: list[str]) -> str:
     own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    spoken = own or [line for line in lines if line.startswith("ERROR: ")] or lines[-15:]
-    return f"{what} failed:\n" + "\n".join(spoken)
+    stream = own or [line for line in lines if line.startswith("ERROR: ")] or lines[-15:]
+    return f"{what} failed:\n" + "\n".join(stream)

@@ -1,7 +1,7 @@
-"""All of Prefect in one command, for a small lab: a server on loopback, the deployments of prefect.yaml, a worker.
+"""Start all of Prefect with one command, for a small lab: a server on loopback, the deployments of prefect.yaml, and a worker.
 
-Where PREFECT_API_URL names a server, that one is used and none is started. Ctrl-C ends everything that this started;
-schedules stay with the server's database and go on when it is started again.
+If PREFECT_API_URL is set, that server is used and none is started. Ctrl-C ends everything started by this command; schedules stay in
+the server's database and continue when it is started again.
 """
 
 import argparse
@@ -24,16 +24,16 @@ PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 PAUSE = 2.0
 RUNS_GRACE = 5.0
-"""Seconds that runs have to end in, and to report it: longer than a stage has, once interrupted (`runner.GRACE`)."""
+"""Seconds for runs to end and to report their state: longer than a stage has after an interrupt (`processes.GRACE`)."""
 GRACE = 1.5
-"""Seconds that server and worker have to end in, both at once; with the runs' it is less than the ten of `docker stop`."""
+"""Seconds for server and worker to end, in parallel; with RUNS_GRACE less than the ten seconds of `docker stop`."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 START = 120.0
-"""Seconds a server has to answer in, on its first start with an empty database."""
+"""Seconds for a server to respond on its first start with an empty database."""
 
 
 class Supervised:
-    """A child process that is started again when it ends by itself."""
+    """A child process that is restarted when it ends unexpectedly."""
 
     def __init__(self, name: str, *command: str) -> None:
         self.name, self._command = name, command
@@ -43,13 +43,13 @@ class Supervised:
         return subprocess.Popen(self._command, cwd=ROOT, start_new_session=True)
 
     def restart_if_ended(self) -> None:
-        """Start it again where it has ended."""
+        """Restart the process if it has ended."""
         if self._process.poll() is not None:
-            print(f"the {self.name} ended with {self._process.returncode}: starting it again", flush=True)
+            print(f"the {self.name} ended with exit code {self._process.returncode}; restarting it", flush=True)
             self._process = self._start()
 
     def family(self) -> list[psutil.Process]:
-        """It, and all that it started, itself first; empty where it has ended."""
+        """The process followed by all its descendants; empty if it has ended."""
         try:
             process = psutil.Process(self._process.pid)
             return [process, *process.children(recursive=True)]
@@ -58,7 +58,7 @@ class Supervised:
 
 
 def end(children: list[Supervised]) -> None:
-    """End the runs first, while there is a server to report it to, then all children at once, and kill what is left."""
+    """End the runs first, while the server can still receive their state, then all children, and kill the remaining processes."""
     families = [family for child in children if (family := child.family())]
     _end([process for own, *started in families for process in started if _parent(process) == own.pid], RUNS_GRACE)
     _end([own for own, *_ in families], GRACE)
@@ -82,7 +82,7 @@ def _end(processes: list[psutil.Process], seconds: float) -> None:
 
 
 def answers(api: str) -> bool:
-    """Whether a Prefect server answers at this address."""
+    """Return whether a Prefect server responds at this address."""
     try:
         return httpx.get(f"{api}/health", timeout=5).status_code == httpx.codes.OK
     except httpx.HTTPError:
@@ -90,15 +90,15 @@ def answers(api: str) -> bool:
 
 
 def await_server(api: str) -> None:
-    """Wait until the server answers.
+    """Wait until the server responds.
 
     Raises:
-        SystemExit: it does not within two minutes.
+        SystemExit: it does not respond within two minutes.
     """
     end = time.monotonic() + START
     while not answers(api):
         if time.monotonic() > end:
-            raise SystemExit(f"error: no Prefect server answers at {api}")
+            raise SystemExit(f"error: no Prefect server responds at {api}")
         time.sleep(0.5)
 
 
@@ -108,32 +108,32 @@ def _taken(port: int) -> bool:
 
 
 def _interrupt(number: int, _frame: FrameType | None) -> None:
-    """End, once: further signals are ignored while it ends. `timeout` sends two, and people press Ctrl-C twice."""
+    """Raise KeyboardInterrupt once; further signals are ignored during shutdown, since `timeout` sends two and users press Ctrl-C twice."""
     for each in SIGNALS:
         signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt(number)
 
 
 def main() -> None:
-    """Start what is missing, and keep it running until interrupted."""
+    """Start the missing processes, and keep them running until interrupted."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=4200, help="of the server, on 127.0.0.1 (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=4200, help="port of the server on 127.0.0.1 (default: %(default)s)")
     given = parser.parse_args()
     own = "PREFECT_API_URL" not in os.environ
     api = os.environ.setdefault("PREFECT_API_URL", f"http://127.0.0.1:{given.port}/api")
     if own and answers(api):
         own = False
-        print(f"a Prefect server answers at {api} already: using it")
+        print(f"using the Prefect server that is already running at {api}")
     elif own and _taken(given.port):
-        raise SystemExit(f"error: port {given.port} is taken, and not by a Prefect server. Name a free one with --port.")
+        raise SystemExit(f"error: port {given.port} is used by another program. Choose a free port with --port.")
     children: list[Supervised] = []
     try:
-        for each in SIGNALS:  # a shell starts background jobs with SIGINT ignored, which the worker would inherit and then never end
+        for each in SIGNALS:  # a shell starts background jobs with SIGINT ignored; the worker would inherit that and never end
             signal.signal(each, _interrupt)
         if own:
             children.append(Supervised("server", sys.executable, "-m", "flows.server", "--port", str(given.port)))
         await_server(api)
-        # The deployments in the database of this project's own server are this project's, also where the project was moved.
+        # The deployments in the database of this project's own server belong to this project, even if it was moved.
         replace = ["--replace"] if own and DATABASE not in os.environ else []
         subprocess.run([sys.executable, "-m", "flows.deploy", *replace], cwd=ROOT, check=True)
         pools = sorted({item["work_pool"]["name"] for item in deployments()})
@@ -143,7 +143,7 @@ def main() -> None:
             for child in children:
                 child.restart_if_ended()
     except KeyboardInterrupt:
-        print("\nending; the schedules stay", flush=True)
+        print("\nshutting down; schedules are kept", flush=True)
     except subprocess.CalledProcessError as fault:
         raise SystemExit(fault.returncode) from None
     finally:

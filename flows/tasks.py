@@ -1,4 +1,4 @@
-"""The tasks that flows are made of. Each has a time limit; only what may work a little later is tried again."""
+"""The tasks of the flows. Each has a timeout; only transient failures are retried."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ MINUTE, HOUR = 60, 3600
 
 
 def transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
-    """Whether a failed task is worth another try: not where the data are bad or a stage itself failed."""
+    """Return whether a failed task is retried: not if the data are invalid or a stage itself failed."""
     return isinstance(state.result(raise_on_failure=False), TryLater)
 
 
@@ -32,30 +32,30 @@ PATIENT: dict[str, Any] = {
 
 
 def environment(root: Path) -> dict[str, str]:
-    """What a command of this flow run gets besides: the project's MLflow store, and the flow run's id for its tags."""
+    """Environment variables for a command of this flow run: the project's MLflow store, and the flow run's ID for tags."""
     return {**workspace.store(root), FLOW_RUN: str(runtime.flow_run.id or "")}
 
 
 @task(task_run_name="fresh", timeout_seconds=10 * MINUTE, **PATIENT)
 def fresh(root: Path = ROOT) -> list[str]:
-    """The sources and stages that need no run, in order, up to the first that does."""
+    """Sources and stages that are up to date, in order, up to the first stale one."""
     return fresh_stages(get_run_logger().info, root)
 
 
 @task(task_run_name="{stage}", timeout_seconds=48 * HOUR, **PATIENT)
 def stage(stage: str, root: Path = ROOT, force: bool = False, known_fresh: bool = False) -> State[Any]:
-    """Run one DVC stage; its output streams into this task's log, and the state says whether DVC had it cached."""
+    """Run one DVC stage; its output is streamed to this task's log, and the state shows whether DVC had it cached."""
     outcome = Outcome(stage, True, 0.0) if known_fresh else run_stage(stage, get_run_logger().info, environment(root), root, force)
-    said = "cached: nothing it depends on has changed" if outcome.cached else f"ran in {outcome.seconds:.1f} s"
-    return Completed(message=said, name="Cached" if outcome.cached else "Completed", data=outcome)
+    message = "cached: nothing it depends on has changed" if outcome.cached else f"ran in {outcome.seconds:.1f} s"
+    return Completed(message=message, name="Cached" if outcome.cached else "Completed", data=outcome)
 
 
 @task(task_run_name="pull", timeout_seconds=12 * HOUR, **PATIENT)
 def pull(root: Path = ROOT) -> None:
-    """Bring the data and the weights that data.dvc and weights.dvc name, from DVC's cache or its remote.
+    """Fetch the data and weights of data.dvc and weights.dvc from DVC's cache or its remote.
 
-    A checkout that is killed leaves a part of the files, which DVC would take for the dataset: it is noted, and done again by the next
-    run (see `unpulled`).
+    A killed checkout leaves incomplete folders, which DVC would accept as the dataset. A marker file therefore makes the next run
+    repeat it (see `unpulled`).
     """
     note = root / workspace.UNFINISHED_CHECKOUT
     dvc(["fetch", *SOURCES], get_run_logger().info, root=root)
@@ -67,13 +67,13 @@ def pull(root: Path = ROOT) -> None:
 
 
 def unpulled(root: Path = ROOT) -> bool:
-    """Whether data/ or weights/ is not there, or there in part."""
+    """Return whether data/ or weights/ is missing or incomplete."""
     return (root / workspace.UNFINISHED_CHECKOUT).exists() or not all((root / source).with_suffix("").exists() for source in SOURCES)
 
 
 @task(task_run_name="look", timeout_seconds=10 * MINUTE, **PATIENT)
 def look(root: Path = ROOT) -> dict[str, Any]:
-    """Who is champion and who is challenger now. A move that a person made in MLflow is noticed, and recorded, here."""
+    """Show champion and challenger. This also records alias changes that were made in the MLflow UI."""
     return dict(
         ask([*LESIONFLOW, "champion", "show", "--format", "json"], get_run_logger().warning, environment(root), root, what="champion")
     )

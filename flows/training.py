@@ -1,6 +1,6 @@
-"""The training flow: each stage of the pipeline as a Prefect task, with DVC doing the work.
+"""Run the training flow: each stage of the pipeline is a Prefect task that DVC executes.
 
-`python -m flows.training` runs it here and now; no Prefect server needs to run.
+`python -m flows.training` runs it immediately; no Prefect server is needed.
 """
 
 import argparse
@@ -24,7 +24,7 @@ Promote = Literal["params.yaml", "automatic", "manual"]
 
 @task(task_run_name="copy", timeout_seconds=30 * MINUTE, cache_policy=NO_CACHE)
 def copy_with(overrides: list[str], promote: Promote, data_revision: str) -> Path:
-    """A copy of the workspace with other params and, perhaps, the dataset of another commit; the params are checked there."""
+    """Copy the workspace with other params and optionally the dataset of another commit, and check the params there."""
     root = workspace.copy()
     if data_revision:
         pointer = git.git("show", f"{data_revision}:{workspace.POINTER}")
@@ -36,7 +36,7 @@ def copy_with(overrides: list[str], promote: Promote, data_revision: str) -> Pat
 
 
 def bring_up_to_date(root: Path = ROOT, force: bool = False) -> list[Outcome]:
-    """Run what is stale, stage by stage, and publish what came out."""
+    """Run the stale stages one by one, and publish the results."""
     known = [] if force else fresh(root)
     for source in SOURCES:
         stage(source, root, known_fresh=source in known)
@@ -55,11 +55,11 @@ def training(
     """Bring the whole pipeline up to date: validate, split, augment, embed, train, finetune, evaluate, export, register.
 
     Args:
-        data_revision: Git revision (commit, tag or branch) whose data.dvc names the dataset. Empty: the workspace's own.
-        overrides: Params for this run alone, as DVC's --set-param takes them, e.g. train.dropout=0.4. params.yaml is left as it is.
-        force: Run every stage, whether or not anything has changed.
-        promote: automatic: a version that passes the gate becomes champion, unless overrides touch more than how a model is trained
-            (augment, embed, train, finetune, backbone): then a person decides all the same; manual: a person decides in MLflow.
+        data_revision: Git revision (commit, tag or branch) with the data.dvc of the dataset. Empty: the workspace's own.
+        overrides: Params for this run only, in the format of DVC's --set-param, e.g. train.dropout=0.4. params.yaml is not changed.
+        force: Run every stage, even if nothing has changed.
+        promote: automatic: a version that passes the gate becomes champion, unless overrides change params outside augment, embed,
+            train, finetune and backbone, which require manual promotion; manual: a person promotes versions.
     """
     with workspace.held(patience=-1):
         if overrides or data_revision or promote != "params.yaml":
@@ -72,14 +72,19 @@ def training(
 
 
 def main() -> None:
-    """Run the flow once, here and now; exit code 1 where a stage failed."""
+    """Run the flow once; exit code 1 if a stage failed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data-revision", metavar="REV", default="", help="git revision whose data.dvc names the dataset")
+    parser.add_argument("--data-revision", metavar="REV", default="", help="git revision with the data.dvc of the dataset")
     parser.add_argument(
-        "-S", "--set-param", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="a param for this run alone"
+        "-S", "--set-param", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="param for this run only"
     )
-    parser.add_argument("-f", "--force", action="store_true", help="run every stage, whether or not anything has changed")
-    parser.add_argument("--promote", choices=("params.yaml", "automatic", "manual"), default="params.yaml", help="who moves champion")
+    parser.add_argument("-f", "--force", action="store_true", help="run every stage, even if nothing has changed")
+    parser.add_argument(
+        "--promote",
+        choices=("params.yaml", "automatic", "manual"),
+        default="params.yaml",
+        help="automatic or manual promotion of a version that passes the gate",
+    )
     given = parser.parse_args()
     try:
         outcomes = training(given.data_revision, given.overrides, given.force, given.promote)

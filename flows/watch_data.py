@@ -1,4 +1,4 @@
-"""The watch-data flow: a new dataset in the inbox, or in the branch this one follows, becomes the dataset and is trained on."""
+"""The watch-data flow: imports a new dataset from the inbox or from the upstream branch, and trains on it."""
 
 import json
 import shutil
@@ -25,27 +25,27 @@ from flows.workspace import POINTER
 IMPORTED, REFUSED = "imported", "refused"
 INBOX = Path("inbox")
 TAKING = workspace.STATE / "taking.json"
-"""There from before a dataset is taken over until a run has trained on it or failed to; it outlives a run that is killed."""
+"""Exists from before a dataset is imported until a run has trained on it or failed; it remains if the run is killed."""
 
 
 def confined(inbox: Path, root: Path = ROOT) -> Path:
-    """The inbox's place: the folder that params.yaml names as import.inbox, or one in it.
+    """Path of the inbox: the folder import.inbox of params.yaml, or a folder in it.
 
     Raises:
-        CommandFailed: it is another folder. Whoever may start a run must not choose what is moved and imported from this machine.
+        CommandFailed: it is another folder. A user who may start a run must not choose which files of this machine are imported.
     """
     params = yaml.safe_load((root / workspace.PARAMS).read_text(encoding="utf-8"))
     named = Path(params["import"].get("inbox", INBOX))
     inside = (root / inbox).resolve().is_relative_to((root / named).resolve())
     if inbox != named and (inbox.is_absolute() or ".." in inbox.parts or not inside):
-        raise CommandFailed(f"inbox: {inbox} is not {named} or a folder in it. Name another folder in params.yaml, as import.inbox")
+        raise CommandFailed(f"inbox: {inbox} is not {named} or a folder in it. To use another folder, set import.inbox in params.yaml.")
     return root / inbox
 
 
 def next_arrival(inbox: Path, settle_seconds: float, now: float) -> Path | None:
-    """The oldest dataset in the inbox that nobody has written to for `settle_seconds`, or None.
+    """The oldest dataset in the inbox that has not changed for `settle_seconds`, or None.
 
-    A dataset is a folder or an archive. Names that start with a dot are still on their way, as rsync and browsers have it.
+    A dataset is a folder or an archive. Names that start with a dot are incomplete transfers of rsync and browsers.
     """
     if not inbox.is_dir():
         return None
@@ -60,7 +60,7 @@ def _last_touched(path: Path) -> float:
 
 
 def put_away(arrival: Path, where: str, reason: str = "") -> Path:
-    """Move a dataset out of the inbox's way; a reason is written beside it."""
+    """Move a dataset to a subfolder of the inbox, and write the reason next to it if there is one."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     target = arrival.parent / where / f"{stamp}-{arrival.name}"
     target.parent.mkdir(exist_ok=True)
@@ -71,7 +71,7 @@ def put_away(arrival: Path, where: str, reason: str = "") -> Path:
 
 
 def commit_pointer(message: str) -> bool:
-    """Commit data.dvc alone, so that git names every dataset a run has used; False where it has not changed."""
+    """Commit only data.dvc, so that git records every dataset used by a run; False if it has not changed."""
     if not git("status", "--porcelain", "--", str(POINTER)):
         return False
     nobody = () if git("config", "--default", "", "user.email") else ("-c", "user.name=Lesionflow", "-c", "user.email=lesionflow@localhost")
@@ -81,7 +81,7 @@ def commit_pointer(message: str) -> bool:
 
 
 def note_taking(name: str) -> None:
-    """Write down that a dataset is being taken over: where this run is killed, the next one trains on it."""
+    """Record that a dataset is being imported; if this run is killed, the next one trains on it."""
     path = ROOT / TAKING
     draft = path.with_name(f"{path.name}.partial")
     draft.write_text(json.dumps({"name": name, "before": _pointer_now()}), encoding="utf-8")
@@ -89,7 +89,7 @@ def note_taking(name: str) -> None:
 
 
 def taken_before() -> str | None:
-    """The dataset that a run took over and did not train on because it was killed; it is committed now. None where there is none."""
+    """Commit and return the dataset that a killed run imported but did not train on; None if there is none."""
     path = ROOT / TAKING
     if not path.exists():
         return None
@@ -106,29 +106,30 @@ def _pointer_now() -> str:
 
 
 def keep_present(on_line: Callable[[str], None], waiting: str) -> None:
-    """Commit data.dvc where git does not know it yet, so that the dataset it names stays reachable.
+    """Commit data.dvc if it has changes, so that its dataset can be restored.
 
     Raises:
-        CommandFailed: data/ itself has changes; `waiting` is what waits until they are kept or dropped.
+        CommandFailed: data/ itself has changes; `waiting` names the dataset that waits until they are committed or discarded.
     """
     commit_pointer("Keep the present dataset reachable")
     if (ROOT / POINTER).exists() and ask([*DVC, "status", "--json", str(POINTER)], on_line, what="dvc status"):
         raise CommandFailed(
-            f"data/ has changes that DVC does not know: `dvc add data` keeps them, `dvc checkout {POINTER}` drops them; {waiting} waits"
+            f"data/ has changes that DVC does not track; {waiting} waits. Run `dvc add data` to keep them"
+            f" or `dvc checkout {POINTER}` to discard them."
         )
 
 
 @task(task_run_name="inbox", timeout_seconds=24 * HOUR, **PATIENT)
 def take_arrival(inbox: Path, settle_seconds: float, held: int) -> str | None:
-    """Import the next dataset of the inbox; what it was called, or None where nothing came or nothing changed.
+    """Import the next dataset of the inbox; return its name, or None if there is none or nothing changed.
 
     Args:
         inbox: the folder.
         settle_seconds: see `next_arrival`.
-        held: descriptor of the project's lock, which the import inherits.
+        held: descriptor of the workspace lock, which the import inherits.
 
     Raises:
-        CommandFailed: it cannot be imported; it lies in refused/ with the reason beside it.
+        CommandFailed: the import failed; the dataset was moved to refused/ with the reason next to it.
     """
     arrival = next_arrival(inbox, settle_seconds, time.time())
     if arrival is None:
@@ -142,23 +143,22 @@ def take_arrival(inbox: Path, settle_seconds: float, held: int) -> str | None:
         raise
     except CommandFailed as fault:
         where = put_away(arrival, REFUSED, str(fault))
-        raise CommandFailed(f"{fault}\nit lies in {where}, the reason beside it; data/ is as it was") from None
+        raise CommandFailed(f"{fault}\nThe dataset was moved to {where}, with the reason next to it; data/ was not changed.") from None
     changed = commit_pointer(f"Import {arrival.name} from the inbox")
     where = put_away(arrival, IMPORTED)
-    logger.info("%s %s; it lies in %s", arrival.name, "is the dataset now" if changed else "holds what data/ held already", where)
+    logger.info("%s %s; it was moved to %s", arrival.name, "is now the dataset" if changed else "equals the dataset in data/", where)
     return arrival.name if changed else None
 
 
 @task(task_run_name="upstream", timeout_seconds=12 * HOUR, **PATIENT)
 def take_upstream(held: int) -> str | None:
-    """Take over data.dvc, and the data it names, from the branch this one follows, where it names another dataset; that branch's
-    name, or None.
+    """Import the dataset of the upstream branch if its data.dvc differs; return the branch's name, or None.
 
     Args:
-        held: descriptor of the project's lock, which the command that replaces data/ inherits.
+        held: descriptor of the workspace lock, which the command that replaces data/ inherits.
 
     Raises:
-        CommandFailed: both branches have changed data.dvc since they parted, or data/ has changes.
+        CommandFailed: both branches have changed data.dvc since their merge base, or data/ has changes.
     """
     upstream = _upstream()
     if upstream is None:
@@ -172,7 +172,7 @@ def take_upstream(held: int) -> str | None:
     if ours == theirs:
         return None
     if ours != parted:
-        raise CommandFailed(f"both this branch and {upstream} have changed {POINTER}: merge {upstream} by hand")
+        raise CommandFailed(f"this branch and {upstream} have both changed {POINTER}. Merge {upstream} by hand.")
     checkout = checked_out(theirs, logger.info)
     note_taking(upstream)
     _lesionflow(["data", "adopt", str(checkout)], logger.info, held, what=f"dataset of {upstream}")
@@ -181,7 +181,7 @@ def take_upstream(held: int) -> str | None:
 
 
 def checked_out(pointer: str, on_line: Callable[[str], None]) -> Path:
-    """A copy of the project whose data.dvc is `pointer`, with the data it names in plain files."""
+    """Copy the project with `pointer` as data.dvc, and pull its data as regular files."""
     root = workspace.copy()
     shutil.rmtree(root / POINTER.stem, ignore_errors=True)
     (root / POINTER).write_text(pointer + "\n", encoding="utf-8")
@@ -195,10 +195,10 @@ def _lesionflow(arguments: list[str], on_line: Callable[[str], None], held: int,
 
 
 def _upstream() -> str | None:
-    """The branch this one follows, newly fetched, or None where it follows none.
+    """Fetch the upstream branch and return its name; None if there is none.
 
     Raises:
-        TryLater: its remote does not answer.
+        TryLater: its remote does not respond.
     """
     if not git("for-each-ref", "--format=%(upstream:short)", git("rev-parse", "--symbolic-full-name", "HEAD")):
         return None
@@ -215,12 +215,12 @@ def _pointer(revision: str) -> str:
 
 @flow(name="watch-data", log_prints=True, **notifications.HOOKS)
 def watch_data(inbox: Path = INBOX, settle_seconds: NonNegativeFloat = MINUTE) -> State[None]:
-    """Look for a new dataset version; where there is one, make it the dataset and train on it.
+    """Check for a new dataset version; if there is one, import it and train on it.
 
     Args:
-        inbox: Folder to which people and programs bring datasets, as folders or archives of class folders: the one that params.yaml
-            names as import.inbox, or one in it.
-        settle_seconds: How long a dataset must lie untouched before it counts as complete.
+        inbox: Folder for new datasets, as folders or archives with one folder per class: import.inbox of params.yaml, or a folder in
+            it.
+        settle_seconds: Seconds without changes after which a dataset counts as complete.
     """
     place = confined(inbox)
     try:
@@ -234,4 +234,4 @@ def watch_data(inbox: Path = INBOX, settle_seconds: NonNegativeFloat = MINUTE) -
                 (ROOT / TAKING).unlink(missing_ok=True)
             return Completed(message=f"trained on {name}")
     except workspace.Busy as busy:
-        return Completed(name=notifications.UNCHANGED, message=f"{busy}; the next run looks again")
+        return Completed(name=notifications.UNCHANGED, message=f"{busy}; the next run checks again")

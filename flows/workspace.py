@@ -1,4 +1,4 @@
-"""The folder a run works in: the project itself, held by one run at a time, or a copy of it with other params or other data."""
+"""The folder a run works in: the project itself, locked by one run at a time, or a copy with other params or other data."""
 
 import os
 import shutil
@@ -23,10 +23,10 @@ UNFINISHED_SWAP = Path(".data.importing/swap.json")
 
 @contextmanager
 def held(patience: float, root: Path = ROOT) -> Iterator[int]:
-    """Hold the project's lock for this run, with data/ whole: an import that was killed while it replaced data/ is undone first.
+    """Hold the workspace lock for this run; an import that was killed while it replaced data/ is rolled back first.
 
     Raises:
-        Busy: another run or import still holds it after `patience` seconds; -1 waits as long as it takes.
+        Busy: another run or import still holds the lock after `patience` seconds; -1 waits without a limit.
     """
     with locking.held(patience, root) as descriptor:
         if (root / UNFINISHED_SWAP).exists():
@@ -37,14 +37,14 @@ def held(patience: float, root: Path = ROOT) -> Iterator[int]:
 
 
 def copy(root: Path = ROOT, place: Path = COPY) -> Path:
-    """A copy of the project in which a run may change params.yaml and data.dvc; DVC's cache is shared, so nothing is made twice.
+    """Copy the project so that a run can change params.yaml and data.dvc; the copy shares DVC's cache, so cached stages do not run again.
 
-    The copy holds what git tracks and what it would add, as it is in the project now, and what an earlier run left is put
-    right first. It is a git worktree, so commits and differences read as in the project.
+    The copy contains all tracked and untracked files that git does not ignore, in their current state; changes from an earlier run are
+    reset first. It is a git worktree, so git shows the same history as in the project.
 
     Args:
-        root: the project.
-        place: where in it the copy stands.
+        root: folder of the project.
+        place: path of the copy within the project.
     """
     target = root / place
     head = git("rev-parse", "HEAD", root=root)
@@ -64,15 +64,15 @@ def copy(root: Path = ROOT, place: Path = COPY) -> Path:
 
 
 def set_params_of_run(path: Path, overrides: list[str], promote: str) -> None:
-    """Change the params of a copy of the workspace, and list the overrides in the file itself, where no later command can miss them.
+    """Change the params of a copy of the workspace, and list the overrides in params.yaml itself, so that every later command sees them.
 
     Args:
         path: params.yaml of the copy.
-        overrides: as DVC's --set-param takes them.
-        promote: the value of register.promote for this run; "params.yaml" leaves it as it is. It does not count as an override.
+        overrides: overrides in the format of DVC's --set-param.
+        promote: value of register.promote for this run; "params.yaml" does not change it. It does not count as an override.
 
     Raises:
-        CommandFailed: as `set_params`.
+        CommandFailed: same as for `set_params`.
     """
     import yaml
 
@@ -85,7 +85,7 @@ def set_params_of_run(path: Path, overrides: list[str], promote: str) -> None:
 
 
 def _is_worktree(target: Path, root: Path) -> bool:
-    """Whether `target` is a worktree of `root` itself: git names both by absolute path, which a moved or copied project outdates."""
+    """Return whether `target` is a worktree of `root`: git stores absolute paths, which are outdated after a project was moved."""
     if not (target / ".git").is_file():
         return False
     folder = (target / ".git").read_text(encoding="utf-8").removeprefix("gitdir:").strip()
@@ -93,10 +93,10 @@ def _is_worktree(target: Path, root: Path) -> bool:
 
 
 def set_params(path: Path, overrides: list[str]) -> None:
-    """Change params as DVC's own --set-param does.
+    """Change params like DVC's --set-param.
 
     Raises:
-        CommandFailed: the file is no YAML mapping; an override names no param, or is none.
+        CommandFailed: the file is not a YAML mapping, or an override is invalid.
     """
     import yaml
     from dvc.exceptions import InvalidArgumentError
@@ -119,25 +119,25 @@ def _files(root: Path) -> list[str]:
 
 
 def _share_cache(root: Path, target: Path) -> None:
-    """Point the copy's DVC at the project's cache and remotes, whose paths may be relative to the project."""
+    """Configure the copy's DVC to use the project's cache and remotes, whose paths may be relative to the project."""
     local = root / ".dvc" / "config.local"
     if local.exists():
         shutil.copy2(local, target / ".dvc" / "config.local")
-    cache = dvc(["cache", "dir"], _unheard, root=root)[-1]
-    dvc(["config", "--local", "cache.dir", str((root / cache).resolve())], _unheard, root=target)
-    dvc(["config", "--local", "cache.type", "reflink,hardlink,copy"], _unheard, root=target)
-    for line in dvc(["config", "--list", "--project"], _unheard, root=root):
+    cache = dvc(["cache", "dir"], _discard, root=root)[-1]
+    dvc(["config", "--local", "cache.dir", str((root / cache).resolve())], _discard, root=target)
+    dvc(["config", "--local", "cache.type", "reflink,hardlink,copy"], _discard, root=target)
+    for line in dvc(["config", "--list", "--project"], _discard, root=root):
         key, _, value = line.partition("=")
         if key.startswith("remote.") and key.endswith(".url"):
-            dvc(["config", "--local", key, value], _unheard, root=target)
+            dvc(["config", "--local", key, value], _discard, root=target)
 
 
-def _unheard(_line: str) -> None:
-    """What DVC says of its configuration is for nobody."""
+def _discard(_line: str) -> None:
+    """Discard DVC's output about its configuration."""
 
 
 def store(root: Path) -> dict[str, str]:
-    """Environment in which a command run in `root` uses the project's MLflow store, also where `root` is a copy."""
+    """Environment variables with which a command in `root` uses the project's MLflow store, even if `root` is a copy."""
     if root == ROOT:
         return {}
     own = {

@@ -1,1 +1,1 @@
-"""Commands on the dataset."""
+"""Commands that import, compare, review and restore the dataset."""

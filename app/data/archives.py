@@ -1,8 +1,7 @@
-"""Where a dataset comes from: a folder, a zip or a tar. Archives are hostile until shown otherwise.
+"""Reads a dataset source: a folder, a zip or a tar archive. Archives are treated as untrusted input.
 
-Everything that names alone can tell is judged before a byte is unpacked; what only unpacking shows is judged while it happens.
-Every refusal is one line that names the archive, the member and the reason. Nothing is ever written under a name that an
-archive gives: importing.py decides on the names.
+Names and sizes of all members are checked before anything is unpacked; contents are checked while they are unpacked. Every error
+names the archive, the member and the reason. No file is written under a name from an archive: ingest.py chooses the names.
 """
 
 import lzma
@@ -23,18 +22,18 @@ from components.runtime.params import ImportLimits
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
 RATIO_MATTERS = 2**20
-"""Members smaller than this may shrink as they like: a table of text does."""
+"""Bytes below which a member's compression ratio is not checked: small text tables compress well."""
 MAX_NAME = 200
-"""Bytes of a file name; what most file systems hold, less what a name may get in front."""
+"""Maximum bytes of a file name: most file systems allow 255, and the import may add a prefix."""
 PADDING = 2**16
-"""Bytes of zeros; more than any tar has after its end."""
+"""Bytes read after the end of a tar archive, where only zeros may follow; longer than any tar's padding."""
 BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
 class Member:
-    """One file of the source: its name there, with forward slashes, how many bytes it says it has, and what changes with its content:
-    its time in a folder or a tar, its time and checksum in a zip."""
+    """One file of the source: its name with forward slashes, its declared size in bytes, and a stamp that changes with its content:
+    the modification time in a folder or a tar, the time and checksum in a zip."""
 
     name: str
     size: int
@@ -42,19 +41,19 @@ class Member:
 
 
 class Source(Protocol):
-    """Members first, then their contents in the source's own order, each read under `unpacking`."""
+    """A dataset source. Call `members` first, then `contents`; read each content inside `unpacking`."""
 
     path: Path
 
     def members(self) -> list[Member]:
-        """Every file, judged.
+        """List all files after checking their names and sizes.
 
         Raises:
-            LesionflowError: the source is broken, or a member is hostile.
+            LesionflowError: the source is corrupt, or a member is unsafe.
         """
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
-        """The wanted members, each as a stream to be read before the next is asked for."""
+        """Yield the wanted members in the source's order as name and stream; read each stream before requesting the next."""
 
 
 class Folder:
@@ -68,11 +67,11 @@ class Folder:
         inside = self.path.resolve()
         for path in sorted(self.path.rglob("*")):
             if path.is_symlink() and not path.resolve().is_relative_to(inside):
-                raise LesionflowError(f"{path} is a link that leads out of {self.path}; nothing was imported")
+                raise LesionflowError(f"{path} is a link to a file outside {self.path}; nothing was imported")
             if path.is_file():
                 status = path.stat()
                 found.append(Member(path.relative_to(self.path).as_posix(), status.st_size, str(status.st_mtime_ns)))
-        _judge(self.path, found, self._limits)
+        _check_members(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -89,7 +88,7 @@ class Zip:
         try:
             self._archive = zipfile.ZipFile(path)
         except BROKEN as fault:
-            raise LesionflowError(f"{path} is a broken zip archive: {fault}") from None
+            raise LesionflowError(f"{path} is a corrupt zip archive: {fault}") from None
 
     def members(self) -> list[Member]:
         items = [item for item in self._archive.infolist() if not item.is_dir()]
@@ -98,20 +97,20 @@ class Zip:
             if kind not in (0, stat.S_IFREG):
                 raise _refusal(self.path, item.filename, "is a link or a device, not a file")
             if item.flag_bits & 1:
-                raise _refusal(self.path, item.filename, "is encrypted: unpack the archive yourself and import the folder")
+                raise _refusal(self.path, item.filename, "is encrypted. Unpack the archive yourself and import the folder")
             if item.file_size > max(RATIO_MATTERS, self._limits.max_ratio * item.compress_size):
                 raise _refusal(
                     self.path,
                     item.filename,
-                    f"would unpack to more than {self._limits.max_ratio} times its size (import.max_ratio): a bomb, it seems",
+                    f"would unpack to more than {self._limits.max_ratio} times its size (import.max_ratio): possible archive bomb",
                 )
         end = 0
         for item in sorted(items, key=lambda one: one.header_offset):
             if item.header_offset < end:
-                raise _refusal(self.path, item.filename, "lies over another member: a bomb, it seems")
+                raise _refusal(self.path, item.filename, "overlaps another member: possible archive bomb")
             end = item.header_offset + item.compress_size
         found = [Member(item.filename, item.file_size, f"{item.date_time} {item.CRC}") for item in items]
-        _judge(self.path, found, self._limits)
+        _check_members(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -140,16 +139,16 @@ class Tar:
                 total += item.size
                 found.append(Member(item.name, item.size, str(item.mtime)))
                 if item.size > self._limits.max_file_mb * 2**20:
-                    break  # _judge refuses it; reading on would unpack it
+                    break  # _check_members rejects it; continuing would unpack it
                 if total > allowed:
                     raise _refusal(
                         self.path,
                         item.name,
-                        f"takes the archive over {self._limits.max_ratio} times its size (import.max_ratio): a bomb, it seems",
+                        f"expands to more than {self._limits.max_ratio} times the archive's size (import.max_ratio): possible archive bomb",
                     )
                 if len(found) > self._limits.max_files or total > self._limits.max_total_gb * 2**30:
                     break
-        _judge(self.path, found, self._limits)
+        _check_members(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -160,27 +159,27 @@ class Tar:
                     stream = archive.extractfile(item)
                     assert stream is not None  # isreg
                     yield item.name, stream
-            padding = archive.fileobj.read(PADDING) if archive.fileobj else b""  # a compressed stream's checksum comes at its end
+            padding = archive.fileobj.read(PADDING) if archive.fileobj else b""  # reads a compressed stream's checksum too
             if padding.strip(b"\0") or len(padding) == PADDING:
-                raise LesionflowError(f"{self.path} holds something after its end; nothing was imported")
+                raise LesionflowError(f"{self.path} has data after the end of the archive; nothing was imported")
 
 
 def open_source(source: Path, limits: ImportLimits) -> Source:
-    """The source as members.
+    """Open a folder, a zip or a tar archive as a dataset source.
 
     Raises:
-        LesionflowError: it is not there, or neither a folder nor a zip nor a tar archive.
+        LesionflowError: the source does not exist or is neither a folder nor a zip or tar archive.
     """
     if source.is_dir():
         return Folder(source, limits)
     if not source.is_file():
-        raise LesionflowError(f"{source} is not there, or no file")
+        raise LesionflowError(f"{source} does not exist or is not a regular file")
     if zipfile.is_zipfile(source):
         return Zip(source, limits)
     if _is_tar(source):
         return Tar(source, limits)
     broken = source.suffix.lower() in ARCHIVES
-    raise LesionflowError(f"{source} is {'a broken or unknown archive' if broken else 'neither a folder nor a zip or tar archive'}")
+    raise LesionflowError(f"{source} is {'a corrupt or unsupported archive' if broken else 'neither a folder nor a zip or tar archive'}")
 
 
 def _is_tar(path: Path) -> bool:
@@ -190,37 +189,37 @@ def _is_tar(path: Path) -> bool:
         return False
 
 
-def _judge(source: Path, members: list[Member], limits: ImportLimits) -> None:
-    """What names and sizes tell, the same for every kind of source."""
+def _check_members(source: Path, members: list[Member], limits: ImportLimits) -> None:
+    """Check names and sizes, for every kind of source."""
     if len(members) > limits.max_files:
-        raise LesionflowError(f"{source} holds more than {limits.max_files} files (import.max_files); nothing was imported")
+        raise LesionflowError(f"{source} contains more than {limits.max_files} files (import.max_files); nothing was imported")
     total, seen = 0, set()
     for member in members:
-        reason = _fault_of_name(member.name)
+        reason = _name_problem(member.name)
         if reason:
             raise _refusal(source, member.name, reason)
         folded = unicodedata.normalize("NFC", member.name).casefold()
         if folded in seen:
-            raise _refusal(source, member.name, "is there twice, or differs from another only by case or by how accents are written")
+            raise _refusal(source, member.name, "occurs twice, or differs from another member only in case or Unicode normalization")
         seen.add(folded)
         if member.size > limits.max_file_mb * 2**20:
             raise _refusal(source, member.name, f"is larger than {limits.max_file_mb} MB (import.max_file_mb)")
         total += member.size
         if total > limits.max_total_gb * 2**30:
-            raise _refusal(source, member.name, f"takes the whole over {limits.max_total_gb:g} GB (import.max_total_gb)")
+            raise _refusal(source, member.name, f"exceeds the total limit of {limits.max_total_gb:g} GB (import.max_total_gb)")
 
 
-def _fault_of_name(name: str) -> str:
-    """Why a member's name is not to be trusted; empty where it is."""
+def _name_problem(name: str) -> str:
+    """Reason why a member's name is unsafe, or empty text."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or ".." in parts:
-        return "leads out of the archive"
+        return "points outside the archive"
     if name.startswith(("/", "\\")) or PureWindowsPath(name).drive:
         return "is an absolute path"
     if any(ord(letter) < 32 or ord(letter) == 127 or letter in "\u202a\u202b\u202d\u202e\u2066\u2067\u2068" for letter in name):
         return "has control characters in its name"
     if any(0xD800 <= ord(letter) <= 0xDFFF for letter in name):
-        return "has a name in an unknown encoding: rename it, or pack the archive anew in UTF-8"
+        return "has a name in an unknown encoding. Rename it, or create the archive again with UTF-8 names"
     if len(os.fsencode(parts[-1])) > MAX_NAME:
         return f"has a name longer than {MAX_NAME} bytes"
     return ""
@@ -233,7 +232,7 @@ def _refusal(source: Path, name: str, reason: str) -> LesionflowError:
 
 @contextmanager
 def unpacking(source: Path, name: str) -> Iterator[None]:
-    """One line for what a broken archive raises while it is read."""
+    """Convert errors of reading a corrupt archive to a user error."""
     try:
         yield
     except BROKEN as fault:
@@ -241,4 +240,6 @@ def unpacking(source: Path, name: str) -> Iterator[None]:
     except OSError as fault:
         if fault.errno is not None:
             raise
-        raise LesionflowError(f"{source}: {name!r} cannot be unpacked: {fault}; nothing was imported") from None  # gzip and bz2 say so
+        raise LesionflowError(
+            f"{source}: {name!r} cannot be unpacked: {fault}; nothing was imported"
+        ) from None  # gzip and bz2 raise OSError without errno

@@ -1,4 +1,4 @@
-"""What two versions of the dataset have apart."""
+"""Differences between two versions of the dataset."""
 
 import json
 from collections import Counter
@@ -15,7 +15,7 @@ SHOWN = 10
 
 @dataclass(frozen=True)
 class Difference:
-    """Paths within data/. `relabelled`, `renamed`: the same bytes under another class, or elsewhere under the same."""
+    """Paths within data/. `relabelled` files moved to another class, `renamed` files moved within their class; their bytes are equal."""
 
     added: list[str]
     removed: list[str]
@@ -25,30 +25,30 @@ class Difference:
 
 
 def compare(old: str, new: str | None) -> Iterator[str]:
-    """The difference in lines: counts per class, then the first files of each kind.
+    """Describe the difference in lines: counts per class, then the first files of each kind of change.
 
     Raises:
-        LesionflowError: DVC does not know a revision, or no longer has its list of files.
+        LesionflowError: a revision does not exist, or DVC no longer has its list of files.
     """
     command = ["diff", "--json", "--show-hash", "--targets", str(DATA), "--", old]
-    apart = difference(json.loads(dvc(*command, *([new] if new else [])) or "{}"))
+    changes = difference(json.loads(dvc(*command, *([new] if new else [])) or "{}"))
     name = new or f"{DATA}/"
-    images = [*apart.added, *apart.removed, *apart.changed, *apart.relabelled, *apart.renamed]
+    images = [*changes.added, *changes.removed, *changes.changed, *changes.relabelled, *changes.renamed]
     if not images:
-        yield f"{old} and {name} hold the same files"
+        yield f"{old} and {name} contain the same files"
         return
-    yield f"from {old} to {name}: {len(apart.added)} added, {len(apart.removed)} removed, {len(apart.relabelled)} relabelled, " + (
-        f"{len(apart.changed)} changed, {len(apart.renamed)} renamed"
+    yield f"from {old} to {name}: {len(changes.added)} added, {len(changes.removed)} removed, {len(changes.relabelled)} relabelled, " + (
+        f"{len(changes.changed)} changed, {len(changes.renamed)} renamed"
     )
-    yield from _per_class(apart)
-    for title, names in (("added", apart.added), ("removed", apart.removed), ("changed", apart.changed)):
+    yield from _per_class(changes)
+    for title, names in (("added", changes.added), ("removed", changes.removed), ("changed", changes.changed)):
         yield from _listed(title, names)
-    for title, pairs in (("relabelled", apart.relabelled), ("renamed", apart.renamed)):
+    for title, pairs in (("relabelled", changes.relabelled), ("renamed", changes.renamed)):
         yield from _listed(title, [f"{before} -> {after}" for before, after in pairs])
 
 
 def difference(document: dict[str, list[dict[str, object]]]) -> Difference:
-    """What `dvc diff --json --show-hash` tells, with files of equal bytes matched whatever they are called."""
+    """Parse the output of `dvc diff --json --show-hash`; files with equal bytes count as moved, regardless of their names."""
     added, removed = _files(document.get("added", [])), _files(document.get("deleted", []))
     for entry in document.get("renamed", []):
         removed += _files([{"path": entry["path"]["old"], "hash": entry["hash"]}])  # type: ignore[index]
@@ -85,12 +85,12 @@ def _class(path: str) -> str:
     return class_of_folder(PurePosixPath(path).parts[0]) or "no class"
 
 
-def _per_class(apart: Difference) -> Iterator[str]:
+def _per_class(changes: Difference) -> Iterator[str]:
     columns = {
-        "added": Counter(map(_class, apart.added)),
-        "removed": Counter(map(_class, apart.removed)),
-        "relabelled to": Counter(_class(after) for _, after in apart.relabelled),
-        "relabelled from": Counter(_class(before) for before, _ in apart.relabelled),
+        "added": Counter(map(_class, changes.added)),
+        "removed": Counter(map(_class, changes.removed)),
+        "relabelled to": Counter(_class(after) for _, after in changes.relabelled),
+        "relabelled from": Counter(_class(before) for before, _ in changes.relabelled),
     }
     yield f"  {'':<28}" + "".join(f"{title:>17}" for title in columns)
     for name in (*CLASSES, "no class"):

@@ -1,5 +1,5 @@
-"""Bring a dataset into data/ and have DVC version it; an interrupted import leaves the old dataset in place, and carries on when
-it is started again."""
+"""Imports a dataset into data/ and tracks it with DVC. An interrupted import leaves the old dataset in place and resumes when it is
+run again."""
 
 import hashlib
 import os
@@ -28,19 +28,19 @@ METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
 COMPANIONS = (METADATA, ATTRIBUTION)
 LICENSES = "licenses"
 UNJOINED = ".companions"
-"""Folder of the draft that holds each metadata.csv and attribution.txt of the source until they are joined."""
+"""Folder of the draft that contains every metadata.csv and attribution.txt of the source until they are joined."""
 CHUNK = 2**20
 
 
 def plan(members: list[Member]) -> tuple[dict[str, str], list[str]]:
-    """Where each member goes within data/, and the names of those that go nowhere.
+    """Assign each member a target path within data/; return these and the names of members that are skipped.
 
-    Each metadata.csv and attribution.txt goes to a place of its own in UNJOINED. An image goes to <class>/<file name>, its class being
-    that of the nearest parent folder that names one. Where two members would meet (Train/ and Test/ hold the same name), the later one
-    takes its parents' names along.
+    Each metadata.csv and attribution.txt gets its own path in UNJOINED. An image goes to <class>/<file name>, with the class of the
+    nearest parent folder that names one. If two members would get the same target (the same name in Train/ and Test/), the parent
+    folders become a prefix of the later one's file name.
 
     Raises:
-        LesionflowError: two members would still meet, on a file system that does not tell case or accents' encodings apart.
+        LesionflowError: two targets are still equal on a file system that ignores case or Unicode normalization.
     """
     targets: dict[str, str] = {}
     taken: set[str] = set()
@@ -55,7 +55,7 @@ def plan(members: list[Member]) -> tuple[dict[str, str], list[str]]:
             others = "_".join(part for part in path.parts[:-1] if class_of_folder(part) is None)
             target = f"{PurePosixPath(target).parent}/{others}_{path.name}".replace(" ", "_")
         if _folded(target) in taken:
-            raise LesionflowError(f"two files would both become {DATA}/{target}; one of them is {member.name!r}: rename one")
+            raise LesionflowError(f"two files map to the same target {DATA}/{target}; one of them is {member.name!r}. Rename one of them.")
         taken.add(_folded(target))
         targets[member.name] = target
     return targets, left
@@ -78,15 +78,15 @@ def _target(path: PurePosixPath) -> str | None:
 
 
 def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator[str]:
-    """Import a folder, a zip or a tar as the dataset; yields what a person wants to know.
+    """Import a folder, a zip or a tar archive as the dataset; yield progress messages.
 
     Args:
         source: the folder or archive.
-        limits: what it may hold; those of params.yaml where None.
+        limits: limits of the source; None uses those of params.yaml.
 
     Raises:
-        LesionflowError: the source is hostile or broken or holds no image in a class folder, or the present dataset is not safe in
-            git and DVC. Nothing was changed.
+        LesionflowError: the source is unsafe or corrupt or contains no image in a class folder, or the current dataset is not
+            committed to git and DVC. Nothing was changed.
     """
     limits = limits or load().importing
     with locked():
@@ -97,35 +97,35 @@ def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator
         targets, left = plan(members)
         nested = [name for name in left if name.lower().endswith(ARCHIVES)]
         if nested:
-            raise LesionflowError(f"{source} holds an archive, {nested[0]!r}: unpack it, then import the folder")
+            raise LesionflowError(f"{source} contains an archive: {nested[0]!r}. Unpack it, then import the folder.")
         if not images_of(targets):
-            raise LesionflowError(f"{source} holds no image in a folder named after one of the nine classes: {', '.join(CLASSES)}")
+            raise LesionflowError(f"{source} contains no image in a folder named after one of the nine classes: {', '.join(CLASSES)}")
         with staged(source, members) as draft:
             fetch(opened, targets, {member.name: member.size for member in members}, draft)
             columns = join_companions(draft, targets)
         yield from added(count_images(DATA), columns)
     if left:
-        yield f"left out {len(left)} files that are no image in a class folder, first {left[0]!r}"
+        yield f"skipped {len(left)} files that are not images in a class folder, first {left[0]!r}"
     if "lesion_id" not in columns:
-        yield f"no lesion_id in {METADATA}: each image counts as its own lesion until a near-duplicate says otherwise"
+        yield f"no lesion_id in {METADATA}: each image counts as its own lesion unless a near-duplicate links it to another"
     yield from afterwards()
 
 
 def images_of(targets: Mapping[str, str]) -> dict[str, str]:
-    """Those targets that are images."""
+    """Select the targets that are images."""
     return {name: target for name, target in targets.items() if target.split("/")[0] in CLASSES}
 
 
 def count_images(folder: Path) -> Counter[str]:
-    """Images that a dataset's folder holds, by class."""
+    """Count the images of a dataset folder by class."""
     return Counter({name: sum(1 for path in (folder / name).iterdir()) for name in CLASSES if (folder / name).is_dir()})
 
 
 def fetch(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path) -> None:
-    """Make the draft hold the members, and nothing else; what an interrupted import has copied already is not copied again.
+    """Copy the members to the draft and delete everything else from it; files that an interrupted import has copied are kept.
 
     Raises:
-        LesionflowError: a member holds more or fewer bytes than it says.
+        LesionflowError: a member has more or fewer bytes than declared.
     """
     _sweep(draft, {target: sizes[name] for name, target in targets.items()})
     wanted = [name for name, target in targets.items() if not (draft / target).is_file()]
@@ -142,13 +142,15 @@ def fetch(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], 
                         break
                     copy.write(chunk)
             if written != sizes[name]:
-                raise LesionflowError(f"{opened.path}: {name!r} does not hold the {sizes[name]} bytes it says; nothing was imported")
+                raise LesionflowError(
+                    f"{opened.path}: {name!r} does not have its declared size of {sizes[name]} bytes; nothing was imported"
+                )
             partial.replace(target)
             bar.update()
 
 
 def _sweep(draft: Path, wanted: Mapping[str, int]) -> None:
-    """Delete every file of the draft that is not a target, or not of its size, and every empty folder."""
+    """Delete empty folders and every file of the draft that is not a target or has the wrong size."""
     for path in sorted(draft.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
@@ -158,7 +160,7 @@ def _sweep(draft: Path, wanted: Mapping[str, int]) -> None:
 
 
 def join_companions(draft: Path, targets: Mapping[str, str]) -> list[str]:
-    """Write the draft's metadata.csv and attribution.txt, joined from those of the source; the columns of the former.
+    """Join the source's metadata.csv and attribution.txt files into those of the draft; return the columns of metadata.csv.
 
     Raises:
         LesionflowError: the tables cannot be joined, or do not match the images.
@@ -178,10 +180,10 @@ def join_companions(draft: Path, targets: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def staged(source: Path, members: list[Member]) -> Iterator[Path]:
-    """A folder beside data/ that takes data/'s place, under DVC, when the block ends well.
+    """Yield a staging folder that replaces data/, under DVC, when the block ends without an error.
 
-    An import that is interrupted, or refused because DVC is at work, finds its folder again as long as its source's members are the
-    same: their names, sizes and times. One that fails leaves nothing.
+    An import that is interrupted, or stopped because DVC is running, reuses its folder if the source's members have the same names,
+    sizes and times. If the import fails, the folder is deleted.
     """
     draft = STAGING / identity(source, members)
     draft.mkdir(parents=True, exist_ok=True)
@@ -200,7 +202,7 @@ def staged(source: Path, members: list[Member]) -> Iterator[Path]:
 
 
 def identity(source: Path, members: list[Member]) -> str:
-    """Changes with the source's place, and with the name, size or time of any of its members."""
+    """Hash of the source's path and of the names, sizes and times of its members."""
     status = source.stat()
     archive = () if source.is_dir() else (status.st_size, status.st_mtime_ns)
     lines = [repr((str(source.resolve()), *archive)), *sorted(repr((one.name, one.size, one.stamp)) for one in members)]
@@ -208,15 +210,15 @@ def identity(source: Path, members: list[Member]) -> str:
 
 
 def added(counts: Mapping[str, int], columns: list[str]) -> Iterator[str]:
-    """What came of it, in lines."""
+    """Summarize the import in lines."""
     yield f"imported {sum(counts.values())} files in {len(counts)} of {len(CLASSES)} classes:"
     yield from (f"  {name:<28} {counts.get(name, 0):>6}" for name in CLASSES)
     if "given_side" in columns:
-        yield f"Train/ and Test/ were joined: the split is made anew; {METADATA} keeps each image's side in given_side"
+        yield f"Train/ and Test/ were merged and the images will be split again; given_side in {METADATA} keeps the original split"
 
 
 def afterwards() -> Iterator[str]:
-    """What a person does next."""
+    """Tell the user which commands come next."""
     yield f"next: git add {DATA_POINTER} && git commit, then dvc repro"
     yield f"the previous dataset: git checkout REV {DATA_POINTER} && dvc checkout {DATA_POINTER}"
 
@@ -225,7 +227,7 @@ def dvc(*command: str) -> str:
     """Run DVC and return what it prints.
 
     Raises:
-        LesionflowError: it fails, with what it says.
+        LesionflowError: DVC fails; the message quotes its output.
     """
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     done = subprocess.run(

@@ -1,7 +1,7 @@
-"""Import from the ISIC Archive, through its official command line `isic` (the package isic-cli).
+"""Imports from the ISIC Archive with its official command line `isic` (package isic-cli).
 
-`isic image download` writes <isic_id>.jpg for each image, metadata.csv, attribution.txt and licenses/. What it has downloaded
-already it does not download again, so the download stays in .isic/ until the import is done.
+`isic image download` writes <isic_id>.jpg for each image, metadata.csv, attribution.txt and licenses/. It skips files that it has
+already downloaded, so the download stays in .isic/ until the import is complete.
 """
 
 import csv
@@ -31,20 +31,20 @@ LEVELS = ("diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis
 
 
 def diagnosis_table(path: Path = TABLE) -> dict[str, str | None]:
-    """The class of each of the archive's diagnoses that have one; None where the table says that it has none."""
+    """Map the archive's diagnoses to classes; None for a diagnosis that the table excludes."""
     with path.open(encoding="utf-8", newline="") as stream:
         return {row["diagnosis"].casefold(): row["class"] or None for row in csv.DictReader(stream)}
 
 
 def class_of(row: dict[str, str], table: dict[str, str | None]) -> tuple[str | None, str]:
-    """An image's class and the diagnosis that decided it; the most specific that the table, or the nine classes' own names, know."""
-    said = [str(row[level]) for level in LEVELS if isinstance(row.get(level), str) and row[level].strip()]
-    for name in said:
+    """An image's class and the diagnosis it was derived from: the most specific one in the table or among the nine class names."""
+    diagnoses = [str(row[level]) for level in LEVELS if isinstance(row.get(level), str) and row[level].strip()]
+    for name in diagnoses:
         if name.casefold() in table:
             return table[name.casefold()], name
         if found := class_of_folder(name):
             return found, name
-    return None, said[0] if said else "no diagnosis"
+    return None, diagnoses[0] if diagnoses else "no diagnosis"
 
 
 def download(collections: str, search: str, limit: int, folder: Path) -> None:
@@ -55,48 +55,50 @@ def download(collections: str, search: str, limit: int, folder: Path) -> None:
     """
     command = shutil.which("isic")
     if command is None:
-        raise LesionflowError("the command `isic` is not there: `pip install isic-cli` (or this project with its extra `isic`) brings it")
+        raise LesionflowError(
+            "the command `isic` is not installed. Run `pip install isic-cli`, or install this project with its extra `isic`."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     options = [*(("--collections", collections) if collections else ()), *(("--search", search) if search else ())]
     done = subprocess.run([command, "image", "download", *options, "--limit", str(limit), str(folder)], check=False)
     if done.returncode != 0:
         raise LesionflowError(
-            f"`isic image download` ended with {done.returncode}; what it has downloaded is kept: run the same import again"
+            f"`isic image download` failed with exit code {done.returncode}. Downloaded files are kept; run the same import again."
         )
 
 
 def sort(metadata: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Counter[str], list[str]]:
-    """The dataset's metadata.csv for the images that have a class, the diagnoses that have none, and the images that did not come."""
+    """Return metadata.csv for the images that have a class, the counts of diagnoses without one, and the images not downloaded."""
     table = diagnosis_table()
     rows, unmapped, missing = [], Counter[str](), []
     for row in metadata.to_dict("records"):
-        diagnosis, said = class_of(row, table)
+        diagnosis, original = class_of(row, table)
         if diagnosis is None:
-            unmapped[said] += 1
+            unmapped[original] += 1
             continue
         file = next((path for suffix in SUFFIXES if (path := folder / f"{row['isic_id']}{suffix}").is_file()), None)
         if file is None:
             missing.append(str(row["isic_id"]))
             continue
-        rows.append({"filename": f"{diagnosis}/{file.name}", **row, "diagnosis": diagnosis, "isic_diagnosis": said})
+        rows.append({"filename": f"{diagnosis}/{file.name}", **row, "diagnosis": diagnosis, "isic_diagnosis": original})
     found = pd.DataFrame(rows).rename(columns={"copyright_license": "license"})
     return found, unmapped, missing
 
 
 def import_isic(collections: str, search: str, limit: int, limits: ImportLimits | None = None) -> Iterator[str]:
-    """Make a search of the ISIC Archive the dataset; yields what a person wants to know.
+    """Import the images of a search of the ISIC Archive as the dataset; yield progress messages.
 
     Args:
         collections: comma-separated numbers of collections, or empty.
         search: a query in the archive's language, or empty.
-        limit: at most so many images; 0 is no limit.
-        limits: those of params.yaml where None.
+        limit: maximum number of images; 0 means no limit.
+        limits: limits of the source; None uses those of params.yaml.
 
     Raises:
-        LesionflowError: the command line fails, images did not arrive, or none has one of the nine diagnoses. Nothing was changed.
+        LesionflowError: `isic` fails, images are missing, or none has one of the nine diagnoses. Nothing was changed.
     """
     if not (collections or search or limit):
-        raise LesionflowError("the whole archive times out: name a --collection, a --search or a --limit")
+        raise LesionflowError("downloading the whole archive times out. Use --collection, --search or --limit.")
     limits = limits or load().importing
     with locked():
         yield from recover()
@@ -110,13 +112,13 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
         try:
             metadata = pd.read_csv(folder / METADATA, dtype=str)
         except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
-            raise LesionflowError(f"`isic` wrote no {METADATA} that can be read in {folder}: {fault}") from None
+            raise LesionflowError(f"`isic` did not write a readable {METADATA} to {folder}: {fault}") from None
         if "isic_id" not in metadata:
             raise LesionflowError(f"{folder / METADATA} has no column 'isic_id': found {', '.join(metadata.columns)}")
         table, unmapped, missing = sort(metadata, folder)
         if missing:
             raise LesionflowError(
-                f"{len(missing)} images did not arrive, first {missing[0]}; run the same import again, it downloads only those"
+                f"{len(missing)} images were not downloaded, first {missing[0]}. Run the same import again; it downloads only those."
             )
         if table.empty:
             raise LesionflowError(f"none of {len(metadata)} images has one of the nine diagnoses; found {_listed(unmapped)}")
@@ -131,7 +133,7 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
         shutil.rmtree(folder)
         yield from added(count_images(DATA), list(table.columns))
     if unmapped:
-        yield f"left out {sum(unmapped.values())} images whose diagnosis is none of the nine ({TABLE.name}): {_listed(unmapped)}"
+        yield f"skipped {sum(unmapped.values())} images whose diagnosis is not one of the nine classes ({TABLE.name}): {_listed(unmapped)}"
     yield from afterwards()
 
 

@@ -1,4 +1,4 @@
-"""The metadata.csv files of a source: read as people write them, matched to the images that are imported, and joined."""
+"""Reads the metadata.csv files of a source, matches their rows to the imported images and joins them into one table."""
 
 import io
 from collections import defaultdict
@@ -27,19 +27,19 @@ SIDES = {
 
 
 def given_side(name: str) -> str | None:
-    """The side of a split that a member's folders name, or None."""
+    """Original split (train, validation or test) named by a member's folders, or None."""
     return next((SIDES[part.lower()] for part in reversed(_parts(name)[:-1]) if part.lower() in SIDES), None)
 
 
 def read(content: bytes, name: str) -> pd.DataFrame:
-    """A table as text, its columns separated by commas, semicolons or tabs, whichever its first line has most of.
+    """Read a table with all values as text; the separator is the comma, semicolon or tab that is most frequent in the first line.
 
     Args:
         content: the file's bytes, UTF-8 with or without a byte order mark.
-        name: the table's, for messages.
+        name: name of the table, for messages.
 
     Raises:
-        LesionflowError: it is not such a table, or names no files.
+        LesionflowError: the content is not such a table, or has no column with file names.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -54,18 +54,15 @@ def read(content: bytes, name: str) -> pd.DataFrame:
 
 
 def joined(tables: Mapping[str, pd.DataFrame], images: Mapping[str, str]) -> pd.DataFrame | None:
-    """One table for the images, by where they go; a column given_side where their folders name the sides of a split.
+    """Join the tables into one for the images, with the column given_side if their folders name the original split.
 
     Args:
-        tables: by the member's name each comes from, which says where its file names start.
-        images: where each image's member goes, relative to data/.
+        tables: by name of the member; its folder is the one that the table's file names are relative to.
+        images: by name of the member, its target relative to data/.
 
     Returns:
-        The joined rows, `filename` being where the image goes; rows that match no image keep their file name. None where there is
-        neither a table nor a side.
-
-    Raises:
-        LesionflowError: a row matches several images, rows about one image differ, or none of a table's rows matches.
+        The joined rows with the image's target in `filename`; rows without an image keep their file name. None if there is neither
+        a table nor an original split.
     """
     index = _Index(images)
     parts = [_matched(name, table, index) for name, table in tables.items()]
@@ -84,12 +81,12 @@ def joined(tables: Mapping[str, pd.DataFrame], images: Mapping[str, str]) -> pd.
 class _Candidate:
     target: str
     parts: tuple[str, ...]
-    """Of its name in the source, folders that name a class by the class."""
+    """Parts of its name in the source; folders that name a class are replaced by the class."""
     diagnosis: str
 
 
 class _Index:
-    """Images by their names and by their names without a suffix."""
+    """Looks up images by file name, with or without suffix."""
 
     def __init__(self, images: Mapping[str, str]) -> None:
         self._named: dict[str, list[_Candidate]] = defaultdict(list)
@@ -99,15 +96,15 @@ class _Index:
                 self._named[key].append(candidate)
 
     def holds(self, folder: Sequence[str]) -> bool:
-        """Whether an image is in the folder or below it."""
+        """Return whether an image is in the folder or below it."""
         return any(one.parts[: len(folder)] == tuple(folder) for same in self._named.values() for one in same)
 
     def find(self, given: str, scope: Sequence[str]) -> list[str]:
-        """Where the images that a row may mean go: of those with its name, the ones that have most folders in common with it.
+        """Return the targets of the images that match a row: of those with its file name, the ones that share most folders with it.
 
         Args:
             given: the row's file name, with or without folders and suffix.
-            scope: the folder from which the row's folders start, and in which the images must be.
+            scope: the folder that the row's path is relative to; only images in it are considered.
         """
         own = _canonical(_parts(given))
         if not own:
@@ -125,7 +122,7 @@ class _Index:
 
 
 def _in_common(first: Sequence[str], second: Sequence[str]) -> tuple[int, int]:
-    """How many folders of two paths are the same, counted from their ends and from their starts."""
+    """Number of equal folders of two paths, counted from the end and from the start."""
     return _same(reversed(first), reversed(second)), _same(first, second)
 
 
@@ -144,7 +141,7 @@ def _matched(name: str, table: pd.DataFrame, index: _Index) -> pd.DataFrame:
     for row, targets in zip(given, found, strict=True):
         if len(targets) > 1:
             raise LesionflowError(
-                f"{name!r} names {row!r}, which may be {targets[0]} or {targets[1]}: add its folder; nothing was imported"
+                f"{name!r} names {row!r}, which matches both {targets[0]} and {targets[1]}; nothing was imported. Add its folder."
             )
     if len(table) and not any(found):
         raise LesionflowError(
@@ -155,7 +152,7 @@ def _matched(name: str, table: pd.DataFrame, index: _Index) -> pd.DataFrame:
 
 
 def _merged(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per file: what several rows say of it together."""
+    """Merge the rows of each file into one."""
     repeated = table[FILE].duplicated(keep=False)
     if not repeated.any():
         return table

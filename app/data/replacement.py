@@ -1,7 +1,7 @@
-"""Replaces data/ and data.dvc together: both are the new dataset's, or both are the old one's.
+"""Replaces data/ and data.dvc atomically: either both belong to the new dataset or both to the old one.
 
-While data/ is replaced, .data.importing/swap.json exists and the old folder is in .data.importing/previous. Removing swap.json is the
-moment at which the new dataset counts. A process that is killed before leaves the file, and `recover` undoes the replacement.
+While data/ is being replaced, .data.importing/swap.json exists and the old folder is in .data.importing/previous. Removing swap.json
+commits the replacement. If the process is killed earlier, the file remains and `recover` rolls the replacement back.
 """
 
 import json
@@ -26,21 +26,21 @@ PREVIOUS = STAGING / "previous"
 
 @contextmanager
 def locked() -> Iterator[None]:
-    """Hold the lock that flows hold, or use the one inherited from the flow that started this process.
+    """Hold the workspace lock, or use the one inherited from the flow that started this process.
 
     Raises:
-        Unavailable: a flow or another import holds it.
+        Unavailable: a flow or another import holds the lock.
     """
     try:
         with locking.held(0, Path()):
             yield
     except locking.Busy as busy:
-        raise Unavailable(f"{busy}; nothing was changed, try again when it has ended") from None
+        raise Unavailable(f"{busy}; nothing was changed. Try again when it has ended") from None
 
 
 @contextmanager
 def exclusive() -> Iterator[Any]:
-    """Keep DVC away from data/: no stage reads it, none starts to, no DVC command changes it. Yields DVC's Repo.
+    """Lock data/ in DVC, so that no stage reads it and no DVC command changes it. Yields DVC's Repo.
 
     Raises:
         Unavailable: a DVC command is running, or a stage that reads data/.
@@ -53,9 +53,9 @@ def exclusive() -> Iterator[Any]:
 
     try:
         with Repo(config={"core": {"autostage": False}}) as repo:
-            command = " ".join(sys.argv)  # as DVC names this process's own locks: `repo.add` then does not wait for this one
+            command = " ".join(sys.argv)  # DVC identifies this process's locks by it, so that `repo.add` does not wait for this one
             hard_links = repo.config["core"].get("hardlink_lock", False)
-            repo.scm_context.quiet = True  # the import says what to add to git
+            repo.scm_context.quiet = True  # the import prints what to add to git
             with lock_repo(repo):
                 _drop_torn_locks(Path(repo.tmp_dir) / RWLOCK_FILE)
                 with rwlock(repo.tmp_dir, repo.fs, command, [], [str(DATA.absolute())], hard_links):
@@ -64,37 +64,37 @@ def exclusive() -> Iterator[Any]:
         holders = [line.strip() for line in str(fault).splitlines() if line.strip().startswith("(PID")]
         if holders:
             raise Unavailable(
-                f"DVC is reading or writing {DATA}/: {', '.join(holders)}; nothing was changed, try again when it has ended"
+                f"DVC is reading or writing {DATA}/: {', '.join(holders)}; nothing was changed. Try again when it has ended"
                 " (if no such process exists, remove .dvc/tmp/rwlock)"
             ) from None
-        raise Unavailable("another DVC command is running in this project; nothing was changed, try again when it has ended") from None
+        raise Unavailable("another DVC command is running in this project; nothing was changed. Try again when it has ended") from None
     except DvcException as fault:
         raise LesionflowError(f"DVC failed: {' '.join(str(fault).split())}") from None
 
 
 def _drop_torn_locks(path: Path) -> None:
-    """Delete DVC's table of locks where a killed process left it half-written, in which case every DVC command stops at it.
+    """Delete DVC's lock table if a killed process left it incomplete; every DVC command fails on such a table.
 
-    DVC writes it with the lock on the project held, as it is here, so no process is writing it now. But the table may have named a stage
-    that still runs.
+    DVC writes the table while it holds the project lock. The caller holds that lock, so no process is writing it now; but a stage that
+    the table listed may still be running.
 
     Raises:
-        Unavailable: a process of DVC or of a stage is running in this folder.
+        Unavailable: a DVC command or a stage is running in this folder.
     """
     try:
         json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return
     except ValueError:
-        if others := _at_work():
+        if others := _running_processes():
             raise Unavailable(
-                f"{path} is half-written, and these may use {DATA}/: {', '.join(others)}; nothing was changed, try again later"
+                f"{path} is incomplete, and these processes may use {DATA}/: {', '.join(others)}; nothing was changed. Try again later."
             ) from None
         path.unlink()
 
 
-def _at_work() -> list[str]:
-    """Other processes of DVC or of a stage in this folder."""
+def _running_processes() -> list[str]:
+    """Other DVC commands and stages that run in this folder."""
     import psutil
 
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
@@ -108,18 +108,18 @@ def _at_work() -> list[str]:
 
 
 def replace(draft: Path, source: str, named: str | None = None) -> None:
-    """Make the folder `draft`, in .data.importing/, the dataset, under DVC.
+    """Replace data/ by the folder `draft` of .data.importing/ and track it with DVC.
 
     Args:
         draft: the complete dataset.
-        source: where it comes from, for messages.
-        named: the text of the data.dvc that describes the dataset; where None, DVC adds the dataset and writes it.
+        source: origin of the dataset, for messages.
+        named: content of the data.dvc that describes the dataset; None lets DVC add the dataset and write data.dvc.
 
     Raises:
-        Unavailable: DVC is at work on data/.
-        LesionflowError: DVC cannot take it, a folder cannot be renamed, or it is not the dataset that `named` describes.
+        Unavailable: a DVC command or a stage uses data/.
+        LesionflowError: DVC fails, a folder cannot be renamed, or the dataset does not match `named`.
         OSError: the disk is full.
-        Whatever is raised, data/ and data.dvc are as they were, and `draft` still exists.
+        After any error data/ and data.dvc are unchanged, and `draft` still exists.
     """
     with exclusive() as repo:
         pointer = DATA_POINTER.read_text(encoding="utf-8") if DATA_POINTER.exists() else None
@@ -133,7 +133,7 @@ def replace(draft: Path, source: str, named: str | None = None) -> None:
             else:
                 _write(DATA_POINTER, named)
                 if repo.status(targets=[str(DATA_POINTER)]):
-                    raise LesionflowError(f"{source} does not hold the files that its {DATA_POINTER} names; nothing was changed")
+                    raise LesionflowError(f"{source} does not contain the files listed in its {DATA_POINTER}; nothing was changed")
         except OSError as fault:
             _undo()
             if fault.errno in DISK_FULL:
@@ -147,11 +147,11 @@ def replace(draft: Path, source: str, named: str | None = None) -> None:
 
 
 def adopt(checkout: Path) -> Iterator[str]:
-    """Make data/ and data.dvc of another checkout of this project the dataset here; the checkout's data/ moves. Yields what was done.
+    """Replace data/ and data.dvc by those of another checkout of this project; moves the checkout's data/. Yields messages.
 
     Raises:
-        LesionflowError: its data/ is not what its data.dvc names, or the present dataset is not safe in git and DVC.
-        Unavailable: a flow, an import or DVC is at work. In either case data/ and data.dvc are as they were.
+        LesionflowError: its data/ does not match its data.dvc, or the current dataset is not committed to git and DVC.
+        Unavailable: a flow, an import or DVC is running. In either case data/ and data.dvc are unchanged.
     """
     with locked():
         yield from recover()
@@ -170,7 +170,7 @@ def adopt(checkout: Path) -> Iterator[str]:
             if not UNFINISHED_SWAP.exists():
                 draft.replace(folder)
             raise
-        yield f"{DATA}/ and {DATA_POINTER} are those of {checkout}"
+        yield f"{DATA}/ and {DATA_POINTER} are now those of {checkout}"
 
 
 def _note(entry: dict[str, str | None]) -> None:
@@ -178,7 +178,7 @@ def _note(entry: dict[str, str | None]) -> None:
 
 
 def _write(path: Path, text: str) -> None:
-    """Write a file so that it is whole or not there, also after the machine lost its power."""
+    """Write a file atomically and flush it to disk, so that it is complete or absent even after a power loss."""
     with replacing(path) as draft, draft.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
@@ -186,16 +186,16 @@ def _write(path: Path, text: str) -> None:
 
 
 def _undo() -> str:
-    """Bring back data/ and data.dvc as swap.json has them, from wherever the replacement or an earlier undoing stopped.
+    """Restore data/ and data.dvc as recorded in swap.json, from any point where the replacement or an earlier rollback stopped.
 
     Returns:
-        Where the dataset that was to be imported came from.
+        Origin of the dataset that was being imported.
     """
     entry = json.loads(UNFINISHED_SWAP.read_text(encoding="utf-8"))
     draft = STAGING / entry["draft"]
     if DATA.exists() and not draft.exists():
         DATA.replace(draft)
-    if PREVIOUS.exists() and DATA.exists():  # somebody brought data/ back by hand
+    if PREVIOUS.exists() and DATA.exists():  # the user restored data/ by hand
         shutil.rmtree(PREVIOUS)
     elif PREVIOUS.exists():
         PREVIOUS.replace(DATA)
@@ -208,10 +208,10 @@ def _undo() -> str:
 
 
 def recover() -> Iterator[str]:
-    """Bring data/ and data.dvc in order after an import that was killed; yields what was done. Call it within `locked`.
+    """Restore data/ and data.dvc after an import was killed; yields messages. Call it within `locked`.
 
     Raises:
-        Unavailable: DVC is at work on data/.
+        Unavailable: a DVC command or a stage uses data/.
     """
     if UNFINISHED_SWAP.exists():
         with exclusive():
@@ -226,25 +226,27 @@ def recover() -> Iterator[str]:
 
 
 def require_safe_previous() -> None:
-    """Refuse where replacing data/ would lose a dataset that neither git nor DVC could bring back.
+    """Raise if replacing data/ would lose a dataset that git and DVC could not restore.
 
     Raises:
         LesionflowError: data/ is not under DVC, data.dvc is not committed, or data/ has changes.
-        Unavailable: DVC is at work on data/.
+        Unavailable: a DVC command or a stage uses data/.
     """
     if not DATA_POINTER.exists():
         if DATA.exists():
-            raise LesionflowError(f"{DATA}/ is there but not under DVC: `dvc add {DATA}` and commit {DATA_POINTER} first, or move it away")
+            raise LesionflowError(
+                f"{DATA}/ exists but DVC does not track it. Run `dvc add {DATA}` and commit {DATA_POINTER}, or move {DATA}/ away."
+            )
         return
     if _git("--no-optional-locks", "status", "--porcelain", "--", str(DATA_POINTER)):
         raise LesionflowError(
-            f"{DATA_POINTER} names a dataset that git does not know yet: `git add {DATA_POINTER} && git commit` keeps it reachable"
+            f"{DATA_POINTER} is not committed, so git could not restore its dataset. Run `git add {DATA_POINTER} && git commit`."
         )
     with exclusive() as repo:
         if DATA.exists() and repo.status(targets=[str(DATA_POINTER)]):
             raise LesionflowError(
-                f"{DATA}/ has changes that DVC does not know: `dvc add {DATA}` and commit keep them,"
-                f" `dvc checkout {DATA_POINTER}` drops them"
+                f"{DATA}/ has changes that DVC does not track. Run `dvc add {DATA}` and commit to keep them,"
+                f" or `dvc checkout {DATA_POINTER}` to discard them."
             )
 
 
@@ -252,7 +254,7 @@ def _git(*command: str) -> str:
     try:
         done = subprocess.run(["git", *command], capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise LesionflowError("git is not installed: this command needs it to keep the present dataset reachable") from None
+        raise LesionflowError("git is not installed. This command needs it to keep the current dataset restorable.") from None
     if done.returncode != 0:
-        raise LesionflowError(f"git cannot tell whether {DATA_POINTER} is committed: {' '.join(done.stderr.split())}")
+        raise LesionflowError(f"git status of {DATA_POINTER} failed: {' '.join(done.stderr.split())}")
     return done.stdout.strip()

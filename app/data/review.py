@@ -1,4 +1,4 @@
-"""Findings as pictures side by side on one page, and a person's decisions about them."""
+"""Writes the review page with the images of every finding, and merges the reviewer's decisions."""
 
 import base64
 import io
@@ -19,9 +19,9 @@ from components.imaging import images
 REVIEW = REPORTS / "review"
 TABLE = "decisions.csv"
 SIDE = 180
-"""Longest side of a picture on the page, in pixels."""
+"""Longest side of an image on the page, in pixels."""
 SHOWN = 300
-"""Findings of a kind that the page shows; the rest are counted, and all are in build/findings.csv."""
+"""Findings of each kind on the page; the rest are counted, and build/findings.csv lists all."""
 WITHOUT_PICTURES = ("missing_licence", "missing_file", "odd_mode", "exif_rotated")
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#222}
@@ -33,7 +33,7 @@ figcaption{font-size:.8rem;overflow-wrap:anywhere}figcaption b{display:block}.ou
 
 
 def write_page() -> Iterator[str]:
-    """Write reports/review/: index.html, and decisions.csv to be filled in; yields what a person wants to know.
+    """Write reports/review/ with index.html and the decision table decisions.csv to complete; yields messages.
 
     Raises:
         LesionflowError: `validate` has not run.
@@ -46,25 +46,25 @@ def write_page() -> Iterator[str]:
         (draft / "index.html").write_text(_page(shown, decided), encoding="utf-8")
         spreadsheets.write(_to_fill_in(shown, decided), draft / TABLE)
     yield f"{shown['number'].nunique()} findings about {shown['path'].nunique()} files: {REVIEW / 'index.html'}"
-    yield f"fill in {REVIEW / TABLE} (keep, drop or relabel), then: lesionflow data review --decisions {REVIEW / TABLE}"
+    yield f"complete {REVIEW / TABLE} (keep, drop or relabel), then: lesionflow data review --decisions {REVIEW / TABLE}"
 
 
 def merge(filled: Path) -> Iterator[str]:
-    """Take the filled-in rows over into decisions.csv, the new ones in place of the old; yields what came of it.
+    """Merge the completed rows into decisions.csv, replacing older decisions about the same files; yields messages.
 
     Raises:
-        LesionflowError: a row is wrong; nothing was changed.
+        LesionflowError: a row is invalid; nothing was changed.
     """
     new = decisions.read(filled)
     if new.empty:
-        raise LesionflowError(f"{filled} holds no decision: write keep, drop or relabel into its column 'decision'")
+        raise LesionflowError(f"{filled} contains no decision. Write keep, drop or relabel in its column 'decision'.")
     kept = decisions.read()
     replaced = kept["path"].isin(new["path"])
     table = pd.concat([kept[~replaced], new]).reindex(columns=decisions.COLUMNS).fillna("").sort_values("path")
     with replacing(decisions.DECISIONS) as draft:
         spreadsheets.write(table, draft)
     counts = new["decision"].value_counts()
-    yield f"{len(new)} decisions taken over ({', '.join(f'{count} {name}' for name, count in counts.items())}), {replaced.sum()} replaced"
+    yield f"{len(new)} decisions merged ({', '.join(f'{count} {name}' for name, count in counts.items())}), {replaced.sum()} replaced"
     yield f"next: git add {decisions.DECISIONS} && git commit, then dvc repro"
 
 
@@ -82,7 +82,7 @@ def _page(found: pd.DataFrame, decided: pd.DataFrame) -> str:
     links = [f"<a href='#{kind}'>{_words(kind)} ({found.loc[found['kind'] == kind, 'number'].nunique()})</a>" for kind in kinds]
     sections = [_section(kind, found[found["kind"] == kind], decided) for kind in kinds]
     head = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>Review of the dataset</title><style>{STYLE}</style>"
-    how = f"Decide in {TABLE} beside this page: keep, drop, or relabel with a class in column 'to'. The most urgent come first."
+    how = f"Enter decisions in {TABLE} next to this page: keep, drop, or relabel with a class in column 'to'. Most urgent kinds come first."
     return "\n".join(
         [head, "<h1>Review of the dataset</h1>", f"<p>{escape(how)}</p>", f"<nav>{' '.join(links)}</nav>", *sections, "</html>"]
     )
@@ -97,23 +97,23 @@ def _section(kind: str, found: pd.DataFrame, decided: pd.DataFrame) -> str:
 
 
 def _article(group: pd.DataFrame, decided: pd.DataFrame) -> str:
-    figures = []
+    items = []
     for row in group.itertuples():
         decision = decided.loc[row.path, "decision"] if row.path in decided.index else ""
         state = f"<span class='{'out' if row.left_out else 'in'}'>{'left out' if row.left_out else 'used'}</span>"
-        said = f"<br>decided: {escape(str(decision))}" if decision else ""
+        decided_as = f"<br>decided: {escape(str(decision))}" if decision else ""
         label = _words(row.diagnosis) if row.diagnosis else "no class"
-        figures.append(
-            f"<figure>{_picture(DATA / row.path)}<figcaption><b>{label}</b>{escape(row.path)}<br>{state}{said}</figcaption></figure>"
+        items.append(
+            f"<figure>{_picture(DATA / row.path)}<figcaption><b>{label}</b>{escape(row.path)}<br>{state}{decided_as}</figcaption></figure>"
         )
-    return f"<article><p>{escape(str(group['says'].iloc[0]))}</p><div class='row'>{''.join(figures)}</div></article>"
+    return f"<article><p>{escape(str(group['says'].iloc[0]))}</p><div class='row'>{''.join(items)}</div></article>"
 
 
 def _picture(path: Path) -> str:
     try:
         image = images.decode(path.read_bytes())
     except FileNotFoundError:
-        return "<div class='none'>not there</div>"
+        return "<div class='none'>file missing</div>"
     except OSError as fault:
         return f"<div class='none'>{escape(fault.strerror or str(fault))}</div>"
     except UnreadableImage as fault:

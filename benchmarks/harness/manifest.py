@@ -1,4 +1,4 @@
-"""What a folder of results was measured on, so that a benchmark that was stopped goes on, and never mixes two datasets."""
+"""Records the dataset and params of a results folder, so that an interrupted benchmark can resume without mixing datasets."""
 
 import shutil
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from flows.processes import ROOT, CommandFailed
 NAME = "asked"
 OWN = "sample"
 SHOWN = 5
-"""Differences that a refusal names."""
+"""Number of differences listed in the error message."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is to be measured. `source` is where the dataset lies, None for the project's own; `dataset` says which it is. `params` are
-    params.yaml's under the overrides, but for the seed and what only importing reads."""
+    """A requested benchmark. `source`: path of the dataset, None for the project's own; `dataset`: its identity; `params`: params.yaml
+    with the overrides, without the seed and the import limits."""
 
     dataset: str
     overrides: tuple[str, ...]
@@ -36,27 +36,27 @@ class Asked:
 
     @classmethod
     def of(cls, source: Path | None, overrides: list[str], notebook_epochs: int, quick: bool = False) -> "Asked":
-        """Read what says which dataset it is: the pointer's md5 of the project's own, names and sizes of another.
+        """Identify the dataset: by the md5 in data.dvc for the project's own, by name, file count and size for another.
 
         Raises:
-            SystemExit: there is no such file or folder, or the params are not in order.
+            SystemExit: the source does not exist, or the params are invalid.
         """
         asked = (tuple(overrides), notebook_epochs, quick, _params(overrides))
         if source is None:
             return cls(f"the project's own, md5 {_own_md5()}", *asked)
         if not source.exists():
-            raise SystemExit(f"error: there is no {source}")
+            raise SystemExit(f"error: {source} does not exist")
         sizes = [path.stat().st_size for path in ([source] if source.is_file() else source.rglob("*")) if path.is_file()]
         dataset = f"{source.name}, {len(sizes)} files, {sum(sizes)} bytes"
         return cls(dataset, *asked, source=source.resolve())
 
     @property
     def name(self) -> str:
-        """What the folder of results is called unless told otherwise."""
+        """Default name of the results folder."""
         return "quick" if self.quick else self.source.stem if self.source else OWN
 
     def document(self) -> dict[str, Any]:
-        """As JSON holds it; where files lie on this machine makes no difference and is nobody's concern."""
+        """Convert to JSON; paths on this machine are removed, since they do not affect results and may be private."""
         overrides = [_without_folder(override) for override in self.overrides]
         return {**{name: value for name, value in asdict(self).items() if name != "source"}, "overrides": overrides}
 
@@ -75,8 +75,8 @@ def _params(overrides: list[str]) -> dict[str, Any]:
     except (CommandFailed, SettingsError) as fault:
         raise SystemExit(f"error: {fault}") from None
     backbone = {**settings.base.model_dump(mode="json"), "weights": Path(settings.base.weights).name}
-    knobs = settings.model_dump(mode="json", by_alias=True, exclude={"seed", "backbone", "backbones", "importing"})
-    return {"backbone": backbone, **knobs}
+    sections = settings.model_dump(mode="json", by_alias=True, exclude={"seed", "backbone", "backbones", "importing"})
+    return {"backbone": backbone, **sections}
 
 
 def _own_md5() -> str:
@@ -85,22 +85,22 @@ def _own_md5() -> str:
 
 
 def claimed(asked: Asked, name: str, results: Path = machine.RESULTS) -> Path:
-    """The folder of results of that name, which says from now on what it was measured on.
+    """Return the results folder of this name and write the request to it.
 
     Raises:
-        SystemExit: it holds results of something else.
+        SystemExit: the folder contains results of a different request.
     """
     folder = results / name
     held = machine.read(NAME, folder)
     if differing := differences(held, asked.document()):
-        told = "; ".join(differing[:SHOWN] + [f"and {len(differing) - SHOWN} more"] * (len(differing) > SHOWN))
-        raise SystemExit(f"error: {folder} holds other results ({told}).\nGive another --name, or delete the folder to measure anew.")
+        shown = "; ".join(differing[:SHOWN] + [f"and {len(differing) - SHOWN} more"] * (len(differing) > SHOWN))
+        raise SystemExit(f"error: {folder} contains other results ({shown}).\nUse another --name, or delete the folder to measure again.")
     machine.write(NAME, asked.document(), folder)
     return folder
 
 
 def differences(held: dict[str, Any] | None, asked: dict[str, Any]) -> list[str]:
-    """What results that are there were measured on, where that is not what is asked for."""
+    """Differences between the request of existing results and the new one."""
     if held is None:
         return []
     before, now = dict(_flat(held)), dict(_flat(asked))

@@ -1,4 +1,4 @@
-"""Where TensorFlow's time goes, by the kind of operation."""
+"""Profiles TensorFlow's time by kind of operation."""
 
 import tempfile
 from collections import defaultdict
@@ -10,9 +10,9 @@ MOST = 10
 
 
 def by_kind(run: Callable[[], object]) -> list[dict[str, Any]]:
-    """The kinds of operation that took most while `run` ran: seconds summed over threads, their share of all, and how many ran.
+    """Kinds of operation that took most time in `run`: seconds summed over threads, share of the total, and number of operations.
 
-    Operations run beside each other and some hold others, so the sum may exceed wall time; the shares say where to look.
+    Operations run in parallel and some contain others, so the sum may exceed wall time.
     """
     import tensorflow as tf
 
@@ -48,6 +48,6 @@ def _operations(trace: bytes) -> list[tuple[str, int]]:
 
 
 def kind_of(name: str) -> str | None:
-    """The kind in an event's name, or None where the event is none of an operation's."""
+    """Kind of operation in an event's name, or None if the event is not an operation."""
     node, colon, kind = name.partition("#")[0].rpartition(":")
     return kind if colon and node and not node.endswith(":") and kind.isidentifier() else None

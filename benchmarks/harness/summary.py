@@ -1,4 +1,4 @@
-"""The rows of pipeline.py as tables: what the model is worth, what a run costs, and both against the notebook."""
+"""Formats the rows of pipeline.py as tables: accuracy of the model, cost of a run, and both compared with the notebook."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -31,14 +31,14 @@ OF_DATASET = {
     },
     "isic_full": {"accuracy": Target(0.82), "balanced accuracy": Target(0.72), "melanoma sensitivity": Target(0.65), **OF_ANY},
 }
-"""Targets on test of the datasets that have any, by the name of their results."""
+"""Targets on test, by name of the results."""
 
 
 def report(rows: list[Row], name: str) -> str:
-    """Everything, as tables one below the other; `name` is that of the results."""
-    parts = [glance(rows, TARGETS | OF_DATASET.get(name, {})), figures(rows)]
-    if told := [row for row in rows if "per_class" in row]:
-        parts.append(classes(told))
+    """All tables; `name` is the name of the results."""
+    parts = [glance(rows, TARGETS | OF_DATASET.get(name, {})), metrics_table(rows)]
+    if with_classes := [row for row in rows if "per_class" in row]:
+        parts.append(classes(with_classes))
     parts.append(stages(rows))
     if any(row["notebook"] for row in rows):
         parts.append(against_notebook([row for row in rows if row["notebook"]]))
@@ -48,7 +48,7 @@ def report(rows: list[Row], name: str) -> str:
 
 
 def glance(rows: list[Row], targets: Mapping[str, Target]) -> str:
-    """Means over seeds, each held against its target."""
+    """Means over seeds, compared with their targets."""
     compared = [row for row in rows if row["notebook"]]
     found = {name: [one["value"] for one in estimates] for name, estimates in _on_test(rows).items()}
     found["worst loss under a shift"] = [max(drop["value"] for drop in row["shifts"].values()) for row in rows]
@@ -69,8 +69,8 @@ def glance(rows: list[Row], targets: Mapping[str, Target]) -> str:
     return table([f"seeds {seeds}; on test, mean [95 % interval over seeds]", "", "target", ""], lines)
 
 
-def figures(rows: list[Row]) -> str:
-    """On test, a column per seed with its bootstrap interval, and the mean over seeds."""
+def metrics_table(rows: list[Row]) -> str:
+    """Test metrics: one column per seed with its bootstrap interval, and the mean over seeds."""
     found = _on_test(rows)
     found |= {f"frozen, {name.replace('_', ' ')}": [row["frozen"][name] for row in rows] for name in rows[0]["frozen"]}
     found["fine-tuned less frozen, balanced accuracy"] = [row["finetuned_less_frozen"] for row in rows]
@@ -86,7 +86,7 @@ def figures(rows: list[Row]) -> str:
 
 
 def classes(rows: list[Row]) -> str:
-    """How many test images of each class were found, of how many, a column per seed."""
+    """Correctly predicted test images of each class and their total, one column per seed."""
 
     def found(row: Row, name: str) -> str:
         one = row["per_class"][name]
@@ -106,17 +106,17 @@ def _interval(found: dict[str, float]) -> str:
 
 
 def outside(stage: str, cost: dict[str, float]) -> float:
-    """Seconds of a stage that computed nothing: DVC, start, imports, MLflow; all of them where it only registers."""
+    """Overhead of a stage in seconds: DVC, start, imports, MLflow; all seconds for the stage register."""
     return cost["seconds"] if stage == "register" else sum(cost[part] for part in OUTSIDE)
 
 
 def seconds(row: Row) -> float:
-    """From the import, where there was one, to a registered model."""
+    """Seconds from the import, if there was one, to a registered model."""
     return sum(cost["seconds"] for cost in row["stages"].values()) + (row["import"] or {"seconds": 0.0})["seconds"]
 
 
 def frozen_seconds(row: Row) -> float:
-    """The same without fine-tuning; evaluation is of both phases still."""
+    """Seconds without fine-tuning; evaluation still includes both phases."""
     return seconds(row) - float(row["stages"]["finetune"]["seconds"])
 
 
@@ -125,7 +125,7 @@ def _notebook_seconds(row: Row) -> float:
 
 
 def stages(rows: list[Row]) -> str:
-    """What each stage costs, as means over seeds; memory as the most of any."""
+    """Cost of each stage: means over seeds, and peak memory over seeds."""
     images = statistics.mean(row["images"] for row in rows)
 
     def mean(stage: str, look: Callable[[dict[str, float]], float]) -> float:
@@ -156,7 +156,7 @@ def _per_image(took: float, images: float) -> str:
 
 
 def against_notebook(rows: Sequence[Row]) -> str:
-    """Seconds of each seed beside the notebook's training, and how many times as long."""
+    """Seconds of each seed compared with the notebook's training, and their ratio."""
     lines = []
     for row in rows:
         theirs = _notebook_seconds(row)

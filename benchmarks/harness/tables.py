@@ -1,4 +1,4 @@
-"""Figures as Markdown tables that are also in line on a terminal, held against the targets of this project."""
+"""Formats metrics as Markdown tables that are also aligned on a terminal, with the targets of this project."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,13 +9,13 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Target:
-    """A limit that a figure is to keep: a floor, or with `most` a ceiling."""
+    """Target for a metric: a minimum, or with `most` a maximum."""
 
     limit: float
     most: bool = False
 
     def verdict(self, value: float) -> str:
-        """Whether the figure keeps it."""
+        """Whether the metric meets the target."""
         return "met" if (value <= self.limit if self.most else value >= self.limit) else "MISSED"
 
     def __str__(self) -> str:
@@ -23,7 +23,7 @@ class Target:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table: the first column to the left, the others to the right."""
+    """Format a Markdown table: first column left-aligned, the others right-aligned."""
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
 
     def line(cells: Sequence[str]) -> str:
@@ -37,7 +37,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def mean_with_interval(values: Sequence[float], digits: int = 3) -> str:
-    """Mean over seeds with its 95 % interval by Student's t (Gosset 1908); the mean alone where fewer than three are too few for one."""
+    """Mean over seeds with its 95 % interval by Student's t (Gosset 1908); only the mean for fewer than three seeds."""
     mean = statistics.mean(values)
     if len(values) < 3:
         return f"{mean:.{digits}f}"
@@ -46,6 +46,6 @@ def mean_with_interval(values: Sequence[float], digits: int = 3) -> str:
 
 
 def held_against(target: Target | None, values: Sequence[float], digits: int = 3) -> list[str]:
-    """Three cells: the mean over seeds, the target, and whether the mean keeps it."""
+    """Three cells: the mean over seeds, the target, and whether the mean meets it."""
     cells = [mean_with_interval(values, digits)]
     return [*cells, str(target), target.verdict(statistics.mean(values))] if target else [*cells, "", ""]

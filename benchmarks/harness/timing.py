@@ -1,4 +1,4 @@
-"""Rates of several things on a machine that drifts: all in turn, in rounds."""
+"""Measures rates in interleaved rounds, so that drift of the machine affects all equally."""
 
 import statistics
 import time
@@ -10,7 +10,7 @@ Rates = dict[str, list[float]]
 
 
 def timed(run: Callable[[], int]) -> Callable[[], float]:
-    """The rate of a run, per second, from the count that it returns."""
+    """Rate of a run per second, from the count that it returns."""
 
     def measured() -> float:
         start = time.perf_counter()
@@ -21,7 +21,7 @@ def timed(run: Callable[[], int]) -> Callable[[], float]:
 
 
 def in_turn(measured: Mapping[Name, Callable[[], float]], rounds: int) -> dict[Name, list[float]]:
-    """What each measures, round by round, after a round that is not kept; the order turns, so that none always follows the same."""
+    """Measurements of each function per round, after a warmup round; the order rotates between rounds."""
     found: dict[Name, list[float]] = {name: [] for name in measured}
     names = list(measured)
     for number in range(rounds + 1):
@@ -33,10 +33,10 @@ def in_turn(measured: Mapping[Name, Callable[[], float]], rounds: int) -> dict[N
 
 
 def medians(found: Mapping[Name, list[float]]) -> dict[Name, float]:
-    """The middle of each's rounds."""
+    """Median over the rounds of each function."""
     return {name: statistics.median(values) for name, values in found.items()}
 
 
 def paired(found: Rates, name: str, other: str) -> float:
-    """Median over rounds of one over the other, each pair from one round."""
+    """Median over rounds of the ratio of two functions, paired by round."""
     return statistics.median(one / two for one, two in zip(found[name], found[other], strict=True))

@@ -1,1 +1,1 @@
-"""From an image to its augmented views."""
+"""Renders augmented views of training images."""

@@ -1,4 +1,4 @@
-"""The picture of what augmentation does: one image of each class with a few of its views."""
+"""Preview of the augmentation: one image of each class with some of its views."""
 
 from pathlib import Path
 
@@ -12,11 +12,11 @@ from components.runtime.params import Augment
 PREVIEW_VIEWS = 8
 
 
-def preview(rows: pd.DataFrame, root: Path, size: int, resolution: int | None, knobs: Augment, seed: int) -> dict[str, list[Pixels]]:
-    """For each class its first training image, as serving sees it, then the first views of it."""
+def preview(rows: pd.DataFrame, root: Path, size: int, resolution: int | None, params: Augment, seed: int) -> dict[str, list[Pixels]]:
+    """For each class, the first training image as served, followed by its first views."""
     grid = {}
     for row in rows.groupby("diagnosis").head(1).sort_values("diagnosis").itertuples():
         original = images.read((root / row.path).read_bytes(), size, resolution)
-        views = pictures_of(root, size, resolution, knobs, seed, Planned(row.path, row.diagnosis, PREVIEW_VIEWS))
+        views = pictures_of(root, size, resolution, params, seed, Planned(row.path, row.diagnosis, PREVIEW_VIEWS))
         grid[row.diagnosis.replace("_", " ")] = [original, *views]
     return grid

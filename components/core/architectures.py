@@ -1,4 +1,4 @@
-"""The layers of each architecture's base by name, known without TensorFlow; tests hold them to Keras'."""
+"""Layer names of each architecture's base, available without TensorFlow; tests compare them with Keras."""
 
 from components.core.errors import LesionflowError
 
@@ -13,7 +13,7 @@ def _mobilenet() -> list[str]:
     for number in range(1, 17):
         block = f"block_{number}"
         layers += convolved(f"{block}_expand")
-        layers += [f"{block}_pad"] if number in (1, 3, 6, 13) else []  # halves the maps
+        layers += [f"{block}_pad"] if number in (1, 3, 6, 13) else []  # halves the feature maps
         layers += [*convolved(f"{block}_depthwise"), *convolved(f"{block}_project")[:2]]
         layers += [] if number in (1, 3, 6, 10, 13, 16) else [f"{block}_add"]
     return [*layers, "Conv_1", "Conv_1_bn", "out_relu"]
@@ -25,7 +25,7 @@ def _efficientnet() -> list[str]:
     for stage, repeats in enumerate((1, 2, 2, 3, 3, 4, 1), start=1):
         for letter in "abcd"[:repeats]:
             expand = [] if stage == 1 else ["expand_conv", "expand_bn", "expand_activation"]
-            pad = ["dwconv_pad"] if letter == "a" and stage in (2, 3, 4, 6) else []  # halves the maps
+            pad = ["dwconv_pad"] if letter == "a" and stage in (2, 3, 4, 6) else []  # halves the feature maps
             skip = [] if letter == "a" else ["drop", "add"]
             parts = [*expand, *pad, "dwconv", "bn", "activation", *excitation, "project_conv", "project_bn", *skip]
             layers += [f"block{stage}{letter}_{part}" for part in parts]
@@ -46,34 +46,36 @@ LAYERS = {
     name: ("pixels", *layers)
     for name, layers in (("MobileNetV2", _mobilenet()), ("EfficientNetB0", _efficientnet()), ("ResNet50", _resnet()))
 }
-"""From the input, number 0, to the last maps."""
+"""From the input, number 0, to the last feature maps."""
 UNFREEZE_FROM = {"MobileNetV2": "block_3", "EfficientNetB0": "block3a", "ResNet50": "conv3_block1"}
-"""Where fine-tuning begins by itself: the first block whose maps have an eighth of the picture's side."""
+"""Default first block to fine-tune: the first block whose feature maps have an eighth of the image's size."""
 IMAGENET_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 """Values of MobileNetV2's alpha for which Keras has ImageNet weights."""
 
 
 def unfreeze_from(architecture: str, start: str | int) -> str | int:
-    """The layer's or block's name, or the layer's number, that `start` means: itself, or the architecture's own where it is "auto"."""
+    """Resolve "auto" to the architecture's default block; any other name or layer number is returned unchanged."""
     return UNFREEZE_FROM[architecture] if start == AUTO else start
 
 
 def layer_number(names: list[str], start: str | int) -> int:
-    """Number of the layer that `start` names, or the first layer of the block that it names.
+    """Number of the layer `start`, or of the first layer of the block `start`.
 
     Args:
-        names: of the base's layers, in order.
-        start: a layer's name, a block's name (as "block_13"), or a layer number.
+        names: names of the base's layers, in order.
+        start: name of a layer or of a block (such as "block_13"), or a layer number.
 
     Raises:
         LesionflowError: there is no such layer or block.
     """
     if isinstance(start, int):
         if start >= len(names):
-            raise LesionflowError(f"finetune.unfreeze_from: {start} is beyond the base's last layer, {len(names) - 1} ({names[-1]})")
+            raise LesionflowError(
+                f"finetune.unfreeze_from: {start} is greater than the number of the base's last layer, {len(names) - 1} ({names[-1]})"
+            )
         return start
     for number, name in enumerate(names):
         if name == start or name.startswith(f"{start}_"):
             return number
     blocks = dict.fromkeys("_".join(name.split("_")[: 2 if name.startswith(("block_", "conv", "Conv_")) else 1]) for name in names[1:])
-    raise LesionflowError(f"finetune.unfreeze_from: the base has no layer or block {start!r}; it has {', '.join(blocks)}")
+    raise LesionflowError(f"finetune.unfreeze_from: the base has no layer or block {start!r}. Its blocks are {', '.join(blocks)}")

@@ -21,7 +21,7 @@ BINARY: tuple[str, ...] = ("benign", "malignant")
 
 
 def class_of_folder(name: str) -> str | None:
-    """The class a folder name stands for, or None.
+    """Class that a folder name denotes, or None.
 
     Case, spaces, hyphens and the misspelling "acitinic" of the public nine-class download do not matter.
     """
@@ -30,7 +30,7 @@ def class_of_folder(name: str) -> str | None:
 
 
 def output_names(task: str) -> tuple[str, ...]:
-    """Names of the probabilities a model reports: nine diagnoses, or benign and malignant."""
+    """Names of a model's output probabilities: the nine diagnoses, or benign and malignant."""
     return CLASSES if task == "multiclass" else BINARY
 
 

@@ -1,17 +1,17 @@
-"""Faults that a person can mend: they end a command with one clear message and no traceback."""
+"""User errors: a command reports them as one message without a traceback."""
 
 
 class LesionflowError(Exception):
-    """A message that names the file or the value at fault and the way out."""
+    """User error; the message names the file or the value and what to do."""
 
 
 class SettingsError(LesionflowError):
-    """params.yaml is missing, is not YAML, or holds a key or value that is not allowed."""
+    """params.yaml is missing, is not YAML, or has a key or value that is not allowed."""
 
 
 class UnreadableImage(LesionflowError):
-    """Bytes that are no image this project accepts; the message is the reason."""
+    """The bytes are not a supported image; the message gives the reason."""
 
 
 class Unavailable(LesionflowError):
-    """Something outside this project did not answer, or was locked: the same call may work a little later."""
+    """An external service did not respond, or a resource is locked; the same call may succeed later."""

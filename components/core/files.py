@@ -1,4 +1,4 @@
-"""Whole files or none: outputs appear under their name only when they are complete."""
+"""Atomic writes: an output appears under its final name only when it is complete."""
 
 import hashlib
 import json
@@ -13,11 +13,11 @@ from components.core.errors import LesionflowError
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Yield a temporary path beside `target`; when the block ends well, it takes `target`'s place.
+    """Yield a temporary path next to `target`; when the block ends without an error, it replaces `target`.
 
-    The block may make a file or a folder there. When it raises, or the process is killed, `target` is as it was, and what was
-    left beside it is swept away by the next call. A process that is killed between the two renames that change one folder for
-    another leaves no `target`, and the next call brings the old one back first.
+    The block may create a file or a folder there. If it raises, or the process is killed, `target` is unchanged, and the next call
+    deletes the temporary files. Replacing a folder takes two renames; if the process is killed between them, there is no `target`,
+    and the next call first restores the old one.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     draft = target.with_name(f".{target.name}.partial")
@@ -47,29 +47,29 @@ def _remove(path: Path) -> None:
 
 
 def write_json(path: Path, document: Any) -> None:
-    """Write `document` with sorted keys; NaN is refused, since JSON has none."""
+    """Write `document` with sorted keys; NaN is an error, since JSON does not support it."""
     with replacing(path) as draft:
         text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
         draft.write_text(text + "\n", encoding="utf-8")
 
 
 def read_json(path: Path) -> Any:
-    """Read what an earlier stage wrote.
+    """Read a JSON file written by an earlier stage.
 
     Raises:
-        LesionflowError: the file is not there, so that stage has not run.
+        LesionflowError: the file does not exist because the stage has not run.
     """
     return json.loads(existing(path).read_text(encoding="utf-8"))
 
 
 def existing(path: Path) -> Path:
-    """`path`, if it is there.
+    """Return `path` if it exists.
 
     Raises:
-        LesionflowError: it is not, with the command that makes it.
+        LesionflowError: it does not exist; the message names the command that creates it.
     """
     if not path.exists():
-        raise LesionflowError(f"{path} is not there: run `dvc repro`, which makes it")
+        raise LesionflowError(f"{path} does not exist. Run `dvc repro` to create it.")
     return path
 
 

@@ -1,4 +1,4 @@
-"""What every picture in reports/ shares, drawn with matplotlib and without a screen."""
+"""Shared helpers for the plots in reports/, drawn with matplotlib without a display."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,26 +13,26 @@ from components.core.escaping import one_line
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-matplotlib.rcParams["text.parse_math"] = False  # names come from outside, and `$` begins a formula to matplotlib
+matplotlib.rcParams["text.parse_math"] = False  # names are external input, and `$` starts a formula in matplotlib
 DPI = 110
 LONGEST = 28
-"""Letters of a name that a picture shows; the rest is left out."""
+"""Maximum number of characters of a name in a plot."""
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure as PNG, equal byte for byte where what it shows is equal, and close it."""
+    """Write a figure as PNG, without metadata so that equal plots have equal bytes, and close it."""
     figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
 
 
 def shortened(name: str) -> str:
-    """The name, in one line, as far as a picture has room for it."""
+    """Shorten the name to one line of at most LONGEST characters."""
     flat = one_line(name)
     return flat if len(flat) <= LONGEST else f"{flat[: LONGEST - 1]}…"
 
 
 def picture_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[str], path: Path) -> None:
-    """A row of pictures per label; the first of each row is the original, the others views of it."""
+    """Plot a row of images per label; the first of each row is the original, the others are its views."""
     columns = max(len(row) for row in rows)
     figure, axes = plt.subplots(len(rows), columns, figsize=(1.15 * columns, 1.15 * len(rows)), squeeze=False)
     for row, label, line in zip(rows, labels, axes, strict=True):

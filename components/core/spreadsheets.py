@@ -1,4 +1,4 @@
-"""CSV tables that people open: no spreadsheet runs a cell of one, and what is read back is what was written."""
+"""CSV tables for spreadsheets: no cell is run as a formula, and reading returns what was written."""
 
 import csv
 from pathlib import Path
@@ -10,14 +10,14 @@ from components.core.escaping import for_cell, from_cell
 
 
 def write(table: pd.DataFrame, path: Path) -> None:
-    """Write a table without its index; text that would be a formula gets an apostrophe in front. Text is quoted, since spreadsheets of
-    some countries separate cells by semicolons."""
+    """Write a table without its index; text that would run as a formula gets a leading apostrophe. Text is quoted, since some locales
+    use semicolons as separators."""
     safe = table.map(lambda cell: for_cell(cell) if isinstance(cell, str) else cell)
     safe.to_csv(path, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
 
 
 def read(path: Path) -> pd.DataFrame:
-    """The table as text, without the apostrophes that `write` puts in front; empty text where a cell was null.
+    """Read the table as text, without the apostrophes that `write` adds; null cells are empty text.
 
     Raises:
         LesionflowError: the file is not a CSV table in UTF-8.

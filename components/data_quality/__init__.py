@@ -1,1 +1,1 @@
-"""What is wrong with a dataset, and what is done about it."""
+"""Finds problems of a dataset and applies the policy for them."""

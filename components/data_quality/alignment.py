@@ -1,25 +1,25 @@
-"""Laying two thumbnails on each other, and the correlation of their fine structure."""
+"""Aligns two thumbnails and computes the correlation of their fine structure."""
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 SHADING = 1 / 16
-"""Standard deviation, as a share of the side, of the blur that is taken away before thumbnails are aligned."""
+"""Standard deviation, as a share of the side, of the blur that is subtracted before thumbnails are aligned."""
 FINE_BLUR, CONTRAST_BLUR, BORDER = 1 / 32, 1 / 8, 1 / 24
-"""Shares of the side: what is taken away to leave fine structure, over what its contrast is evened, what of the rim is left out."""
+"""Shares of the side: blur subtracted to keep fine structure, blur for local contrast normalization, and excluded border."""
 CONTRAST_FLOOR = 2.0
-"""Grey levels."""
+"""Gray levels added to the local contrast before division."""
 
 Floats = NDArray[np.floating]
 
 
 IDENTITY = np.array([1, 0, 1, 0], dtype=np.float32)
-"""Scale and shift of rows, then of columns, where a side runs from -1 to 1."""
+"""Scale and shift of rows, then of columns, in coordinates from -1 to 1."""
 
 
 def align(fixed: Floats, moving: Floats, warp: Floats, steps: int) -> Floats:
-    """The warp, shape (n, 4), that brings `moving` best onto `fixed`, both without their shading."""
+    """Return the warp, shape (n, 4), that best aligns `moving` with `fixed`, both without shading."""
     side = fixed.shape[1]
     fixed, moving = without_shading(fixed, SHADING), without_shading(moving, SHADING)
     place = np.linspace(-1, 1, side, dtype=np.float32)
@@ -42,7 +42,7 @@ def align(fixed: Floats, moving: Floats, warp: Floats, steps: int) -> Floats:
 
 
 def warped(images: Floats, warp: Floats) -> Floats:
-    """Bilinear samples of each image at scale * place + shift; beyond the border, the border repeats."""
+    """Sample each image bilinearly at scale * position + shift; beyond the border, the border is repeated."""
     place = np.linspace(-1, 1, images.shape[1], dtype=np.float32)
     for at in (2, 0):
         images = sampled_rows(images.swapaxes(1, 2) if at else images, warp[:, at, None] * place + warp[:, at + 1, None])
@@ -63,7 +63,7 @@ def sampled_rows(images: Floats, places: Floats) -> Floats:
 def fine_correlation(one: Floats, other: Floats) -> Floats:
     rim = round(one.shape[1] * BORDER)
     inner = slice(rim, -rim)
-    return pearson(*(evened(images)[:, inner, inner] for images in (one, other)))
+    return pearson(*(normalize_local_contrast(images)[:, inner, inner] for images in (one, other)))
 
 
 def without_shading(images: Floats, blur: float) -> Floats:
@@ -71,14 +71,14 @@ def without_shading(images: Floats, blur: float) -> Floats:
 
 
 def blurred(images: Floats, blur: float) -> Floats:
-    """Images under a Gaussian blur whose standard deviation is a share of the side; a matrix product is quicker than a filter here."""
+    """Gaussian blur whose standard deviation is a share of the side; a matrix product is faster than a filter here."""
     side = images.shape[1]
     weights = gaussian_filter1d(np.eye(side), side * blur, axis=0).astype(np.float32)
     return weights @ images @ weights.T
 
 
-def evened(images: Floats) -> Floats:
-    """Fine structure at equal local contrast."""
+def normalize_local_contrast(images: Floats) -> Floats:
+    """Fine structure with normalized local contrast."""
     fine = without_shading(images, FINE_BLUR)
     return fine / (np.sqrt(blurred(fine * fine, CONTRAST_BLUR)) + CONTRAST_FLOOR)
 

@@ -1,4 +1,4 @@
-"""Great Expectations: running suites, and the Data Docs with a front page."""
+"""Runs Great Expectations suites and writes the Data Docs with a front page."""
 
 import logging
 import os
@@ -12,7 +12,7 @@ from components.core.classes import CLASSES
 from components.runtime.timing import counted
 
 Wanted = list[tuple[str, dict[str, Any]]]
-"""Names of Great Expectations' classes, and their arguments."""
+"""Class names of Great Expectations with their arguments."""
 
 
 Counts = dict[str, dict[str, int]]
@@ -27,7 +27,7 @@ def counts_table(found: Counts, corner: str) -> pd.DataFrame:
 def run_suite(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables: dict[str, pd.DataFrame], note: str) -> list[str]:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
     with counted("imports"):
-        import great_expectations as gx  # 7 s to import, and only this function wants it
+        import great_expectations as gx  # takes 7 s to import, and only this function needs it
 
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it sets INFO itself
     context = gx.get_context(mode="ephemeral")
@@ -55,8 +55,8 @@ def run_suite(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables
 
 
 def escaped(frame: pd.DataFrame) -> pd.DataFrame:
-    """The frame with its text as HTML shows it: Great Expectations writes values into its pages as they are. Escaping keeps equal
-    values equal and different ones different, so no expectation is met or not met because of it."""
+    """Escape the frame's text for HTML, since Great Expectations writes values into its pages unescaped. Escaping keeps equal values
+    equal and different values different, so it does not change whether an expectation is met."""
     return frame.map(lambda value: escape(value).replace("$", "&#36;") if isinstance(value, str) else value)
 
 
@@ -65,8 +65,8 @@ def unescaped(value: Any) -> Any:
 
 
 def _front_page(pages: list[tuple[str, int, int, str]], tables: dict[str, pd.DataFrame], unmet: list[str], note: str) -> str:
-    """The entry page of the Data Docs. Great Expectations' own draws its table with scripts from the internet, so it is
-    empty behind a hospital's firewall; this one needs nothing but itself."""
+    """Entry page of the Data Docs. The entry page of Great Expectations loads scripts from the internet and is empty behind a
+    firewall; this one is self-contained."""
     rows = [
         f"<tr><td><a href='{escape(page, quote=True)}'>{escape(name.replace('_', ' '))}</a></td><td>{met} of {total} met</td></tr>"
         for name, met, total, page in pages

@@ -1,4 +1,4 @@
-"""The dataset's files, and what their folders and metadata.csv say of them."""
+"""Lists the dataset's files and reads their labels from folders and metadata.csv."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,24 +15,24 @@ COMPANIONS = (METADATA, "attribution.txt", "licenses", ".gitignore")
 
 
 def list_files(root: Path) -> list[str]:
-    """Relative paths of every file that should be an image, sorted; the dataset's companions are left out.
+    """Sorted relative paths of all files that should be images, without metadata.csv, attribution.txt and licenses/.
 
     Raises:
-        LesionflowError: a name is not UTF-8, which neither the catalog nor DVC can hold.
+        LesionflowError: a name is not UTF-8, which neither the catalog nor DVC can store.
     """
     found = (path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file())
     files = [path.as_posix() for path in found if path.parts[0] not in COMPANIONS]
     for name in files:
         if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
-            raise LesionflowError(f"the name of {root}/{name} is not UTF-8: rename the file")
+            raise LesionflowError(f"the name of {root}/{name} is not UTF-8. Rename the file.")
     return files
 
 
 def read_metadata(root: Path) -> pd.DataFrame | None:
-    """metadata.csv as text, indexed by filename, or None where the dataset has none.
+    """Read metadata.csv as text, indexed by filename; None if the dataset has none.
 
     Raises:
-        LesionflowError: it has no filename column, names a file twice, or is no CSV.
+        LesionflowError: it has no filename column, names a file twice, or is not a CSV table.
     """
     path = root / METADATA
     if not path.exists():
@@ -50,8 +50,8 @@ def read_metadata(root: Path) -> pd.DataFrame | None:
 
 
 def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame:
-    """Add what folders and metadata.csv say: class, image id, lesion (and whether metadata.csv names it), collection, licence, given
-    side."""
+    """Add columns from folders and metadata.csv: class, image ID, lesion (and whether metadata.csv names it), collection, license and
+    original split."""
     frame = files.copy()
     frame["diagnosis"] = pd.array([class_of_path(path) for path in frame["path"]], dtype="str")
     names = in_one_line([Path(path).stem for path in frame["path"]])
@@ -66,7 +66,7 @@ def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame
 
 
 def in_one_line(texts: Iterable[object]) -> "pd.Series[str]":
-    """Each text without line breaks and control characters; null where nothing is left of it, or nothing was there."""
+    """Remove line breaks and control characters from each text; null if the text is missing or empty afterwards."""
     return pd.Series([one_line(text) or None if isinstance(text, str) else None for text in texts], dtype="str")
 
 

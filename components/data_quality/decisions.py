@@ -1,7 +1,7 @@
-"""What a person decided about single files: decisions.csv, versioned in git beside params.yaml.
+"""The reviewer's decisions about single files: decisions.csv, versioned in git next to params.yaml.
 
-Columns: path, sha256, decision (keep, drop or relabel), to (the class, with relabel), note. A row with an empty decision is
-undecided. A decision holds for the bytes it was made on: where the file has changed or gone, it is stale and says so.
+Columns: path, sha256, decision (keep, drop or relabel), to (the new class, for relabel), note. A row with an empty decision is
+ignored. A decision applies only to the bytes it was made for: if the file has changed or is missing, the decision is reported as stale.
 """
 
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ KEEP, DROP, RELABEL = "keep", "drop", "relabel"
 
 @dataclass(frozen=True)
 class Decisions:
-    """By path: which files are kept whatever is found, which are dropped, which class others get; and what no longer matches."""
+    """By path: files kept regardless of findings, files dropped, new classes of relabelled files; and findings about stale decisions."""
 
     keep: frozenset[str]
     drop: frozenset[str]
@@ -30,42 +30,42 @@ class Decisions:
 
 
 def read(path: Path = DECISIONS) -> pd.DataFrame:
-    """The table, its decisions checked and its classes canonical; empty where the file is not there.
+    """Read the table, validate its decisions and normalize its classes; empty if the file does not exist.
 
     Raises:
-        LesionflowError: it is no such table, or a row is wrong; the message names the row.
+        LesionflowError: the file is not such a table, or a row is invalid; the message names the line.
     """
     if not path.exists():
         return pd.DataFrame(columns=COLUMNS)
     table = spreadsheets.read(path)
-    lacking = [name for name in COLUMNS[:4] if name not in table]
-    if lacking:
-        raise LesionflowError(f"{path} has no column {lacking[0]!r}; it needs {', '.join(COLUMNS)}")
+    missing = [name for name in COLUMNS[:4] if name not in table]
+    if missing:
+        raise LesionflowError(f"{path} has no column {missing[0]!r}; required columns are {', '.join(COLUMNS)}")
     table["decision"] = table["decision"].str.strip().str.lower()
     table = table[table["decision"] != ""].copy()
     for number, row in zip(table.index + 2, table.itertuples(), strict=True):
         if row.decision not in (KEEP, DROP, RELABEL):
-            raise LesionflowError(f"{path}, line {number}: decision {row.decision!r} is none of keep, drop, relabel")
+            raise LesionflowError(f"{path}, line {number}: decision must be keep, drop or relabel, found {row.decision!r}")
         if row.decision == RELABEL and class_of_folder(str(row.to)) is None:
             raise LesionflowError(
-                f"{path}, line {number}: relabel needs a class in column 'to', one of {', '.join(CLASSES)}; found {row.to!r}"
+                f"{path}, line {number}: relabel requires a class in column 'to', one of {', '.join(CLASSES)}; found {row.to!r}"
             )
     table["to"] = [
         class_of_folder(name) if decision == RELABEL else "" for name, decision in zip(table["to"], table["decision"], strict=True)
     ]
-    differing = table.groupby("path")[["decision", "to", "sha256"]].nunique().max(axis=1)
-    if (differing > 1).any():
-        raise LesionflowError(f"{path} decides twice, and differently, about {differing.index[differing > 1][0]}")
+    conflicting = table.groupby("path")[["decision", "to", "sha256"]].nunique().max(axis=1)
+    if (conflicting > 1).any():
+        raise LesionflowError(f"{path} has conflicting decisions about {conflicting.index[conflicting > 1][0]}")
     return table.drop_duplicates("path")
 
 
 def match(table: pd.DataFrame, files: pd.DataFrame) -> Decisions:
-    """Hold decisions against the files of the dataset, which have path and sha256."""
-    now = dict(zip(files["path"], files["sha256"], strict=True))
+    """Match decisions with the files of the dataset by path and sha256."""
+    current = dict(zip(files["path"], files["sha256"], strict=True))
     stale = []
     for row in table.itertuples():
-        if now.get(row.path) != row.sha256:
-            why = "the file is not there" if row.path not in now else "the file's bytes have changed"
+        if current.get(row.path) != row.sha256:
+            why = "the file does not exist" if row.path not in current else "the file's bytes have changed"
             stale.append(Finding("stale_decision", (row.path,), f"{row.decision} no longer applies: {why}"))
     gone = {finding.paths[0] for finding in stale}
     holds = table[~table["path"].isin(gone)]

@@ -16,18 +16,18 @@ HEX = "^[0-9a-f]{64}$"
 def check_catalog(
     catalog: pd.DataFrame, classes: pd.DataFrame, found: Counts, limits: Validate, docs: Path, kept: Collection[str] = ()
 ) -> list[str]:
-    """Hold usable rows and class counts to their suites and write Data Docs into `docs`.
+    """Validate usable rows and class counts against their suites and write Data Docs to `docs`.
 
     Args:
-        catalog: a row per file, with catalog.COLUMNS.
-        classes: a row per output class: class, images, lesions.
-        found: files that show each kind of finding, by class, for the entry page.
+        catalog: one row per file, with catalog.COLUMNS.
+        classes: one row per output class: class, images, lesions.
+        found: number of files with each kind of finding, by class, for the entry page.
         limits: the thresholds of params.yaml.
-        docs: folder to make; its index.html is the entry page.
-        kept: paths that a person decided to keep whatever is found.
+        docs: folder to create; its index.html is the entry page.
+        kept: paths that a reviewer decided to keep regardless of findings.
 
     Returns:
-        A line per expectation that is not met.
+        One line per expectation that is not met.
     """
     images = catalog[catalog["usable"]].drop(columns="reason")
     images = images.assign(
@@ -35,31 +35,31 @@ def check_catalog(
     )
     tables = {
         "Usable images": classes.set_axis(["class", "images", "lesions"], axis=1),
-        "Found, by kind and class": counts_table(found, "found"),
+        "Findings by kind and class": counts_table(found, "finding"),
     }
-    note = "Files left out, with their reasons: build/quarantine.csv. Every finding: build/findings.csv."
+    note = "Excluded files with reasons: build/quarantine.csv. All findings: build/findings.csv."
     suites = {
         "usable_images": (images, _images(limits, images[images["path"].isin(kept)])),
-        "classes": (_held(classes, limits), _classes(limits)),
+        "classes": (_classes_to_check(classes, limits), _classes(limits)),
     }
     return run_suite(suites, docs, tables, note)
 
 
 def check_splits(splits: pd.DataFrame, needed: "pd.Series[str]", docs: Path) -> list[str]:
-    """Hold the split to its suite and write Data Docs into `docs`; as `check_catalog`.
+    """Validate the split against its suite and write Data Docs to `docs`, like `check_catalog`.
 
     Args:
-        splits: a row per usable image: path, isic_id, diagnosis, lesion_id, pixels_sha256, group, side.
-        needed: what each image is needed for on every side: values of which each side must have an image; missing where it is not.
-        docs: folder to make.
+        splits: one row per usable image: path, isic_id, diagnosis, lesion_id, pixels_sha256, group, side.
+        needed: stratum of each image; every split must have an image of each. Missing for images of an optional stratum.
+        docs: folder to create.
     """
     spread = {f"sides_of_{key}": _distinct(splits, key, "side") for key in ("group", "lesion_id", "pixels_sha256")}
-    tables = {"Images of each class on each side": _per_side(splits["diagnosis"], splits["side"])}
+    tables = {"Images per class and split": _per_side(splits["diagnosis"], splits["side"])}
     suites = {
         "splits": (splits.assign(**spread), _splits(list(spread))),
         "classes_per_side": (_per_side(needed, splits["side"]), _sides()),
     }
-    return run_suite(suites, docs, tables, "No group, lesion or picture stands on two sides.")
+    return run_suite(suites, docs, tables, "No group, lesion or image is in two splits.")
 
 
 def _per_side(names: "pd.Series[str]", side: "pd.Series[str]") -> pd.DataFrame:
@@ -68,12 +68,12 @@ def _per_side(names: "pd.Series[str]", side: "pd.Series[str]") -> pd.DataFrame:
 
 
 def _distinct(frame: pd.DataFrame, key: str, column: str) -> "pd.Series[int]":
-    """For each row, how many values of `column` the rows with its `key` have."""
+    """For each row, the number of distinct values of `column` among the rows with the same `key`."""
     return frame.groupby(key, dropna=False)[column].transform("nunique").astype(int)
 
 
 def _images(limits: Validate, kept: pd.DataFrame) -> Wanted:
-    """What usable images must be; no more is asked of size and licence than the images have that a person decided to keep."""
+    """Expectations on usable images; size and license requirements are relaxed to what the images kept by a reviewer have."""
     least = 1 if limits.policy.tiny.then == "warn" else min([limits.min_side, *kept["width"], *kept["height"]])
     licensed = limits.policy.missing_licence.then != "warn" and bool(kept["license"].notna().all())
     return [
@@ -94,14 +94,14 @@ def _images(limits: Validate, kept: pd.DataFrame) -> Wanted:
     ]
 
 
-def _held(classes: pd.DataFrame, limits: Validate) -> pd.DataFrame:
-    """Classes that must be large enough: those the policy neither warns about alone nor has left out whole."""
+def _classes_to_check(classes: pd.DataFrame, limits: Validate) -> pd.DataFrame:
+    """Classes that must be large enough: not those that the policy only warns about or excludes completely."""
     rules = [limits.policy.scarce_cancer if name in (*MALIGNANT, "malignant") else limits.policy.scarce_class for name in classes["class"]]
-    none_may = [rule.at_most == 0 or (rule.at_most is None and rule.then == "fail") for rule in rules]
-    asked = [
-        rule.then != "warn" and (strict or images > 0) for rule, strict, images in zip(rules, none_may, classes["images"], strict=True)
+    none_allowed = [rule.at_most == 0 or (rule.at_most is None and rule.then == "fail") for rule in rules]
+    required = [
+        rule.then != "warn" and (strict or images > 0) for rule, strict, images in zip(rules, none_allowed, classes["images"], strict=True)
     ]
-    return classes[asked]
+    return classes[required]
 
 
 def _classes(limits: Validate) -> Wanted:

@@ -1,9 +1,9 @@
-"""What is wrong with a dataset, found and ranked; what is done about it is policy.py's.
+"""Finds and ranks problems of a dataset; policy.py decides what happens to the files.
 
-Every function is pure: frames in, findings out. A finding names the files that show it, most telling first.
+Every function is pure: it takes frames and returns findings. A finding names its files, most relevant first.
 
-Cleanlab's cleanvision (0.3.7) was tried and is not used: to it, near-duplicates are images of equal perceptual hash, so mirrored,
-turned and cropped copies escape it; it knows no labels, lesions or archive ids; and it decodes every file twice.
+Cleanlab's cleanvision (0.3.7) was tried and is not used: it compares perceptual hashes, so it misses mirrored, rotated and cropped
+copies; it does not use labels, lesions or archive IDs; and it decodes every file twice.
 """
 
 import re
@@ -21,35 +21,35 @@ from components.data_quality.near_duplicates import Pairs
 from components.runtime.params import Validate
 
 KINDS = {
-    "unreadable": "truncated, corrupt, too large, or no image",
+    "unreadable": "truncated, corrupt, too large, or not an image",
     "unplaced": "in no folder named after a class",
-    "tiny": "a side is too short",
-    "blank": "hardly any contrast",
-    "odd_shape": "far longer than wide, or wider than long",
-    "odd_mode": "not stored as RGB",
-    "exif_rotated": "stored turned, with an EXIF note to turn it back",
-    "not_dermoscopic": "mostly one colour, or black and white",
-    "label_conflict": "one picture, or one archive id, under two classes",
-    "lesion_conflict": "one lesion under two classes",
-    "exact_duplicate": "the same pixels more than once under one class",
-    "near_duplicate": "the same photograph resized, recompressed, mirrored, turned, cropped or brightened",
-    "across_sides": "one photograph on both sides of the given Train/Test",
+    "tiny": "width or height below validate.min_side",
+    "blank": "almost no contrast",
+    "odd_shape": "aspect ratio above validate.max_aspect",
+    "odd_mode": "color mode is not RGB",
+    "exif_rotated": "stored rotated, with an EXIF orientation",
+    "not_dermoscopic": "mostly one color, or black and white",
+    "label_conflict": "the same image or archive ID in two classes",
+    "lesion_conflict": "the same lesion in two classes",
+    "exact_duplicate": "the same pixels more than once in one class",
+    "near_duplicate": "the same image resized, recompressed, mirrored, rotated, cropped or brightened",
+    "across_sides": "the same image in both Train and Test of the imported dataset",
     "missing_licence": "no licence named",
-    "missing_file": "named by metadata.csv and not there",
+    "missing_file": "listed in metadata.csv, but the file does not exist",
     "scarce_cancer": "a malignant class with too few usable images",
     "scarce_class": "a benign class with too few usable images",
-    "stale_decision": "a decision whose file has changed or gone",
+    "stale_decision": "a decision about a file that has changed or no longer exists",
 }
 ARCHIVE_ID = re.compile(r"(ISIC_\d+)")
 Link = tuple[int, int, float, str]
-"""Two positions, how sure it is that they belong together (larger is surer), and why they do."""
+"""Two positions, the strength of the evidence that they belong together (larger is stronger), and the reason."""
 MIN_COLOURFULNESS = 4.0
-"""Levels between the largest and the smallest channel, on average; below it an image is black and white."""
+"""Mean difference in levels between the largest and the smallest channel; below it an image counts as black and white."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """`paths`: the files, or what else is named; `rank`: larger is more urgent, within a kind."""
+    """`paths`: the files, or names of classes; `says`: the message; `rank`: urgency within a kind, larger is more urgent."""
 
     kind: str
     paths: tuple[str, ...]
@@ -58,7 +58,7 @@ class Finding:
 
 
 def of_files(files: pd.DataFrame, limits: Validate) -> Iterator[Finding]:
-    """Faults that one file shows by itself. `files` has the columns of scan.FIELDS, path and diagnosis."""
+    """Find problems of single files. `files` has the columns of scan.FIELDS, path and diagnosis."""
     for row in files.itertuples():
         if row.fault:
             yield Finding("unreadable", (row.path,), row.fault)
@@ -86,10 +86,10 @@ def of_files(files: pd.DataFrame, limits: Validate) -> Iterator[Finding]:
 
 
 def conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None) -> list[Finding]:
-    """Pictures and archive ids that stand under two classes, most urgent first.
+    """Find images and archive IDs that occur in two classes, most urgent first.
 
-    A conflict between a malignant and a benign class comes before others; then the surest evidence: the same bytes, the same
-    pixels, nearly the same picture, the same archive id. Conflicts that share a file are one finding.
+    Conflicts between a malignant and a benign class come first, then those with the strongest evidence: the same bytes, the same
+    pixels, near-duplicates, the same archive ID. Conflicts that share a file are merged into one finding.
 
     Args:
         images: readable images in classes: path, diagnosis, sha256, pixels_sha256.
@@ -97,8 +97,8 @@ def conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None)
         metadata: metadata.csv indexed by filename, or None.
     """
     links: list[Link] = []
-    for column, weight, said in (("sha256", 3.0, "the same bytes"), ("pixels_sha256", 2.0, "the same pixels")):
-        links += _chains(images[column], weight, said)
+    for column, weight, reason in (("sha256", 3.0, "the same bytes"), ("pixels_sha256", 2.0, "the same pixels")):
+        links += _chains(images[column], weight, reason)
     ids = images["path"].str.rsplit("/", n=1).str[-1].str.extract(ARCHIVE_ID, expand=False)
     links += _chains(ids, 0.5, "the same archive id")
     for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True):
@@ -110,13 +110,13 @@ def conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None)
     return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
 
 
-def _chains(keys: "pd.Series[str]", weight: float, said: str) -> list[Link]:
-    """Links between neighbouring positions of equal keys."""
-    return [(one, other, weight, said) for one, other in chained(keys).tolist()]
+def _chains(keys: "pd.Series[str]", weight: float, reason: str) -> list[Link]:
+    """Link neighboring positions with equal keys."""
+    return [(one, other, weight, reason) for one, other in chained(keys).tolist()]
 
 
 def components(links: Iterable[Link], count: int) -> list[tuple[list[int], list[Link]]]:
-    """Positions that links join, however indirectly, in ascending order, each set with its links; only those of two or more."""
+    """Connected components of two or more positions, directly or indirectly linked, in ascending order, each with its links."""
     links = list(links)
     number_of = linked(np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2), count).tolist()
     inner: defaultdict[int, list[Link]] = defaultdict(list)
@@ -139,15 +139,15 @@ def _conflict(paths: NDArray[np.object_], labels: NDArray[np.object_], members: 
     return Finding("label_conflict", tuple(paths[members]), f"{why} under {' and '.join(stands)}", weight + 10 * urgent)
 
 
-def _contradictions(images: pd.DataFrame, said: "pd.Series[str]") -> Iterator[Finding]:
-    known = images["path"].map(said)
+def _contradictions(images: pd.DataFrame, diagnoses: "pd.Series[str]") -> Iterator[Finding]:
+    known = images["path"].map(diagnoses)
     for path, diagnosis, other in zip(images["path"], images["diagnosis"], known, strict=True):
         if isinstance(other, str) and class_of_folder(other) != diagnosis:
             yield Finding("label_conflict", (path,), f"metadata.csv says {other!r}, its folder {diagnosis}", 1.0)
 
 
 def lesions(images: pd.DataFrame) -> list[Finding]:
-    """Lesions under two diagnoses; `images` are those whose lesion metadata.csv names."""
+    """Find lesions with two diagnoses; `images` are those whose lesion is named in metadata.csv."""
     stands = images.groupby("lesion_id")["diagnosis"].nunique()
     found = []
     for lesion, rows in images[images["lesion_id"].isin(stands.index[stands > 1])].groupby("lesion_id"):
@@ -158,7 +158,7 @@ def lesions(images: pd.DataFrame) -> list[Finding]:
 
 
 def exact(images: pd.DataFrame) -> list[Finding]:
-    """Images of one class whose pixels are equal, first by path first; under two classes they are a label conflict."""
+    """Find images of one class with equal pixels, sorted by path; equal pixels in two classes are a label conflict."""
     key = ["pixels_sha256", "diagnosis"]
     same = images[images.duplicated(key, keep=False)].groupby(key)
     return sorted(
@@ -171,7 +171,7 @@ def exact(images: pd.DataFrame) -> list[Finding]:
 
 
 def near(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
-    """Near-duplicates with every copy of each, closest first; those that chain are one finding."""
+    """Find near-duplicates with all their exact copies, closest first; chains of near-duplicates are one finding."""
     paths, copies = images["path"].to_numpy(), _chains(images["pixels_sha256"], 0.0, "")
     found = []
     for members, inner in components([*copies, *_links(pairs)], len(images)):
@@ -186,7 +186,7 @@ def _links(pairs: Pairs) -> list[Link]:
 
 
 def across_sides(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
-    """Photographs that stand on both sides of the Train/Test that the dataset came with (column given_side)."""
+    """Find images that are in both splits of the imported dataset (column given_side)."""
     links = _chains(images["pixels_sha256"], 1.0, "") + _links(pairs)
     paths, sides = images["path"].to_numpy(), images["given_side"].to_numpy()
     found = []

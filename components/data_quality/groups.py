@@ -1,7 +1,7 @@
-"""Which files of a dataset belong together: files that share a lesion or show one picture, however indirectly, share a group.
+"""Groups the files of a dataset: files that share a lesion or show the same image, directly or indirectly, are in one group.
 
-A group is never divided between the sides of the split. Groups are formed over every file, before any is left out: a copy that is
-left out still links its lesion to the copy that stays.
+All images of a group go to the same split. Groups are formed over all files before any is excluded: an excluded copy still links its
+lesion to the copy that is used.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ from components.data_quality.near_duplicates import Pairs
 
 
 def numbers(keys: pd.DataFrame, pairs: Pairs) -> NDArray[np.int64]:
-    """Number of each row's group, shape (n,): rows with equal values in a column, or in a pair, share one; nulls equal nothing."""
+    """Group number of each row, shape (n,): rows with equal values in a column, or in a pair, share a group; nulls are never equal."""
     return linked(np.concatenate([*(chained(keys[column]) for column in keys), pairs.indices]), len(keys))
 
 
 def chained(keys: "pd.Series[str]") -> NDArray[np.int64]:
-    """Pairs of neighbouring positions of equal keys, shape (n, 2), enough to link all of them; nulls equal nothing."""
+    """Pairs of neighboring positions with equal keys, shape (n, 2), enough to connect all of them; nulls are never equal."""
     codes = pd.factorize(keys)[0]
     order = np.argsort(codes, kind="stable")
     sorted_codes = codes[order]
@@ -28,6 +28,6 @@ def chained(keys: "pd.Series[str]") -> NDArray[np.int64]:
 
 
 def linked(pairs: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    """Number of the component of each of `count` positions, where `pairs` of shape (n, 2) join."""
+    """Number of the connected component of each of `count` positions; `pairs`, shape (n, 2), are the edges."""
     links = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(count, count))
     return connected_components(links, directed=False)[1].astype(np.int64)

@@ -1,16 +1,16 @@
-"""Near-duplicates: the same photograph resized, recompressed, mirrored, turned, slightly cropped or brightened.
+"""Finds near-duplicates: the same image resized, recompressed, mirrored, rotated, slightly cropped or brightened.
 
-Every image is a small grey thumbnail, its sides squeezed to a square. The search has two steps:
+Each image is represented by a small square gray thumbnail. The search has two steps:
 
 1. Candidates. The magnitudes of a thumbnail's low-frequency cosine coefficients, sorted within each pair (u, v), (v, u), do not
-   change when the picture is mirrored or turned by 90 degrees. Each image, as it is and with a margin cut off in six ways, asks
-   a k-d tree (Bentley 1975; scipy's cKDTree) for the few nearest other images.
-2. Verification. Of each candidate pair, one thumbnail is brought into the best of its eight orientations and aligned with the
-   other in scale and position (inverse compositional Gauss-Newton: Baker and Matthews 2004), on half the side first. What then
-   counts is the correlation of fine structure at equal local contrast: broad shading, in which one lesion resembles another,
-   does not count, and a lesion's dark rim counts no more than the skin around it.
+   change when the image is mirrored or rotated by 90 degrees. For each image, uncropped and cropped in six ways, a k-d tree
+   (Bentley 1975; scipy's cKDTree) returns the few nearest other images.
+2. Verification. In each candidate pair, one thumbnail is transformed to the best of its eight orientations and aligned with the
+   other in scale and position (inverse compositional Gauss-Newton: Baker and Matthews 2004), first at half size. The score is the
+   correlation of fine structure with normalized local contrast: broad shading, in which different lesions resemble each other, is
+   removed, and a lesion's dark border weighs no more than the skin around it.
 
-The coefficients follow the perceptual hash of Zauner (2010), unquantised.
+The coefficients follow the perceptual hash of Zauner (2010), without quantization.
 """
 
 import os
@@ -27,21 +27,21 @@ from scipy.spatial import cKDTree
 from components.data_quality.alignment import IDENTITY, Floats, align, blurred, fine_correlation, warped
 
 SIDE = 48
-"""Side of a thumbnail in pixels."""
+"""Width and height of a thumbnail in pixels."""
 MAX_ORDER = 5
-"""Coefficients whose frequencies add up to no more than this describe an image."""
+"""Largest sum of the two frequencies of a coefficient in the descriptor."""
 MARGIN, WIDE_MARGIN = 0.05, 0.10
-"""Shares of the side that a crop takes away: from the middle or a corner, and from the middle alone."""
+"""Shares of the side that a crop removes: centered or in a corner, and centered only."""
 NEIGHBOURS = 4
 RADIUS = 0.2
-"""Largest distance of descriptors at which a neighbour is a candidate."""
+"""Largest distance of descriptors at which a neighbor is a candidate."""
 COARSE = 16
 MIN_COARSE = 0.93
-"""Least correlation of tiny thumbnails, in the best orientation and window."""
+"""Minimum correlation of tiny thumbnails, in the best orientation and window."""
 HALF = SIDE // 2
 HALF_STEPS, STEPS = 2, 4
 MIN_HALF = 0.45
-"""Least correlation of fine structure on half the side, after the first alignment."""
+"""Minimum correlation of fine structure at half size, after the first alignment."""
 BLOCK = 512
 Thumbnails = NDArray[np.uint8]
 Window = tuple[float, float, float, float]
@@ -50,18 +50,18 @@ Window = tuple[float, float, float, float]
 
 @dataclass(frozen=True)
 class Pairs:
-    """Pairs of images: `indices` of shape (n, 2), first below second, sorted; `scores` of shape (n,), 1 for the same picture."""
+    """Pairs of images: `indices` of shape (n, 2), first below second, sorted; `scores` of shape (n,), 1 for equal images."""
 
     indices: NDArray[np.int64]
     scores: Floats
 
 
 def near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
-    """Pairs that show the same photograph.
+    """Find pairs that show the same image.
 
     Args:
         thumbnails: uint8, shape (n, SIDE, SIDE).
-        min_score: least correlation of fine structure after alignment.
+        min_score: minimum correlation of fine structure after alignment.
     """
     found = score(thumbnails, candidates(thumbnails))
     kept = found.scores >= min_score
@@ -69,7 +69,7 @@ def near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
 
 
 def windows() -> list[Window]:
-    """What of a picture is compared, all of it first."""
+    """Parts of an image that are compared; the first is the whole image."""
     places = [(MARGIN, 0.5, 0.5), *((MARGIN, y, x) for y in (0, 1) for x in (0, 1)), (WIDE_MARGIN, 0.5, 0.5)]
     return [(0, 0, 1, 1), *((margin * y, margin * x, 1 - margin, 1 - margin) for margin, y, x in places)]
 
@@ -85,10 +85,10 @@ def _sampler(start: float, extent: float, size: int, side: int = SIDE) -> Floats
 
 
 def descriptors(thumbnails: Thumbnails, window: Window = (0, 0, 1, 1)) -> Floats:
-    """What of an image stays the same when it is mirrored or turned by 90 degrees, or made brighter.
+    """Descriptors that are invariant to mirroring, rotation by 90 degrees and brightness.
 
     Returns:
-        Shape (n, 20): sorted magnitudes of cosine coefficients, relative to the picture's contrast.
+        Shape (n, 20): sorted magnitudes of cosine coefficients, relative to the image's contrast.
     """
     top, left, height, width = window
     order = MAX_ORDER + 1
@@ -104,7 +104,7 @@ def descriptors(thumbnails: Thumbnails, window: Window = (0, 0, 1, 1)) -> Floats
 
 
 def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
-    """Pairs that may be near-duplicates.
+    """Find pairs that may be near-duplicates.
 
     Returns:
         Indices of shape (n, 2), each pair once; some window of the first image resembles the whole of the second.
@@ -129,14 +129,14 @@ def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
 
 
 def score(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
-    """Verify candidates.
+    """Score candidate pairs.
 
     Args:
         thumbnails: uint8, shape (n, SIDE, SIDE).
-        pairs: indices, shape (m, 2), as `candidates` gives them.
+        pairs: indices, shape (m, 2), as returned by `candidates`.
 
     Returns:
-        All pairs, in sorted order; a pair that is not even coarsely alike scores 0.
+        All pairs, sorted; pairs below the coarse or the half-size threshold score 0.
     """
     if not len(pairs):
         return Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32))
@@ -169,7 +169,7 @@ def score(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
 
 
 def _blockwise(measure: Callable[[Thumbnails], Floats], thumbnails: Thumbnails) -> Floats:
-    """What `measure` gives for all thumbnails, a block at a time: its floats, many per pixel, are held of one block only."""
+    """Apply `measure` to all thumbnails block by block, to limit the memory for its intermediate floats."""
     return np.concatenate([measure(thumbnails[start : start + BLOCK]) for start in range(0, len(thumbnails), BLOCK)])
 
 
@@ -183,7 +183,7 @@ def _half(thumbnails: Thumbnails) -> Floats:
 
 
 def _coarse(thumbnails: Thumbnails, parts: Sequence[Window]) -> Floats:
-    """Each part as a tiny thumbnail of mean 0 and norm 1: shape (n, parts, COARSE, COARSE)."""
+    """Downsample each part to a tiny thumbnail with mean 0 and norm 1: shape (n, parts, COARSE, COARSE)."""
     soft = blurred(_whole(thumbnails), 1 / SIDE)
     cut = [_sampler(top, height, COARSE) @ soft @ _sampler(left, width, COARSE).T for top, left, height, width in parts]
     tiny = np.stack(cut, axis=1)
@@ -196,7 +196,7 @@ def _flat(images: Floats) -> Floats:
 
 
 def _orient(images: Floats, number: NDArray[np.int64]) -> Floats:
-    """Each image in one of eight orientations: bit 0 transposes, bit 1 mirrors rows, bit 2 mirrors columns."""
+    """Apply one of the eight orientations to each image: bit 0 transposes, bit 1 flips rows, bit 2 flips columns."""
     out = images.copy()
     turned, upturned, mirrored = (number >> bit & 1 == 1 for bit in range(3))
     out[turned] = out[turned].swapaxes(1, 2)

@@ -1,4 +1,4 @@
-"""What is done about findings: which files are left out and why, and what stops the stage."""
+"""Applies the policy to findings: which files are excluded and why, and which findings fail the stage."""
 
 from collections import Counter
 
@@ -11,32 +11,33 @@ from components.data_quality.findings import KINDS, Finding
 from components.runtime.params import Policy, Rule
 
 SHOWN = 5
-"""Files named on the terminal for a kind that stops the stage."""
+"""Number of files listed on the terminal for a kind that fails the stage."""
 BY_A_PERSON = "dropped"
 LEFT_OUT = ("fail", "quarantine")
-"""What is found under these rules is never used: `fail` with a limit is `quarantine`, without one the first stops the stage."""
+"""Actions that exclude files: `fail` with a limit acts like `quarantine`; without one the first file fails the stage."""
 NEVER_KEPT = ("unreadable", "unplaced")
-"""Kinds of finding whose files no decision can make usable."""
+"""Kinds of finding whose files cannot be kept by a decision."""
 
 
 def rule(policy: Policy, kind: str) -> Rule:
-    """The rule for a kind of finding."""
+    """Policy for a kind of finding."""
     return getattr(policy, kind)
 
 
 def most(rule: Rule) -> int | None:
-    """How many files may show a kind before the stage fails; None: any number."""
+    """Maximum number of files with a kind of finding; None means no limit."""
     return 0 if rule.then == "fail" and rule.at_most is None else rule.at_most
 
 
 def apply(findings: list[Finding], policy: Policy, decisions: Decisions, diagnosis: dict[str, str]) -> dict[str, str]:
-    """Why each file that is left out is left out, by path.
+    """Return the reasons of all excluded files, by path.
 
-    Decisions come first: a dropped file is out, a kept one in. In a conflict with a kept file, the others stay out. Then kinds
-    in the order of KINDS; the first reason a file gets is the one it keeps, and copies of files already out do not count.
+    Decisions take precedence: a dropped file is excluded, a kept file is used, and the other files of its conflicts are excluded.
+    Kinds of finding are applied in the order of KINDS; the first reason of a file is recorded, and copies of files that are already
+    excluded do not count.
 
     Raises:
-        LesionflowError: two files of one conflict are kept under different classes, or a file is kept that cannot be used.
+        LesionflowError: two files of one conflict are kept with different classes, or a kept file cannot be used.
     """
     reasons = dict.fromkeys(decisions.drop, f"{BY_A_PERSON}: decisions.csv")
     order = {kind: number for number, kind in enumerate(KINDS)}
@@ -47,8 +48,8 @@ def apply(findings: list[Finding], policy: Policy, decisions: Decisions, diagnos
             _one_label_kept(finding, decisions, diagnosis)
         if finding.kind in NEVER_KEPT and finding.paths[0] in decisions.keep:
             raise LesionflowError(
-                f"decisions.csv keeps {finding.paths[0]}, which is {finding.kind} ({finding.says}): drop it or, where only its folder is"
-                " wrong, relabel it"
+                f"decisions.csv keeps {finding.paths[0]}, which is {finding.kind} ({finding.says}). Drop it or, if only its folder is"
+                " wrong, relabel it."
             )
         if then in LEFT_OUT:
             for path in left:
@@ -65,17 +66,17 @@ def apply(findings: list[Finding], policy: Policy, decisions: Decisions, diagnos
 def _one_label_kept(finding: Finding, decisions: Decisions, diagnosis: dict[str, str]) -> None:
     kept = [path for path in finding.paths if path in decisions.keep]
     if len({diagnosis[path] for path in kept}) > 1:
-        raise LesionflowError(f"decisions.csv keeps one picture under two classes ({', '.join(kept)}): drop or relabel one of them")
+        raise LesionflowError(f"decisions.csv keeps the same image in two classes ({', '.join(kept)}). Drop or relabel one of them.")
 
 
 def counts(findings: list[Finding]) -> Counter[str]:
-    """Files, or whatever else is named, that show each kind; a file once per kind."""
+    """Count the files (or classes) with each kind of finding, each file once per kind."""
     seen = {(finding.kind, path) for finding in findings for path in finding.paths}
     return Counter(kind for kind, _ in seen)
 
 
 def exceeded(findings: list[Finding], policy: Policy) -> list[str]:
-    """What stops the stage, a few lines for each kind; empty where nothing does."""
+    """Describe the kinds that exceed their limit, a few lines per kind; empty if none does."""
     lines: list[str] = []
     for kind, count in sorted(counts(findings).items()):
         limit = most(rule(policy, kind))
@@ -84,7 +85,7 @@ def exceeded(findings: list[Finding], policy: Policy) -> list[str]:
         allows = (
             f"validate.policy.{kind}.at_most allows {limit}"
             if rule(policy, kind).at_most is not None
-            else (f"validate.policy.{kind}.then is fail, and no at_most allows any")
+            else (f"validate.policy.{kind}.then is fail, without at_most")
         )
         lines.append(f"{count} {kind} ({KINDS[kind]}); {allows}:")
         named = [(path, finding.says) for finding in findings if finding.kind == kind for path in finding.paths]
@@ -95,7 +96,7 @@ def exceeded(findings: list[Finding], policy: Policy) -> list[str]:
 
 
 def as_table(findings: list[Finding], policy: Policy, reasons: dict[str, str], files: pd.DataFrame) -> pd.DataFrame:
-    """A row per finding and file: kind, number, rank, path, then, left_out, says, sha256, diagnosis."""
+    """One row per finding and file: kind, number, rank, path, then, left_out, says, sha256, diagnosis."""
     known = files.set_index("path")
     rows = [
         (finding.kind, number, finding.rank, path, rule(policy, finding.kind).then, reasons.get(path, ""), finding.says)
@@ -109,7 +110,7 @@ def as_table(findings: list[Finding], policy: Policy, reasons: dict[str, str], f
 
 
 def per_class(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
-    """Files that show each kind, by class; `none` where a file has no class."""
+    """Count the files with each kind of finding by class; `none` for files without a class."""
     files = table.drop_duplicates(["kind", "path"])
     names = files["diagnosis"].astype(object).where(files["diagnosis"].notna(), "none")
     found = Counter(zip(files["kind"], names, strict=True))

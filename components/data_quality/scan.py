@@ -1,7 +1,7 @@
-"""Each file of a dataset looked at once: decoded, hashed, made a thumbnail, measured.
+"""Scans each file of a dataset once: decode, hash, thumbnail, image statistics.
 
-Files are read on every core in small blocks, so memory does not grow with their size. What a file's bytes gave is kept under
-their hash: a file that was scanned before, under whatever name, is read but not decoded again.
+Files are read on all cores in small blocks, so memory does not grow with the dataset. Results are cached by content hash: a file that
+was scanned before, under any name, is read but not decoded again.
 """
 
 import hashlib
@@ -28,45 +28,45 @@ from components.imaging.images import Pixels
 
 BLOCK = 256
 SAMPLE = 16
-"""Side of the grid of single pixels from which flat colour is told."""
+"""Size of the pixel grid used to detect flat color."""
 DARK = 32
-"""Grey level below which a pixel belongs to the dark corners of a dermoscope's round view."""
+"""Gray level up to which a pixel counts as part of the dark corners around a dermoscope's round field of view."""
 
 FIELDS = {
-    "sha256": "of the file's bytes",
-    "fault": "why the file is no image, empty where it is one",
-    "format": "JPEG or PNG, null where unreadable",
-    "mode": "Pillow's colour mode before conversion to RGB",
-    "orientation": "EXIF orientation, 1 where upright",
+    "sha256": "hash of the file's bytes",
+    "fault": "why the file is not an image; empty if it is one",
+    "format": "JPEG or PNG; null if unreadable",
+    "mode": "Pillow's color mode before conversion to RGB",
+    "orientation": "EXIF orientation; 1 means upright",
     "width": "pixels, upright",
     "height": "pixels, upright",
-    "pixels_sha256": "of the decoded RGB pixels",
-    "thumbnail": "grey, SIDE x SIDE bytes",
-    "contrast": "standard deviation of the thumbnail, in grey levels",
-    "one_colour": "share of pixels that have exactly the commonest colour, dark ones apart",
+    "pixels_sha256": "hash of the decoded RGB pixels",
+    "thumbnail": "gray, SIDE x SIDE bytes",
+    "contrast": "standard deviation of the thumbnail, in gray levels",
+    "one_colour": "share of pixels that have exactly the most frequent color, without dark pixels",
     "colourfulness": "mean difference of a pixel's largest and smallest channel, in levels",
 }
 
 
-Look = tuple[Any, ...]
+ScanRow = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
 class Scans:
-    """`table`: a row per file in the order given, with `path`, `bytes` and FIELDS but for the thumbnail. `thumbnails`: uint8, shape
-    (files, SIDE, SIDE), zeros where unreadable. `decoded`: how many files had not been seen before."""
+    """`table`: one row per file in the given order, with `path`, `bytes` and FIELDS without the thumbnail. `thumbnails`: uint8, shape
+    (files, SIDE, SIDE), zeros if unreadable. `decoded`: number of contents that were not in the cache."""
 
     table: pd.DataFrame
     thumbnails: Thumbnails
     decoded: int
 
 
-def table_of(looks: Sequence[Look]) -> pd.DataFrame:
-    """A row of FIELDS for each file that was looked at, in the order given."""
-    thumbnails = np.frombuffer(b"".join(look[-2] for look in looks), dtype=np.uint8).reshape(-1, SIDE * SIDE)
-    samples = np.frombuffer(b"".join(look[-1] for look in looks), dtype=np.uint8).reshape(-1, SAMPLE * SAMPLE, 3)
-    table = pd.DataFrame([look[:-1] for look in looks], columns=list(FIELDS)[:9])
-    red, green, blue = samples.transpose(2, 0, 1)  # quicker, one by one, than a reduction over three
+def table_of(scanned: Sequence[ScanRow]) -> pd.DataFrame:
+    """One row of FIELDS for each scanned file, in the given order."""
+    thumbnails = np.frombuffer(b"".join(look[-2] for look in scanned), dtype=np.uint8).reshape(-1, SIDE * SIDE)
+    samples = np.frombuffer(b"".join(look[-1] for look in scanned), dtype=np.uint8).reshape(-1, SAMPLE * SAMPLE, 3)
+    table = pd.DataFrame([look[:-1] for look in scanned], columns=list(FIELDS)[:9])
+    red, green, blue = samples.transpose(2, 0, 1)  # faster channel by channel than as a reduction over three
     largest, smallest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     table["contrast"] = thumbnails.astype(np.float32).std(axis=1)
     table["one_colour"] = _one_colour(samples, largest)
@@ -74,8 +74,8 @@ def table_of(looks: Sequence[Look]) -> pd.DataFrame:
     return table
 
 
-def look(content: bytes, digest: str) -> Look:
-    """What one file's bytes tell: FIELDS as far as the thumbnail, and a grid of single pixels."""
+def look(content: bytes, digest: str) -> ScanRow:
+    """Scan one file's bytes: FIELDS up to the thumbnail, and a grid of single pixels."""
     try:
         image, header = images.decode_with_header(content)
     except UnreadableImage as fault:
@@ -85,12 +85,12 @@ def look(content: bytes, digest: str) -> Look:
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """The image's green channel, which carries most of its contrast, squeezed to SIDE x SIDE bytes."""
+    """Resize the image's green channel, which has most of its contrast, to SIDE x SIDE bytes."""
     return image.getchannel("G").resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0).tobytes()
 
 
 def _one_colour(samples: Pixels, largest: Pixels) -> NDArray[np.float64]:
-    """Share of the commonest colour of each image; the dark corners of a round view are one colour too, and are not counted."""
+    """Share of the most frequent color of each image, without the dark corners of a round field of view, which have one color too."""
     red, green, blue = samples.astype(np.int32).transpose(2, 0, 1)
     packed = red << 16 | green << 8 | blue
     packed[largest <= DARK] = -1
@@ -103,15 +103,15 @@ def _one_colour(samples: Pixels, largest: Pixels) -> NDArray[np.float64]:
 
 
 def _scan_block(root: Path, known: frozenset[str], names: Sequence[str]) -> tuple[list[int], list[str], pd.DataFrame]:
-    """The files' sizes and hashes, and a row for each content that is not known."""
-    sizes, digests, looks = [], [], []
+    """Return the files' sizes and hashes, and one row for each content that is not cached."""
+    sizes, digests, scanned = [], [], []
     for name in names:
         content = (root / name).read_bytes()
         sizes.append(len(content))
         digests.append(hashlib.sha256(content).hexdigest())
         if digests[-1] not in known:
-            looks.append(look(content, digests[-1]))
-    return sizes, digests, table_of(looks)
+            scanned.append(look(content, digests[-1]))
+    return sizes, digests, table_of(scanned)
 
 
 def scan(root: Path, names: Sequence[str], cache: Path) -> Scans:
@@ -120,7 +120,7 @@ def scan(root: Path, names: Sequence[str], cache: Path) -> Scans:
     Args:
         root: folder of the dataset.
         names: paths relative to it.
-        cache: folder for what earlier scans gave, by content; entries of another version of this code or of Pillow are not used.
+        cache: folder with results of earlier scans by content; entries of another version of this code or of Pillow are not used.
     """
     kept = cache / f"{_version()}.parquet"
     tables = [pd.read_parquet(kept) if kept.exists() else table_of([])]
@@ -150,6 +150,6 @@ def scan(root: Path, names: Sequence[str], cache: Path) -> Scans:
 
 
 def _version() -> str:
-    """Of what decides a row: this code, the decoder's, and Pillow."""
+    """Version of everything that affects a row: this code, the decoder and Pillow."""
     parts = [Path(__file__).read_bytes(), Path(images.__file__).read_bytes(), PIL.__version__.encode()]
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]

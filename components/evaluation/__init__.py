@@ -1,1 +1,1 @@
-"""Measuring a classifier."""
+"""Evaluates a classifier: metrics, intervals, calibration, robustness, plots."""

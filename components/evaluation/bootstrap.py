@@ -1,4 +1,4 @@
-"""Estimates with 95 % intervals: a bootstrap over groups, joined to exact intervals where groups are few."""
+"""Estimates with 95 % intervals: a cluster bootstrap over groups, combined with exact intervals if there are few groups."""
 
 from collections.abc import Callable, Sequence
 
@@ -9,13 +9,14 @@ from scipy.stats import binomtest
 from components.core.reports.evaluation import Estimate
 
 EXACT_BELOW = 200
-"""Groups below which a proportion gets an exact interval: with few of them, or shares near 0 and 1, the bootstrap's is too narrow."""
+"""Number of groups below which a proportion gets an exact interval: with few groups, or shares near 0 and 1, the bootstrap interval is
+too narrow."""
 
 
 def resamples(groups: NDArray[np.generic], count: int, seed: int) -> list[NDArray[np.intp]]:
     """Index arrays of `count` bootstrap samples that draw whole groups with replacement.
 
-    Images of one lesion are not independent, so lesions and not images are drawn (cluster bootstrap, Field and Welsh 2007).
+    Images of one lesion are not independent, so lesions are drawn instead of images (cluster bootstrap, Field and Welsh 2007).
     """
     random = np.random.default_rng(seed)
     _, number = np.unique(groups, return_inverse=True)
@@ -24,10 +25,10 @@ def resamples(groups: NDArray[np.generic], count: int, seed: int) -> list[NDArra
 
 
 def interval(value: float, sampled: Sequence[float]) -> Estimate:
-    """The figure with a 95 % percentile interval, corrected for the bootstrap's own bias; undefined values are left out.
+    """Percentile interval (95 %) of a metric, corrected for the bootstrap's bias; undefined values are ignored.
 
-    The percentiles are shifted by (value - mean of resampled values), Efron and Tibshirani 1993, chapter 10. For recalls
-    that is next to nothing; a calibration error, though, grows with every resampling, since repeated images look certain.
+    The percentiles are shifted by (value - mean of resampled values), Efron and Tibshirani 1993, chapter 10. For recalls the shift is
+    negligible, but a calibration error is biased upwards by resampling, since it contains images repeatedly.
     """
     values = np.asarray(sampled, dtype=float)
     low, high = np.nanpercentile(values, [2.5, 97.5]) + (value - np.nanmean(values))
@@ -35,16 +36,16 @@ def interval(value: float, sampled: Sequence[float]) -> Estimate:
 
 
 def bootstrap(statistic: Callable[[NDArray[np.intp]], float], samples: list[NDArray[np.intp]], images: int) -> Estimate:
-    """Percentile interval of a statistic, which is given the indices of the images to compute it on."""
+    """Percentile interval of a statistic, a function of the indices of the images to compute it on."""
     return interval(statistic(np.arange(images)), [statistic(sample) for sample in samples])
 
 
 def proportion(right: NDArray[np.bool_], groups: NDArray[np.generic], resampled: Estimate) -> Estimate:
-    """The share of images that are right, with an interval that holds for few groups and for shares near 0 and 1.
+    """Share of correct images, with an interval that is valid for few groups and for shares near 0 and 1.
 
-    A bootstrap of 17 images that are all right gives an interval of no width. Below EXACT_BELOW groups the interval of Clopper and
-    Pearson 1934 (doi:10.1093/biomet/26.4.404) on the number of groups is joined to it. Successes are the sum over groups of the
-    share of their images that are right, rounded down for the lower bound and up for the upper.
+    A bootstrap of 17 images that are all correct gives an interval of width zero. Below EXACT_BELOW groups, the result is the union of
+    the bootstrap interval and the exact interval of Clopper and Pearson 1934 (doi:10.1093/biomet/26.4.404) on the number of groups.
+    Successes are the sum over groups of the share of their correct images, rounded down for the lower bound and up for the upper.
 
     Args:
         right: bool (n,).
@@ -52,7 +53,7 @@ def proportion(right: NDArray[np.bool_], groups: NDArray[np.generic], resampled:
         resampled: the share with its bootstrap interval over the same groups.
 
     Returns:
-        an interval that is never narrower than the bootstrap's, within 0 and 1.
+        an interval that is never narrower than the bootstrap interval, within 0 and 1.
     """
     low, high = resampled.low, resampled.high
     _, number = np.unique(groups, return_inverse=True)

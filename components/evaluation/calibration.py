@@ -1,4 +1,4 @@
-"""Temperature and operating point, both fitted on validation."""
+"""Fits the temperature and the operating point on validation."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ from components.evaluation.metrics import Floats, Ints
 from components.evaluation.predictions import Scored
 
 LEAD = 1e-4
-"""By how much a raised logit leads, so that rounding in an exported model does not undo it."""
+"""Margin of a raised logit over the others, so that rounding in an exported model does not reverse their order."""
 
 
 def negative_log_likelihood(truth: Ints, probabilities: Floats) -> float:
@@ -20,11 +20,11 @@ def negative_log_likelihood(truth: Ints, probabilities: Floats) -> float:
 
 
 def fit_temperature(truth: Ints, at_temperature: Callable[[float], Floats]) -> float:
-    """The temperature between 0.05 and 20 that minimises the negative log-likelihood (Guo et al. 2017).
+    """Fit the temperature between 0.05 and 20 that minimizes the negative log-likelihood (Guo et al. 2017).
 
     Args:
-        truth: int (n,), of images the model was not trained on.
-        at_temperature: the probabilities at a temperature, float (n, classes).
+        truth: int (n,), classes of images that the model was not trained on.
+        at_temperature: function from a temperature to probabilities, float (n, classes).
     """
 
     def loss(log_temperature: float) -> float:
@@ -35,10 +35,10 @@ def fit_temperature(truth: Ints, at_temperature: Callable[[float], Floats]) -> f
 
 
 def lift_for(behind: Floats, sensitivity: float) -> float:
-    """The least that a logit must be raised by, 0 at least, for this share of positive images to be called positive.
+    """Smallest non-negative amount to add to a logit so that this share of positive images is predicted positive.
 
     Args:
-        behind: float (n,), how far each positive image's logit is behind the largest of the others; negative where it leads.
+        behind: float (n,), largest other logit minus the positive logit, for each positive image.
         sensitivity: share of the images, 0 to 1.
     """
     wanted = int(np.ceil(round(sensitivity * len(behind), 9)))
@@ -46,14 +46,14 @@ def lift_for(behind: Floats, sensitivity: float) -> float:
 
 
 def operating_point(scored: Scored, logits: NDArray[np.float32], sensitivity: float) -> NDArray[np.float32]:
-    """What to add to each logit so that at least this share of the scored melanomas is called melanoma (binary: malignant).
+    """Amount to add to each logit so that at least this share of the melanoma images is predicted melanoma (binary: malignant).
 
-    A missed melanoma costs more than a false alarm, so its odds are raised, as far as this takes and no further: never lowered.
+    A missed melanoma costs more than a false alarm, so its logit is raised by the smallest sufficient amount, and never lowered.
 
     Args:
-        scored: images of validation.
+        scored: validation images.
         logits: float (n, outputs) of the same images.
-        sensitivity: 0 to 1; 0 leaves the logits as they are.
+        sensitivity: target from 0 to 1; 0 leaves the logits unchanged.
     """
     lift = np.zeros(logits.shape[1], dtype=np.float32)
     rivals = logits.copy()

@@ -1,7 +1,7 @@
-"""How the base's features carry to a collection of images that the head was not fitted on.
+"""Leave-one-collection-out evaluation of a linear head on features of the frozen base.
 
-A collection is a clinic's or an archive's images: other dermoscopes, other patients, other framing. Fine-tuning anew without each
-would take days, so what is fitted and left out is a logistic regression on the frozen base's features.
+A collection is the images of one clinic or archive, with its own dermoscopes, patients and framing. Fine-tuning again without each
+collection would take days, so a logistic regression is fitted on the frozen base's features instead.
 """
 
 from dataclasses import dataclass
@@ -25,29 +25,30 @@ isic9."""
 
 @dataclass(frozen=True)
 class Featured:
-    """`images` has a row per image (diagnosis, collection, group), `features`, shape (n, width), a row for each."""
+    """`images` has one row per image (diagnosis, collection, group); `features`, shape (n, width), has one row for each."""
 
     images: pd.DataFrame
     features: Features
 
     def where(self, chosen: NDArray[np.bool_]) -> "Featured":
-        """The images that `chosen`, shape (n,), is true for."""
+        """Select the images for which `chosen`, shape (n,), is true."""
         return Featured(self.images[chosen], self.features[chosen])
 
 
 def left_out(train: Featured, test: Featured, resamples: int, seed: int) -> dict[str, CollectionCost]:
-    """What leaving each collection out of training costs on its own test images.
+    """Drop of balanced accuracy on each collection's test images when the collection is excluded from training.
 
-    Measured among the classes that the collection's test images and the other collections' training images both have. Empty where
-    training images are of fewer than two collections; a collection that shares fewer than two classes with the others is passed over.
+    Measured on the classes that occur both in the collection's test images and in the other collections' training images. Empty if
+    the training images are from fewer than two collections; a collection that shares fewer than two classes with the others is
+    skipped.
 
     Args:
-        resamples: resamples, of groups.
-        seed: of the resampling.
+        resamples: number of bootstrap samples of groups.
+        seed: seed of the bootstrap.
 
     Returns:
-        for each collection: images and classes measured on, balanced_accuracy of the head that never saw it, and drop, how much
-        more a head reaches that did, with its paired bootstrap interval.
+        For each collection: images and classes evaluated, balanced_accuracy of the head trained without it, and drop, the difference
+        to the head trained with it, with its paired bootstrap interval.
     """
     home, origin = (side.images["collection"].to_numpy(dtype=object) for side in (train, test))
     if len(pd.unique(train.images["collection"].dropna())) < 2:
@@ -58,8 +59,8 @@ def left_out(train: Featured, test: Featured, resamples: int, seed: int) -> dict
         shared = sorted(set(train.images["diagnosis"][elsewhere]) & set(test.images["diagnosis"][here]))
         if len(shared) < 2:
             continue
-        known, asked = (np.isin(side.images["diagnosis"].to_numpy(dtype=str), shared) for side in (train, test))
-        measured = test.where(asked & here)
+        known, tested = (np.isin(side.images["diagnosis"].to_numpy(dtype=str), shared) for side in (train, test))
+        measured = test.where(tested & here)
         samples = bootstrap.resamples(measured.images["group"].to_numpy(), resamples, seed)
         found[name] = _cost(train.where(known), train.where(known & elsewhere), measured, shared, samples)
     return found
@@ -87,7 +88,7 @@ def _probabilities(train: Featured, features: Features) -> NDArray[np.float64]:
 
 
 def linear_head(features: Features, labels: NDArray[np.generic]) -> "Pipeline":
-    """A class-balanced logistic regression fitted on features of mean 0 and variance 1: steps "standardscaler", "logisticregression"."""
+    """Fit a class-balanced logistic regression on standardized features: steps "standardscaler", "logisticregression"."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

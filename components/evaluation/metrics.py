@@ -21,7 +21,7 @@ def confusion(truth: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
 
 
 def accuracy(truth: Ints, probabilities: Floats) -> float:
-    """Share of images whose class is predicted."""
+    """Share of images whose predicted class is correct."""
     return float((probabilities.argmax(axis=1) == truth).mean())
 
 
@@ -41,10 +41,10 @@ def macro_f1(truth: Ints, probabilities: Floats) -> float:
 
 
 def macro_auc(truth: Ints, probabilities: Floats) -> float:
-    """Mean one-vs-rest area under the ROC curve, over classes of which some and not all images are.
+    """Mean one-vs-rest area under the ROC curve, over classes with positive and negative images.
 
-    By the ranks of each class's images (Mann and Whitney 1947): scikit-learn's own takes fifty times as long, which a
-    bootstrap of a thousand samples feels.
+    Computed from the ranks of each class's images (Mann and Whitney 1947): scikit-learn's function takes fifty times as long, which
+    is too slow for a bootstrap of a thousand samples.
     """
     belongs = truth[:, None] == np.arange(probabilities.shape[1])
     inside = belongs.sum(axis=0)
@@ -58,17 +58,17 @@ def macro_auc(truth: Ints, probabilities: Floats) -> float:
 
 
 def sensitivity(positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> float:
-    """Share of positive images that are called positive; nan where there is none."""
+    """Share of positive images that are predicted positive; nan if there are none."""
     return float(called[positive].mean()) if positive.any() else float("nan")
 
 
 def specificity(positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> float:
-    """Share of negative images that are called negative; nan where there is none."""
+    """Share of negative images that are predicted negative; nan if there are none."""
     return float((~called[~positive]).mean()) if (~positive).any() else float("nan")
 
 
 def per_class(truth: Ints, probabilities: Floats, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Precision, recall, F1, specificity, ROC AUC and image count of each class; AUC is left out where undefined."""
+    """Precision, recall, F1, specificity, ROC AUC and image count of each class; AUC is omitted if undefined."""
     predicted = probabilities.argmax(axis=1)
     labels = np.arange(len(names))
     precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
@@ -87,16 +87,16 @@ def per_class(truth: Ints, probabilities: Floats, names: Sequence[str]) -> dict[
 
 
 def averages(truth: Ints, probabilities: Floats) -> dict[str, dict[str, float]]:
-    """Macro (every class counts the same) and weighted (every image counts the same) precision, recall and F1."""
+    """Macro-averaged (equal weight per class) and weighted (equal weight per image) precision, recall and F1."""
     predicted, result = probabilities.argmax(axis=1), {}
     for kind in ("macro", "weighted"):
-        figures = precision_recall_fscore_support(truth, predicted, average=kind, zero_division=0)[:3]
-        result[kind] = dict(zip(("precision", "recall", "f1"), map(float, figures), strict=True))
+        averaged = precision_recall_fscore_support(truth, predicted, average=kind, zero_division=0)[:3]
+        result[kind] = dict(zip(("precision", "recall", "f1"), map(float, averaged), strict=True))
     return result
 
 
 def reliability(truth: Ints, probabilities: Floats, bins: int) -> list[dict[str, float]]:
-    """Equal-width bins of the largest probability: mean confidence, accuracy and images of each that is not empty."""
+    """Equal-width bins of the largest probability: mean confidence, accuracy and image count of each non-empty bin."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     return [

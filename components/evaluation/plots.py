@@ -1,4 +1,4 @@
-"""The pictures of an evaluation."""
+"""The plots of an evaluation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from components.core.reports.evaluation import Estimate
 
 
 def confusion(counts: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
-    """Counts, and shares of each true class, side by side; rows are the truth."""
+    """Plot the confusion matrix as counts and as shares of each true class; rows are the truth."""
     labels = [name.replace("_", " ") for name in names]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     side = max(4.0, 0.62 * len(labels))
@@ -33,7 +33,7 @@ def confusion(counts: NDArray[np.int64], names: Sequence[str], path: Path) -> No
 
 
 def roc(truth: NDArray[np.integer], probabilities: NDArray[np.floating], names: Sequence[str], path: Path) -> None:
-    """One-vs-rest ROC curve of each class that some and not all images are."""
+    """Plot the one-vs-rest ROC curve of each class with positive and negative images."""
     from sklearn.metrics import roc_auc_score, roc_curve
 
     figure, axis = plt.subplots(figsize=(6.4, 5), layout="constrained")
@@ -49,7 +49,7 @@ def roc(truth: NDArray[np.integer], probabilities: NDArray[np.floating], names: 
 
 
 def reliability(tables: dict[str, Any], path: Path) -> None:
-    """Accuracy against confidence, a line per table with columns confidence, accuracy, images."""
+    """Plot accuracy against confidence, one line per table with columns confidence, accuracy, images."""
     figure, axis = plt.subplots(figsize=(5, 4.6), layout="constrained")
     axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1, label="perfectly calibrated")
     for name, table in tables.items():
@@ -62,7 +62,7 @@ def reliability(tables: dict[str, Any], path: Path) -> None:
 
 
 def gallery(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], mistakes: int, path: Path) -> None:
-    """The most confident mistakes with their captions, six a row; a sentence where there is none."""
+    """Plot the most confident mistakes with captions, six per row; only a title if there are none."""
     columns = 6
     rows = max(1, -(-len(pictures) // columns))
     figure, axes = plt.subplots(rows, columns, figsize=(2.0 * columns, 2.5 * rows), squeeze=False, layout="constrained")
@@ -78,7 +78,7 @@ def gallery(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], mist
 
 
 def drops(costs: dict[str, Estimate], path: Path) -> None:
-    """What each shift costs in balanced accuracy, a bar each with its 95 % interval; red where the loss is sure."""
+    """Plot the drop of balanced accuracy under each shift, with 95 % intervals; red if the interval is above zero."""
     names = list(costs)
     value, low, high = (np.array([getattr(costs[name], bound) for name in names]) for bound in ("value", "low", "high"))
     at = np.arange(len(names))
@@ -89,12 +89,12 @@ def drops(costs: dict[str, Estimate], path: Path) -> None:
     axis.axvline(0, color="0.4", linewidth=0.8)
     axis.set_yticks(at, [shortened(name.replace("_", " ")) for name in names])
     axis.invert_yaxis()
-    axis.set(xlabel="balanced accuracy lost on test", title="under each shift, with 95 % intervals; red: surely lost")
+    axis.set(xlabel="drop of balanced accuracy on test", title="under each shift, with 95 % intervals; red: interval above zero")
     save(figure, path)
 
 
 def shifted(pictures: dict[str, NDArray[np.uint8]], path: Path) -> None:
-    """One image under every shift, each picture under its name."""
+    """Plot one image under every shift, with the shift's name."""
     columns = 5
     rows = -(-len(pictures) // columns)
     figure, axes = plt.subplots(rows, columns, figsize=(1.9 * columns, 2.1 * rows), squeeze=False, layout="constrained")

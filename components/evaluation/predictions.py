@@ -1,4 +1,4 @@
-"""A model's probabilities on labelled images, and the headline figures drawn from them."""
+"""A model's probabilities on labelled images, and the headline metrics computed from them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,12 +26,12 @@ HEADLINES = (
 
 
 FEW_GROUPS = 10
-"""Test groups of a class below which its recall, and with it the balanced accuracy, says little."""
+"""Number of test groups of a class below which its recall, and therefore balanced accuracy, is unreliable."""
 
 
 @dataclass(frozen=True)
 class Scored:
-    """`images` has a row per image (path, pixels_sha256, diagnosis, group); `probabilities` a row for each, by `task`'s outputs."""
+    """`images` has one row per image (path, pixels_sha256, diagnosis, group); `probabilities`, shape (n, outputs of `task`)."""
 
     images: pd.DataFrame
     probabilities: NDArray[np.floating]
@@ -54,7 +54,7 @@ class Scored:
 
     @cached_property
     def called_malignant(self) -> NDArray[np.bool_]:
-        """Whether the malignant outputs together hold at least half of the probability."""
+        """Whether the malignant outputs have at least half of the probability in total."""
         names = output_names(self.task)
         columns = [number for number, name in enumerate(names) if name in MALIGNANT or name == "malignant"]
         return self.probabilities[:, columns].sum(axis=1) >= 0.5
@@ -66,9 +66,9 @@ class Scored:
         return self.probabilities.argmax(axis=1) == output_names(self.task).index(name)
 
     def headline(self, name: str, at: Indices, bins: int) -> float:
-        """One headline figure on the images at these indices."""
+        """One headline metric on the images at these indices."""
         truth, probabilities = self.truth[at], self.probabilities[at]
-        figures: dict[str, Callable[[], float]] = {
+        functions: dict[str, Callable[[], float]] = {
             "accuracy": lambda: metrics.accuracy(truth, probabilities),
             "balanced_accuracy": lambda: metrics.balanced_accuracy(truth, probabilities),
             "macro_f1": lambda: metrics.macro_f1(truth, probabilities),
@@ -78,10 +78,10 @@ class Scored:
             "malignant_sensitivity": lambda: metrics.sensitivity(self.malignant[at], self.called_malignant[at]),
             "malignant_specificity": lambda: metrics.specificity(self.malignant[at], self.called_malignant[at]),
         }
-        return figures[name]()
+        return functions[name]()
 
     def estimates(self, names: Sequence[str], samples: list[Indices], bins: int) -> dict[str, Estimate]:
-        """These headline figures with their 95 % intervals: of proportions as `metrics.proportion`, else over the bootstrap samples."""
+        """Headline metrics with 95 % intervals: by `bootstrap.proportion` for proportions, otherwise by the bootstrap samples."""
         groups = self.images["group"].to_numpy()
         proportions = {
             "accuracy": (np.ones(len(groups), dtype=bool), self.probabilities.argmax(axis=1) == self.truth),
@@ -100,7 +100,7 @@ class Scored:
         return {name: estimate(name) for name in names}
 
     def recalls(self, samples: list[Indices]) -> dict[str, Estimate]:
-        """The recall of each output that has images, with its interval as in `estimates`."""
+        """Recall of each output that has images, with its interval as in `estimates`."""
         groups, predicted, found = self.images["group"].to_numpy(), self.probabilities.argmax(axis=1), {}
         for number, name in enumerate(output_names(self.task)):
             counted, right = self.truth == number, predicted == number
@@ -114,25 +114,25 @@ class Scored:
         return metrics.sensitivity(counted[at], right[at])
 
     def few_groups(self) -> dict[str, int]:
-        """The outputs with fewer than FEW_GROUPS groups of images, and how many each has."""
+        """Outputs with fewer than FEW_GROUPS groups of images, with their number of groups."""
         groups = self.images["group"].to_numpy()
         counts = {name: len(np.unique(groups[self.truth == number])) for number, name in enumerate(output_names(self.task))}
         return {name: count for name, count in counts.items() if count < FEW_GROUPS}
 
     def table(self) -> pd.DataFrame:
-        """The images with a probability column for each output, in order."""
+        """Table of the images with one probability column per output, in order."""
         columns = pd.DataFrame(self.probabilities, columns=[f"p_{name}" for name in output_names(self.task)])
         return pd.concat([self.images.reset_index(drop=True), columns], axis=1)
 
     @classmethod
     def of_table(cls, table: pd.DataFrame, task: str) -> "Scored":
-        """What `table` wrote, read back."""
+        """Convert a table from `table` back."""
         columns = [f"p_{name}" for name in output_names(task)]
         return cls(table.drop(columns=columns), table[columns].to_numpy(dtype=float), task)
 
 
 def difference(first: Scored, second: Scored, name: str, samples: list[Indices], bins: int) -> Estimate:
-    """`first` less `second` in a headline figure on the same images, with its paired bootstrap interval."""
+    """Difference `first` - `second` of a headline metric on the same images, with its paired bootstrap interval."""
     if not first.images["pixels_sha256"].equals(second.images["pixels_sha256"]):
-        raise ValueError("a paired comparison wants the same images in the same order")
+        raise ValueError("a paired comparison requires the same images in the same order")
     return bootstrap.bootstrap(lambda at: first.headline(name, at, bins) - second.headline(name, at, bins), samples, len(first.images))

@@ -1,4 +1,4 @@
-"""The tables and pictures of an evaluation."""
+"""Writes the tables and plots of an evaluation."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -32,7 +32,7 @@ def draw_shift_examples(example: bytes, size: int, resolution: int | None, folde
 
 
 def draw_metrics(after: Scored, before: Scored, bins: int, gallery: int, folder: Path) -> None:
-    """Write the pictures and the tables for `dvc plots`."""
+    """Write the plots, and the tables for `dvc plots`."""
     names = output_names(after.task)
     predicted = after.probabilities.argmax(axis=1)
     plots.confusion(metrics.confusion(after.truth, predicted, len(names)), names, folder / "confusion.png")
@@ -48,7 +48,7 @@ def draw_metrics(after: Scored, before: Scored, bins: int, gallery: int, folder:
 
 
 def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
-    """A gallery of the test images that the model got wrong with most confidence."""
+    """Plot the test images that the model misclassified with the highest confidence."""
     names, confidence = output_names(scored.task), scored.probabilities.max(axis=1)
     predicted = scored.probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != scored.truth)

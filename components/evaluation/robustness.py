@@ -1,4 +1,4 @@
-"""What the shifts of components/evaluation/shifts.py cost a classifier, on the original test images."""
+"""Evaluates a classifier under the shifts of components/evaluation/shifts.py, applied to the original test images."""
 
 import os
 from collections.abc import Callable, Collection
@@ -18,7 +18,7 @@ from components.imaging import images
 from components.imaging.images import Pixels
 
 BATCH = 32
-"""Originals at once: each is held once per shift, at the model's size."""
+"""Original images per batch; each is in memory once per shift, at the model's input size."""
 
 
 def under_shifts(
@@ -29,14 +29,14 @@ def under_shifts(
     root: Path = DATA,
     shifts: Collection[str] = tuple(SHIFTS),
 ) -> dict[str, Scored]:
-    """The probabilities of the same images under each shift; an image is decoded once for all.
+    """Predict the same images under each shift; each image is decoded once.
 
     Args:
-        classify: probabilities (n, outputs) of pixels (n, size, size, 3).
-        clean: the images as they are, with their paths under `root`.
-        size: side of what the classifier sees, in pixels.
-        resolution: the one that pictures are brought to first, in pixels, or None.
-        root: folder of the originals.
+        classify: function from pixels (n, size, size, 3) to probabilities (n, outputs).
+        clean: predictions of the original images, with their paths under `root`.
+        size: width and height of the classifier's input, in pixels.
+        resolution: pixels that images are downsampled to first, or None.
+        root: folder of the original images.
         shifts: names of the shifts.
     """
     paths: list[str] = clean.images["path"].tolist()
@@ -55,13 +55,13 @@ def under_shifts(
 
 
 def seen(content: bytes, size: int, resolution: int | None, shifts: Collection[str] = tuple(SHIFTS)) -> dict[str, Pixels]:
-    """What the model sees of an image file under each shift: uint8 (size, size, 3)."""
+    """The model's input for an image file under each shift: uint8 (size, size, 3)."""
     original = images.decode(content, images.detail(size, resolution))
     return {name: images.fit(images.reduced(SHIFTS[name](original), resolution), size) for name in shifts}
 
 
 def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bins: int) -> dict[str, ShiftCost]:
-    """Balanced accuracy under each shift, and the drop (clean less shifted) with its paired bootstrap interval over lesions."""
+    """Balanced accuracy under each shift, and the drop (clean minus shifted) with its paired bootstrap interval over lesions."""
     everything = np.arange(len(clean.images))
     return {
         name: ShiftCost(

@@ -1,9 +1,9 @@
-"""What happens to a picture between one clinic and another, as pure functions from an RGB image to an RGB image.
+"""Simulated distribution shifts between clinics, as pure functions from an RGB image to an RGB image.
 
-Each is one plausible change at a fixed strength, applied to the original before `images.fit`, so that what a model loses
-under it can be measured on labelled test images. Hendrycks and Dietterich 2019 (arXiv:1903.12261) do so for everyday
-photographs; Maron et al. 2021 (doi:10.1016/j.ejca.2021.06.047) for dermoscopy. Sharpening is what a dermoscope's own software
-does to a picture, as strongly as photo editors offer it: 2 and 4 pixels of a picture 224 pixels wide.
+Each is one plausible change at a fixed strength, applied to the original before `images.fit`, so that the drop in accuracy can be
+measured on labelled test images. Hendrycks and Dietterich 2019 (arXiv:1903.12261) do so for natural images; Maron et al. 2021
+(doi:10.1016/j.ejca.2021.06.047) for dermoscopy. Sharpening simulates a dermoscope's software, with radii of 2 and 4 pixels of an
+image 224 pixels wide, as in photo editors.
 """
 
 import math
@@ -21,16 +21,16 @@ BILINEAR = Image.Resampling.BILINEAR
 
 
 def square_crop(image: Image.Image) -> Image.Image:
-    """The largest centred square."""
+    """Crop to the largest center square."""
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     return image.crop((left, top, left + side, top + side))
 
 
 def zoom(image: Image.Image, factor: float) -> Image.Image:
-    """The picture scaled by `factor` about its centre, as large as before.
+    """Scale the image by `factor` around its center, keeping its size.
 
-    Below one it shows more than there is: what lies outside is mirrored.
+    Below 1, the area outside the image is mirrored.
     """
     width, height = image.size
     around = max(0.0, (1 / factor - 1) / 2)
@@ -41,27 +41,27 @@ def zoom(image: Image.Image, factor: float) -> Image.Image:
 
 
 def squeeze(image: Image.Image, width: float, height: float) -> Image.Image:
-    """The sides scaled by these factors, to whole pixels and at least one."""
+    """Scale width and height by these factors, rounded to at least one pixel."""
     return image.resize((max(1, round(image.width * width)), max(1, round(image.height * height))), BILINEAR)
 
 
 def colour(image: Image.Image, red: float, green: float, blue: float) -> Image.Image:
-    """Each channel times its factor, white at most."""
+    """Multiply each channel by its factor, clipped at 255."""
     return image.point([min(255, math.floor(level * gain + 0.5)) for gain in (red, green, blue) for level in range(256)])
 
 
 def blur(image: Image.Image, sigma: float) -> Image.Image:
-    """Out of focus: a Gaussian whose sigma is this share of the short side."""
+    """Apply a Gaussian blur whose sigma is this share of the short side."""
     return image.filter(ImageFilter.GaussianBlur(sigma * min(image.size)))
 
 
 def sharpen(image: Image.Image, radius: float, percent: int) -> Image.Image:
-    """With an unsharp mask whose Gaussian's sigma is this share of the short side."""
+    """Apply an unsharp mask whose Gaussian has this share of the short side as sigma."""
     return image.filter(ImageFilter.UnsharpMask(radius * min(image.size), percent, threshold=0))
 
 
 def vignette(image: Image.Image, strength: float, start: float) -> Image.Image:
-    """Darker outwards: times 1 - strength * clip(r - start, 0, 1)^2, with r the distance from the centre in half sides."""
+    """Multiply by 1 - strength * clip(r - start, 0, 1)^2, with r the distance from the center in half sides."""
     across, down = (np.abs((2 * np.arange(side, dtype=np.float32) + 1) / side - 1) for side in image.size)
     gain = 1 - strength * np.clip(np.hypot(down[:, None], across[None]) - start, 0, 1) ** 2
     return Image.fromarray((np.asarray(image) * gain[..., None] + np.float32(0.5)).astype(np.uint8))
@@ -88,5 +88,5 @@ SHIFTS: dict[str, Shift] = {
 
 
 def worst(costs: Mapping[str, ShiftCost] | Mapping[str, CollectionCost]) -> str:
-    """The shift, or the collection left out, that costs most."""
+    """The shift with the largest drop, of `shifts` in reports/evaluation.json."""
     return max(costs, key=lambda name: costs[name].drop.value)

@@ -1,1 +1,1 @@
-"""Bytes, pixels, and the shards that hold them."""
+"""Decodes image files to pixels and stores views as TFRecord shards."""

@@ -1,6 +1,6 @@
-"""The one place where bytes become pixels, for training and serving alike: as a colour-managed viewer shows them, on white.
+"""Decodes image files to pixels, for training and serving alike: color-managed like an image viewer, on a white background.
 
-It stands alone, but for errors.py: registered models carry it with them.
+It imports no other module of this project except errors.py, since registered models include a copy of it.
 """
 
 import hashlib
@@ -24,25 +24,25 @@ from PIL.PngImagePlugin import PngImageFile
 from components.core.errors import UnreadableImage
 
 FORMATS: dict[bytes, type[ImageFile]] = {b"\xff\xd8\xff": JpegImageFile, b"\x89PNG\r\n\x1a\n": PngImageFile}
-"""Pillow's readers by how a file begins. Asked directly, since `Image.open` calls a JPEG with a second picture inside, as phones
-write them, MPO; viewers show its first."""
+"""Pillow's readers by the first bytes of a file. They are called directly, since `Image.open` opens a JPEG with a second embedded image,
+as phones write, as MPO; viewers show the first image."""
 SUFFIXES = (".jpg", ".jpeg", ".png")
 MAX_PIXELS = 64_000_000
-"""Larger than any dermoscope's picture, small enough to decode on a clinic's laptop (192 MB as RGB)."""
+"""Larger than any dermoscope's image, small enough to decode on a laptop (192 MB as RGB)."""
 MAX_METADATA = 16_000_000
-"""Bytes before a JPEG's pixels: a profile of the largest size there is. Pillow copies EXIF anew for every piece of it, so more takes
-minutes."""
+"""Maximum bytes before a JPEG's pixels: enough for the largest color profile. Pillow copies EXIF for every segment of it, so more would
+take minutes."""
 MAX_PADDING = 100_000
-"""Bytes between a JPEG's segments, which Pillow skips one by one."""
+"""Maximum bytes between a JPEG's segments, which Pillow skips one by one."""
 MAX_PARTS = 5000
-"""Segments of a JPEG before its pixels, or chunks of a PNG other than pixels."""
+"""Maximum segments of a JPEG before its pixels, or chunks of a PNG other than pixels."""
 MARKER = re.compile(rb"\xff[\x01-\xfe]")
 ALONE = frozenset((0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
-"""Markers of a JPEG that no length follows."""
+"""JPEG markers without a length field."""
 START_OF_SCAN = 0xDA
 DETAIL = 4
-"""A JPEG is decoded at a half, a quarter or an eighth of its size where its short side keeps this many times the model's side. Four is
-the largest zoom of an augmented view: none is blown up for it, and up to a zoom of two a view has twice the pixels it needs."""
+"""A JPEG is decoded at a half, a quarter or an eighth of its size if its short side keeps this multiple of the model's image size. Four
+is the largest zoom of an augmented view, so no view is upsampled because of it."""
 UPRIGHT = 1
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,23 +53,23 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns a picture of each EXIF orientation upright."""
+"""Transpositions that turn an image of each EXIF orientation upright."""
 STRETCH = {"L;2": 85, "L;4": 17}
-"""Pillow stretches grey levels of 2 and 4 bits to 8, but not the level that a PNG calls transparent."""
+"""Factors by which Pillow scales 2-bit and 4-bit gray levels to 8 bits; it does not scale a PNG's transparent level."""
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
-"""The colour space that a profile must be of to say what the levels of a mode mean."""
+"""Color space that a profile must have to apply to images of a mode."""
 
 PROBE = np.linspace(0, 255, 9).astype(np.uint8)
-"""Levels of each channel whose combinations say whether a profile changes anything."""
+"""Levels of each channel; their combinations are used to test whether a profile changes any color."""
 
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # of broken EXIF, which is ignored
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # warnings about corrupt EXIF, which is ignored
 
 Pixels = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself: JPEG or PNG, Pillow's colour mode before conversion, and its EXIF orientation (1 is upright)."""
+    """Header of a file: JPEG or PNG, Pillow's color mode before conversion, and EXIF orientation (1 is upright)."""
 
     format: str
     mode: str
@@ -77,26 +77,27 @@ class Header:
 
 
 def decode(content: bytes, least: int | None = None) -> Image.Image:
-    """Decode a JPEG or PNG to RGB as a viewer shows it: upright by its EXIF orientation, in sRGB by its colour profile, on white.
+    """Decode a JPEG or PNG to RGB as a viewer shows it: upright by EXIF orientation, in sRGB by color profile, on white.
 
-    A profile that is broken, or of another colour space than the picture, is ignored, as viewers do, and so is broken EXIF. Sixteen
-    bits a channel become eight. The header is checked before any pixel is decoded, so a decompression bomb costs nothing.
+    A color profile that is corrupt or has another color space than the image is ignored, as in viewers, and so is corrupt EXIF.
+    Sixteen bits per channel become eight. The header is checked before any pixel is decoded, so a decompression bomb is rejected
+    cheaply.
 
     Args:
         content: the file's bytes.
         least: pixels that the short side must keep; a JPEG of at least twice that is decoded at a half, a quarter or an eighth of its
-            size, which costs a fraction. None: in full.
+            size, which is faster. None decodes at full size.
 
     Raises:
-        UnreadableImage: empty, of another format, too large, truncated or corrupt; the message says which.
+        UnreadableImage: empty, of another format, too large, truncated or corrupt; the message gives the reason.
     """
     return decode_with_header(content, least)[0]
 
 
 def decode_with_header(content: bytes, least: int | None = None) -> tuple[Image.Image, Header]:
-    """As `decode`, with what the header says."""
+    """Like `decode`; also return the header."""
     image = open_checked(content)
-    with _refusing():
+    with _decoder_errors():
         stored = _stored(image)
         if least:
             image.draft(None, (least, least))
@@ -110,10 +111,10 @@ def decode_with_header(content: bytes, least: int | None = None) -> tuple[Image.
 
 
 def open_checked(content: bytes) -> ImageFile:
-    """Open an image without decoding it: only its header is read and judged.
+    """Open an image without decoding it: only its header is read and checked.
 
     Raises:
-        UnreadableImage: empty, of another format, broken in its header, or larger than MAX_PIXELS.
+        UnreadableImage: empty, of another format, with a corrupt header, or larger than MAX_PIXELS.
     """
     if not content:
         raise UnreadableImage("empty file")
@@ -124,7 +125,7 @@ def open_checked(content: bytes) -> ImageFile:
         _check_segments(content)
     else:
         _check_chunks(content)
-    with _refusing():
+    with _decoder_errors():
         image = reader(io.BytesIO(content))
     if image.width * image.height > MAX_PIXELS:
         raise UnreadableImage(f"{image.width} x {image.height} px is more than {MAX_PIXELS:,} pixels")
@@ -132,7 +133,7 @@ def open_checked(content: bytes) -> ImageFile:
 
 
 def _check_segments(content: bytes) -> None:
-    """Refuse a JPEG whose metadata is without end; what is broken is left for the decoder to say."""
+    """Reject a JPEG with excessive metadata; other errors are left to the decoder."""
     at, padding, count = 2, 0, 0
     while found := MARKER.search(content, at):
         padding, count = padding + found.start() - at, count + 1
@@ -148,7 +149,7 @@ def _check_segments(content: bytes) -> None:
 
 
 def _check_chunks(content: bytes) -> None:
-    """Refuse a PNG of more parts than any program writes; what is broken is left for the decoder to say."""
+    """Reject a PNG with excessive chunks; other errors are left to the decoder."""
     at, count = 8, 0
     while at + 8 <= len(content):
         count += content[at + 4 : at + 8] != b"IDAT"
@@ -158,8 +159,9 @@ def _check_chunks(content: bytes) -> None:
 
 
 @contextmanager
-def _refusing() -> Iterator[None]:
-    """Any error of a decoder is the file's: what hostile bytes make Pillow raise is in no list. Memory that is short is not its fault."""
+def _decoder_errors() -> Iterator[None]:
+    """Convert any decoder error to UnreadableImage, since Pillow does not document which errors corrupt bytes can raise. MemoryError is
+    not converted."""
     try:
         yield
     except MemoryError:
@@ -169,7 +171,7 @@ def _refusing() -> Iterator[None]:
 
 
 def _stored(image: ImageFile) -> str:
-    """How samples are stored, in Pillow's words, before they are decoded: "L;4" is grey of four bits."""
+    """Pillow's raw mode of the stored samples before decoding: "L;4" is 4-bit gray."""
     args = image.tile[0].args
     return str(args[0] if isinstance(args, tuple) else args)
 
@@ -183,14 +185,14 @@ def _orientation(image: ImageFile) -> int:
 
 
 def _colours_and_opacity(image: Image.Image, stored: str) -> tuple[Image.Image, Image.Image | None]:
-    """The picture as L, RGB or CMYK of 8 bits, and its opacity as L, None where it hides nothing."""
+    """Split into the image as 8-bit L, RGB or CMYK and its opacity as L; None if it is fully opaque."""
     key = image.info.get("transparency")
     if image.mode in ("LA", "RGBA") or (image.mode == "P" and key is not None):
         *bands, opacity = (image.convert("RGBA") if image.mode == "P" else image).split()
         return Image.merge("L" if len(bands) == 1 else "RGB", bands), opacity
     if image.mode == "I;16":
         levels = np.asarray(image)
-        colours = Image.fromarray((levels >> 8).astype(np.uint8))  # the high byte, as Pillow reads colours of 16 bits
+        colours = Image.fromarray((levels >> 8).astype(np.uint8))  # the high byte, as Pillow reads 16-bit colors
         return colours, None if key is None else _where_not(levels == key)
     colours = image if image.mode in SPACES else image.convert("RGB" if image.mode == "P" else "L")
     if key is None:
@@ -206,7 +208,7 @@ def _where_not(hidden: NDArray[np.bool_]) -> Image.Image:
 
 
 def _managed(colours: Image.Image, profile: bytes | None) -> Image.Image:
-    """The picture in sRGB; without a profile that says otherwise it is taken to be that already."""
+    """Convert the image to sRGB; without a color profile it is assumed to be sRGB."""
     transform = _to_srgb(profile, colours.mode) if profile else None
     if transform is not None:
         return transform.apply(colours)
@@ -215,8 +217,8 @@ def _managed(colours: Image.Image, profile: bytes | None) -> Image.Image:
 
 @lru_cache(maxsize=8)
 def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
-    """What takes levels of a mode to sRGB, or None where the profile does not tell, or moves no colour by more than a level: it is sRGB
-    by another name, and the picture stays byte for byte what it is without it."""
+    """Transform from a mode with this profile to sRGB. None if the profile does not apply, or changes no color by more than one level;
+    it is then equivalent to sRGB, and the pixels stay unchanged."""
     try:
         source, srgb = ImageCms.ImageCmsProfile(io.BytesIO(profile)), ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
         if source.profile.xcolor_space.strip() != SPACES[mode]:
@@ -232,16 +234,16 @@ def _to_srgb(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
 
 
 def pixels_sha256(image: Image.Image) -> str:
-    """Hex sha256 of a decoded RGB image's pixels: what tells whether two files show the same picture."""
+    """Hex sha256 of a decoded RGB image's size and pixels; equal for files that show the same image."""
     digest = hashlib.sha256(repr((image.height, image.width, 3)).encode())
     digest.update(image.tobytes())
     return digest.hexdigest()
 
 
 def fit(image: Image.Image, size: int) -> Pixels:
-    """The largest centred square of the image, area-averaged where it shrinks.
+    """Resize the largest center square of the image, with area averaging when it shrinks.
 
-    A square keeps the lesion's proportions whatever the camera's, so that a model cannot tell clinics apart by how they are squeezed.
+    A square crop keeps the lesion's proportions for any camera, so that a model cannot recognize clinics by their aspect ratio.
 
     Returns:
         uint8 array of shape (size, size, 3).
@@ -253,9 +255,9 @@ def fit(image: Image.Image, size: int) -> Pixels:
 
 
 def reduced(image: Image.Image, wanted: int | None) -> Image.Image:
-    """The image averaged down until its centred square is `wanted` pixels wide, or as it is where that is no smaller or None.
+    """Downsample the image until its center square is `wanted` pixels wide; unchanged if that is not smaller, or None.
 
-    The grid of new pixels is laid on the square, as `fit` lays it; less than one new pixel is lost at the image's edges.
+    The new pixel grid is aligned with the square, as in `fit`; less than one new pixel is lost at the image's edges.
     """
     side = min(image.size)
     if wanted is None or wanted >= side:
@@ -269,7 +271,7 @@ def reduced(image: Image.Image, wanted: int | None) -> Image.Image:
 
 
 def recompressed(image: Image.Image, quality: int) -> Image.Image:
-    """The RGB image after it was saved as a JPEG, at Pillow's quality of 1 to 95."""
+    """Compress the RGB image as JPEG with Pillow's quality of 1 to 95, and decode it again."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
     with Image.open(stream) as compressed:
@@ -277,13 +279,13 @@ def recompressed(image: Image.Image, quality: int) -> Image.Image:
 
 
 def read(content: bytes, size: int, resolution: int | None = None) -> Pixels:
-    """What the model sees of an image file: the decoded picture, at one resolution where the model asks for it, fitted.
+    """Decode an image file to the model's input: downsampled to `resolution` if given, then fitted to `size`.
 
     Args:
         content: the file's bytes.
-        size: side of what the model sees, in pixels.
-        resolution: what the centred square is averaged down to first, in pixels, so that no picture is sharper than another; None: as
-            sharp as it comes.
+        size: width and height of the model's input, in pixels.
+        resolution: pixels to which the center square is downsampled first, so that all images are equally sharp; None: no
+            downsampling.
 
     Returns:
         uint8 array of shape (size, size, 3).
@@ -292,15 +294,15 @@ def read(content: bytes, size: int, resolution: int | None = None) -> Pixels:
 
 
 def picture(content: bytes, size: int, resolution: int | None) -> Image.Image:
-    """What `read` fits: the decoded picture, whole, at the resolution asked for and with the detail that zooming in shows."""
+    """The image that `read` fits: decoded and downsampled to `resolution`, not cropped, with enough detail for zooming."""
     return reduced(decode(content, detail(size, resolution)), resolution)
 
 
 def detail(size: int, resolution: int | None) -> int:
-    """Pixels that a decoded picture's short side must keep for a model of that size: twice the resolution is enough for averaging."""
+    """Pixels that a decoded image's short side must keep for this model size; twice the resolution is enough for downsampling."""
     return DETAIL * size if resolution is None else min(DETAIL * size, 2 * resolution)
 
 
 def reader(card: Mapping[str, Any]) -> Callable[[bytes], Pixels]:
-    """What the model that candidate.json describes sees of an image's bytes, as `read` gives it."""
+    """Return `read` for the model that candidate.json (`card`) describes: a function from an image's bytes to pixels."""
     return partial(read, size=int(card["image_size"]), resolution=card.get("resolution"))

@@ -1,4 +1,4 @@
-"""Views as TFRecord shards: lossless pixels, the class, and the path and view number that say where each came from."""
+"""Stores views as TFRecord shards: lossless pixels, class, path of the image and view number."""
 
 import io
 import zlib
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 FASTEST = 1
-"""Level of zlib. With runs as its only repeats, photographs come out 15 % smaller than with its default strategy, and sooner."""
+"""zlib level. With the run-length strategy, photographs are 15 % smaller than with the default strategy, and compress faster."""
 PER_SHARD = 512
-"""Views a shard holds on average: some tens of megabytes, so that many can be open and read at once."""
+"""Average views per shard: some tens of megabytes, so that many shards can be read at once."""
 
 
 @dataclass(frozen=True)
 class View:
-    """One rendering of an image, as the bytes of a PNG, and whose it is."""
+    """One view of an image: the bytes of a PNG, with class and path of the image and number of the view."""
 
     png: bytes
     diagnosis: str
@@ -39,16 +39,16 @@ class View:
 
 
 def as_png(pixels: Pixels) -> bytes:
-    """The bytes of a PNG that holds uint8 pixels of shape (size, size, 3)."""
+    """Encode uint8 pixels of shape (size, size, 3) as PNG."""
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG", compress_level=FASTEST, compress_type=zlib.Z_RLE)
     return stream.getvalue()
 
 
 class Writer:
-    """Writes the views of one side into `folder`, spread over shards at random so that reading mixes them.
+    """Writes the views of one split to `folder`, distributed over shards at random so that reading shuffles them.
 
-    Use it as a context manager: the index that `read` wants is written at the end, and only when nothing failed.
+    Use it as a context manager: the index that `read` needs is written at the end if there was no error.
     """
 
     def __init__(self, folder: Path, expected: int, image_size: int, seed: int) -> None:
@@ -68,7 +68,7 @@ class Writer:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        with self._explained():
+        with self._translate_tensorflow_errors():
             self._files.close()
         if kind is None:
             per_number = [self._numbers[number] for number in range(max(self._numbers, default=-1) + 1)]
@@ -76,15 +76,17 @@ class Writer:
             write_json(self._folder / "index.json", index)
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
-        """TensorFlow reports a full disk as an error of its own, not as Python's OSError."""
+    def _translate_tensorflow_errors(self) -> Iterator[None]:
+        """Convert TensorFlow errors to a user error: TensorFlow reports a full disk as its own error, not as OSError."""
         import tensorflow as tf
 
         try:
             yield
         except tf.errors.OpError as fault:
             reason = fault.message.rsplit("; ", 1)[-1]
-            raise LesionflowError(f"{self._folder.parent} cannot be written: {reason}; free some space and run `dvc repro` again") from None
+            raise LesionflowError(
+                f"{self._folder.parent} cannot be written: {reason}. Free some space and run `dvc repro` again."
+            ) from None
 
     def write(self, view: View) -> None:
         """Append a view to a shard."""
@@ -103,19 +105,19 @@ class Writer:
             "view": as_int(view.number),
         }
         example = tf.train.Example(features=tf.train.Features(feature=feature))
-        with self._explained():
+        with self._translate_tensorflow_errors():
             self._writers[self._random.integers(self._shards)].write(example.SerializeToString(deterministic=True))
         self._counts[view.diagnosis] += 1
         self._numbers[view.number] += 1
 
 
 def count(side: str, root: Path = SHARDS, first: int | None = None) -> int:
-    """Views of one side, or of each image the `first` alone."""
+    """Number of views of one split; with `first`, only of the first views of each image."""
     return sum(_index(side, root)["per_number"][:first])
 
 
 def counts(side: str, root: Path = SHARDS) -> dict[str, int]:
-    """Views of each class on one side."""
+    """Number of views of each class in one split."""
     per_class: dict[str, int] = _index(side, root)["per_class"]
     return per_class
 
@@ -125,20 +127,20 @@ def _index(side: str, root: Path) -> Any:
 
 
 def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None, first: int | None = None) -> "tf.data.Dataset":
-    """Views of one side as {"pixels": uint8 (size, size, 3), "class": int64, "path": string, "view": int64}.
+    """Views of one split as {"pixels": uint8 (size, size, 3), "class": int64, "path": string, "view": int64}.
 
-    In one fixed order without `shuffle_seed`; with it, in an order that differs each time the dataset is gone through. With `first`
-    only so many views of each image, those with the lowest numbers.
+    Without `shuffle_seed` the order is fixed; with it, the dataset is shuffled again in each iteration. With `first`, at most that
+    many views of each image, lowest number first.
 
     Raises:
-        LesionflowError: the shards are not there.
+        LesionflowError: the shards do not exist.
     """
     import tensorflow as tf
 
     size = _index(side, root)["image_size"]
     names = sorted(str(path) for path in (root / side).glob("*.tfrecord"))
     if not names:
-        raise LesionflowError(f"{root / side} holds no shards: run `dvc repro`, which makes them")
+        raise LesionflowError(f"{root / side} contains no shards. Run `dvc repro` to create them.")
     shape = {
         "png": tf.io.FixedLenFeature([], tf.string),
         "class": tf.io.FixedLenFeature([], tf.int64),
@@ -154,13 +156,13 @@ def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None, first:
     views = ordered(tf.data.Dataset.from_tensor_slices(names), tf.data.TFRecordDataset, shuffle_seed)
     if first is not None:
         views = views.filter(lambda serialized: tf.io.parse_single_example(serialized, {"view": shape["view"]})["view"] < first)
-    # a shard cut short is an error, not an epoch
+    # a truncated shard must be an error, not a shorter epoch
     counted = views.apply(tf.data.experimental.assert_cardinality(count(side, root, first)))
     return counted.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def ordered(shards: "tf.data.Dataset", opened: Callable[..., "tf.data.Dataset"], shuffle_seed: int | None) -> "tf.data.Dataset":
-    """What the shards hold, one after the other or, with a seed, mixed in a way that hangs on it and on their sizes alone."""
+    """Contents of the shards in sequence or, with a seed, shuffled; the order depends only on the seed and the shard sizes."""
     if shuffle_seed is None:
         return shards.flat_map(opened)
     mixed = shards.shuffle(shards.cardinality(), seed=shuffle_seed).interleave(opened, cycle_length=8)
@@ -168,7 +170,7 @@ def ordered(shards: "tf.data.Dataset", opened: Callable[..., "tf.data.Dataset"],
 
 
 def shard_sizes(side: str, root: Path = SHARDS) -> list[int]:
-    """Views in each shard of one side."""
+    """Number of views in each shard of one split."""
     import tensorflow as tf
 
     names = sorted(str(path) for path in (root / side).glob("*.tfrecord"))
@@ -176,10 +178,10 @@ def shard_sizes(side: str, root: Path = SHARDS) -> list[int]:
 
 
 def paths_of(batch: Mapping[str, np.ndarray]) -> list[str]:
-    """The paths of a batch's views; a shard holds them as bytes, in UTF-8."""
+    """Paths of a batch's views; shards store them as UTF-8 bytes."""
     return [path.decode("utf-8") for path in batch["path"]]
 
 
 def in_order(side: str, root: Path = SHARDS, batch_size: int = 64, first: int | None = None) -> Iterator[dict[str, np.ndarray]]:
-    """Batches of one side in its fixed order, as numpy arrays; with `first` of so many views of each image."""
+    """Yield batches of one split in fixed order as NumPy arrays; `first`: only that many views of each image."""
     yield from read(side, root, first=first).batch(batch_size).prefetch(2).as_numpy_iterator()

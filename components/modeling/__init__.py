@@ -1,1 +1,1 @@
-"""The network."""
+"""The network: backbone, classifier, saved files."""

@@ -1,4 +1,4 @@
-"""The pretrained base: its weights, its preprocessing, its batch norm folded into convolutions, and what of it is unfrozen."""
+"""The pretrained base: weights, preprocessing, batch normalization folded into convolutions, unfreezing."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,18 +17,18 @@ if TYPE_CHECKING:
 
 
 IMAGENET = "imagenet"
-IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # what ResNet50's weights were trained with (He et al. 2016, as in Keras)
-IMAGENET_DEVIATION_RGB = (0.229, 0.224, 0.225)  # what EfficientNetB0's weights hold as variance, as in Keras
+IMAGENET_MEAN_BGR = (103.939, 116.779, 123.68)  # for ResNet50's weights (He et al. 2016, as in Keras)
+IMAGENET_DEVIATION_RGB = (0.229, 0.224, 0.225)  # EfficientNetB0's weights store it as variance, as in Keras
 IMAGENET_FACTOR = tuple(deviation**-0.5 for deviation in IMAGENET_DEVIATION_RGB)
 FIRST_LAYER = {"EfficientNetB0": "stem_conv_pad"}
-"""Where the base begins in an architecture to which Keras gives preprocessing of its own; what is before becomes one layer."""
+"""First layer of the base in architectures that Keras builds with preprocessing layers; these are merged into one layer."""
 
 
 def weights_identity(backbone: Backbone) -> str:
-    """Hex sha256 of the backbone's weights file, or "imagenet" where Keras brings them.
+    """Hex sha256 of the backbone's weights file, or "imagenet" if Keras downloads the weights.
 
     Raises:
-        LesionflowError: the file is not there.
+        LesionflowError: the file does not exist.
     """
     return IMAGENET if backbone.weights == IMAGENET else sha256(_weights_file(backbone))
 
@@ -37,37 +37,37 @@ def _weights_file(backbone: Backbone) -> Path:
     path = Path(backbone.weights)
     if not path.is_file():
         raise LesionflowError(
-            f"weights file {path} is not there: `dvc pull` brings the bundled one; for others set the path in"
-            " params.yaml, backbones.<name>.weights"
+            f"weights file {path} does not exist. Run `dvc pull` for the bundled file, or set another path in"
+            " params.yaml, backbones.<name>.weights."
         )
     return path
 
 
 def build_base(backbone: Backbone) -> "keras.Model":
-    """The convolutional base without its top and its preprocessing, with its weights, frozen.
+    """Build the frozen convolutional base with its weights, without top and preprocessing.
 
     Raises:
-        LesionflowError: the weights are missing, cannot be had without a network, or do not fit the architecture.
+        LesionflowError: the weights are missing, cannot be downloaded, or do not match the architecture.
     """
     return extractor_on(*_with_weights(backbone)).get_layer("base")
 
 
 def build_extractor(backbone: Backbone) -> "keras.Model":
-    """Pixels to pooled features, float32 (n, width of the base's last layer).
+    """Build the model from pixels to pooled features, float32 (n, width of the base's last layer).
 
     Raises:
-        LesionflowError: as `build_base`.
+        LesionflowError: same as for `build_base`.
     """
     return extractor_on(*_with_weights(backbone))
 
 
 def extractor_on(base: "keras.Model", architecture: str, factor: Sequence[float] = (1.0, 1.0, 1.0)) -> "keras.Model":
-    """Preprocessing, a base of Keras' without batch normalisation, frozen, and pooling: as `build_extractor`.
+    """Build an extractor from a base of Keras: preprocessing, the frozen base with folded batch normalization, and pooling.
 
     Args:
-        base: what keras.applications makes, without its top.
-        architecture: its name there.
-        factor: of each channel after preprocessing, where the weights were trained with one that this base has no layer for.
+        base: model from keras.applications, without its top.
+        architecture: its name in keras.applications.
+        factor: channel factors after preprocessing, for weights that were trained with a factor that the base has no layer for.
     """
     import keras
 
@@ -80,10 +80,10 @@ def extractor_on(base: "keras.Model", architecture: str, factor: Sequence[float]
 
 
 def _with_weights(backbone: Backbone) -> "tuple[keras.Model, str, Sequence[float]]":
-    """What `extractor_on` takes.
+    """Arguments of `extractor_on`.
 
-    Keras builds EfficientNetB0 with a layer more where it downloads the weights itself than where it reads them from a file
-    (keras-team/keras, applications/efficientnet.py): the factor stands for that layer.
+    Keras builds EfficientNetB0 with one more layer when it downloads the weights than when it reads them from a file
+    (keras-team/keras, applications/efficientnet.py); the factor replaces that layer.
     """
     import keras
 
@@ -97,19 +97,19 @@ def _with_weights(backbone: Backbone) -> "tuple[keras.Model, str, Sequence[float
     except (OSError, ValueError, KeyError) as fault:
         if weights == IMAGENET:
             raise LesionflowError(
-                f"ImageNet weights of {architecture} cannot be had: {first_line(fault)}\n"
-                "without a network, put a no-top weights file on disk and its path into params.yaml, backbones.<name>.weights"
+                f"ImageNet weights of {architecture} cannot be downloaded: {first_line(fault)}\n"
+                "Without a network, set backbones.<name>.weights in params.yaml to the path of a weights file without top."
             ) from None
         raise LesionflowError(
-            f"{weights} holds no weights of {architecture} (alpha {backbone.alpha}) without its top: {first_line(fault)}"
+            f"{weights} is not a weights file of {architecture} (alpha {backbone.alpha}) without top: {first_line(fault)}"
         ) from None
     return base, architecture, IMAGENET_FACTOR if trained_with_factor else (1.0, 1.0, 1.0)
 
 
 def _has_imagenet_factor(base: "keras.Model", weights: Path) -> bool:
-    """Whether an EfficientNetB0's weights were trained with ImageNet's factor after the Normalization layer.
+    """Return whether EfficientNetB0 weights were trained with ImageNet's factor after the Normalization layer.
 
-    They were where the file was saved from a network that has the layer, or where its statistics are ImageNet's: Keras' own file is
+    This is the case if the file was saved from a network with that layer, or if its statistics are ImageNet's: Keras' own file is
     older than the layer.
     """
     import h5py
@@ -124,7 +124,7 @@ def _has_imagenet_factor(base: "keras.Model", weights: Path) -> bool:
 
 
 def _from_layer(base: "keras.Model", first: str) -> "keras.Model":
-    """A copy of the base from this layer on."""
+    """Copy the base from this layer on."""
     import keras
 
     rest = keras.Model(base.get_layer(first).input, base.output, name=base.name)
@@ -134,14 +134,14 @@ def _from_layer(base: "keras.Model", first: str) -> "keras.Model":
 
 
 def without_batch_norm(base: "keras.Model") -> "keras.Model":
-    """The same function with every batch normalisation folded into the convolution before it.
+    """Fold every batch normalization into the preceding convolution; the function of the base does not change.
 
-    In inference mode a batch normalisation is a factor and an offset per channel, which the convolution's kernel and bias can
-    hold (Jacob et al. 2018, section 3.2). Without it the base runs at twice the rate, and fine-tuning has no moving statistics
-    that a training flag could ruin. Layers keep their names and numbers: what was a batch normalisation is an identity.
+    In inference mode a batch normalization is a factor and an offset per channel, which can be merged into the convolution's kernel
+    and bias (Jacob et al. 2018, section 3.2). The folded base is twice as fast, and fine-tuning has no moving statistics that a
+    training flag could corrupt. Layers keep their names and numbers: each batch normalization becomes an identity layer.
 
     Raises:
-        ValueError: a batch normalisation follows something other than a convolution whose output nothing else reads.
+        ValueError: a batch normalization does not follow a linear convolution whose output has no other consumer.
     """
     import keras
 
@@ -152,7 +152,7 @@ def without_batch_norm(base: "keras.Model") -> "keras.Model":
             before = layer.input._keras_history.operation
             linear = isinstance(before, convolutions) and before.activation is keras.activations.linear
             if not linear or len(before._outbound_nodes) != 1:
-                raise ValueError(f"{layer.name} follows {before.name}, into which it cannot be folded")
+                raise ValueError(f"{layer.name} cannot be folded into {before.name}")
             norm_after[before.name] = layer
 
     def replaced(layer: "keras.layers.Layer") -> "keras.layers.Layer":
@@ -172,12 +172,12 @@ def without_batch_norm(base: "keras.Model") -> "keras.Model":
             copy = folded.get_layer(layer.name)
             copy.set_weights(layer.get_weights())
             if isinstance(copy, keras.layers.Normalization):
-                copy.finalize_state()  # it computes with a copy of its weights
+                copy.finalize_state()  # the layer computes with a copy of its weights
     return folded
 
 
 def _folded(convolution: "keras.layers.Layer", norm: "keras.layers.BatchNormalization") -> list[NDArray[np.floating]]:
-    """Kernel and bias of the convolution with the batch normalisation in them."""
+    """Kernel and bias of the convolution after folding in the batch normalization."""
     kernel, *rest = convolution.get_weights()
     bias = rest[0] if rest else 0.0
     mean, variance = norm.moving_mean.numpy(), norm.moving_variance.numpy()
@@ -193,7 +193,7 @@ def first_line(fault: Exception) -> str:
 
 
 def preprocess(pixels: Any, architecture: str, base: "keras.Model", factor: Sequence[float]) -> Any:
-    """What the base, from its FIRST_LAYER on, was trained to be given."""
+    """Scale pixels to the input that the base, from its FIRST_LAYER on, was trained with."""
     import keras
 
     if architecture == "MobileNetV2":
@@ -215,8 +215,8 @@ def unfreeze(base: "keras.Model", start: str | int) -> list[str]:
     """Make the base trainable from a layer on.
 
     Args:
-        base: the convolutional base, whose layers are meant.
-        start: a layer's name, a block's name (as "block_13"), or a layer number.
+        base: the convolutional base.
+        start: name of a layer or of a block (such as "block_13"), or a layer number.
 
     Returns:
         Names of the layers now trainable.
@@ -232,5 +232,5 @@ def unfreeze(base: "keras.Model", start: str | int) -> list[str]:
 
 
 def base_of(classifier: "keras.Model") -> "keras.Model":
-    """The convolutional base within a classifier."""
+    """The convolutional base of a classifier."""
     return classifier.get_layer("base")

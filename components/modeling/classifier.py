@@ -1,4 +1,4 @@
-"""The classifier: a base, a head on it, and the probabilities that it gives.
+"""The classifier: base, head and output probabilities.
 
 A classifier maps float32 pixels (n, size, size, 3) in 0 to 255 to probabilities: preprocessing, the base, global average
 pooling ("features"), the head ("head", ending in logits), a division by the temperature, softmax or sigmoid.
@@ -17,24 +17,24 @@ if TYPE_CHECKING:
     import keras
 
 
-def build_head(width: int, knobs: Train, outputs: int) -> "keras.Sequential":
-    """Dropout and dense layers from features to logits, (n, 9), or (n, 1) for the binary task."""
+def build_head(width: int, params: Train, outputs: int) -> "keras.Sequential":
+    """Build the head: dropout and dense layers from features to logits, (n, 9), or (n, 1) for the binary task."""
     import keras
 
     layers: list[keras.layers.Layer] = [keras.Input((width,), name="pooled")]
-    for number, units in enumerate(knobs.hidden, start=1):
-        layers += [keras.layers.Dropout(knobs.dropout), keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")]
-    layers += [keras.layers.Dropout(knobs.dropout), keras.layers.Dense(outputs, name="logits")]
+    for number, units in enumerate(params.hidden, start=1):
+        layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")]
+    layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(outputs, name="logits")]
     return keras.Sequential(layers, name="head")
 
 
 def logit_count(task: str) -> int:
-    """Nine logits, or one for the binary task."""
+    """Number of logits: nine, or one for the binary task."""
     return len(output_names(task)) if task == "multiclass" else 1
 
 
 def assemble(extractor: "keras.Model", head: "keras.Model", task: str, temperature: float = 1.0) -> "keras.Model":
-    """The whole classifier; `extractor` and `head` are shared, not copied."""
+    """Combine extractor and head into a classifier; both are shared, not copied."""
     import keras
 
     scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(head(extractor.output))
@@ -43,14 +43,14 @@ def assemble(extractor: "keras.Model", head: "keras.Model", task: str, temperatu
 
 
 def logits_of(classifier: "keras.Model") -> "keras.Model":
-    """The same classifier up to its logits, before the temperature; layers are shared."""
+    """The classifier up to its logits, before the temperature; layers are shared."""
     import keras
 
     return keras.Model(classifier.input, classifier.get_layer("temperature").input)
 
 
 def compiled(network: "keras.Model") -> Callable[[NDArray[np.generic]], NDArray[np.float32]]:
-    """The network in inference mode as a function of pixels (n, size, size, 3), traced once for every batch size."""
+    """Return the network in inference mode as a function of pixels (n, size, size, 3), traced once for all batch sizes."""
     import tensorflow as tf
 
     signature = tf.TensorSpec(network.input_shape, tf.float32)
@@ -59,14 +59,14 @@ def compiled(network: "keras.Model") -> Callable[[NDArray[np.generic]], NDArray[
 
 
 def extractor_of(classifier: "keras.Model") -> "keras.Model":
-    """The classifier up to its pooled features, as `build_extractor` makes it; layers are shared."""
+    """The classifier up to its pooled features, like `build_extractor`; layers are shared."""
     import keras
 
     return keras.Model(classifier.input, classifier.get_layer("features").output)
 
 
 def lift_logits(classifier: "keras.Model", lift: NDArray[np.floating]) -> None:
-    """Add `lift`, shape (outputs,), to the classifier's logits, in the bias of its last layer, so that every copy and export has it."""
+    """Add `lift`, shape (outputs,), to the bias of the logits layer, so that every copy and export includes it."""
     bias = classifier.get_layer("head").get_layer("logits").bias
     bias.assign_add(lift)
 
@@ -77,7 +77,7 @@ def with_temperature(classifier: "keras.Model", task: str, temperature: float) -
 
 
 def probabilities(logits: NDArray[np.floating], task: str, temperature: float = 1.0) -> NDArray[np.float64]:
-    """What the classifier reports for these logits: shape (n, 9), or (n, 2) as benign, malignant."""
+    """Convert logits to probabilities: shape (n, 9), or (n, 2) as benign, malignant."""
     from scipy.special import expit, softmax
 
     scaled = logits.astype(np.float64) / temperature

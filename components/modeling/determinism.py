@@ -1,8 +1,8 @@
-"""Same inputs, same outputs, to the last bit on one machine."""
+"""Seeds all random generators and enables deterministic TensorFlow kernels: equal inputs give bit-identical outputs on one machine."""
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, numpy and TensorFlow, and make TensorFlow's kernels deterministic: same inputs, same model."""
+    """Seed Python, NumPy and TensorFlow, and enable deterministic TensorFlow kernels."""
     import keras
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""The base's pooled features of the views in the shards."""
+"""Computes pooled features of the base for the views in the shards."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def pooled_batches(
     extractor: "keras.Model", side: str, batch_size: int = 64, first: int | None = None
 ) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.float32]]]:
-    """Batches of a side in the shards' order, and the features of each; with `first` of so many views of each image."""
+    """Yield batches of a split in the shards' order with their features; `first`: only that many views of each image."""
     pooled_of = classifier.compiled(extractor)
     for batch in tfrecords.in_order(side, batch_size=batch_size, first=first):
         yield batch, pooled_of(batch["pixels"])

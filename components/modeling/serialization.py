@@ -1,4 +1,4 @@
-"""Keras files that are equal byte for byte where the models are equal."""
+"""Saves Keras files reproducibly: equal models give equal bytes."""
 
 import json
 import re
@@ -19,19 +19,19 @@ SHARED_OBJECT = re.compile(rb'("shared_object_id": )(\d+)')
 
 
 def save(classifier: "keras.Model", path: Path) -> None:
-    """Write a .keras file whose bytes depend on nothing but the model: Keras' own hold the time of day and memory addresses."""
+    """Write a .keras file whose bytes depend only on the model; Keras' own files contain the time and memory addresses."""
     with replacing(path) as draft:
         raw = draft.with_name(f".{path.stem}.raw.keras")
         try:
             classifier.save(raw)
             with zipfile.ZipFile(raw) as source, zipfile.ZipFile(draft, "w") as target:
                 for name in source.namelist():
-                    target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), _settled(name, source.read(name)))
+                    target.writestr(zipfile.ZipInfo(name, ZIP_EPOCH), _remove_nondeterminism(name, source.read(name)))
         finally:
             raw.unlink(missing_ok=True)
 
 
-def _settled(name: str, content: bytes) -> bytes:
+def _remove_nondeterminism(name: str, content: bytes) -> bytes:
     if name == "metadata.json":
         version = json.loads(content)["keras_version"]
         return json.dumps({"keras_version": version, "date_saved": "1980-01-01@00:00:00"}).encode()
@@ -42,20 +42,20 @@ def _settled(name: str, content: bytes) -> bytes:
 
 
 def read(path: Path) -> "keras.Model":
-    """Read a classifier back.
+    """Load a saved classifier.
 
     Raises:
-        LesionflowError: the file is missing, or no classifier of ours.
+        LesionflowError: the file is missing or is not a saved Keras model.
     """
     import keras
 
     try:
         classifier = keras.models.load_model(existing(path), compile=False)
     except (OSError, ValueError) as fault:
-        raise LesionflowError(f"{path} is no saved classifier: {first_line(fault)}") from None
+        raise LesionflowError(f"{path} is not a saved classifier: {first_line(fault)}") from None
     return classifier
 
 
 def fingerprint(path: Path) -> str:
-    """Hex sha256 of what a saved classifier is; see `save` for why equal models have equal bytes."""
+    """Hex sha256 of a saved classifier; `save` ensures that equal models have equal bytes."""
     return sha256(existing(path))

@@ -1,1 +1,1 @@
-"""How a stage runs. Nothing here decides what a stage writes, so no stage of dvc.yaml depends on it."""
+"""How a stage runs. Nothing here affects a stage's outputs, so no stage of dvc.yaml depends on it."""

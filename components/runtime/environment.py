@@ -1,4 +1,4 @@
-"""What every command needs of the environment it was started in, and changes for itself and its children, before anything else."""
+"""Checks and adapts the process environment before a command does anything else; child processes inherit the changes."""
 
 import getpass
 import os
@@ -9,9 +9,9 @@ NO_PROXY = ("NO_PROXY", "no_proxy")
 
 
 def prepare() -> None:
-    """Stop on a platform that is not supported; reach servers on this machine directly, even if a proxy is configured; name the user.
+    """Exit on an unsupported platform, bypass proxies for servers on this machine, and set a user name if there is none.
 
-    A container's arbitrary user id has no name, which getpass, and DVC with it, answers with an error.
+    A container's arbitrary user ID has no name, and getpass, which DVC calls, raises an error for it.
     """
     if os.name != "posix":
         print("error: Lesionflow runs on Linux and macOS. On Windows, run it in WSL (`wsl --install`).", file=sys.stderr)
@@ -25,6 +25,6 @@ def prepare() -> None:
 
 
 def without_proxy(value: str) -> str:
-    """The list NO_PROXY with this machine's loopback names added; `*`, which is every host, stays as it is."""
+    """Add this machine's loopback names to the value of NO_PROXY; a value with `*`, which means every host, is returned unchanged."""
     hosts = [host for item in value.split(",") if (host := item.strip())]
     return value if "*" in hosts else ",".join([*hosts, *(name for name in LOOPBACK if name not in hosts)])

@@ -1,4 +1,4 @@
-"""The lock of the project's folder: whoever changes data/, runs stages or imports holds it, one at a time."""
+"""The workspace lock: only one process at a time may change data/, run stages or import."""
 
 import os
 import time
@@ -10,8 +10,8 @@ from filelock import lock_descriptor
 
 LOCK = Path(".prefect/workspace.lock")
 INHERITED = "LESIONFLOW_LOCK_FD"
-"""Environment variable that names an inherited descriptor. It is a hint: what counts is that the descriptor is of the lock's file and
-locked."""
+"""Environment variable with the number of an inherited descriptor. It is only a hint: the descriptor must refer to the lock file and
+hold the lock."""
 POLL = 0.1
 """Seconds between two attempts to take the lock."""
 
@@ -22,14 +22,11 @@ class Busy(Exception):
 
 @contextmanager
 def held(patience: float, root: Path) -> Iterator[int]:
-    """Hold the lock and yield its descriptor, which `for_child` hands to a command that needs the lock too.
+    """Hold the lock and yield its descriptor, which `for_child` passes to a command that needs the lock too.
 
-    The kernel releases the lock when the last process that holds the descriptor ends, also after SIGKILL: a command that outlives the
-    process that started it keeps other runs out until it ends. A process that inherited the lock neither waits for it nor releases it.
-
-    Args:
-        patience: seconds to wait for the lock; -1 waits as long as it takes.
-        root: the project.
+    The kernel releases the lock when the last process with the descriptor ends, even after SIGKILL. A command that outlives the
+    process that started it therefore keeps the lock until it ends. A process that inherited the lock neither waits for it nor
+    releases it.
 
     Raises:
         Busy: another process still holds it after `patience` seconds.
@@ -45,7 +42,7 @@ def held(patience: float, root: Path) -> Iterator[int]:
         deadline = time.monotonic() + patience
         while not lock_descriptor(descriptor, blocking=False):
             if patience >= 0 and time.monotonic() >= deadline:
-                raise Busy(f"another run or import works in {root.resolve()}: it holds {LOCK}")
+                raise Busy(f"another run or import is active in {root.resolve()} and holds {LOCK}")
             time.sleep(POLL)
         yield descriptor
     finally:
@@ -53,14 +50,14 @@ def held(patience: float, root: Path) -> Iterator[int]:
 
 
 def for_child(descriptor: int) -> dict[str, str]:
-    """Environment variables for a command that is also given `descriptor` itself (subprocess's `pass_fds`)."""
+    """Environment variables for a command that inherits `descriptor` (subprocess's `pass_fds`)."""
     return {INHERITED: str(descriptor)}
 
 
 def _inherited(path: Path) -> int | None:
-    """The descriptor of the lock that this process was started with, or None.
+    """Descriptor of the lock that this process inherited, or None.
 
-    Locking it succeeds if it holds the lock already, and fails if it does not and another one does.
+    Locking it succeeds if it already holds the lock, and fails if another descriptor holds it.
     """
     named = os.environ.get(INHERITED, "")
     if not named.isascii() or not named.isdigit():

@@ -1,4 +1,4 @@
-"""Bounded work in processes that end with the stage, even where it is killed."""
+"""Worker processes with a bounded queue that end with the stage, even if it is killed."""
 
 import os
 import signal
@@ -11,14 +11,14 @@ from typing import TypeVar
 
 CORES = os.cpu_count() or 1
 AHEAD = 4 * CORES
-"""Items under way at once: enough that no core waits, few enough to be done with soon when the stage is interrupted."""
+"""Items submitted at once: enough to keep all cores busy, few enough to finish quickly when the stage is interrupted."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
 def streamed(pool: Executor, work: Callable[[Item], Iterable[Result]], items: Sequence[Item]) -> Iterator[Result]:
-    """What `work` returns for each item, one by one in the items' order, with at most AHEAD items under way in the pool."""
+    """Yield the results of `work` for all items in the items' order, with at most AHEAD items submitted to the pool."""
     under_way: deque[Future[Iterable[Result]]] = deque()
     for item in items:
         if len(under_way) == AHEAD:
@@ -29,18 +29,18 @@ def streamed(pool: Executor, work: Callable[[Item], Iterable[Result]], items: Se
 
 
 def workers(module: str, count: int = CORES) -> ProcessPoolExecutor:
-    """Processes forked from one that has imported `module`, which must not import TensorFlow: a fork may hang on its threads."""
+    """Pool of processes forked from one that has imported `module`, which must not import TensorFlow: its threads can deadlock a fork."""
     context = get_context("forkserver")
     context.set_forkserver_preload([module])
     return ProcessPoolExecutor(count, context, initializer=follow_parent)
 
 
 def follow_parent() -> None:
-    """Leave Ctrl-C to the stage's process to act on, and end when it ends, even where it was killed."""
+    """Ignore Ctrl-C, which the stage's process handles, and exit when that process ends, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     stage = parent_process()
     if stage is None:
-        raise RuntimeError("only a process that multiprocessing started has a parent to follow")
+        raise RuntimeError("follow_parent must be called in a process started by multiprocessing")
 
     def end_with_stage() -> None:
         stage.join()

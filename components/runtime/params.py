@@ -1,7 +1,7 @@
-"""params.yaml as frozen pydantic models: every knob, its range, and a clear stop at the first unknown key.
+"""params.yaml as frozen pydantic models: every parameter, its type and range; unknown keys are errors.
 
-Values live in params.yaml alone, so no stage's knob has a default here: DVC sees every change of a knob, and this module decides
-only what is allowed. That is why no stage in dvc.yaml depends on this file.
+Values are only in params.yaml, and no parameter of a stage has a default here, so DVC sees every change of a value. This module only
+validates. That is why no stage in dvc.yaml depends on this file.
 """
 
 from typing import Annotated, Any, Literal
@@ -12,13 +12,13 @@ from components.core import architectures
 from components.core.errors import LesionflowError
 
 SPLIT_RESOLUTION = 20
-"""Sides are made of twentieths of the dataset, so a share of the split is a multiple of 0.05."""
+"""The dataset is split into twentieths, so the shares of the splits are multiples of 0.05."""
 
 SECTIONS_OF = {"frozen": ("images", "augment", "embed", "train"), "finetuned": ("images", "augment", "embed", "train", "finetune")}
-"""What decides the model of each phase."""
+"""Sections that determine the model of each phase."""
 
 TRAINING_PARAMS = ("augment", "embed", "train", "finetune", "backbone")
-"""What a flow run may override and still promote automatically; a list of what is allowed, so that a new section is not."""
+"""Sections that a flow run may override and still promote automatically; new sections are excluded unless they are added here."""
 
 RENAMED = {"register.max_melanoma_sensitivity_loss": "register.max_loss"}
 
@@ -43,7 +43,7 @@ class _Section(BaseModel):
 
 
 class Backbone(_Section):
-    """A convolutional base without its top. `image_size` in pixels; `weights` is "imagenet" or the path of a no-top file."""
+    """A convolutional base without its top. `image_size` in pixels; `weights` is "imagenet" or the path of a file without top."""
 
     architecture: Literal["MobileNetV2", "EfficientNetB0", "ResNet50"]
     alpha: Annotated[float, Field(gt=0, le=2)] = 1.0
@@ -55,15 +55,17 @@ class Backbone(_Section):
         if self.alpha != 1.0 and self.architecture != "MobileNetV2":
             raise ValueError(f"alpha must be 1.0 for {self.architecture}: only MobileNetV2 has a width multiplier")
         if self.weights == "imagenet" and self.alpha not in architectures.IMAGENET_WIDTHS:
-            raise ValueError(f"alpha {self.alpha} has no ImageNet weights: {', '.join(map(str, architectures.IMAGENET_WIDTHS))} have")
+            raise ValueError(
+                f"ImageNet weights exist only for alpha {', '.join(map(str, architectures.IMAGENET_WIDTHS))}, not for {self.alpha}"
+            )
         return self
 
 
 class Rule(_Section):
-    """What is done with a file that shows a fault; with more than `at_most` such files the stage fails (null: any number may).
+    """Action for files with a finding. The stage fails if more than `at_most` files have the finding; null means no limit.
 
-    `fail`: the first such file fails the stage unless `at_most` allows some, which are then left out as under `quarantine`: what is
-    found under `fail` is never used.
+    With `fail`, the first such file fails the stage unless `at_most` allows some; these are then excluded as with `quarantine`. Files
+    with a finding under `fail` are never used.
     """
 
     then: str
@@ -71,37 +73,37 @@ class Rule(_Section):
 
 
 class FileRule(Rule):
-    """A fault of one file."""
+    """Policy for a problem of one file."""
 
     then: Literal["fail", "quarantine", "warn"]
 
 
 class HardRule(Rule):
-    """A fault that no later stage can live with."""
+    """Policy for a problem that no later stage can handle."""
 
     then: Literal["fail", "quarantine"]
 
 
 class CopyRule(Rule):
-    """`keep one`: the first by path; `group`: all are used, on one side of the split."""
+    """Policy for near-duplicates. `keep one`: only the first by path is used; `group`: all are used, in the same split."""
 
     then: Literal["fail", "quarantine", "keep one", "group", "warn"]
 
 
 class SameRule(Rule):
-    """Equal pixels are never used twice, so `group` and `warn` are no choice."""
+    """Policy for exact duplicates. Equal pixels are never used twice, so `group` and `warn` are not available."""
 
     then: Literal["fail", "quarantine", "keep one"]
 
 
 class NoticeRule(Rule):
-    """What is said of the dataset, and changes nothing."""
+    """Policy for a finding that is reported but excludes no file."""
 
     then: Literal["fail", "warn"]
 
 
 class Policy(_Section):
-    """A rule for every kind of finding; findings.py says what each kind is."""
+    """One policy per kind of finding; findings.py describes the kinds."""
 
     unreadable: HardRule
     unplaced: HardRule
@@ -124,8 +126,8 @@ class Policy(_Section):
 
 
 class Validate(_Section):
-    """`min_side` in pixels; `max_aspect` the long side over the short; `max_one_colour` a share of an image's pixels;
-    `near_duplicate_score` a correlation (duplicates.near_pairs)."""
+    """`min_side`: pixels; `max_aspect`: long side divided by short side; `max_one_colour`: share of an image's pixels;
+    `near_duplicate_score`: correlation (near_duplicates.near_pairs)."""
 
     min_images_per_class: Annotated[int, Field(ge=1)]
     min_side: Annotated[int, Field(ge=1)]
@@ -137,8 +139,8 @@ class Validate(_Section):
 
 
 class ImportLimits(_Section):
-    """What an archive may hold; `max_ratio` is unpacked over packed bytes of one member. `inbox` is the folder that the flow
-    `watch-data` imports from: relative to the project, or absolute."""
+    """Limits of an imported archive; `max_ratio`: unpacked divided by packed bytes of one member. `inbox`: folder that the flow
+    `watch-data` imports from, relative to the project or absolute."""
 
     max_files: Annotated[int, Field(ge=1)]
     max_file_mb: Annotated[int, Field(ge=1)]
@@ -153,17 +155,17 @@ class Split(_Section):
 
 
 class Images(_Section):
-    """`resolution`: what the centred square of every picture is averaged down to, in pixels, before it is fitted to the backbone's
-    `image_size`; auto: what nearly every training image has; null: each is as sharp as it comes."""
+    """`resolution`: pixels to which the center square of every image is downsampled before it is resized to the backbone's
+    `image_size`. auto: a resolution that nearly every training image has; null: no downsampling."""
 
     resolution: Literal["auto"] | Annotated[int, Field(ge=32, le=4096)] | None
 
 
 class Augment(_Section):
-    """`views` of each image of the largest class. What is drawn for each view alone: rotation and shear in degrees, shift as a share
-    of the side, brightness, contrast and saturation as shares of the value, all to either side of none; zoom between two factors and
-    aspect up to a factor, even in their logarithm; white balance as a channel's largest logarithm of a factor. `blur`, `sharpen`,
-    `jpeg` and `vignette` are the shares of views that have one."""
+    """`views`: views per image of the largest class. Ranges of the values drawn for each view, symmetric around no change: rotation
+    and shear in degrees, shift as a share of the side, brightness, contrast and saturation as shares of the value. `zoom` (two
+    factors) and `aspect` (maximum factor) are log-uniform; `white_balance` is the largest log factor of a channel. `blur`, `sharpen`,
+    `jpeg` and `vignette` are probabilities."""
 
     views: Annotated[int, Field(ge=1, le=100)]
     max_views: Annotated[int, Field(ge=1, le=1000)]
@@ -190,14 +192,14 @@ class Augment(_Section):
 
 
 class Embed(_Section):
-    """The frozen base: `views` of each training image at most, the first ones, `batch_size` at a time."""
+    """The frozen base embeds at most `views` views of each training image, the first ones, in batches of `batch_size`."""
 
     views: Annotated[int, Field(ge=1, le=1000)]
     batch_size: BatchSize
 
 
 class Train(_Section):
-    """The head: widths of its hidden dense layers, then the optimiser's and early stopping's knobs."""
+    """The head: widths of its hidden dense layers, then parameters of the optimizer and of early stopping."""
 
     hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...]
     dropout: Dropout
@@ -209,10 +211,9 @@ class Train(_Section):
 
 
 class Finetune(_Section):
-    """`unfreeze_from`: a layer's or block's name, a layer number, or "auto", which is the backbone's own (architectures.py); from there
-    up the base is trained. `symmetries`: each epoch sees
-    each view in another of the square's eight. `small_share` of the epochs, the first, train on pictures whose side is `small_side`
-    of the backbone's image_size."""
+    """`unfreeze_from`: name of a layer or block, a layer number, or "auto" for the backbone's default (architectures.py); the base is
+    trained from this layer up. `symmetries`: apply a random flip or 90-degree rotation to each view in every epoch. `small_share`:
+    share of the epochs, the first ones, that train on smaller images; `small_side`: their size as a share of image_size."""
 
     unfreeze_from: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
     learning_rate: Rate
@@ -229,13 +230,15 @@ class Finetune(_Section):
     @model_validator(mode="after")
     def _warms_up_within_its_epochs(self) -> "Finetune":
         if self.warmup_epochs > self.epochs:
-            raise ValueError(f"warmup_epochs ({self.warmup_epochs:g}) must be at most epochs ({self.epochs}): the rate would never arrive")
+            raise ValueError(
+                f"warmup_epochs ({self.warmup_epochs:g}) must be at most epochs ({self.epochs}): training would end before the full rate"
+            )
         return self
 
 
 class Evaluate(_Section):
-    """`melanoma_sensitivity` is what the melanoma logit is raised to reach on validation; then resamples of the bootstrap, bins of the
-    calibration error, pictures in the gallery of mistakes."""
+    """`melanoma_sensitivity`: sensitivity on validation that the melanoma logit is raised to reach; then the numbers of bootstrap
+    resamples, calibration bins and images in the gallery of mistakes."""
 
     melanoma_sensitivity: Annotated[float, Field(ge=0, lt=1)]
     bootstrap: Annotated[int, Field(ge=100, le=100_000)]
@@ -249,8 +252,8 @@ class Export(_Section):
 
 
 class Register(_Section):
-    """The gate: what a challenger must pass to become champion. `max_loss`: balanced accuracy, and melanoma sensitivity, that it may
-    lose against the champion and the best version. A group is the test images of one lesion."""
+    """The gate: thresholds that a challenger must meet to become champion. `max_loss`: largest drop of balanced accuracy and of melanoma
+    sensitivity, compared with the champion and the best version. A group is the test images of one lesion."""
 
     model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     promote: Literal["automatic", "manual"]
@@ -306,11 +309,11 @@ class Settings(_Section):
 
     @property
     def overrides_beyond_training(self) -> list[str]:
-        """Overrides of this run that touch more than how a model is trained: such a run never moves champion by itself."""
+        """Overrides of this run outside the training parameters; a run with such overrides is never promoted automatically."""
         return [text for text in self.overrides if text.lstrip("+").partition("=")[0].partition(".")[0] not in TRAINING_PARAMS]
 
     def logged(self, phase: str) -> dict[str, Any]:
-        """What MLflow shows of a phase's run: the knobs that decide it, and what every run stands on."""
+        """Parameters logged to MLflow for a phase's run: seed, task, backbone and the sections that determine the phase."""
         chosen = {name: getattr(self, name).model_dump() for name in SECTIONS_OF[phase]}
         if "finetune" in chosen:
             chosen["finetune"]["unfreeze_from"] = architectures.unfreeze_from(self.base.architecture, self.finetune.unfreeze_from)

@@ -1,4 +1,4 @@
-"""Reading params.yaml, and saying what is wrong with it."""
+"""Reads and validates params.yaml; its errors name the key and the allowed values."""
 
 import difflib
 from pathlib import Path
@@ -14,16 +14,16 @@ PARAMS_FILE = Path("params.yaml")
 
 
 def load(path: Path = PARAMS_FILE) -> Settings:
-    """Read and check params.yaml.
+    """Read and validate params.yaml.
 
     Raises:
-        SettingsError: the file is missing or no YAML mapping, or a key is unknown, missing or out of range; each fault
-            is named by its key, with what is allowed.
+        SettingsError: the file is missing or not a YAML mapping, or a key is unknown, missing or out of range; the message lists each
+            key and what is allowed.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"{path} not found: run this from the project's root") from None
+        raise SettingsError(f"{path} does not exist. Run this command from the project's root.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as fault:
         raise SettingsError(f"{path} is not valid YAML: {fault}") from None
     if not isinstance(document, dict):
@@ -32,7 +32,7 @@ def load(path: Path = PARAMS_FILE) -> Settings:
 
 
 def parse(document: dict[str, Any], origin: str = "params") -> Settings:
-    """Check a mapping as `load` does; `origin` names it in messages."""
+    """Validate a mapping as `load` does; `origin` names it in messages."""
     try:
         return Settings.model_validate(document)
     except ValidationError as fault:

@@ -1,4 +1,4 @@
-"""The shell around every stage's command line: --help, one-line errors, exit codes."""
+"""The command line of every stage: --help, one-line errors, exit codes."""
 
 import argparse
 import errno
@@ -22,22 +22,22 @@ environment.prepare()
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 TRY_LATER = os.EX_TEMPFAIL
-GRACE = 20.0  # seconds to finish in, once interrupted
+GRACE = 20.0  # seconds to shut down after an interrupt
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def end_with_reader() -> None:
-    """Interrupt this process once nobody reads its output any more.
+    """Interrupt this process when its stdout pipe is closed.
 
-    Where a flow is killed, its stage would otherwise train on unseen, holding DVC's lock. Only pipes are watched: a
-    terminal sends its own signal, and a file is always there.
+    When a flow is killed, its stage would otherwise continue and hold DVC's lock. Only pipes are watched: a terminal sends its own
+    signal, and a file is never closed by a reader.
     """
     if not stat.S_ISFIFO(os.fstat(1).st_mode):
         return
 
     def watch() -> None:
         reader = select.poll()
-        reader.register(1, 0)  # no event is asked for: poll always reports POLLERR, which is a pipe without a reader
+        reader.register(1, 0)  # no event is requested: poll always reports POLLERR, which means that the pipe has no reader
         reader.poll()
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait(GRACE)
@@ -47,14 +47,14 @@ def end_with_reader() -> None:
 
 
 def run(main: Callable[[], object], description: str, *, tensorflow: bool = False) -> None:
-    """Run a stage and end the process: 0 done, 1 a fault a person can mend, 2 wrong usage, 75 try later, 130 interrupted.
+    """Run a stage and exit: 0 success, 1 user error, 2 wrong usage, 75 temporary failure, 130 interrupted.
 
-    A stage takes no flags: its knobs are in params.yaml, so that DVC sees them. `tensorflow` says that it needs TensorFlow.
+    A stage takes no options: its parameters are in params.yaml, where DVC tracks them. `tensorflow`: import TensorFlow first.
     """
     argparse.ArgumentParser(
         description=description,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        epilog="Run it from the project's root. All its knobs are in params.yaml.",
+        epilog="Run it from the project's root. All parameters are in params.yaml.",
     ).parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
@@ -64,17 +64,17 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
             load_tensorflow()
         with counted("work"):
             main()
-        shares = [f", {seconds[part]:.1f} s of them {part}'{'' if part.endswith('s') else 's'}" for part in PARTS if seconds[part]]
+        shares = [f", including {seconds[part]:.1f} s for {part}" for part in PARTS if seconds[part]]
         print(f"took {seconds['work']:.1f} s{''.join(shares)}", flush=True)
     except LesionflowError as fault:
         _stop(str(fault), TRY_LATER if isinstance(fault, Unavailable) else 1)
     except KeyboardInterrupt:
-        print("\ninterrupted: nothing half-written was kept; `dvc repro` carries on from here", file=sys.stderr)
+        print("\ninterrupted: incomplete outputs were discarded. Run `dvc repro` to continue.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     except OSError as fault:
         if fault.errno not in DISK_FULL:
             raise
-        _stop(f"the disk is full or a quota is reached ({fault.filename or Path.cwd()}): free some space and run `dvc repro` again")
+        _stop(f"the disk is full or a quota is reached ({fault.filename or Path.cwd()}). Free some space and run `dvc repro` again.")
 
 
 def _stop(message: str, code: int = 1) -> None:

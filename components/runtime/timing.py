@@ -1,4 +1,4 @@
-"""Seconds of a stage, with the parts that are not its own work: imports, MLflow, Great Expectations."""
+"""Measures the seconds that a stage spends per activity, such as imports and MLflow."""
 
 import time
 from collections import defaultdict
@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 seconds: defaultdict[str, float] = defaultdict(float)
-"""Wall seconds of this process so far, by what they went to."""
+"""Elapsed wall seconds of this process by activity."""
 PARTS = ("imports", "MLflow")
-"""What of a stage's own work computes nothing."""
+"""Activities reported as overhead."""
 
 
 @contextmanager
 def counted(what: str) -> Iterator[None]:
-    """Add the seconds that the body takes to those of `what`."""
+    """Add the seconds that the body takes to the activity `what`."""
     start = time.perf_counter()
     try:
         yield

@@ -1,1 +1,1 @@
-"""What ships with a registered version, and how a version answers."""
+"""Packages, logs and loads registered model versions."""

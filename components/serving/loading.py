@@ -1,4 +1,4 @@
-"""A registered version as it answers: by the code that was logged with it, however the checkout has changed since."""
+"""Loads a registered version with the code that was logged with it, independent of later changes of the checkout."""
 
 import shutil
 import sys
@@ -15,32 +15,32 @@ import pandas as pd
 from components.core.errors import LesionflowError
 from components.runtime.tensorflow import load_tensorflow
 from components.serving import packaging
-from components.tracking.store import told
+from components.tracking.store import mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 CODE = "code"
-"""Folder of a logged model that MLflow puts on Python's path."""
+"""Folder of a logged model that MLflow adds to Python's path."""
 BATCH = 64
-"""Images whose bytes are in memory at once."""
+"""Number of images whose bytes are in memory at once."""
 
 
 @dataclass(frozen=True)
 class Served:
-    """`model` is what MLflow loaded; `unreadable` what its own code raises for bytes that are not an image it accepts."""
+    """`model`: the model loaded by MLflow; `unreadable`: exceptions that its code raises for bytes that are not a supported image."""
 
     model: Any
     unreadable: tuple[type[Exception], ...]
 
     def answers(self, contents: Iterable[bytes]) -> tuple[pd.DataFrame, dict[int, str]]:
-        """Diagnose images, given as bytes.
+        """Predict images, given as bytes.
 
-        A batch that holds a file which cannot be read is halved until that file is alone, so no image is decoded only to see whether
-        it can be.
+        A batch with an unreadable file is halved until that file is isolated, so that no image is decoded only to check whether it is
+        readable.
 
         Returns:
-            a row for each image that could be read, in order, indexed by its number; and the reason for each that could not, by number.
+            One row for each readable image, in order, indexed by its number; and the reason for each unreadable image, by number.
         """
         tables: list[pd.DataFrame] = []
         reasons: dict[int, str] = {}
@@ -69,21 +69,21 @@ def load(version: "ModelVersion") -> Served:
     """Load a registered version with its own code.
 
     Raises:
-        LesionflowError: MLflow does not answer, or the version's files are gone or damaged.
+        LesionflowError: MLflow does not respond, or the version's files are missing or damaged.
     """
     import mlflow
 
     load_tensorflow()
     what = f"version {version.version} of {version.name} cannot be loaded"
     try:
-        with told(what):
+        with mlflow_errors(what):
             return load_folder(Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")))
     except (OSError, ValueError) as fault:
         raise LesionflowError(f"{what}: {(str(fault).splitlines() or [type(fault).__name__])[0]}") from None
 
 
 def load_folder(folder: Path) -> Served:
-    """Load a logged model from its folder, as `load`."""
+    """Load a logged model from its folder, like `load`."""
     import mlflow
 
     path = sys.path
@@ -99,9 +99,9 @@ def load_folder(folder: Path) -> Served:
 
 @contextmanager
 def _self_contained(folder: Path) -> Iterator[Path]:
-    """The logged model's folder, or, for a version whose code was logged as `components`, one like it whose code has a name of its own.
+    """Yield the logged model's folder or, for a version whose code was logged as `components`, a copy in which the package is renamed.
 
-    Such code would otherwise be taken from the checkout, whose modules of that name are imported already.
+    Otherwise the checkout's modules of that name, which are already imported, would be used.
     """
     older = folder / CODE / packaging.PROJECT
     if not older.is_dir():

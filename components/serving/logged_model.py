@@ -1,4 +1,4 @@
-"""Logging a candidate as a model that MLflow can serve."""
+"""Logs a candidate as an MLflow model that can be served."""
 
 import tempfile
 from importlib.metadata import version as installed
@@ -8,29 +8,29 @@ import pandas as pd
 
 from components.core.classes import output_names
 from components.serving import packaging
-from components.tracking.store import told
+from components.tracking.store import mlflow_errors
 
 SERVING = Path(packaging.__file__).with_name("pyfunc_model.py")
 EXAMPLE = Path(__file__).with_name("example.png")
-"""The model's input example: a nevus of the bundled sample's kind, since no patient's picture goes into the registry."""
+"""The model's input example: a synthetic nevus, since no patient image may be stored in the registry."""
 REQUIREMENTS = ("tensorflow", "keras", "mlflow", "pillow", "numpy", "pandas")
 
 
 def log_model(run_id: str, candidate: Path, evidence: Path, task: str) -> str:
-    """Log the candidate into its run, to be loaded as a pyfunc that takes image bytes; returns the model's URI.
+    """Log the candidate to its run as a pyfunc model that takes image bytes; return the model's URI.
 
     Args:
-        run_id: the candidate's run.
+        run_id: ID of the candidate's run.
         candidate: build/candidate/.
-        evidence: the folder that `evidence.write` made.
-        task: which outputs the signature names.
+        evidence: the folder written by `evidence.write`.
+        task: task that determines the outputs in the signature.
     """
     import mlflow
     from mlflow.models import Model, ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 
     class NotServedYet(Model):
-        """Its example is not answered while it is logged: that would load TensorFlow, and MLflow only warns where it fails."""
+        """Model whose input example is not predicted while it is logged: that would load TensorFlow, and MLflow only warns on failure."""
 
         def get_serving_input(self, path: str) -> None:  # noqa: ARG002
             return None
@@ -39,7 +39,7 @@ def log_model(run_id: str, candidate: Path, evidence: Path, task: str) -> str:
     signature = ModelSignature(Schema([ColSpec(DataType.binary, "image")]), Schema(outputs))
     with tempfile.TemporaryDirectory() as folder:
         code = packaging.write(packaging.modules_of(SERVING), Path(folder))
-        with code.importable(), mlflow.start_run(run_id=run_id), told("MLflow refused the model"):
+        with code.importable(), mlflow.start_run(run_id=run_id), mlflow_errors("MLflow rejected the model"):
             logged = NotServedYet.log(
                 artifact_path=None,
                 name="model",

@@ -1,4 +1,4 @@
-"""The code that a version is served with, as a package of its own, which later changes of a checkout cannot replace."""
+"""Copies the code that a version is served with to a self-contained package, independent of later changes of the checkout."""
 
 import ast
 import hashlib
@@ -10,17 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENTRY = "serving"
-"""Name of the module that MLflow runs; what it imports of this project goes into the package."""
+"""Name of the module that MLflow runs; the project modules that it imports are copied to the package."""
 PROJECT = "components"
 FOLDER = Path(__file__).parents[1]
-"""Where the project's modules are."""
+"""Folder of the project's modules."""
 PREFIX = "lesionflow_served_"
-ABOUT = '"""What a registered version of Lesionflow is served with: modules of the project as they were when it was registered."""\n'
+ABOUT = '"""Code that serves a registered version of Lesionflow: copies of project modules, made at registration."""\n'
 
 
 @dataclass(frozen=True)
 class ServedCode:
-    """`entry` is the file that MLflow runs, `folder` the package that it imports, whose name holds a hash of all their files."""
+    """`entry`: the file that MLflow runs; `folder`: the package that it imports, whose name contains a hash of all files."""
 
     entry: Path
     folder: Path
@@ -32,7 +32,7 @@ class ServedCode:
 
     @contextmanager
     def importable(self) -> Iterator[None]:
-        """Let the package be imported from where it was written; afterwards it is forgotten."""
+        """Make the package importable within the block; afterwards its modules are removed from sys.modules."""
         path = sys.path
         sys.path = [str(self.folder.parent), *path]
         try:
@@ -44,7 +44,7 @@ class ServedCode:
 
 
 def modules_of(entry: Path, project: Path = FOLDER) -> dict[str, Path]:
-    """The entry, as ENTRY, and every module of the project that it imports, however indirectly, by dotted name."""
+    """The entry, as ENTRY, and all project modules that it imports directly or indirectly, by dotted name."""
     found: dict[str, Path] = {}
     todo = {ENTRY: entry}
     while todo:
@@ -56,10 +56,10 @@ def modules_of(entry: Path, project: Path = FOLDER) -> dict[str, Path]:
 
 
 def write(modules: Mapping[str, Path], target: Path) -> ServedCode:
-    """Write a copy of the modules that imports nothing of the project.
+    """Write a copy of the modules that does not import the project.
 
     Args:
-        modules: ENTRY and all that it imports of the project, by dotted name.
+        modules: ENTRY and all project modules that it imports, by dotted name.
         target: an empty folder.
     """
     texts = {name: path.read_text(encoding="utf-8") for name, path in sorted(modules.items())}
@@ -85,7 +85,7 @@ def _project_imports(text: str) -> list[ast.ImportFrom]:
         elif (isinstance(node, ast.ImportFrom) and node.level) or (
             isinstance(node, ast.Import) and any(alias.name.partition(".")[0] == PROJECT for alias in node.names)
         ):
-            raise ValueError(f"line {node.lineno}: served code imports of the project by `from {PROJECT}... import ...` alone")
+            raise ValueError(f"line {node.lineno}: served code must import project modules with `from {PROJECT}... import ...`")
     return found
 
 
@@ -103,7 +103,7 @@ def _imported(text: str, project: Path) -> dict[str, Path]:
 
 
 def _renamed(text: str, package: str) -> str:
-    """The module's text with its imports of the project taken from the package."""
+    """Rewrite the module's imports of the project to imports of the package."""
     lines = text.splitlines(keepends=True)
     for node in _project_imports(text):
         lines[node.lineno - 1] = re.sub(rf"\bfrom {PROJECT}\b", f"from {package}", lines[node.lineno - 1], count=1)

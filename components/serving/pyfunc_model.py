@@ -1,7 +1,7 @@
 """The registered model as MLflow loads it: image bytes in, a diagnosis and calibrated probabilities out.
 
-MLflow stores this file next to the model and runs it wherever the model is served, with the modules that it imports of this
-project as they were when the model was trained (packaging.py): the pixels a served model sees come from the training code.
+MLflow stores this file next to the model and runs it wherever the model is served, with copies of the project modules that it imports,
+made when the model was registered (packaging.py): a served model decodes images with the code it was trained with.
 """
 
 import os
@@ -18,10 +18,10 @@ INPUT = "image"
 
 
 class LesionClassifier(PythonModel):
-    """Frames with a column `image` of JPEG or PNG bytes to frames with `diagnosis` and a probability per output."""
+    """Maps frames with a column `image` of JPEG or PNG bytes to frames with `diagnosis` and one probability per output."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Read the Keras model and what its outputs mean."""
+        """Load the Keras model and candidate.json, which names its outputs."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
         import json
         from pathlib import Path
@@ -33,10 +33,10 @@ class LesionClassifier(PythonModel):
         self.network = keras.models.load_model(folder / "model.keras", compile=False)
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Diagnose each row.
+        """Predict each row.
 
         Raises:
-            UnreadableImage: a row's bytes are not a JPEG or PNG that this project accepts.
+            UnreadableImage: a row's bytes are not a supported JPEG or PNG.
         """
         read, names = images.reader(self.card), list(self.card["outputs"])
         pixels = np.stack([read(bytes(content)) for content in model_input[INPUT]])

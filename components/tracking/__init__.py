@@ -1,1 +1,1 @@
-"""MLflow as a log. Nothing here decides what a stage writes, so no stage of dvc.yaml depends on it."""
+"""Logs runs to MLflow. Nothing here affects a stage's outputs, so no stage of dvc.yaml depends on it."""

@@ -1,4 +1,4 @@
-"""Which commit, data and flow run a run came from."""
+"""Provenance of a run: git commit, dataset and flow run."""
 
 import os
 import subprocess
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     pass
 
 FLOW_RUN = "LESIONFLOW_FLOW_RUN"
-"""Set by the Prefect flow, so that a stage's MLflow run names the flow run it was part of."""
+"""Environment variable set by the Prefect flow; a stage's MLflow run is tagged with it."""
 
 DECIDING = (
     "components",
@@ -27,11 +27,12 @@ DECIDING = (
     "pyproject.toml",
     "requirements.lock",
 )
-"""Paths for git that decide what a run makes: code, params and pointers; what a run writes itself (dvc.lock, reports/) is not here."""
+"""Git pathspecs of everything that determines a run's outputs: code, params and data pointers, but not the run's own outputs (dvc.lock,
+reports/)."""
 
 
 def provenance() -> dict[str, str]:
-    """Tags for code, data and flow run: git commit, whether files in DECIDING differ from it, md5 of data/, flow run."""
+    """Tags for a run: git commit, whether files in DECIDING differ from it, md5 of data/, flow run."""
     dirty = bool(git("status", "--porcelain", "--", *DECIDING))
     tags = {"git.commit": git("rev-parse", "HEAD") or "none", "git.dirty": str(dirty).lower()}
     tags["data.md5"] = data_md5(DATA_POINTER) or "untracked"

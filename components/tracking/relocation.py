@@ -1,4 +1,4 @@
-"""Lets MLflow's local store follow a project that was moved or copied: its database names artifacts by absolute location."""
+"""Updates MLflow's local store after a project was moved or copied, since its database stores absolute artifact locations."""
 
 import sqlite3
 from contextlib import closing
@@ -6,20 +6,20 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 OWN = "/mlruns/artifacts"
-"""How the location of a project's own artifacts ends, wherever the project is."""
+"""End of the location of a project's own artifacts."""
 LOCATIONS = {
     "experiments": ("artifact_location",),
     "runs": ("artifact_uri",),
     "logged_models": ("artifact_location",),
     "model_versions": ("source", "storage_location"),
 }
-"""Columns of MLflow's database that hold a location."""
+"""Columns of MLflow's database that contain a location."""
 
 
 def relocate(database: Path) -> list[str]:
-    """Rewrite locations in another folder's mlruns/artifacts to the one next to this database, all of them or none.
+    """Rewrite locations in another folder's mlruns/artifacts to the one next to this database, in one transaction.
 
-    A location is left as it is where its artifacts are there and not here: then only the database was copied.
+    A location is kept if its artifacts exist there and not here: then only the database was copied.
 
     Returns:
         The locations that were replaced.

@@ -1,8 +1,8 @@
-"""One run per training phase, one per registered candidate, and how a model's run is found again.
+"""MLflow runs: one per training phase and one per registered candidate.
 
-A run is found by what it made (`model_sha256`), not by an id in a file: so a stage's outputs stay the same however often
-it runs. A registered candidate has a run of its own, which also holds the curves: the phase's run may be in no store (a new
-database, a lost connection).
+A run is found by the model it produced (`model_sha256`), not by an ID in a file, so that a stage's outputs do not change between
+repeated runs. A registered candidate has its own run, which also contains the curves: the phase's run may be missing from the store
+(new database, lost connection).
 """
 
 import sys
@@ -17,7 +17,7 @@ import pandas as pd
 from components.core.errors import LesionflowError
 from components.runtime.timing import counted
 from components.tracking.provenance import provenance
-from components.tracking.store import connect, experiment_id, told
+from components.tracking.store import connect, experiment_id, mlflow_errors
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings or figures as dotted keys."""
+    """Flatten nested params or metrics to dotted keys."""
     rows: dict[str, Any] = {}
     for key, value in document.items():
         rows |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
@@ -35,21 +35,21 @@ def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass
 class PhaseRun:
-    """One MLflow run for one training phase. A store that goes away while a model trains does not cost the model."""
+    """The MLflow run of a training phase. If the store becomes unavailable, training continues without it."""
 
     client: "MlflowClient"
     run_id: str
     lost: bool = field(default=False)
 
-    def epoch(self, number: int, figures: Mapping[str, float]) -> None:
-        """Log the curves' points of one epoch."""
-        self._attempt(lambda: log_figures(self.client, self.run_id, figures, number))
+    def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
+        """Log the metrics of one epoch."""
+        self._attempt(lambda: log_figures(self.client, self.run_id, metrics, number))
 
-    def finish(self, model_sha256: str, figures: Mapping[str, float]) -> None:
-        """Name the model that came out, and end the run."""
+    def finish(self, model_sha256: str, metrics: Mapping[str, float]) -> None:
+        """Log the final metrics, tag the run with the model's hash, and end the run."""
 
         def end() -> None:
-            log_figures(self.client, self.run_id, figures, 0)
+            log_figures(self.client, self.run_id, metrics, 0)
             self.client.set_tag(self.run_id, "model_sha256", model_sha256)
             self.client.set_terminated(self.run_id, "FINISHED")
 
@@ -68,34 +68,32 @@ class PhaseRun:
         if self.lost:
             return
         try:
-            with counted("MLflow"), told("MLflow went away while the model trains"):
+            with counted("MLflow"), mlflow_errors("lost the connection to MLflow during training"):
                 call()
         except LesionflowError as fault:
             self.lost = True
-            print(
-                f"warning: {fault}\nwarning: training goes on; its curves are kept and logged when the model is registered", file=sys.stderr
-            )
+            print(f"warning: {fault}\nwarning: training continues; metrics are saved locally and uploaded at registration", file=sys.stderr)
 
 
-def log_figures(client: "MlflowClient", run_id: str, figures: Mapping[str, float], step: int = 0) -> None:
-    """Log figures of one step into a run."""
+def log_figures(client: "MlflowClient", run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+    """Log the metrics of one step to a run."""
     import time
 
     from mlflow.entities import Metric
 
     now = int(time.time() * 1000)
-    client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in figures.items()])
+    client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()])
 
 
 @counted("MLflow")
 def start_phase(phase: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> PhaseRun:
-    """Open a run for a training phase, before any work is done, so that a store that is down costs nothing.
+    """Start a run for a training phase, before any training, so that an unavailable store is detected early.
 
     Raises:
-        LesionflowError: the store does not answer.
+        LesionflowError: the store does not respond.
     """
     client = connect()
-    with told("MLflow refused a new run"):
+    with mlflow_errors("MLflow rejected a new run"):
         came_from = provenance()
         name = f"{phase} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} data {came_from['data.md5'][:7]}"
         run = client.create_run(experiment_id(client), run_name=name, tags={"phase": phase, **came_from, **tags})
@@ -106,7 +104,7 @@ def start_phase(phase: str, params: Mapping[str, Any], tags: Mapping[str, str]) 
 
 
 def run_of_model(client: "MlflowClient", model_sha256: str) -> str | None:
-    """Id of the newest run that made this model, or None."""
+    """ID of the newest run that produced this model, or None."""
     found = client.search_runs(
         [experiment_id(client)], f"tags.model_sha256 = '{model_sha256}'", order_by=["attributes.start_time DESC"], max_results=1
     )
@@ -115,16 +113,16 @@ def run_of_model(client: "MlflowClient", model_sha256: str) -> str | None:
 
 @contextmanager
 def candidate_run(client: "MlflowClient", candidate: "Candidate", params: Mapping[str, Any], curves: pd.DataFrame) -> Iterator[str]:
-    """A new run for one candidate, with the curves of the phase that trained it; yields its id, and ends it.
+    """Start a run for one candidate, log params and curves of its phase, yield the run ID, and end the run.
 
-    Each candidate has a run of its own: candidates of one phase model differ in what they measured. The tag `phase_run` names the
-    run of the phase, or says none where this store does not hold it.
+    Each candidate has its own run, since candidates from one phase model can differ in their metrics. The tag `phase_run` is the ID
+    of the phase's run, or "none" if it is not in this store.
 
     Args:
-        client: of the store.
-        candidate: build/candidate/candidate.json.
-        params: what decided the phase (`Settings.logged`).
-        curves: a row per epoch.
+        client: client of the store.
+        candidate: content of build/candidate/candidate.json.
+        params: params of the phase (`Settings.logged`).
+        curves: one row per epoch.
     """
     from mlflow.entities import Param
 

@@ -1,7 +1,9 @@
-"""MLflow's store: where it is, how it is connected to, and what its errors mean to a person."""
+"""Connects to MLflow's store and converts its errors to user errors."""
 
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,15 +27,15 @@ DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
 def store_uri() -> str:
-    """MLFLOW_TRACKING_URI, or the project's own database under mlruns/."""
+    """Value of MLFLOW_TRACKING_URI, or URI of the project's own database in mlruns/."""
     return os.environ.get(URI) or sqlite_uri(LOCAL_STORE / "mlflow.db")
 
 
 def connect() -> "MlflowClient":
-    """A client whose store answers.
+    """Connect to the store and check that it responds.
 
     Raises:
-        LesionflowError: it does not, or is locked.
+        LesionflowError: the store does not respond, or is locked.
     """
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "20")
@@ -49,7 +51,7 @@ def connect() -> "MlflowClient":
     uri = store_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
-    with told(f"MLflow's store {_without_password(uri)} does not answer"):
+    with mlflow_errors(f"MLflow's store {_without_password(uri)} does not respond"):
         _follow_move(uri)
         client = mlflow.MlflowClient(uri, uri)
         client.search_experiments(max_results=1)
@@ -57,7 +59,7 @@ def connect() -> "MlflowClient":
 
 
 def _follow_move(uri: str) -> None:
-    """Have a database in a folder mlruns/ name the artifacts next to it, also where that folder was moved or copied."""
+    """Update the artifact locations of a database in a folder mlruns/ after that folder was moved or copied."""
     import sqlite3
 
     from sqlalchemy.engine import make_url
@@ -69,36 +71,35 @@ def _follow_move(uri: str) -> None:
     try:
         moved = relocate(database)
     except sqlite3.OperationalError as fault:
-        raise Unavailable(f"MLflow's store {uri}: {fault}\n{_way_out()}") from None
+        raise Unavailable(f"MLflow's store {uri}: {fault}\n{_hint()}") from None
     for location in moved:
-        print(f"MLflow's artifacts were in {location}; the store now names {database.parent / 'artifacts'}", file=sys.stderr)
+        print(f"MLflow's artifacts were in {location}; the store now refers to {database.parent / 'artifacts'}", file=sys.stderr)
 
 
-class told:
-    """Turn what MLflow and its database raise into one line that says what to do.
+@contextmanager
+def mlflow_errors(message: str) -> Iterator[None]:
+    """Convert errors of MLflow and its database to a user error that starts with `message` and ends with what to do.
 
     Raises:
-        Unavailable: the store did not answer or was locked.
-        LesionflowError: it refused.
+        Unavailable: the store did not respond or was locked.
+        LesionflowError: the store rejected the request.
     """
-
-    def __init__(self, what: str) -> None:
-        self._what = what
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, fault: BaseException | None, _: object) -> None:
-        if fault is None:
-            return
+    try:
+        yield
+    except Exception as fault:
         from mlflow.exceptions import MlflowException
         from requests.exceptions import RequestException
         from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-        if isinstance(fault, MlflowException | SQLAlchemyError | RequestException):
-            transient = isinstance(fault, RequestException | OperationalError) or getattr(fault, "error_code", None) in TRANSIENT
-            kind = Unavailable if transient else LesionflowError
-            raise kind(f"{self._what}: {_reason(fault)}\n{_way_out()}") from None
+        if not isinstance(fault, MlflowException | SQLAlchemyError | RequestException):
+            raise
+        transient = isinstance(fault, RequestException | OperationalError) or getattr(fault, "error_code", None) in TRANSIENT
+        kind = Unavailable if transient else LesionflowError
+        raise kind(f"{message}: {_reason(fault)}\n{_hint()}") from None
+
+
+told = mlflow_errors
+"""Former name, which modules outside this branch still import."""
 
 
 def _reason(fault: BaseException) -> str:
@@ -106,11 +107,11 @@ def _reason(fault: BaseException) -> str:
     return lines[0][:300] if lines else type(fault).__name__
 
 
-def _way_out() -> str:
-    """What to do, by the kind of store: whether the variable is set says nothing, since MLflow sets it for its own children."""
+def _hint() -> str:
+    """What to do, by the kind of store; the variable itself is not checked, since MLflow sets it for its own child processes."""
     if not store_uri().startswith("sqlite"):
-        return f"start the server, or unset {URI} to use the project's own store; finished stages are kept, `dvc repro` carries on"
-    return "close what holds mlruns/mlflow.db open (another run, an MLflow server) and run `dvc repro` again; finished stages are kept"
+        return f"Start the server, or unset {URI} to use the project's own store. Finished stages are kept; run `dvc repro` to continue."
+    return "Close the process that uses mlruns/mlflow.db (another run, an MLflow server) and run `dvc repro`. Finished stages are kept."
 
 
 def _without_password(uri: str) -> str:
@@ -119,10 +120,10 @@ def _without_password(uri: str) -> str:
 
 
 def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
-    """The experiment's id; made on first use.
+    """ID of the experiment, which is created on first use.
 
     Raises:
-        LesionflowError: it was deleted in MLflow's page.
+        LesionflowError: it was deleted in the MLflow UI.
     """
     from mlflow.exceptions import MlflowException
 
@@ -136,17 +137,17 @@ def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
                 raise
     if found.lifecycle_stage == "deleted":
         raise LesionflowError(
-            f"MLflow's experiment {name} was deleted: bring it back with"
+            f"MLflow's experiment {name} was deleted. Restore it with"
             f" `MLFLOW_TRACKING_URI='{_without_password(store_uri())}' mlflow experiments restore --experiment-id {found.experiment_id}`"
         )
     return str(found.experiment_id)
 
 
 def artifact_root() -> str | None:
-    """Where a new experiment keeps its artifacts; None where a server decides.
+    """Artifact location of a new experiment; None if a server decides.
 
-    A database has no place for files. So with one as store it is MLFLOW_DEFAULT_ARTIFACT_ROOT, which MLflow's own server reads
-    too, or else mlruns/artifacts under the project, by its absolute path: MLflow's default depends on the directory.
+    A database cannot store files. With a database as store, the location is MLFLOW_DEFAULT_ARTIFACT_ROOT, which MLflow's own server
+    reads too, or the absolute path of mlruns/artifacts in the project, since MLflow's default depends on the current directory.
     """
     if store_uri().partition(":")[0].partition("+")[0] not in DATABASES:
         return None

@@ -1,1 +1,1 @@
-"""Fitting a classifier."""
+"""Trains a classifier: loop, input pipeline, checkpoints, feature cache."""

@@ -1,4 +1,4 @@
-"""Training that survives being stopped: after every epoch what it takes to go on is on disk, whole."""
+"""Saves the training state after every epoch, so that an interrupted run can resume."""
 
 import shutil
 from dataclasses import dataclass
@@ -15,16 +15,17 @@ Rows = list[dict[str, float]]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training's state is kept, and `identity`, all that decides what it computes: another's state is never taken up."""
+    """Folder of the training state, and `identity`, which covers everything that determines the result: state with a different identity
+    is ignored."""
 
     folder: Path
     identity: str
 
     def resume(self, model: "keras.Model") -> tuple[Rows, list[Any] | None]:
-        """Put a built, compiled model back as it was after the last whole epoch.
+        """Restore a built, compiled model to its state after the last complete epoch.
 
         Returns:
-            The figures of the epochs so far, and the weights of the best; none of either where there is nothing to go on from.
+            Metrics of the epochs so far and the weights of the best one; an empty list and None if there is no checkpoint.
         """
         if not self._is_ours():
             return [], None
@@ -34,7 +35,7 @@ class Checkpoint:
         return read_json(self.folder / "epochs.json")["epochs"], best
 
     def save(self, model: "keras.Model", epochs: Rows, improved: bool) -> None:
-        """Keep the weights and the optimiser's state; `improved` says that this epoch is the best so far."""
+        """Save the weights and the optimizer's state; `improved`: this epoch is the best so far."""
         with replacing(self.folder) as draft:
             draft.mkdir()
             model.save_weights(draft / "last.weights.h5")
@@ -43,7 +44,7 @@ class Checkpoint:
             write_json(draft / "epochs.json", {"identity": self.identity, "epochs": epochs})
 
     def clear(self) -> None:
-        """Forget it: the training is done and its model saved."""
+        """Delete the checkpoint after the trained model has been saved."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _is_ours(self) -> bool:

@@ -1,4 +1,4 @@
-"""Kept maps: what frozen blocks make of a view that comes again unchanged is computed once, and read from disk in every epoch."""
+"""Caches the outputs of the frozen blocks on disk when views repeat unchanged: computed once, read in every epoch."""
 
 import shutil
 from collections.abc import Sequence
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 SIDES = ("train", "validation")
 BATCH = 64
-"""Views that the frozen blocks are given at once."""
+"""Batch size for the frozen blocks, in views."""
 
 
 def cut(base: "keras.Model") -> int | None:
-    """Number of the last frozen layer whose output is all that the layers after it read.
+    """Number of the last frozen layer whose output is the only input of the layers after it.
 
-    Layers that drop units at random count as not frozen: they make something else of a view each time.
+    Dropout layers do not count as frozen, since their outputs differ each time.
 
     Returns:
-        None where no layer with weights lies below such a place.
+        None if there is no such layer with weights at or before it.
     """
     import keras
 
@@ -50,17 +50,17 @@ def _inputs(layer: "keras.layers.Layer") -> "Sequence[keras.KerasTensor]":
 
 
 def below(classifier: "keras.Model", at: int) -> "keras.Model":
-    """Pixels, float32 (n, size, size, 3) in 0 to 255, to the output of the base's layer of that number; layers are shared."""
+    """Model from pixels, float32 (n, size, size, 3) in 0 to 255, to the output of layer `at` of the base; layers are shared."""
     import keras
 
     base = backbone.base_of(classifier)
-    put_instead = {"base": keras.Model(base.input, base.layers[at].output), "features": keras.layers.Identity()}
+    replacements = {"base": keras.Model(base.input, base.layers[at].output), "features": keras.layers.Identity()}
     extractor = extractor_of(classifier)
-    return keras.models.clone_model(extractor, clone_function=lambda layer: put_instead.get(layer.name, layer))
+    return keras.models.clone_model(extractor, clone_function=lambda layer: replacements.get(layer.name, layer))
 
 
 def above(classifier: "keras.Model", at: int) -> "keras.Model":
-    """The output of the base's layer of that number to logits; layers are shared, those that are trained among them."""
+    """Model from the output of layer `at` of the base to logits; layers are shared, including the trainable ones."""
     import keras
 
     base = backbone.base_of(classifier)
@@ -70,20 +70,20 @@ def above(classifier: "keras.Model", at: int) -> "keras.Model":
 
 
 @dataclass(frozen=True)
-class KeptMaps:
-    """Maps of the training and validation views as float16 .npy in `folder`, in the order of their shards."""
+class FeatureCache:
+    """Feature maps of the training and validation views as float16 .npy in `folder`, in the order of the shards."""
 
     folder: Path
 
     @property
     def size(self) -> int:
-        """Bytes on disk."""
+        """Size on disk in bytes."""
         return sum(path.stat().st_size for path in self.folder.iterdir())
 
     def batches(
         self, side: str, task: str, batch_size: int, weights: dict[int, float], shuffle_seed: int | None = None
     ) -> "tf.data.Dataset":
-        """What `records.batches` gives, view by view in the same order, with maps, float32 (n, height, width, channels), for pixels."""
+        """Same batches as `input_pipeline.batches`, with feature maps, float32 (n, height, width, channels), instead of pixels."""
         import tensorflow as tf
 
         maps = np.load(self.folder / f"{side}.npy", mmap_mode="r")
@@ -98,22 +98,22 @@ class KeptMaps:
         return places.batch(batch_size).map(pair).prefetch(2)
 
 
-def keep(frozen: "keras.Model", folder: Path, identity: str, shards: Path = SHARDS) -> KeptMaps:
-    """Run the frozen part once over every view, unless `folder` holds the whole of what it gave already.
+def keep(frozen: "keras.Model", folder: Path, identity: str, shards: Path = SHARDS) -> FeatureCache:
+    """Compute the outputs of the frozen part for all views, unless `folder` already contains them.
 
     Args:
         frozen: the network `below` the cut.
-        folder: where the maps go, whole or not at all.
-        identity: all that decides them; those of another are made anew.
-        shards: the views.
+        folder: folder of the cache, written atomically.
+        identity: covers everything that determines the feature maps; a cache with a different identity is rebuilt.
+        shards: folder of the views.
 
     Raises:
-        LesionflowError: the disk has no room for them, or they do not fit float16.
+        LesionflowError: the disk has too little free space, or values exceed the range of float16.
     """
-    said = folder / "kept.json"
-    if said.exists() and read_json(said)["identity"] == identity:
-        print("taking up the maps that were kept before training was stopped")
-        return KeptMaps(folder)
+    marker = folder / "kept.json"
+    if marker.exists() and read_json(marker)["identity"] == identity:
+        print("reusing cached feature maps")
+        return FeatureCache(folder)
     views = {side: tfrecords.count(side, shards) for side in SIDES}
     needed = 2 * sum(views.values()) * int(np.prod(frozen.output_shape[1:]))
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -121,8 +121,8 @@ def keep(frozen: "keras.Model", folder: Path, identity: str, shards: Path = SHAR
     free = shutil.disk_usage(folder.parent).free
     if needed > free:
         raise LesionflowError(
-            f"the maps of the frozen blocks take {needed / 1e9:.1f} GB and {folder.parent} has {free / 1e9:.1f} GB left: free some space,"
-            " set finetune.unfreeze_from to a later block, or finetune.symmetries to true, which keeps none"
+            f"the feature cache needs {needed / 1e9:.1f} GB, but {folder.parent} has only {free / 1e9:.1f} GB free. Free some space,"
+            " set finetune.unfreeze_from to a later block, or disable the cache with finetune.symmetries: true."
         )
     with replacing(folder) as draft:
         draft.mkdir()
@@ -133,16 +133,19 @@ def keep(frozen: "keras.Model", folder: Path, identity: str, shards: Path = SHAR
                 np.save(draft / f"{side}.classes.npy", _write(frozen, side, shards, stream))
         sizes = {side: tfrecords.shard_sizes(side, shards) for side in SIDES}
         write_json(draft / "kept.json", {"identity": identity, "shard_sizes": sizes})
-    return KeptMaps(folder)
+    return FeatureCache(folder)
 
 
 def _write(frozen: "keras.Model", side: str, shards: Path, stream: IO[bytes]) -> np.ndarray:
-    """Append the maps of a side's views to the stream; returns the views' classes. Not into a memory map: a full disk kills there."""
+    """Append the feature maps of a split's views to the stream; return the views' classes. A memory map is not used, since writing to
+    it on a full disk kills the process."""
     compute, classes = compiled(frozen), []
     for batch in tfrecords.in_order(side, shards, BATCH):
         maps = compute(batch["pixels"]).astype(np.float16)
         if not np.isfinite(maps).all():
-            raise LesionflowError(f"maps of {frozen.layers[-1].name} are beyond float16: set finetune.symmetries to true, which keeps none")
+            raise LesionflowError(
+                f"outputs of {frozen.layers[-1].name} exceed float16. Disable the feature cache with finetune.symmetries: true."
+            )
         stream.write(maps.tobytes())
         classes.append(batch["class"])
     return np.concatenate(classes)

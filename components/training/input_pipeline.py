@@ -1,4 +1,4 @@
-"""Batches of training views as TensorFlow reads them."""
+"""tf.data pipelines of training views."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def order(sizes: Sequence[int], shuffle_seed: int | None = None) -> "tf.data.Dataset":
-    """Places (int64) of the views in the fixed order of `read`, in the order in which it gives them with `shuffle_seed`.
+    """Positions (int64) of the views in the fixed order of `read`, in the order that `read` yields with `shuffle_seed`.
 
     Args:
-        sizes: of the side's shards, as `shard_sizes` counts them.
-        shuffle_seed: as for `read`.
+        sizes: views per shard, from `shard_sizes`.
+        shuffle_seed: same as for `read`.
     """
     import tensorflow as tf
 
@@ -29,7 +29,7 @@ def order(sizes: Sequence[int], shuffle_seed: int | None = None) -> "tf.data.Dat
 
 
 def turned(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
-    """A square picture in one of its eight symmetries (quarter turns, flips), which one says `seed`, int64 (2,): no pixel is resampled."""
+    """Apply one of the eight flips and 90-degree rotations, selected by `seed`, int64 (2,), to a square image; pixels are not resampled."""
     import tensorflow as tf
 
     rows, columns, swap = tf.unstack(tf.random.stateless_uniform([3], seed, minval=0, maxval=2, dtype=tf.int32) == 1)
@@ -39,7 +39,7 @@ def turned(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
 
 
 def labels(task: str, weights: dict[int, float]) -> Callable[["tf.Tensor"], tuple["tf.Tensor", "tf.Tensor"]]:
-    """A function from classes, int64 (n,), to their targets, int (n,), and weights, float32 (n,)."""
+    """Return a function from classes, int64 (n,), to targets, int (n,), and weights, float32 (n,)."""
     import tensorflow as tf
 
     target_of_class = tf.constant(targets(CLASSES, task))
@@ -64,8 +64,8 @@ def batches(
 ) -> "tf.data.Dataset":
     """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,).
 
-    With `turn_seed` each view is `turned` at random, in a way that hangs on that seed and its place in the order. With
-    `reduced_to` (pixels) that is their size, and not the one they are stored in.
+    With `turn_seed` each view is `turned` at random, depending on the seed and its position in the order. With `reduced_to` views are
+    downsampled to this size in pixels.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""The training loop of both phases: epochs, early stopping, the best weights, the curves."""
+"""The training loop of both phases: epochs, early stopping, restoring the best weights, curves."""
 
 import math
 import sys
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = ["epoch", "loss", "balanced_accuracy", "val_loss", "val_balanced_accuracy", "learning_rate"]
 DRAWS_PER_EPOCH = 2**20
-"""More than any epoch has steps; times the most epochs allowed it stays below 2**32, which the counter holds."""
+"""More than the steps of any epoch; multiplied by the maximum number of epochs it is below 2**32, the range of the counter."""
 
 
 def fit(
@@ -32,42 +32,43 @@ def fit(
     checkpoint: Checkpoint | None = None,
     compared_from: int = 0,
 ) -> pd.DataFrame:
-    """Fit until balanced accuracy on validation has not risen for `patience` epochs, then restore the best epoch's weights.
+    """Fit until balanced accuracy on validation has not improved for `patience` epochs, then restore the best epoch's weights.
 
-    Not until the loss rests: it rises with confidence long before accuracy falls, and the temperature mends it afterwards.
+    Stops on balanced accuracy rather than loss, because validation loss rises with overconfidence long before accuracy drops;
+    temperature scaling corrects that later.
 
     Args:
         model: built and compiled.
-        train: the batches of an epoch, by its number, in an order that depends on nothing else: so a training that was
-            stopped and goes on ends in the same weights as one that was not.
-        validation: the batches to stop on.
-        epochs: at most so many.
-        patience: epochs without a better one before it stops.
-        on_epoch: told the figures of each epoch, of those before a stop again.
-        checkpoint: where to keep the state after each epoch, and take it up from.
-        compared_from: number of the first epoch that may be the best, or that training may stop for.
+        train: returns the batches of an epoch. Their order must depend only on the epoch number, so that an interrupted run ends
+            with the same weights as an uninterrupted one.
+        validation: batches of the early-stopping metric.
+        epochs: maximum number of epochs.
+        patience: epochs without improvement before training stops.
+        on_epoch: called with the number and the metrics of each epoch, also for epochs before an interruption.
+        checkpoint: saves the state after each epoch and restores it.
+        compared_from: number of the first epoch that can be the best one; training does not stop earlier.
 
     Returns:
-        A row per epoch: epoch, loss, balanced_accuracy, val_loss, val_balanced_accuracy, learning_rate.
+        One row per epoch: epoch, loss, balanced_accuracy, val_loss, val_balanced_accuracy, learning_rate.
 
     Raises:
-        LesionflowError: the loss is no number any more.
+        LesionflowError: the loss is not finite.
     """
     with model.distribute_strategy.scope():
         model.optimizer.build(model.trainable_variables)
     rows, best = checkpoint.resume(model) if checkpoint else ([], None)
     if rows:
-        print(f"going on after epoch {len(rows)} of {epochs}, where training was stopped")
+        print(f"resuming after epoch {len(rows)} of {epochs}")
     for row in rows:
-        on_epoch(int(row["epoch"]), _figures(row))
+        on_epoch(int(row["epoch"]), _metrics(row))
     shapes = None
     while len(rows) < epochs and (len(rows) <= compared_from or _epochs_since_best(rows, compared_from) < patience):
         number = len(rows)
-        _rewind_dropout(model, number)
+        _reset_dropout_rng(model, number)
         shown = 1 if sys.stdout.isatty() else 2
         batches = train(number)
         if shapes not in (None, batches.element_spec):
-            # Else Keras traces a step for pictures of any size, which one that was stopped before would not do.
+            # Otherwise Keras traces a step for inputs of any size, which a resumed run would not do.
             model.make_train_function(force=True)
         shapes = batches.element_spec
         logs = model.fit(
@@ -81,26 +82,26 @@ def fit(
         row = {name: float(values[0]) for name, values in logs.items()}
         row |= {"epoch": number, "learning_rate": float(model.optimizer.learning_rate)}
         if not math.isfinite(row["loss"] + row["val_loss"]):
-            raise LesionflowError(f"the loss is no number in epoch {number + 1}: a lower learning_rate in params.yaml may help")
+            raise LesionflowError(f"the loss is not finite in epoch {number + 1}. Try a lower learning_rate in params.yaml.")
         rows.append(row)
         improved = _epochs_since_best(rows, compared_from) == 0
         if improved:
             best = model.get_weights()
         if checkpoint:
             checkpoint.save(model, rows, improved)
-        on_epoch(number, _figures(row))
+        on_epoch(number, _metrics(row))
     model.set_weights(best)
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def _rewind_dropout(model: "keras.Model", epoch: int) -> None:
-    """Let dropout draw from a stretch of its generator that depends on the epoch alone: a weights file does not hold its place."""
+def _reset_dropout_rng(model: "keras.Model", epoch: int) -> None:
+    """Set the state of the dropout generators to a value that depends only on the epoch, since weights files do not store it."""
     for variable in model.non_trainable_variables:
         if variable.path.endswith("seed_generator_state"):
             variable.assign([variable.numpy()[0], epoch * DRAWS_PER_EPOCH])
 
 
-def _figures(row: dict[str, float]) -> dict[str, float]:
+def _metrics(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name != "epoch"}
 
 
@@ -109,21 +110,21 @@ def _epochs_since_best(rows: Sequence[Mapping[str, float]], compared_from: int) 
 
 
 def _best(rows: Sequence[Mapping[str, float]], compared_from: int) -> int:
-    """Number of the epoch with the best balanced accuracy on validation; of equals that with the lower loss, then the earlier.
+    """Number of the epoch with the best balanced accuracy on validation; ties go to the lower loss, then to the earlier epoch.
 
-    Those before `compared_from` count only until there is one after them.
+    Epochs before `compared_from` count only while there is no later one.
     """
     compared = range(compared_from, len(rows)) or range(len(rows))
     return max(compared, key=lambda at: (rows[at]["val_balanced_accuracy"], -rows[at]["val_loss"], -at))
 
 
 def write_curves(history: pd.DataFrame, path: Path) -> None:
-    """Write the curves where `dvc plots` finds them."""
+    """Write the curves as CSV for `dvc plots`."""
     with replacing(path) as draft:
         history.to_csv(draft, index=False)
 
 
 def best_epoch(history: pd.DataFrame, compared_from: int = 0) -> dict[str, float]:
-    """The row whose weights were restored; `compared_from` as for `fit`."""
+    """Row of the epoch whose weights were restored; `compared_from` as in `fit`."""
     rows = [{str(name): float(value) for name, value in row.items()} for row in history.to_dict("records")]
     return rows[_best(rows, compared_from)]

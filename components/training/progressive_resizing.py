@@ -1,5 +1,5 @@
-"""Progressive resizing: the first epochs train on smaller pictures, which cost less and show the same (Howard and Gugger 2020,
-chapter 7; Touvron et al. 2019 on train and test resolution)."""
+"""Progressive resizing: the first epochs train on smaller images, which is faster (Howard and Gugger 2020, chapter 7; Touvron et al. 2019
+on train and test resolution)."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -10,21 +10,22 @@ if TYPE_CHECKING:
     import keras
 
 STRIDE = 32
-"""Pixels of the picture that one position of the last maps stands for, in every backbone: multiples of it leave no odd edge."""
+"""Stride in pixels of the last feature maps in every backbone; image sizes are multiples of it, so no border is cut."""
 
 
-def small_epochs(knobs: Finetune) -> int:
-    """How many epochs, the first, train on smaller pictures: never all, so that the best can be one of full size."""
-    return int(knobs.small_share * knobs.epochs)
+def small_epochs(params: Finetune) -> int:
+    """Number of first epochs that train on smaller images; never all epochs, so that a full-size epoch can be the best."""
+    return int(params.small_share * params.epochs)
 
 
-def small_size(knobs: Finetune, image_size: int) -> int:
-    """Side in pixels of the smaller pictures, the nearest multiple of 32 where `image_size` leaves room for one."""
-    return min(image_size, STRIDE * max(1, round(knobs.small_side * image_size / STRIDE)))
+def small_size(params: Finetune, image_size: int) -> int:
+    """Size in pixels of the smaller images: the nearest multiple of 32, at most `image_size`."""
+    return min(image_size, STRIDE * max(1, round(params.small_side * image_size / STRIDE)))
 
 
 def of_any_size(network: "keras.Model") -> "keras.Model":
-    """A classifier, up to whichever layer, that takes pictures of any size, float32 (n, height, width, 3); layers are shared."""
+    """Copy of a classifier, or of its part up to any layer, that accepts images of any size, float32 (n, height, width, 3); layers are
+    shared."""
 
     def shared(layer: "keras.layers.Layer") -> "keras.layers.Layer":
         return _resizable(layer) if layer.name == "base" else layer

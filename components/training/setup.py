@@ -1,4 +1,4 @@
-"""What is set before the first epoch: class weights, learning rates, loss and metrics, devices."""
+"""Training setup: class weights, learning-rate schedule, loss, metrics and devices."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
 
 def class_weights(counts: Mapping[str, int], task: str, power: float = 1.0) -> dict[int, float]:
-    """Weight of each target: a power of the inverse of how often it occurs, mean one over the views (King and Zeng 2001).
+    """Weight of each target: a power of its inverse frequency, with mean 1 over the views (King and Zeng 2001).
 
     Args:
         counts: views of each diagnosis.
         task: "multiclass" (targets 0 to 8) or "binary" (0 and 1).
-        power: 0 to 1. With 1 every class counts the same, with 0 every view.
+        power: 0 to 1. With 1 all classes have the same total weight, with 0 all views have the same weight.
     """
     per_target = dict.fromkeys(range(len(output_names(task))), 0)
     for diagnosis, target in zip(CLASSES, targets(CLASSES, task), strict=True):
@@ -26,8 +26,8 @@ def class_weights(counts: Mapping[str, int], task: str, power: float = 1.0) -> d
     return {target: weight / mean for target, weight in raised.items()}
 
 
-def falling_rate(rate: float, steps: int, warmup_steps: int = 0) -> "keras.optimizers.schedules.LearningRateSchedule":
-    """Linear warm-up to `rate`, then a cosine down to zero over the remaining steps (Loshchilov and Hutter 2017)."""
+def warmup_cosine_schedule(rate: float, steps: int, warmup_steps: int = 0) -> "keras.optimizers.schedules.LearningRateSchedule":
+    """Linear warmup to `rate`, then cosine decay to zero over the remaining steps (Loshchilov and Hutter 2017)."""
     import keras
 
     if warmup_steps:
@@ -36,7 +36,7 @@ def falling_rate(rate: float, steps: int, warmup_steps: int = 0) -> "keras.optim
 
 
 def compile_for(task: str, model: "keras.Model", optimizer: "keras.optimizers.Optimizer") -> None:
-    """Compile a model that ends in logits, to be fitted with weights and watched by its balanced accuracy, which they do not touch."""
+    """Compile a model that outputs logits, with weighted cross-entropy as loss and unweighted balanced accuracy as metric."""
     import keras
 
     loss: keras.losses.Loss
@@ -44,12 +44,12 @@ def compile_for(task: str, model: "keras.Model", optimizer: "keras.optimizers.Op
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     else:
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    # XLA is slower on processors, and with deterministic kernels, as the stages ask for, Keras leaves it off in any case.
+    # XLA is slower on CPUs, and Keras disables it anyway with the deterministic kernels that the stages enable.
     model.compile(optimizer=optimizer, loss=loss, metrics=[balanced_accuracy(task)], jit_compile=False)
 
 
 def balanced_accuracy(task: str) -> "keras.metrics.Metric":
-    """Mean recall over the classes that were seen, from logits: Keras has none."""
+    """Mean recall over the classes that occur, from logits; Keras has no such metric."""
     import keras
     from keras import ops
 
@@ -59,11 +59,11 @@ def balanced_accuracy(task: str) -> "keras.metrics.Metric":
             self._found, self._seen = (self.add_variable((len(output_names(task)),), "zeros", name=name) for name in ("found", "seen"))
 
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: None = None) -> None:  # noqa: ARG002 (Keras names it)
-            said = ops.argmax(y_pred, axis=-1) if task == "multiclass" else ops.reshape(y_pred, (-1,)) > 0
+            predicted = ops.argmax(y_pred, axis=-1) if task == "multiclass" else ops.reshape(y_pred, (-1,)) > 0
             truth = ops.cast(ops.reshape(y_true, (-1,)), "int32")
             of_class = ops.one_hot(truth, len(output_names(task)))
             self._seen.assign_add(ops.sum(of_class, axis=0))
-            self._found.assign_add(ops.sum(of_class * ops.cast(ops.cast(said, "int32") == truth, "float32")[:, None], axis=0))
+            self._found.assign_add(ops.sum(of_class * ops.cast(ops.cast(predicted, "int32") == truth, "float32")[:, None], axis=0))
 
         def result(self) -> Any:
             recalls = ops.divide_no_nan(self._found, self._seen)
@@ -73,10 +73,10 @@ def balanced_accuracy(task: str) -> "keras.metrics.Metric":
 
 
 def strategy(devices: Sequence[str] | None = None) -> "tf.distribute.Strategy":
-    """How training is spread: over all devices where there are several, each with its part of every batch.
+    """Distribution strategy: data parallel over all devices if there are several.
 
     Args:
-        devices: TensorFlow's names of them; the GPUs it sees if left out.
+        devices: TensorFlow's device names; default: all visible GPUs.
     """
     import tensorflow as tf
 

@@ -278,7 +278,7 @@ def test_the_champion_is_verified_on_the_images_it_was_measured_on_whatever_the_
     run = lab.ended(lab.start_run("verify", "verify"))
     assert run["state_name"] == "Completed", run["state"]["message"]
     table = json.loads(lab.artifacts(run["id"], "verification")["verification"])
-    assert {"balanced_accuracy", "melanoma_sensitivity"} <= {row["test figure"] for row in table}
+    assert {"balanced_accuracy", "melanoma_sensitivity"} <= {row["test metric"] for row in table}
 
 
 def test_stopping_and_starting_again_keeps_schedules_and_doubles_no_deployment(lab):

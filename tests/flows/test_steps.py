@@ -124,7 +124,7 @@ def test_watch_data_takes_a_dataset_over_with_its_lock_held_and_a_killed_run_is_
     assert killed.returncode == 9, killed.stdout
     refusal = killed.stdout[killed.stdout.index("second import:") :]
     assert refusal.startswith("second import: (75, "), killed.stdout
-    assert "another run or import works in" in refusal
+    assert "another run or import is active in" in refusal
     assert held(versioned / "data") == NEW
     assert "M data.dvc" in command(versioned, "git", "status", "--porcelain")
 

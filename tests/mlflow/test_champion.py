@@ -71,7 +71,7 @@ def test_promote_moves_the_alias_where_the_gate_passes_with_the_thresholds_of_no
     lab.params("register", min_balanced_accuracy=0.5, max_calibration_error=0.5)
     done = run_cli("champion", "promote", "1")
     assert done.exit_code == 0
-    assert "version 1 is champion now (before: none; by: promote)" in done.stdout
+    assert "version 1 is now the champion (before: none; by: promote)" in done.stdout
     assert lab.champion() == "1"
 
 
@@ -121,7 +121,7 @@ def test_promoting_the_champion_says_so_and_changes_nothing(lab, run_cli):
     lab.move("1")
     done = run_cli("champion", "promote", "1")
     assert done.exit_code == 0
-    assert "is champion already: nothing was changed" in done.stdout
+    assert "is already the champion; nothing was changed" in done.stdout
     assert len(history(run_cli)) == 1
 
 
@@ -139,9 +139,9 @@ def test_a_second_rollback_goes_one_further_back_and_a_third_has_nowhere_to_go(l
     for number in ("1", "2", "3"):
         lab.version()
         lab.move(number)
-    assert "version 2 is champion again (before: 3)" in run_cli("champion", "rollback", "--reason", "it misses nodular ones").stdout
+    assert "version 2 is the champion again (before: 3)" in run_cli("champion", "rollback", "--reason", "it misses nodular ones").stdout
     assert history(run_cli)[-1]["reason"] == "it misses nodular ones"
-    assert "version 1 is champion again" in run_cli("champion", "rollback").stdout
+    assert "version 1 is the champion again" in run_cli("champion", "rollback").stdout
     third = run_cli("champion", "rollback")
     assert third.exit_code == 1
     assert "nothing to roll back to" in third.stderr

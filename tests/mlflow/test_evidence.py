@@ -72,11 +72,11 @@ def test_evidence_holds_what_a_version_was_measured_by_and_its_hash_is_in_tag_an
     assert lab.get("1").tags[versions.EVIDENCE_TAG] == digest
     assert report["promotion"]["evidence"] == lab.look().entries[0].evidence == digest
     measured = json.loads(stored(lab, "1")["measured.json"])
-    knobs = params_file.load()
+    params = params_file.load()
     assert measured["params"] == {
-        "seed": knobs.seed,
-        "evaluate": knobs.evaluate.model_dump(),
-        "register": knobs.registration.model_dump(),
+        "seed": params.seed,
+        "evaluate": params.evaluate.model_dump(),
+        "register": params.registration.model_dump(),
     }
     assert (measured["model_sha256"], measured["data_md5"], measured["overrides"]) == ("a model", MD5, [])
     assert {"imaging/images.py", "evaluation/metrics.py"} <= set(measured["code"])
@@ -242,11 +242,11 @@ def test_verify_uses_the_bins_that_the_version_was_measured_with(lab, monkeypatc
 
 def test_a_registration_that_fails_half_way_ends_its_run_as_failed_and_registers_nothing(lab, monkeypatch):
     def broken(*_):
-        raise LesionflowError("MLflow refused the model")
+        raise LesionflowError("MLflow rejected the model")
 
     monkeypatch.setattr(logged_model, "log_model", broken)
     lab.candidate(lab.missing(0))
-    with pytest.raises(LesionflowError, match="refused the model"):
+    with pytest.raises(LesionflowError, match="rejected the model"):
         registered()
     runs = lab.client.search_runs([lab.client.get_experiment_by_name("skin-lesions").experiment_id])
     assert [run.info.status for run in runs] == ["FAILED"]

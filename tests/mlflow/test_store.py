@@ -77,9 +77,9 @@ def test_a_locked_local_database_is_answered_with_what_locks_it_and_not_with_a_v
     impatient = create_engine(store.store_uri(), connect_args={"timeout": 0})  # MLflow's own engine waits for 20 s
     with closing(sqlite3.connect("mlruns/mlflow.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Unavailable) as locked, store.told("MLflow refused a new run"), impatient.begin() as connection:
+        with pytest.raises(Unavailable) as locked, store.mlflow_errors("MLflow rejected a new run"), impatient.begin() as connection:
             connection.exec_driver_sql("DELETE FROM experiments")
-    assert "close what holds mlruns/mlflow.db open" in str(locked.value)
+    assert "Close the process that uses mlruns/mlflow.db" in str(locked.value)
     assert store.URI not in str(locked.value)
 
 

@@ -187,7 +187,7 @@ def sweep(
         is_new = result["pointer"] == after["pointer"] and result["data"] == sorted(after["data"])
         if not (is_old or is_new) or end != after:
             wrong.append(f"{place}: {result}, data.dvc was {pointer!r}")
-        elif (is_old and result["again"]) or (is_new and "git does not know yet" not in result["again"]):
+        elif (is_old and result["again"]) or (is_new and "is not committed" not in result["again"]):
             wrong.append(f"{place}: the next import said {result['again']!r}")
         elif is_old and (root / ingest.STAGING).exists():
             wrong.append(f"{place}: the next import left its staging folder")

@@ -189,7 +189,7 @@ def champion(project: Project, *arguments: str, check: bool = True) -> subproces
 def test_a_version_that_a_person_makes_champion_serves_and_measures_what_was_recorded(project):
     version = report(project, "registration")["version"]
     champion(project, "promote", version, "--override", "a test wants a champion")
-    assert champion(project, "promote", version).stdout.strip().endswith("is champion already: nothing was changed")
+    assert champion(project, "promote", version).stdout.strip().endswith("is already the champion; nothing was changed")
     shown = champion(project, "show", "--format", "json").stdout
     assert json.loads(shown)["champion"]["version"] == version, shown
     image = str(next((project.root / "data/nevus").iterdir()))
@@ -261,7 +261,7 @@ def test_what_a_touched_image_reruns_is_run_after_a_kill_too_and_by_the_flow_as_
         image.write_bytes(image.read_bytes() + b"\0")
     kill_within_augment(twin)
     assert not (twin.root / "build/shards").exists()
-    assert "is not there" in twin.stage("embed").stdout
+    assert "does not exist" in twin.stage("embed").stdout
     by_dvc = ["validate", "split", *ran(twin.repro())]
     assert output_hashes(twin, "augment") == before, "a killed stage is never taken for a whole one, and pixels are as they were"
 
@@ -323,9 +323,9 @@ def test_a_misspelled_param_stops_with_its_name(project, tmp_path):
         (lambda data: (data / "nevus/empty.jpg").touch(), "nevus/empty.jpg: empty file"),
         (
             lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"),
-            "1 missing_file (named by metadata.csv and not there)",
+            "1 missing_file (listed in metadata.csv, but the file does not exist)",
         ),
-        (lambda data: __import__("shutil").rmtree(data), "data/ is not there"),
+        (lambda data: __import__("shutil").rmtree(data), "data/ does not exist"),
     ],
     ids=["empty class", "empty file", "metadata", "no data"],
 )
@@ -341,7 +341,7 @@ def test_bad_data_stops_validation_with_what_to_mend(project, tmp_path, spoil, s
 def test_a_tracking_server_that_is_down_stops_training_before_it_starts(project):
     done = project.stage("train", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode == 75
-    assert "MLflow's store http://127.0.0.1:9 does not answer" in done.stdout
+    assert "MLflow's store http://127.0.0.1:9 does not respond" in done.stdout
     assert "Epoch" not in done.stdout
     assert "Traceback" not in done.stdout
 
@@ -366,7 +366,7 @@ def test_a_full_disk_is_said_and_leaves_no_shards(project, tmp_path):
     done = twin.run("bash", "-c", "ulimit -f 300; trap '' XFSZ; python -m components.augment", check=False)
     assert done.returncode == 1
     assert "cannot be written" in done.stdout
-    assert "free some space" in done.stdout
+    assert "Free some space" in done.stdout
     assert "Traceback" not in done.stdout
     assert sorted(path.name for path in (twin.root / "build").iterdir()) == before
 
@@ -387,7 +387,7 @@ def test_import_replaces_the_dataset_and_keeps_the_previous_one_reachable(projec
     assert (twin.root / "data.dvc").read_text() != before
     refused = twin.run("python", "-m", "app.cli", "import", str(source), check=False)
     assert refused.returncode == 1
-    assert "names a dataset that git does not know yet" in refused.stdout
+    assert "is not committed" in refused.stdout
     apart = twin.run("python", "-m", "app.cli", "data", "diff", "HEAD").stdout
     assert "from HEAD to data/: 0 added" in apart
     assert "1 relabelled, 1 changed, 2 renamed" in apart  # all three were there as nevi; metadata.csv is the one that changed

@@ -31,7 +31,7 @@ def train(epoch: int):
 def network(rate: float = 0.05):
     keras.utils.set_random_seed(3)
     made = keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.3), keras.layers.Dense(9)])
-    setup.compile_for("multiclass", made, keras.optimizers.AdamW(setup.falling_rate(rate, 40, 4)))
+    setup.compile_for("multiclass", made, keras.optimizers.AdamW(setup.warmup_cosine_schedule(rate, 40, 4)))
     return made
 
 
@@ -105,7 +105,7 @@ def test_of_epochs_alike_in_accuracy_the_one_of_lower_loss_is_best():
 
 
 def test_a_loss_that_is_no_number_says_what_may_help():
-    with pytest.raises(LesionflowError, match="no number in epoch 1: a lower learning_rate"):
+    with pytest.raises(LesionflowError, match=r"not finite in epoch 1\. Try a lower learning_rate"):
         made = network()
         made.layers[-1].bias.assign(np.full(9, np.nan, np.float32))
         fit(made)

@@ -148,7 +148,7 @@ def checkout(versioned, tmp_path):
 def test_the_dataset_of_another_checkout_is_taken_with_its_pointer(versioned, checkout):
     pointer = (checkout / "data.dvc").read_text()
     said = list(replacement.adopt(checkout))
-    assert said == [f"data/ and data.dvc are those of {checkout}"]
+    assert said == [f"data/ and data.dvc are now those of {checkout}"]
     assert held(versioned / "data") == NEW
     assert (versioned / "data.dvc").read_text() == pointer
     assert not replacement.STAGING.exists()
@@ -157,7 +157,7 @@ def test_the_dataset_of_another_checkout_is_taken_with_its_pointer(versioned, ch
 def test_a_checkout_that_does_not_hold_what_its_pointer_names_is_not_taken(versioned, checkout):
     before = (versioned / "data.dvc").read_text()
     (checkout / "data" / "nevus" / "new_1.jpg").unlink()
-    with pytest.raises(LesionflowError, match=r"does not hold the files that its data\.dvc names"):
+    with pytest.raises(LesionflowError, match=r"does not contain the files listed in its data\.dvc"):
         list(replacement.adopt(checkout))
     assert held(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_text() == before
@@ -186,7 +186,7 @@ def test_a_stage_does_not_read_what_a_killed_import_left_and_a_command_brings_it
 
     killed_while_replacing(tmp_path / "source", monkeypatch)
     assert held(versioned / "data") == NEW
-    with pytest.raises(LesionflowError, match="`lesionflow data recover` brings the previous one back"):
+    with pytest.raises(LesionflowError, match="Run `lesionflow data recover` to restore the previous dataset"):
         validate(load())
     said = CliRunner().invoke(main, ["data", "recover"])
     assert said.exit_code == 0

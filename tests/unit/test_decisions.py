@@ -14,10 +14,10 @@ HEAD = "path,sha256,decision,to,note\n"
     [
         ("", "is not a CSV table"),
         ("path,decision\n", "has no column 'sha256'"),
-        (HEAD + "a.jpg,1,destroy,,\n", "line 2: decision 'destroy' is none of keep, drop, relabel"),
-        (HEAD + "b.jpg,1,,,\na.jpg,1,relabel,mole,\n", "line 3: relabel needs a class in column 'to', one of .*; found 'mole'"),
-        (HEAD + "a.jpg,1,relabel,,\n", "line 2: relabel needs a class"),
-        (HEAD + "a.jpg,1,keep,,\na.jpg,1,drop,,\n", "decides twice, and differently, about a.jpg"),
+        (HEAD + "a.jpg,1,destroy,,\n", "line 2: decision must be keep, drop or relabel, found 'destroy'"),
+        (HEAD + "b.jpg,1,,,\na.jpg,1,relabel,mole,\n", "line 3: relabel requires a class in column 'to', one of .*; found 'mole'"),
+        (HEAD + "a.jpg,1,relabel,,\n", "line 2: relabel requires a class"),
+        (HEAD + "a.jpg,1,keep,,\na.jpg,1,drop,,\n", "has conflicting decisions about a.jpg"),
     ],
 )
 def test_a_table_that_cannot_be_used_names_its_line(tmp_path, text, said):
@@ -72,7 +72,7 @@ def test_a_filled_in_table_is_merged_and_the_page_remembers(project):
     table.loc[0, ["decision", "to"]] = ["relabel", "Melanoma"]
     table.loc[2, "decision"] = "drop"
     table.to_csv(filled, index=False)
-    assert next(iter(review.merge(filled))) == "2 decisions taken over (1 relabel, 1 drop), 0 replaced"
+    assert next(iter(review.merge(filled))) == "2 decisions merged (1 relabel, 1 drop), 0 replaced"
     kept = decisions.read(project / "decisions.csv")
     assert kept[["path", "decision", "to"]].to_numpy().tolist() == [
         ["nevus/bad.jpg", "drop", ""],
@@ -89,5 +89,5 @@ def test_a_filled_in_table_is_merged_and_the_page_remembers(project):
 
 def test_an_empty_table_is_refused(project):
     list(review.write_page())
-    with pytest.raises(LesionflowError, match="holds no decision"):
+    with pytest.raises(LesionflowError, match="contains no decision"):
         list(review.merge(project / "reports/review/decisions.csv"))

@@ -36,7 +36,7 @@ def test_a_copy_under_the_same_class_is_the_one_that_was_renamed():
 @pytest.mark.parametrize("document", ["{}", "", '{"added": [], "deleted": [], "modified": [], "renamed": []}'])
 def test_equal_versions_are_said_to_be_equal(monkeypatch, document):
     monkeypatch.setattr(diff, "dvc", lambda *_: document)
-    assert list(diff.compare("v1", "v2")) == ["v1 and v2 hold the same files"]
+    assert list(diff.compare("v1", "v2")) == ["v1 and v2 contain the same files"]
 
 
 def test_the_lines_count_per_class_and_name_the_first_files(monkeypatch):

@@ -24,8 +24,8 @@ def embedded(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(backbone, "build_extractor", lambda _: classifier.extractor_of(small_classifier()))
     monkeypatch.setattr(backbone, "weights_identity", lambda _: "")
 
-    def run(**knobs):
-        embed.embed(settings.model_copy(update={"embed": settings.embed.model_copy(update=knobs)}))
+    def run(**params):
+        embed.embed(settings.model_copy(update={"embed": settings.embed.model_copy(update=params)}))
         return np.load(FEATURES / "train.npy"), pd.read_parquet(FEATURES / "train.parquet")
 
     return run

@@ -99,5 +99,5 @@ def test_the_databases_uri_names_the_same_file_from_where_it_is_used(tmp_path, m
         assert not url.query
         assert (where / str(url.database)).resolve() == start / "mlruns/mlflow.db"
     if "?" in name:
-        with pytest.raises(LesionflowError, match="must not hold a question mark"):
+        with pytest.raises(LesionflowError, match="must not contain a question mark"):
             escaping.sqlite_uri(start / "mlruns/mlflow.db", tmp_path)

@@ -74,5 +74,5 @@ def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
 
 
 def test_a_missing_input_names_the_command_that_makes_it(tmp_path):
-    with pytest.raises(LesionflowError, match="run `dvc repro`, which makes it"):
+    with pytest.raises(LesionflowError, match=r"does not exist\. Run `dvc repro` to create it"):
         existing(tmp_path / "splits.parquet")

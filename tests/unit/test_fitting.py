@@ -34,7 +34,7 @@ def fitted(devices):
     keras.utils.set_random_seed(3)
     with setup.strategy(devices).scope():
         made = keras.Sequential([keras.Input((6,)), keras.layers.Dense(9)])
-        rate = setup.falling_rate(0.05, 15, 2)
+        rate = setup.warmup_cosine_schedule(0.05, 15, 2)
         setup.compile_for("multiclass", made, keras.optimizers.AdamW(rate))
     assert made.distribute_strategy.num_replicas_in_sync == len(devices)
     seen = []

@@ -43,7 +43,7 @@ def ended(root, inherited=(), **environment):
 def test_a_child_that_inherits_the_lock_holds_it_and_no_other_process_does(tmp_path):
     with locking.held(0, tmp_path) as descriptor:
         assert ended(tmp_path, (descriptor,), **locking.for_child(descriptor)) == "held"
-        assert ended(tmp_path).startswith("another run or import works in")
+        assert ended(tmp_path).startswith("another run or import is active in")
         assert ended(tmp_path, (descriptor,), **locking.for_child(descriptor)) == "held", "a child that ends does not release it"
     assert ended(tmp_path) == "held"
 

@@ -129,7 +129,7 @@ def test_kept_maps_are_taken_up_by_their_own_training_alone(shards, tmp_path, ca
         feature_cache.keep(below, tmp_path / "maps", identity, shards)
         times.append((tmp_path / "maps/train.npy").stat().st_mtime_ns)
     assert times[0] == times[1] < times[2]
-    assert capsys.readouterr().out.count("taking up the maps") == 1
+    assert capsys.readouterr().out.count("reusing cached feature maps") == 1
 
 
 def test_maps_that_do_not_fit_on_the_disk_are_not_begun(shards, tmp_path, monkeypatch):

@@ -103,7 +103,8 @@ def test_unfreezing_starts_at_a_block_a_layer_or_a_number(base, start, first):
 
 
 @pytest.mark.parametrize(
-    ("start", "said"), [("block_99", "no layer or block 'block_99'; it has .*block_16"), (9999, "beyond the base's last layer")]
+    ("start", "said"),
+    [("block_99", "no layer or block 'block_99'. Its blocks are .*block_16"), (9999, "greater than the number of the base's last layer")],
 )
 def test_an_unknown_block_is_answered_with_those_there_are(base, start, said):
     with pytest.raises(LesionflowError, match=said):
@@ -143,10 +144,10 @@ def test_lifted_logits_stay_lifted_in_every_later_form_of_the_classifier(backbon
 
 
 def test_missing_and_misfitting_weights_say_what_to_do(backbone, tmp_path):
-    with pytest.raises(LesionflowError, match=r"weights file .*none.h5 is not there"):
+    with pytest.raises(LesionflowError, match=r"weights file .*none.h5 does not exist"):
         build_base(backbone.model_copy(update={"weights": str(tmp_path / "none.h5")}))
-    with pytest.raises(LesionflowError, match=r"holds no weights of MobileNetV2 \(alpha 0.5\)"):
+    with pytest.raises(LesionflowError, match=r"is not a weights file of MobileNetV2 \(alpha 0.5\)"):
         build_base(backbone.model_copy(update={"alpha": 0.5}))
     (tmp_path / "text.weights.h5").write_text("no weights")
-    with pytest.raises(LesionflowError, match="holds no weights of MobileNetV2"):
+    with pytest.raises(LesionflowError, match="is not a weights file of MobileNetV2"):
         build_base(backbone.model_copy(update={"weights": str(tmp_path / "text.weights.h5")}))

@@ -107,5 +107,5 @@ def test_a_writer_that_failed_leaves_no_index_and_its_folder_is_not_read(tmp_pat
     with pytest.raises(KeyboardInterrupt), Writer(tmp_path / "train", 10, 16, seed=0) as writer:
         writer.write(View(as_png(np.zeros((16, 16, 3), np.uint8)), "nevus", "a.jpg", 0))
         raise KeyboardInterrupt
-    with pytest.raises(LesionflowError, match="is not there"):
+    with pytest.raises(LesionflowError, match="does not exist"):
         tfrecords.read("train", tmp_path)

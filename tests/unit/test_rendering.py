@@ -19,12 +19,12 @@ AT_REST = {
 }  # fmt: skip
 
 
-def knobs(**changes: object) -> Augment:
+def params(**changes: object) -> Augment:
     return Augment(views=1, max_views=1, **{**AT_REST, **changes})
 
 
 def view(image: Image.Image, size: int, seed: int = 0, **changes: object) -> np.ndarray:
-    return transforms.render(image, size, knobs(**changes), np.random.default_rng(seed))
+    return transforms.render(image, size, params(**changes), np.random.default_rng(seed))
 
 
 def warped(image: Image.Image, size: int, turn: object = ((1, 0), (0, 1)), zoom: float = 1, shift: tuple[float, float] = (0, 0)):
@@ -119,7 +119,7 @@ def test_a_fine_pattern_does_not_alias_where_a_view_is_coarser_than_the_image():
 
 
 def test_a_draw_keeps_to_its_ranges_and_to_the_images_area():
-    range_of = knobs(rotation=180, flips=True, shift=0.1, shear=45, zoom=(0.5, 2), aspect=1.5)
+    range_of = params(rotation=180, flips=True, shift=0.1, shear=45, zoom=(0.5, 2), aspect=1.5)
     draws = [transforms.draw_warp(range_of, np.random.default_rng(seed)) for seed in range(300)]
     zooms = np.log2([draw.zoom for draw in draws])
     assert -1 <= zooms.min() < -0.9 and 0.9 < zooms.max() <= 1
@@ -140,8 +140,8 @@ def test_a_draw_keeps_to_its_ranges_and_to_the_images_area():
 )
 def test_a_change_of_colour_leaves_what_it_should(changes, steady):
     pixels = np.asarray(textured(7, 32, 32), np.float32) / 2 + 60
-    before = transforms.coloured(pixels, knobs(), np.random.default_rng(0))
-    after = transforms.coloured(pixels, knobs(**changes), np.random.default_rng(0))
+    before = transforms.coloured(pixels, params(), np.random.default_rng(0))
+    after = transforms.coloured(pixels, params(**changes), np.random.default_rng(0))
     assert np.abs(after - before).max() > 2
     assert np.allclose(steady(before), steady(after), rtol=1e-4)
 
@@ -174,7 +174,7 @@ def test_views_are_as_they_were_before_there_was_sharpening_and_otherwise_alike_
     digest = hashlib.sha256()
     for number in range(4):
         image = textured(number, 200, 150)
-        plain, keen = (transforms.render(image, 96, knobs, transforms.generator(0, "a.jpg", number)) for knobs in (still, sharp))
+        plain, keen = (transforms.render(image, 96, params, transforms.generator(0, "a.jpg", number)) for params in (still, sharp))
         digest.update(plain.tobytes())
         assert 0 < np.abs(plain.astype(int) - keen).mean() < 60
     assert digest.hexdigest() == "5df7ade27fa290893c63f44cada2955e7b979471bcfdb307b39e999902dcf034"

@@ -33,8 +33,8 @@ def test_it_says_the_same_of_a_full_picture_and_of_a_smaller_one_what_a_classifi
 
 @pytest.mark.parametrize(("share", "epochs", "small"), [(0, 16, 0), (0.5, 16, 8), (0.4, 16, 6), (0.99, 1, 0), (0.99, 16, 15)])
 def test_the_last_epoch_is_always_of_full_size(settings, share, epochs, small):
-    knobs = settings.finetune.model_copy(update={"small_share": share, "epochs": epochs})
-    assert progressive_resizing.small_epochs(knobs) == small
+    params = settings.finetune.model_copy(update={"small_share": share, "epochs": epochs})
+    assert progressive_resizing.small_epochs(params) == small
 
 
 @pytest.mark.parametrize(("side", "image_size", "small"), [(0.7143, 224, 160), (0.7143, 96, 64), (0.1, 96, 32), (0.95, 56, 56)])

@@ -20,8 +20,8 @@ def test_lines_end_at_newlines_and_at_a_progress_bars_carriage_returns():
 
 def test_a_stages_own_words_come_before_dvcs():
     lines = ["noise", "error: data/ is not there", "ERROR: failed to reproduce 'validate'"]
-    assert processes._last_words("validate", lines) == "validate failed:\ndata/ is not there"
-    assert processes._last_words("validate", lines[::2]).endswith("ERROR: failed to reproduce 'validate'")
+    assert processes._error_message("validate", lines) == "validate failed:\ndata/ is not there"
+    assert processes._error_message("validate", lines[::2]).endswith("ERROR: failed to reproduce 'validate'")
 
 
 def test_lines_are_handed_on_while_the_command_runs(tmp_path):

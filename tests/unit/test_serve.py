@@ -35,7 +35,7 @@ def test_a_port_that_is_not_a_prefect_servers_is_named(monkeypatch):
     monkeypatch.setenv("PREFECT_API_URL", "")
     monkeypatch.delenv("PREFECT_API_URL")
     monkeypatch.setattr(sys, "argv", ["serve", "--port", str(server.server_port)])
-    with pytest.raises(SystemExit, match=rf"^error: port {server.server_port} is taken, and not by a Prefect server\."):
+    with pytest.raises(SystemExit, match=rf"^error: port {server.server_port} is used by another program\."):
         serve.main()
     server.shutdown()
 

@@ -66,7 +66,7 @@ def test_the_binary_task_splits_a_diagnosis_of_two_lesions_where_its_classes_hav
     side = split.deal(split.strata(images["diagnosis"], "binary"), groups, 0.2, 0.2, 0)
     images = images.assign(side=side)
     split.check(images, "binary")
-    with pytest.raises(LesionflowError, match=f"side has no {scarce}"):
+    with pytest.raises(LesionflowError, match=f"split has no {scarce}"):
         split.check(images, "multiclass")
     shares = pd.crosstab(split.strata(images["diagnosis"], "binary"), images["side"], normalize="index")
     assert (shares.drop(split.OTHER_MALIGNANT)["test"].sub(0.2).abs() < 0.1).all()
@@ -78,7 +78,7 @@ def test_check_refuses_what_stands_on_two_sides(key):
     images = images.assign(group=range(len(images)), side=["train", "validation", "test"] * 9)
     split.check(images, "multiclass")
     images.loc[1, key] = images.loc[0, key]
-    with pytest.raises(LesionflowError, match=f"{key} .* stands on two sides"):
+    with pytest.raises(LesionflowError, match=f"{key} .* is in two splits"):
         split.check(images, "multiclass")
 
 

@@ -78,7 +78,7 @@ def test_a_table_that_is_not_utf8_is_refused():
 
 def test_a_name_that_may_be_two_images_is_refused():
     images = {"nevus/1.jpg": "nevus/1.jpg", "melanoma/1.jpg": "melanoma/1.jpg"}
-    with pytest.raises(LesionflowError, match=r"names '1', which may be nevus/1.jpg or melanoma/1.jpg"):
+    with pytest.raises(LesionflowError, match=r"names '1', which matches both nevus/1.jpg and melanoma/1.jpg"):
         join({"metadata.csv": "filename,lesion_id\n1,L1\n"}, images)
 
 

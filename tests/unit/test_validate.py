@@ -357,7 +357,7 @@ def test_a_decision_about_other_bytes_is_stale_and_changes_nothing(root, limits)
     assert frame["usable"].all()
     assert [finding.says for finding in found if finding.kind == "stale_decision"] == [
         "drop no longer applies: the file's bytes have changed",
-        "drop no longer applies: the file is not there",
+        "drop no longer applies: the file does not exist",
     ]
 
 
@@ -365,7 +365,7 @@ def test_keeping_one_picture_under_two_classes_is_refused(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "melanoma" / "x.png")
     digest = scan(root, ["melanoma/x.png"], root.parent / "scans").table["sha256"].iloc[0]
     table = decided(*((path, digest, "keep", "", "") for path in ("melanoma/x.png", "nevus/nevus_0.png")))
-    with pytest.raises(LesionflowError, match="keeps one picture under two classes"):
+    with pytest.raises(LesionflowError, match="keeps the same image in two classes"):
         judged(root, limits, table)
 
 
@@ -377,7 +377,7 @@ def test_thresholds_name_the_knob_and_the_files(root, limits):
     frame, found, _ = judged(root, limits)
     found += validate.scarce(validate.count_classes(frame.reset_index(), "multiclass"), 2)
     lines = "\n".join(exceeded(found, limits.policy))
-    assert "1 unreadable (truncated, corrupt, too large, or no image); validate.policy.unreadable.at_most allows 0" in lines
+    assert "1 unreadable (truncated, corrupt, too large, or not an image); validate.policy.unreadable.at_most allows 0" in lines
     assert "nevus/bad.jpg: empty file" in lines
     assert "validate.policy.missing_file.at_most allows 0" in lines
     assert "nevus/gone.jpg" in lines

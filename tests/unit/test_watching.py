@@ -123,7 +123,7 @@ def test_data_with_changes_is_not_overwritten_by_the_followed_branch(branches, m
     upstream, clone, commit = branches
     monkeypatch.setattr(watch_data, "ask", lambda *_, **__: {"data.dvc": ["changed"]})
     commit(upstream, "outs: [theirs]\n")
-    with pytest.raises(watch_data.CommandFailed, match=r"data/ has changes that DVC does not know.*the dataset of origin/\w+ waits"):
+    with pytest.raises(watch_data.CommandFailed, match=r"data/ has changes that DVC does not track; the dataset of origin/\w+ waits"):
         watch_data.take_upstream.fn(0)
     assert (clone / "data.dvc").read_text() == "outs: [one]\n"
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from app.data import diff, ingest, review
-from app.data.archives import Member, _fault_of_name
+from app.data.archives import Member, _name_problem
 from app.models import champion, predict
 from components import split, validate
 from components.augmentation import views
@@ -42,7 +42,7 @@ PATHS = [f"{CLASSES[number % 5]}/{name}.png" for number, name in enumerate(wild.
 @given(st.lists(wild.names(), min_size=1, max_size=4, unique_by=ingest._folded))
 def test_import_keeps_names_as_they_are(names):
     members = [Member(f"Nevus/{name}.jpg", 1) for name in names]
-    assert [_fault_of_name(member.name) for member in members] == [""] * len(members)
+    assert [_name_problem(member.name) for member in members] == [""] * len(members)
     targets, left = ingest.plan(members)
     visible = [name for name in names if not name.startswith(".")]
     assert [targets[f"Nevus/{name}.jpg"] for name in visible] == [f"nevus/{name}.jpg" for name in visible]
