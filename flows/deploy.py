@@ -37,7 +37,8 @@ def deployments() -> list[dict[str, Any]]:
 def crash_silent_runs() -> None:
     """Create an automation on the server that marks runs without heartbeat as crashed: their worker or machine stopped.
 
-    Without it such a run stays in state Running forever and blocks its deployment's only slot.
+    Without it such a run stays in state Running forever and blocks its deployment's only slot. One that is the same already is left
+    alone: an update gives its trigger a new ID, which forgets the heartbeats of runs that were killed shortly before.
     """
     beat = get_current_settings().flows.heartbeat_frequency
     if beat is None:
@@ -58,10 +59,10 @@ def crash_silent_runs() -> None:
     )
     with get_client(sync_client=True) as client:
         known = client.read_automations_by_name(SILENCE)
-        if known:
-            client.update_automation(known[0].id, wanted)
-        else:
+        if not known:
             client.create_automation(wanted)
+        elif AutomationCore(**known[0].model_dump(exclude={"id"})) != wanted:
+            client.update_automation(known[0].id, wanted)
 
 
 def create_pools() -> None:

@@ -28,6 +28,27 @@ def server() -> Iterator[str]:
         yield str(PREFECT_API_URL.value())
 
 
+def test_registering_again_keeps_the_automation_that_waits_for_heartbeats_unless_it_changed(monkeypatch):
+    from prefect import get_client
+
+    from flows import deploy
+
+    def registered() -> dict:
+        with get_client(sync_client=True) as client:
+            [found] = client.request("POST", "/automations/filter", json={}).json()
+        return found
+
+    monkeypatch.chdir(ROOT)
+    deploy.crash_silent_runs()
+    first = registered()
+    deploy.crash_silent_runs()
+    assert registered()["trigger"]["id"] == first["trigger"]["id"], "a new trigger forgets the heartbeats that it has seen"
+    monkeypatch.setattr(deploy, "MISSED", deploy.MISSED + 1)
+    deploy.crash_silent_runs()
+    assert registered()["trigger"]["within"] > first["trigger"]["within"]
+    assert registered()["id"] == first["id"]
+
+
 def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
     from prefect import flow
 
