@@ -69,7 +69,7 @@ run: setup  ## fetch the data, run the pipeline, print a summary
 test: setup  ## run all tests, the longest files first
 	$(scm)
 	@$(PULLED) || { $(PULL); }
-	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/pipeline tests/mlflow tests/flows tests/browser tests/unit tests/architecture
+	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/pipeline tests/mlflow tests/flows tests/browser tests/unit tests/repository
 
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
 	pytest -m sweep tests/pipeline/test_killed_import.py

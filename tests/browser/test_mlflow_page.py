@@ -14,8 +14,8 @@ import pytest
 
 from components.registry.versions import alias
 from components.tracking.store import EXPERIMENT
-from tests.lab import free_port, wait
-from tests.project import ROOT, Project
+from tests.support.prefect import free_port, wait
+from tests.support.project import ROOT, Project
 
 pytestmark = pytest.mark.timeout(900)
 

@@ -15,8 +15,8 @@ import yaml
 from components.core.classes import CLASSES
 from components.synthetic import dataset
 from flows.dvc import STAGES
-from tests.lab import CLIENT, PASSWORD, Lab, command, wait
-from tests.project import Project
+from tests.support.prefect import CLIENT, PASSWORD, Lab, command, wait
+from tests.support.project import Project
 
 pytestmark = pytest.mark.timeout(1200)  # the first test may have to build the pipeline that others share
 

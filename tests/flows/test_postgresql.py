@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.lab import free_port, lab_of, wait
-from tests.project import Project
+from tests.support.prefect import free_port, lab_of, wait
+from tests.support.project import Project
 
 pytestmark = pytest.mark.timeout(900)
 

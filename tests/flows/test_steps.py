@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.project import ROOT, Project
-from tests.versioned import NEW, OLD, command, commit, held, template, versioned, write
+from tests.support.project import ROOT, Project
+from tests.support.versioned import NEW, OLD, command, commit, held, template, versioned, write
 
 __all__ = ["template", "versioned"]
 

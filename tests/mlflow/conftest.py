@@ -28,8 +28,8 @@ from components.imaging import images
 from components.registry import evidence, judgement, promotion, promotion_record, versions
 from components.runtime import params_file
 from components.tracking import store
-from tests import documents
-from tests.conftest import ROOT
+from tests.support import documents
+from tests.support.project import ROOT
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

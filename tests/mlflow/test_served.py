@@ -20,8 +20,8 @@ from components.imaging import images
 from components.modeling import serialization
 from components.registry import reevaluation
 from components.serving import loading, logged_model, packaging
-from tests.conftest import ROOT
 from tests.mlflow.conftest import MD5, MODEL
+from tests.support.project import ROOT
 
 keras = pytest.importorskip("keras")
 

@@ -10,8 +10,8 @@ from components.core.errors import Unavailable
 from components.registry import evidence
 from components.tracking import store
 from components.tracking.relocation import relocate
-from tests.conftest import ROOT
 from tests.mlflow.conftest import MODEL
+from tests.support.project import ROOT
 
 
 class Constant(mlflow.pyfunc.PythonModel):

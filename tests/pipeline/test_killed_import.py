@@ -16,7 +16,7 @@ import pytest
 
 from app.data import ingest, replacement
 from components.core.errors import LesionflowError
-from tests.versioned import OLD, held, template, versioned, write
+from tests.support.versioned import OLD, held, template, versioned, write
 
 __all__ = ["template", "versioned"]
 

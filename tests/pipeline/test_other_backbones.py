@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from components.core.classes import CLASSES
-from tests import project
-from tests.project import ROOT, SMALL, ran
+from tests.support import project
+from tests.support.project import ROOT, SMALL, ran
 
 pytestmark = [pytest.mark.architectures, pytest.mark.timeout(1800)]
 
-SAVE = "import sys; from tests.small import seeded_base; seeded_base(sys.argv[1], size=96).save_weights(sys.argv[2])"
+SAVE = "import sys; from tests.support.models import seeded_base; seeded_base(sys.argv[1], size=96).save_weights(sys.argv[2])"
 
 
 @pytest.mark.parametrize(("architecture", "block"), [("EfficientNetB0", "block3a"), ("ResNet50", "conv3_block1")])

@@ -13,7 +13,7 @@ from components.imaging import images
 from components.modeling import classifier
 from components.modeling.backbone import build_extractor
 from components.runtime.params_file import load
-from tests.conftest import ROOT
+from tests.support.project import ROOT
 
 CHANCE = 1 / 9
 

@@ -30,9 +30,10 @@ from components.registry import model_card, promotion_record
 from components.runtime.params_file import load
 from flows import artifacts
 from tests import documents, wild
-from tests.conftest import ROOT, noise
-from tests.unit.test_escaping import tags_of
-from tests.unit.test_validate import judged
+from tests.support.html import tags_of
+from tests.support.images import noise
+from tests.support.project import ROOT
+from tests.support.validation import judged
 
 SETTINGS = load(ROOT / "params.yaml")
 PATHS = [f"{CLASSES[number % 5]}/{name}.png" for number, name in enumerate(wild.EXAMPLES)]

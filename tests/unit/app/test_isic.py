@@ -1,0 +1,160 @@
+"""Import from the ISIC Archive, against a stand-in for the official command line that writes what version 12.4 of it writes."""
+
+import os
+import stat
+import sys
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from app.data import ingest, isic, replacement
+from components.core.classes import CLASSES
+from components.core.errors import LesionflowError
+from components.runtime.params import ImportLimits
+from tests.support.images import encoded, noise
+
+LIMITS = ImportLimits(max_files=50, max_file_mb=16, max_total_gb=0.05, max_ratio=200)
+RECORDS = [
+    {"isic_id": "ISIC_0000001", "diagnosis_1": "Benign", "diagnosis_3": "Nevus", "diagnosis_4": "Nevus, Congenital", "lesion_id": "IL_1"},
+    {"isic_id": "ISIC_0000002", "diagnosis_1": "Malignant", "diagnosis_2": "Malignant melanocytic proliferations (Melanoma)"},
+    {"isic_id": "ISIC_0000003", "diagnosis_1": "Benign", "diagnosis_3": "Solar lentigo"},
+    {"isic_id": "ISIC_0000004", "diagnosis_1": "Benign"},
+    {"isic_id": "ISIC_0000005"},
+]
+
+FAKE = """#!{python}
+import csv, json, sys
+from pathlib import Path
+calls = Path({calls!r})
+calls.write_text((calls.read_text() if calls.exists() else "") + json.dumps(sys.argv[1:]) + chr(10))
+records, picture, missing, fails = json.loads({records!r}), bytes.fromhex({picture!r}), {missing!r}, {fails!r}
+out = Path(sys.argv[-1])
+out.mkdir(parents=True, exist_ok=True)
+for record in records:
+    if record["isic_id"] not in missing:
+        (out / (record["isic_id"] + ".jpg")).write_bytes(picture + record["isic_id"].encode())
+if fails:
+    sys.exit(1)
+fields = ["isic_id", "attribution", "copyright_license"]
+fields += sorted({{name for record in records for name in record}} - set(fields))
+with (out / "metadata.csv").open("w", newline="", encoding="utf8") as stream:
+    writer = csv.DictWriter(stream, fields)
+    writer.writeheader()
+    writer.writerows([{{"attribution": "Some clinic", "copyright_license": "CC-BY", **record}} for record in records])
+(out / "attribution.txt").write_text("Some clinic")
+(out / "licenses").mkdir(exist_ok=True)
+(out / "licenses" / "CC-BY.txt").write_text("...")
+"""
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    root = tmp_path / "project"
+    (root / "data/nevus").mkdir(parents=True)
+    (root / "data/nevus/old.jpg").write_bytes(b"old")
+    monkeypatch.chdir(root)
+    for module in (ingest, isic):
+        monkeypatch.setattr(module, "require_safe_previous", lambda: None)
+    monkeypatch.setattr(replacement, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
+    return root
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Put a stand-in for `isic` on PATH."""
+
+    def make(missing=(), fails=False):
+        folder = tmp_path / "bin"
+        folder.mkdir(exist_ok=True)
+        import json
+
+        text = FAKE.format(
+            python=sys.executable,
+            calls=str(tmp_path / "calls"),
+            records=json.dumps(RECORDS),
+            picture=encoded(noise(1)).hex(),
+            missing=list(missing),
+            fails=fails,
+        )
+        (folder / "isic").write_text(text)
+        (folder / "isic").chmod(stat.S_IRWXU)
+        monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+        return tmp_path / "calls"
+
+    return make
+
+
+def test_a_search_becomes_the_dataset_with_its_metadata_attribution_and_licences(project, install):
+    calls = install()
+    said = "\n".join(isic.import_isic("212,65", "diagnosis_3:Nevus", 5, LIMITS))
+    assert calls.read_text().startswith(
+        '["image", "download", "--collections", "212,65", "--search", "diagnosis_3:Nevus", "--limit", "5", '
+    )
+    files = sorted(path.relative_to(project / "data").as_posix() for path in (project / "data").rglob("*") if path.is_file())
+    assert files == ["attribution.txt", "licenses/CC-BY.txt", "melanoma/ISIC_0000002.jpg", "metadata.csv", "nevus/ISIC_0000001.jpg"]
+    table = pd.read_csv(project / "data/metadata.csv", dtype=str).set_index("filename")
+    row = table.loc["nevus/ISIC_0000001.jpg"]
+    assert (row["diagnosis"], row["isic_diagnosis"], row["lesion_id"], row["license"]) == ("nevus", "Nevus", "IL_1", "CC-BY")
+    assert "imported 2 files in 2 of 9 classes" in said
+    assert (
+        "skipped 3 images whose diagnosis is not one of the nine classes (isic_diagnoses.csv): Solar lentigo 1, Benign 1, no diagnosis 1"
+        in said
+    )
+    assert not list((project / isic.DOWNLOADS).iterdir())
+
+
+def test_images_that_did_not_arrive_stop_the_import_and_come_with_the_next_one(project, install):
+    install(missing=["ISIC_0000002"])
+    with pytest.raises(LesionflowError, match=r"1 images were not downloaded, first ISIC_0000002\. Run the same import again"):
+        list(isic.import_isic("", "", 5, LIMITS))
+    assert (project / "data/nevus/old.jpg").exists()
+    assert len(list((project / isic.DOWNLOADS).rglob("*.jpg"))) == 4
+    install()
+    list(isic.import_isic("", "", 5, LIMITS))
+    assert (project / "data/melanoma/ISIC_0000002.jpg").exists()
+
+
+def test_a_failing_download_leaves_the_old_dataset(project, install):
+    install(fails=True)
+    with pytest.raises(LesionflowError, match=r"failed with exit code 1\. Downloaded files are kept"):
+        list(isic.import_isic("65", "", 0, LIMITS))
+    assert (project / "data/nevus/old.jpg").exists()
+
+
+def test_without_the_command_it_is_said_how_to_get_it(project, monkeypatch):
+    monkeypatch.setenv("PATH", str(project))
+    with pytest.raises(LesionflowError, match="pip install isic-cli"):
+        list(isic.import_isic("65", "", 0, LIMITS))
+
+
+def test_the_whole_archive_is_not_asked_for(project, install):
+    calls = install()
+    with pytest.raises(LesionflowError, match="Use --collection"):
+        list(isic.import_isic("", "", 0, LIMITS))
+    assert not calls.exists()
+    assert (project / "data/nevus/old.jpg").exists()
+
+
+@pytest.mark.parametrize(
+    ("row", "expected"),
+    [
+        ({"diagnosis_3": "Nevus", "diagnosis_2": "Benign melanocytic proliferations"}, "nevus"),
+        (
+            {"diagnosis_5": "Melanoma Invasive, resembling blue nevus", "diagnosis_2": "Malignant melanocytic proliferations (Melanoma)"},
+            "melanoma",
+        ),
+        ({"diagnosis_3": "Hemangioma", "diagnosis_2": "Benign soft tissue proliferations - Vascular"}, "vascular_lesion"),
+        ({"diagnosis_3": "Nevus anemicus", "diagnosis_2": "Benign soft tissue proliferations - Vascular"}, None),
+        ({"diagnosis": "seborrheic keratosis"}, "seborrheic_keratosis"),
+        ({"diagnosis_1": "Malignant"}, None),
+        ({}, None),
+    ],
+)
+def test_a_diagnosis_is_mapped_by_the_table_or_not_at_all(row, expected):
+    assert isic.class_of(row, isic.diagnosis_table())[0] == expected
+
+
+def test_the_table_names_only_the_nine_classes():
+    assert set(isic.diagnosis_table().values()) == {*CLASSES, None}

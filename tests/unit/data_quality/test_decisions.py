@@ -1,0 +1,93 @@
+import pandas as pd
+import pytest
+
+from app.data import review
+from components.core.errors import LesionflowError
+from components.data_quality import decisions
+from tests.support.project import ROOT
+
+HEAD = "path,sha256,decision,to,note\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "is not a CSV table"),
+        ("path,decision\n", "has no column 'sha256'"),
+        (HEAD + "a.jpg,1,destroy,,\n", "line 2: decision must be keep, drop or relabel, found 'destroy'"),
+        (HEAD + "b.jpg,1,,,\na.jpg,1,relabel,mole,\n", "line 3: relabel requires a class in column 'to', one of .*; found 'mole'"),
+        (HEAD + "a.jpg,1,relabel,,\n", "line 2: relabel requires a class"),
+        (HEAD + "a.jpg,1,keep,,\na.jpg,1,drop,,\n", "has conflicting decisions about a.jpg"),
+    ],
+)
+def test_a_table_that_cannot_be_used_names_its_line(tmp_path, text, said):
+    (tmp_path / "decisions.csv").write_text(text)
+    with pytest.raises(LesionflowError, match=said):
+        decisions.read(tmp_path / "decisions.csv")
+
+
+def test_undecided_rows_are_passed_over_and_classes_are_canonical(tmp_path):
+    (tmp_path / "decisions.csv").write_text(HEAD + "a.jpg,1,,,\nb.jpg,2, Relabel ,Basal Cell Carcinoma,\nc.jpg,3,KEEP,,\n")
+    table = decisions.read(tmp_path / "decisions.csv")
+    assert table[["path", "decision", "to"]].to_numpy().tolist() == [["b.jpg", "relabel", "basal_cell_carcinoma"], ["c.jpg", "keep", ""]]
+
+
+def test_the_repositorys_own_table_is_in_order():
+    assert list(decisions.read(ROOT / "decisions.csv").columns) == decisions.COLUMNS
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch, make_dataset):
+    monkeypatch.chdir(tmp_path)
+    root = make_dataset(tmp_path / "data")
+    (root / "nevus/bad.jpg").write_text("<script>")
+    rows = [
+        ("label_conflict", 0, 13.0, "nevus/nevus_0.png", "quarantine", "label_conflict: x", "the same bytes", "1" * 64, "nevus"),
+        ("label_conflict", 0, 13.0, "melanoma/melanoma_0.png", "quarantine", "", "the same bytes", "2" * 64, "melanoma"),
+        ("unreadable", 1, 0.0, "nevus/bad.jpg", "quarantine", "unreadable: x", "not a <JPEG>", "3" * 64, "nevus"),
+        ("missing_licence", 2, 0.0, "nevus/nevus_1.png", "warn", "", "no licence named", "4" * 64, "nevus"),
+    ]
+    columns = ["kind", "number", "rank", "path", "then", "left_out", "says", "sha256", "diagnosis"]
+    (tmp_path / "build").mkdir()
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "build/findings.csv", index=False)
+    return tmp_path
+
+
+def test_the_page_shows_each_finding_side_by_side_and_a_table_to_fill_in(project):
+    said = list(review.write_page())
+    page = (project / "reports/review/index.html").read_text()
+    assert "2 findings about 3 files" in said[0]
+    assert page.count("data:image/jpeg;base64,") == 2
+    assert "not a &lt;JPEG&gt;" in page
+    assert page.index("label conflict") < page.index("not a JPEG or PNG image")
+    table = pd.read_csv(project / "reports/review/decisions.csv", dtype=str, keep_default_na=False)
+    assert table["path"].tolist() == ["nevus/nevus_0.png", "melanoma/melanoma_0.png", "nevus/bad.jpg"]
+    assert set(table["decision"]) == {""}
+
+
+def test_a_filled_in_table_is_merged_and_the_page_remembers(project):
+    list(review.write_page())
+    filled = project / "reports/review/decisions.csv"
+    table = pd.read_csv(filled, dtype=str, keep_default_na=False)
+    table.loc[0, ["decision", "to"]] = ["relabel", "Melanoma"]
+    table.loc[2, "decision"] = "drop"
+    table.to_csv(filled, index=False)
+    assert next(iter(review.merge(filled))) == "2 decisions merged (1 relabel, 1 drop), 0 replaced"
+    kept = decisions.read(project / "decisions.csv")
+    assert kept[["path", "decision", "to"]].to_numpy().tolist() == [
+        ["nevus/bad.jpg", "drop", ""],
+        ["nevus/nevus_0.png", "relabel", "melanoma"],
+    ]
+    list(review.write_page())
+    again = pd.read_csv(filled, dtype=str, keep_default_na=False)
+    assert again["decision"].tolist() == ["relabel", "", "drop"]
+    again.loc[0, ["decision", "to"]] = ["keep", ""]
+    again.iloc[:1].to_csv(filled, index=False)
+    assert "1 replaced" in next(iter(review.merge(filled)))
+    assert decisions.read(project / "decisions.csv").set_index("path").loc["nevus/nevus_0.png", "decision"] == "keep"
+
+
+def test_an_empty_table_is_refused(project):
+    list(review.write_page())
+    with pytest.raises(LesionflowError, match="contains no decision"):
+        list(review.merge(project / "reports/review/decisions.csv"))

@@ -1,0 +1,150 @@
+import io
+import subprocess
+import sys
+from concurrent.futures import Future
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import psutil
+import pytest
+from PIL import Image
+
+from components import augment
+from components.augmentation import preview, views
+from components.augmentation.views import Planned, augmented, clean, plan, views_per_image
+from components.core.classes import CLASSES
+from components.core.errors import UnreadableImage
+from components.imaging import images
+from components.runtime import parallel
+from tests.support.project import ROOT
+
+
+@pytest.fixture
+def root(tmp_path, make_dataset):
+    return make_dataset(tmp_path / "data", images=2)
+
+
+@pytest.fixture
+def rows(root):
+    paths = [path.relative_to(root) for path in sorted(root.rglob("*.png"))]
+    return pd.DataFrame([(path.as_posix(), path.parent.name) for path in paths], columns=["path", "diagnosis"])
+
+
+def pixels(view):
+    with Image.open(io.BytesIO(view.png)) as image:
+        return np.asarray(image)
+
+
+def test_rarer_classes_get_more_views_up_to_the_limit():
+    assert views_per_image({"nevus": 300, "melanoma": 100, "dermatofibroma": 10}, 2, 8) == {
+        "nevus": 2,
+        "melanoma": 6,
+        "dermatofibroma": 8,
+    }
+
+
+def test_the_plan_covers_every_image_as_often_as_its_class_asks():
+    rows = pd.DataFrame({"path": ["a", "b", "c"], "diagnosis": ["nevus", "nevus", "melanoma"]})
+    planned = plan(rows, {"nevus": 1, "melanoma": 3}, seed=0)
+    assert sorted(planned) == [("a", "nevus", 1), ("b", "nevus", 1), ("c", "melanoma", 3)]
+
+
+def test_views_and_their_order_depend_on_the_seed_and_on_no_number_of_processes(settings, root, rows):
+    planned = plan(rows, dict.fromkeys(CLASSES, 3), seed=0)
+    first, other = ([view for image in planned for view in augmented(root, 32, None, settings.augment, seed, image)] for seed in (0, 1))
+    for count in (1, 3):
+        with parallel.workers(views.__name__, count) as pool:
+            assert list(parallel.streamed(pool, partial(augmented, root, 32, None, settings.augment, 0), planned)) == first
+    assert not {view.png for view in first} & {view.png for view in other}
+    assert len({view.png for view in first}) == len(first) == 54
+    assert [(view.path, view.number) for view in first] == [(path, number) for path, _, views in planned for number in range(views)]
+
+
+def test_more_views_leave_the_first_ones_as_they_were(settings, root):
+    few, more = (augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", views)) for views in (2, 5))
+    assert more[:2] == few
+
+
+def test_no_more_images_are_under_way_than_said():
+    class Pool:
+        waiting = 0
+
+        def submit(self, look, image):
+            self.waiting += 1
+            assert self.waiting <= parallel.AHEAD
+            future = Future()
+            future.set_result(look(image))
+            return future
+
+    def look(image):
+        return [image]
+
+    pool, seen = Pool(), []
+    for image in parallel.streamed(pool, look, range(3 * parallel.AHEAD)):
+        pool.waiting -= 1
+        seen.append(image)
+    assert seen == list(range(3 * parallel.AHEAD))
+
+
+def test_an_image_that_a_worker_cannot_read_stops_the_stage(root):
+    (root / "nevus/nevus_0.png").write_bytes(b"")
+    with parallel.workers(views.__name__, 1) as pool, pytest.raises(UnreadableImage, match="empty file"):
+        list(parallel.streamed(pool, partial(clean, root, 32, None), [Planned("nevus/nevus_0.png", "nevus", 1)]))
+
+
+def test_workers_end_with_a_stage_that_was_killed():
+    code = "\n".join(
+        [
+            "import os, time",
+            "from components.runtime.parallel import workers",
+            "if __name__ == '__main__':",
+            "    pool = workers('components.augmentation.views', 2)",
+            "    print(*{pool.submit(os.getpid).result() for _ in range(4)}, flush=True)",
+            "    time.sleep(60)",
+        ]
+    )
+    stage = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    children = [psutil.Process(int(pid)) for pid in stage.stdout.readline().split()]
+    assert children
+    stage.kill()
+    stage.communicate()
+    _, alive = psutil.wait_procs(children, timeout=20)
+    assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_clean_images_are_exactly_what_serving_sees(root):
+    (view,) = clean(root, 48, None, Planned("nevus/nevus_0.png", "nevus", 1))
+    assert np.array_equal(pixels(view), images.read((root / "nevus/nevus_0.png").read_bytes(), 48))
+
+
+def test_training_and_serving_see_a_picture_at_one_resolution(settings, root):
+    path = root / "nevus/nevus_0.png"
+    (view,) = clean(root, 48, 20, Planned("nevus/nevus_0.png", "nevus", 1))
+    assert np.array_equal(pixels(view), images.read(path.read_bytes(), 48, 20))
+    assert not np.array_equal(pixels(view), images.read(path.read_bytes(), 48))
+    still = settings.augment.model_copy(
+        update={"rotation": 0, "flips": False, "shift": 0, "shear": 0, "zoom": (1, 1), "aspect": 1, "brightness": 0, "contrast": 0}
+        | {"saturation": 0, "white_balance": 0, "blur": 0, "sharpen": 0, "jpeg": 0, "vignette": 0}
+    )
+    (drawn,) = augmented(root, 48, 20, still, 0, Planned("nevus/nevus_0.png", "nevus", 1))
+    assert np.abs(pixels(drawn).astype(int) - pixels(view)).max() <= 1
+
+
+def test_auto_is_the_short_side_that_nearly_all_training_images_have(tmp_path):
+    for number, (width, height) in enumerate([(40, 30)] + [(150, 200)] * 30 + [(300, 256)] * 9):
+        Image.new("RGB", (width, height)).save(tmp_path / f"{number}.jpg")
+    rows = pd.DataFrame({"path": [f"{number}.jpg" for number in range(40)]})
+    assert augment.one_resolution("auto", tmp_path, rows) == 150
+    assert augment.one_resolution(128, tmp_path, rows) == 128
+    assert augment.one_resolution(None, tmp_path, rows) is None
+
+
+def test_the_preview_shows_views_that_are_trained_on(settings, root, rows):
+    grid = preview.preview(rows, root, 32, None, settings.augment, seed=0)
+    assert list(grid) == [name.replace("_", " ") for name in CLASSES]
+    original, *views = grid["nevus"]
+    assert np.array_equal(original, images.read((root / "nevus/nevus_0.png").read_bytes(), 32))
+    trained = augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", 3))
+    assert all(np.array_equal(one, pixels(view)) for one, view in zip(views, trained, strict=False))
+    assert len(views) == preview.PREVIEW_VIEWS

@@ -1,0 +1,46 @@
+"""What the frozen base is run over."""
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from components import embed
+from components.core.paths import FEATURES, SHARDS
+from components.modeling import backbone, classifier
+from tests.support.images import noise
+from tests.support.models import classifier as small_classifier
+from tests.support.models import write_shards
+
+pytest.importorskip("keras")
+
+
+@pytest.fixture
+def embedded(settings, tmp_path, monkeypatch):
+    """A function that embeds three views of 24 images, and gives back the features of the training views and whose they are."""
+    monkeypatch.chdir(tmp_path)
+    write_shards(tmp_path / SHARDS, views=3)
+    monkeypatch.setattr(backbone, "build_extractor", lambda _: classifier.extractor_of(small_classifier()))
+    monkeypatch.setattr(backbone, "weights_identity", lambda _: "")
+
+    def run(**params):
+        embed.embed(settings.model_copy(update={"embed": settings.embed.model_copy(update=params)}))
+        return np.load(FEATURES / "train.npy"), pd.read_parquet(FEATURES / "train.parquet")
+
+    return run
+
+
+@pytest.mark.parametrize(("views", "count"), [(1, 24), (2, 48), (9, 72)])
+def test_each_image_is_embedded_in_its_first_views_alone(embedded, views, count):
+    features, owners = embedded(views=views)
+    assert len(owners) == len(features) == count
+    assert (owners.groupby("path")["view"].apply(sorted) == [list(range(min(views, 3)))] * 24).all()
+
+
+def test_every_row_of_the_features_is_its_owners_progress_bar_or_none(embedded, monkeypatch):
+    monkeypatch.setattr(embed, "tqdm", partial(embed.tqdm, disable=True))
+    features, owners = embedded(views=1, batch_size=5)
+    pixels = {f"{number}.jpg": np.asarray(noise(number, 32)) for number in range(24)}
+    expected = classifier.compiled(classifier.extractor_of(small_classifier()))(np.stack([pixels[path] for path in owners["path"]]))
+    assert np.allclose(features, expected, atol=1e-5)
