@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from components.core.classes import CLASSES
+from components.core.classes import CLASSES, targets
 from components.evaluation.metrics import balanced_accuracy
-from components.training import loop, setup
+from components.training import setup
 from tests.project import ROOT
 
 COUNTS = {"nevus": 900, "melanoma": 90, "basal_cell_carcinoma": 10}
@@ -76,7 +76,7 @@ def test_full_class_weights_make_every_class_count_the_same_and_none_every_view(
 @pytest.mark.parametrize("power", [0.0, 0.25, 0.5, 1.0])
 def test_class_weights_are_one_on_average_and_rise_with_rarity(power, task):
     weights = setup.class_weights(COUNTS, task, power)
-    of_class = {name: weights[loop.targets([name], task)[0]] for name in COUNTS}
+    of_class = {name: weights[targets([name], task)[0]] for name in COUNTS}
     assert sum(of_class[name] * count for name, count in COUNTS.items()) == pytest.approx(1000)
     rare, common = of_class["basal_cell_carcinoma"], of_class["nevus"]
     assert rare / common == pytest.approx((900 / 10 if task == "multiclass" else 900 / 100) ** power)
