@@ -149,7 +149,7 @@ def register(settings: Settings) -> None:
     candidate = Candidate.read(CANDIDATE / "candidate.json")
     found = evidence.of_candidate(candidate, settings)
     client = store.connect()
-    with store.told("MLflow refused the registration"):
+    with store.mlflow_errors("MLflow refused the registration"):
         versions.ensure_model(client, knobs.model)
         standing = promotion.look(client, knobs.model)
         registered = find_or_create(client, candidate, found, standing, settings)

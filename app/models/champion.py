@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
 
-TOLD = "MLflow's registry did not answer"
+REGISTRY_ERROR = "MLflow's registry did not answer"
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def look() -> "tuple[MlflowClient, Standing]":
     """Connect, and see who is champion of the registered model that params.yaml names."""
     model = params_file.load().registration.model
     client = store.connect()
-    with store.told(TOLD):
+    with store.mlflow_errors(REGISTRY_ERROR):
         return client, promotion.look(client, model)
 
 
@@ -54,7 +54,7 @@ def promote(wanted: str, override: str | None) -> Decision:
     _reason(override, "--override")
     knobs = params_file.load()
     client, standing = look()
-    with store.told(TOLD):
+    with store.mlflow_errors(REGISTRY_ERROR):
         version = existing_version(client, standing.model, wanted)
         number, warnings = str(version.version), warnings_of(standing)
         if number == standing.number:
@@ -89,7 +89,7 @@ def rollback(reason: str | None) -> Decision:
     target = promotion.previous(standing.entries)
     if target is None:
         raise LesionflowError(f"{standing.model} has had no champion before {_named(standing.number)}: there is nothing to roll back to")
-    with store.told(TOLD):
+    with store.mlflow_errors(REGISTRY_ERROR):
         version = versions.find(client, standing.model, target)
         if version is None:
             raise LesionflowError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.console import printed
-from app.models.champion import TOLD
+from app.models.champion import REGISTRY_ERROR
 from components.core.escaping import for_terminal
 from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
@@ -50,7 +50,7 @@ class Overview:
 
 def overview(client: "MlflowClient", standing: Standing) -> Overview:
     """The champion and the challenger."""
-    with store.told(TOLD):
+    with store.mlflow_errors(REGISTRY_ERROR):
         challenger = versions.alias(client, standing.model, versions.CHALLENGER)
     return Overview(
         model=standing.model,

@@ -40,7 +40,7 @@ def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
     """
     model = params_file.load().registration.model
     client = store.connect()
-    with store.told("MLflow's registry did not answer"):
+    with store.mlflow_errors("MLflow's registry did not answer"):
         noticed = promotion.look(client, model).noticed
         version = versions.find(client, model, wanted)
     if version is None:

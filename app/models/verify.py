@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.models.champion import TOLD, existing_version, look
+from app.models.champion import REGISTRY_ERROR, existing_version, look
 from components.core.errors import LesionflowError
 from components.core.reports.evaluation import TestFigures
 from components.evaluation.predictions import HEADLINES, Scored
@@ -66,7 +66,7 @@ def verify(wanted: str = versions.CHAMPION) -> Verification:
     client, standing = look()
     if wanted == versions.CHAMPION and standing.champion is None:
         raise LesionflowError(f"{standing.model} has no champion: `lesionflow champion promote VERSION` makes one")
-    with store.told(TOLD):
+    with store.mlflow_errors(REGISTRY_ERROR):
         version = existing_version(client, standing.model, wanted)
         found = evidence.of_version(client, version, promotion.evidence_of(standing.entries, str(version.version)))
     now = reevaluation.measure(version, found.scored.images, found.scored.task, found.data_md5)

@@ -117,8 +117,8 @@ def _carried(collections: dict[str, CollectionCost] | None, limit: float) -> Rul
 
 def _lost(rule: str, costs: Mapping[str, ShiftCost] | Mapping[str, CollectionCost], limit: float) -> Rule:
     too_large = [where for where in costs if costs[where].drop.value > limit]
-    told = ", ".join(f"{costs[where].drop:+.3f} {where}" for where in too_large or [worst(costs)])
-    return Rule(rule, not too_large, f"balanced accuracy lost: {told}; at most {limit:.3f} allowed")
+    drops = ", ".join(f"{costs[where].drop:+.3f} {where}" for where in too_large or [worst(costs)])
+    return Rule(rule, not too_large, f"balanced accuracy lost: {drops}; at most {limit:.3f} allowed")
 
 
 def _agreement(share: float, floor: float) -> Rule:

@@ -98,10 +98,6 @@ def mlflow_errors(message: str) -> Iterator[None]:
         raise kind(f"{message}: {_reason(fault)}\n{_hint()}") from None
 
 
-told = mlflow_errors
-"""Former name, which modules outside this branch still import."""
-
-
 def _reason(fault: BaseException) -> str:
     lines = [line for line in str(fault).splitlines() if line.strip() and not line.startswith("[SQL")]
     return lines[0][:300] if lines else type(fault).__name__

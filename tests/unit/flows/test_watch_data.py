@@ -104,7 +104,7 @@ def test_a_dataset_of_our_own_is_not_overwritten_by_the_followed_branch(branches
     commit(clone, "outs: [ours]\n")
     assert watch_data.take_upstream.fn(0) is None, "upstream has not changed it"
     commit(upstream, "outs: [theirs]\n")
-    with pytest.raises(watch_data.CommandFailed, match="merge origin/"):
+    with pytest.raises(watch_data.CommandFailed, match="Merge origin/"):
         watch_data.take_upstream.fn(0)
     assert (clone / "data.dvc").read_text() == "outs: [ours]\n"
 
@@ -113,7 +113,7 @@ def test_an_import_that_nobody_has_committed_is_kept_and_not_overwritten_by_the_
     upstream, clone, commit = branches
     (clone / "data.dvc").write_text("outs: [ours]\n")
     commit(upstream, "outs: [theirs]\n")
-    with pytest.raises(watch_data.CommandFailed, match="merge origin/"):
+    with pytest.raises(watch_data.CommandFailed, match="Merge origin/"):
         watch_data.take_upstream.fn(0)
     assert (clone / "data.dvc").read_text() == "outs: [ours]\n"
     assert git("show", "HEAD:data.dvc", root=clone) == "outs: [ours]"

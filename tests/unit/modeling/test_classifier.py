@@ -78,7 +78,7 @@ def test_folding_keeps_the_function_and_leaves_no_statistic_to_move():
 def test_what_cannot_be_folded_is_named():
     pixels = keras.Input((8, 8, 3))
     maps = keras.layers.Conv2D(4, 3, activation="relu", name="curved")(pixels)
-    with pytest.raises(ValueError, match="norm follows curved"):
+    with pytest.raises(ValueError, match="norm cannot be folded into curved"):
         without_batch_norm(keras.Model(pixels, keras.layers.BatchNormalization(name="norm")(maps)))
 
 
