@@ -151,14 +151,14 @@ def draw(test: TestScores, evaluation: Evaluation, model_input: ModelInput, sett
 
 def evaluate(settings: Settings) -> None:
     """Run the stage."""
-    knobs, task = settings.evaluate, settings.task
+    params, task = settings.evaluate, settings.task
     model_input = ModelInput(settings.base.image_size, read_json(existing(RESOLUTION))["resolution"])
     seed_everything(settings.seed)
     classifiers = {name: serialization.read(folder / MODEL) for name, folder in PHASES.items()}
     selection = select(classifiers, task)
-    fitted = calibrate(selection, knobs.melanoma_sensitivity, task)
+    fitted = calibrate(selection, params.melanoma_sensitivity, task)
     test = score_on_test(classifiers, selection.phase, fitted, task, model_input)
-    left_out = leave_one_collection_out.left_out(*featured(classifiers["frozen"]), knobs.bootstrap, settings.seed)
+    left_out = leave_one_collection_out.left_out(*featured(classifiers["frozen"]), params.bootstrap, settings.seed)
     evaluation = measure(selection, fitted, test, left_out, settings)
     write_candidate(classifiers[selection.phase], test.after, evaluation, model_input, settings)
     draw(test, evaluation, model_input, settings)

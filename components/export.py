@@ -115,7 +115,7 @@ def compare(content: bytes, expected: NDArray[np.floating], precision: str, late
 
 def export(settings: Settings) -> None:
     """Run the stage."""
-    knobs = settings.export
+    params = settings.export
     seed_everything(settings.seed)
     classifier = serialization.read(CANDIDATE / MODEL)
     reference = compiled(classifier)
@@ -124,9 +124,9 @@ def export(settings: Settings) -> None:
     with replacing(EXPORTED) as draft:
         draft.mkdir()
         for precision in ("float16", "int8"):
-            content = convert(classifier, precision, lambda: calibration_views(knobs.calibration_images))
+            content = convert(classifier, precision, lambda: calibration_views(params.calibration_images))
             (draft / f"model_{precision}.tflite").write_bytes(content)
-            exported[precision] = compare(content, expected, precision, knobs.latency_runs)
+            exported[precision] = compare(content, expected, precision, params.latency_runs)
     report = ExportReport(float16=exported["float16"], int8=exported["int8"], test_images=len(expected))
     report.write(EXPORT_REPORT)
     for precision, row in report.precisions.items():

@@ -145,22 +145,22 @@ def register(settings: Settings) -> None:
     Raises:
         LesionflowError: MLflow does not answer, the champion answers another task, or evidence was changed.
     """
-    knobs = settings.registration
+    params = settings.registration
     candidate = Candidate.read(CANDIDATE / "candidate.json")
     found = evidence.of_candidate(candidate, settings)
     client = store.connect()
     with store.mlflow_errors("MLflow refused the registration"):
-        versions.ensure_model(client, knobs.model)
-        standing = promotion.look(client, knobs.model)
+        versions.ensure_model(client, params.model)
+        standing = promotion.look(client, params.model)
         registered = find_or_create(client, candidate, found, standing, settings)
         tag_challenger(client, registered, standing, settings)
         promoted, overtaken = promote(client, registered, standing, settings)
-        now = promotion.look(client, knobs.model)
+        now = promotion.look(client, params.model)
     noticed = now.noticed or standing.noticed
     if noticed is not None:
         print(f"warning: {promotion.warning(noticed)}", file=sys.stderr)
     report = Registration(
-        model=knobs.model,
+        model=params.model,
         version=registered.number,
         new_version=registered.new,
         mlflow_run=registered.version.run_id,
@@ -169,7 +169,7 @@ def register(settings: Settings) -> None:
         overrides_beyond_training=tuple(settings.overrides_beyond_training),
         gate_passed=gate.passed(registered.rules),
         gate=tuple(registered.rules),
-        warning=gate.int8_warning(found.export, knobs.min_export_agreement),
+        warning=gate.int8_warning(found.export, params.min_export_agreement),
         was_champion=registered.was_champion,
         promotion=promoted,
         overtaken=overtaken,

@@ -52,7 +52,7 @@ def promote(wanted: str, override: str | None) -> Decision:
         LesionflowError: no such version; a blank reason; no evidence to judge by; or champion moved meanwhile.
     """
     _reason(override, "--override")
-    knobs = params_file.load()
+    params = params_file.load()
     client, standing = look()
     with store.mlflow_errors(REGISTRY_ERROR):
         version = existing_version(client, standing.model, wanted)
@@ -62,7 +62,7 @@ def promote(wanted: str, override: str | None) -> Decision:
         rules: list[Rule] = []
         try:
             found = evidence.of_version(client, version, promotion.evidence_of(standing.entries, number))
-            rules = judgement.judge(client, found, number, standing, knobs)
+            rules = judgement.judge(client, found, number, standing, params)
         except LesionflowError as fault:
             if override is None:
                 raise

@@ -42,7 +42,7 @@ class Comparison:
 
 
 def judge(
-    evaluation: Evaluation, export: ExportReport, comparisons: Sequence[Comparison], knobs: Register, coverage: Coverage
+    evaluation: Evaluation, export: ExportReport, comparisons: Sequence[Comparison], thresholds: Register, coverage: Coverage
 ) -> list[Rule]:
     """Apply every rule; all must pass.
 
@@ -50,21 +50,21 @@ def judge(
         evaluation: reports/evaluation.json.
         export: reports/export.json.
         comparisons: against other versions; empty for the rules that need no other version.
-        knobs: the thresholds of params.yaml.
+        thresholds: section `register` of params.yaml.
         coverage: what the test figures rest on.
     """
     test = evaluation.test
     return [
         _measured(coverage.unmeasured),
-        _enough("test lesions", coverage.groups, knobs.min_test_groups),
-        _enough("melanoma test lesions", coverage.melanoma_groups, knobs.min_melanoma_groups),
-        _marked(_floor("balanced accuracy", test.balanced_accuracy, knobs.min_balanced_accuracy), coverage.few),
-        _floor("melanoma sensitivity", test.melanoma_sensitivity, knobs.min_melanoma_sensitivity),
-        _ceiling("calibration error", test.calibration_error, knobs.max_calibration_error),
-        *_robust(evaluation.shifts, dict.fromkeys(SHIFTS, knobs.max_shift_loss) | {SQUARE_CROP: knobs.max_square_crop_loss}),
-        _carried(evaluation.collections_left_out, knobs.max_collection_loss),
-        _agreement(export.float16.same_top1, knobs.min_export_agreement),
-        *(_kept_against(comparison, knobs.max_loss) for comparison in comparisons),
+        _enough("test lesions", coverage.groups, thresholds.min_test_groups),
+        _enough("melanoma test lesions", coverage.melanoma_groups, thresholds.min_melanoma_groups),
+        _marked(_floor("balanced accuracy", test.balanced_accuracy, thresholds.min_balanced_accuracy), coverage.few),
+        _floor("melanoma sensitivity", test.melanoma_sensitivity, thresholds.min_melanoma_sensitivity),
+        _ceiling("calibration error", test.calibration_error, thresholds.max_calibration_error),
+        *_robust(evaluation.shifts, dict.fromkeys(SHIFTS, thresholds.max_shift_loss) | {SQUARE_CROP: thresholds.max_square_crop_loss}),
+        _carried(evaluation.collections_left_out, thresholds.max_collection_loss),
+        _agreement(export.float16.same_top1, thresholds.min_export_agreement),
+        *(_kept_against(comparison, thresholds.max_loss) for comparison in comparisons),
     ]
 
 
