@@ -29,7 +29,7 @@ from components.imaging.tfrecords import View, Writer
 from components.registry import model_card, promotion_record
 from components.runtime.params_file import load
 from flows import artifacts
-from tests import documents, wild
+from tests.support import documents, wild
 from tests.support.html import tags_of
 from tests.support.images import noise
 from tests.support.project import ROOT

@@ -102,7 +102,7 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.Mon
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(photograph, "photograph", fail)
+    monkeypatch.setattr(dataset, "photograph", fail)
     with pytest.raises(OSError, match="disk full"):
         dataset.write_dataset(tmp_path / "data", {"nevus": 1}, size=32)
     assert list(tmp_path.iterdir()) == []
