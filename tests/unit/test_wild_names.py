@@ -86,7 +86,7 @@ def test_validation_split_and_views_keep_every_name(root, settings):
 def test_a_name_that_is_not_utf_8_is_refused_with_what_to_do(tmp_path):
     (tmp_path / "nevus").mkdir()
     (tmp_path / "nevus" / "a\udcff.jpg").touch()
-    with pytest.raises(validate.LesionflowError, match="is not UTF-8: rename the file"):
+    with pytest.raises(validate.LesionflowError, match=r"is not UTF-8\. Rename the file"):
         dataset.list_files(tmp_path)
 
 
