@@ -26,8 +26,8 @@ from components.core.paths import SHARDS
 from components.imaging import tfrecords
 from components.runtime.params_file import load
 from flows import workspace
-from flows.dvc import DVC, STAGES, run_stage
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
+from flows.stages import DVC, STAGES, run_stage
 
 NAME = "pipeline"
 PLACE = Path(".prefect/benchmark")

@@ -13,7 +13,7 @@ from typing import Any
 from benchmarks.harness import machine
 from benchmarks.harness.tables import Target, table
 from benchmarks.pipeline import NAME
-from flows.dvc import STAGES
+from flows.stages import STAGES
 
 COST = Target(1.15, most=True)
 PEAK_MB = Target(4000, most=True)

@@ -13,8 +13,8 @@ from components.core.escaping import for_markdown
 from components.core.paths import EVALUATION, REGISTRATION
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.registration import Registration
-from flows.dvc import Outcome
 from flows.processes import ROOT
+from flows.stages import Outcome
 
 MLFLOW_PAGE = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""

@@ -10,8 +10,8 @@ from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
 from flows import workspace
-from flows.dvc import SOURCES, Outcome, dvc, fresh_stages, run_stage
 from flows.processes import LESIONFLOW, ROOT, TryLater, ask
+from flows.stages import SOURCES, Outcome, dvc, fresh_stages, run_stage
 
 FLOW_RUN = "LESIONFLOW_FLOW_RUN"
 MINUTE, HOUR = 60, 3600

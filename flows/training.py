@@ -12,9 +12,10 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
-from flows import artifacts, git, notifications, workspace
-from flows.dvc import SOURCES, STAGES, Outcome
+from flows import artifacts, notifications, workspace
+from flows.git_commands import git
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
+from flows.stages import SOURCES, STAGES, Outcome
 from flows.tasks import MINUTE, fresh, look, pull, stage, unpulled
 
 Override = Annotated[str, Field(pattern=r"^\+?[A-Za-z_][A-Za-z0-9_.]*=.+$")]
@@ -27,7 +28,7 @@ def copy_with(overrides: list[str], promote: Promote, data_revision: str) -> Pat
     """Copy the workspace with other params and optionally the dataset of another commit, and check the params there."""
     root = workspace.copy()
     if data_revision:
-        pointer = git.git("show", f"{data_revision}:{workspace.POINTER}")
+        pointer = git("show", f"{data_revision}:{workspace.POINTER}")
         (root / workspace.POINTER).write_text(pointer + "\n", encoding="utf-8")
     if overrides or promote != "params.yaml":
         workspace.set_params_of_run(root / workspace.PARAMS, overrides, promote)

@@ -15,9 +15,9 @@ from pydantic import NonNegativeFloat
 
 from components.runtime import locking
 from flows import notifications, workspace
-from flows.dvc import DVC, dvc
-from flows.git import git
+from flows.git_commands import git
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, TryLater, ask, execute
+from flows.stages import DVC, dvc
 from flows.tasks import HOUR, MINUTE, PATIENT
 from flows.training import bring_up_to_date
 from flows.workspace import POINTER

@@ -9,9 +9,9 @@ from pathlib import Path
 from components.core.escaping import sqlite_uri
 from components.runtime import locking
 from components.runtime.locking import Busy as Busy
-from flows.dvc import dvc
-from flows.git import git
+from flows.git_commands import git
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
+from flows.stages import dvc
 
 STATE = Path(".prefect")
 COPY = STATE / "workspace"

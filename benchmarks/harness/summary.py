@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.harness.tables import Target, held_against, mean_with_interval, table
 from components.evaluation.shifts import SQUARE_CROP
-from flows.dvc import STAGES
+from flows.stages import STAGES
 
 Row = dict[str, Any]
 OUTSIDE = ("dvc", "start", "imports", "mlflow")

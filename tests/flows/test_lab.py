@@ -14,7 +14,7 @@ import yaml
 
 from components.core.classes import CLASSES
 from components.synthetic import dataset
-from flows.dvc import STAGES
+from flows.stages import STAGES
 from tests.support.prefect import CLIENT, PASSWORD, Lab, command, wait
 from tests.support.project import Project
 

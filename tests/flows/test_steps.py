@@ -53,8 +53,8 @@ def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
     from prefect import flow
 
     from flows import tasks
-    from flows.dvc import Outcome
     from flows.processes import CommandFailed, TryLater
+    from flows.stages import Outcome
 
     tries = []
 

@@ -17,7 +17,7 @@ import yaml
 from components.core.classes import CLASSES
 from components.evaluation.shifts import SHIFTS
 from components.registry.evidence import digest
-from flows.dvc import STAGES
+from flows.stages import STAGES
 from tests.support.project import COLLECTIONS, DEAD_PROXY, ROOT, WILD, Project, nameless_or_skip, ran
 
 pytestmark = pytest.mark.timeout(900)

@@ -6,7 +6,7 @@ import grimp
 import pytest
 import yaml
 
-from flows.dvc import STAGES
+from flows.stages import STAGES
 from tests.support.project import ROOT
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]

@@ -22,7 +22,7 @@ import psutil
 import pytest
 import yaml
 
-from flows.dvc import STAGES
+from flows.stages import STAGES
 from tests.support.project import DEAD_PROXY, Project
 
 EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}

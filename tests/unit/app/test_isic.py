@@ -24,8 +24,7 @@ RECORDS = [
     {"isic_id": "ISIC_0000005"},
 ]
 
-FAKE = """#!{python}
-import csv, json, sys
+FAKE = """import csv, json, sys
 from pathlib import Path
 calls = Path({calls!r})
 calls.write_text((calls.read_text() if calls.exists() else "") + json.dumps(sys.argv[1:]) + chr(10))
@@ -71,14 +70,15 @@ def install(tmp_path, monkeypatch):
         import json
 
         text = FAKE.format(
-            python=sys.executable,
             calls=str(tmp_path / "calls"),
             records=json.dumps(RECORDS),
             picture=encoded(noise(1)).hex(),
             missing=list(missing),
             fails=fails,
         )
-        (folder / "isic").write_text(text)
+        program = folder / "program.py"
+        program.write_text(text)
+        (folder / "isic").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')  # a `#!` line takes no path with a space
         (folder / "isic").chmod(stat.S_IRWXU)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
         return tmp_path / "calls"

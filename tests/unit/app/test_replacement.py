@@ -56,7 +56,7 @@ def test_a_resumed_import_keeps_nothing_that_has_changed_in_the_source_since(ver
 
 def test_an_import_is_refused_while_a_stage_reads_data(versioned, tmp_path):
     (versioned / "read.py").write_text("import time; open('started', 'w'); time.sleep(120)")
-    (versioned / "dvc.yaml").write_text(f"stages:\n  read:\n    cmd: {sys.executable} read.py\n    deps: [data]\n")
+    (versioned / "dvc.yaml").write_text("stages:\n  read:\n    cmd: python read.py\n    deps: [data]\n")
     commit(versioned)
     with subprocess.Popen([sys.executable, "-m", "dvc", "repro", "-q", "read"], cwd=versioned, start_new_session=True) as running:
         try:

@@ -4,7 +4,7 @@ import pytest
 
 from benchmarks import bench, computing, pipeline, rates, scaling, sharpness
 from benchmarks.harness import machine, manifest, profiling, summary, tables, timing
-from flows.dvc import STAGES
+from flows.stages import STAGES
 from tests.support.project import ROOT
 
 ESTIMATE = {"value": 0.6, "low": 0.5, "high": 0.7}

@@ -11,6 +11,11 @@ from tests.support.project import ROOT
 DEPLOYMENTS = {item["name"]: item for item in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
 
 
+def test_no_flow_module_takes_the_name_of_another_package():
+    """Prefect loads a flow by its file, with the file's folder first on Python's path."""
+    assert [path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__" and importlib.util.find_spec(path.stem)] == []
+
+
 def test_the_four_deployments_are_there():
     assert set(DEPLOYMENTS) == {"train-nightly", "train-on-demand", "watch-data", "verify"}
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from flows import watch_data, workspace
-from flows.git import git
+from flows.git_commands import git
 
 NOW = 1_000_000.0
 

@@ -9,7 +9,7 @@ import pytest
 
 from components.runtime import params_file
 from flows import workspace
-from flows.git import git
+from flows.git_commands import git
 from flows.processes import CommandFailed
 from tests.support.project import ROOT
 

@@ -5,7 +5,7 @@ import time
 import psutil
 import pytest
 
-from flows import dvc, processes
+from flows import processes, stages
 from flows.processes import CommandFailed, TryLater
 
 
@@ -84,5 +84,5 @@ def test_an_answer_before_an_error_is_an_answer_and_an_error_alone_is_not(tmp_pa
 
 
 def test_fresh_stages_end_at_the_first_stale_one(monkeypatch):
-    monkeypatch.setattr(dvc, "ask", lambda *_, **__: {"embed": [], "train": []})
-    assert dvc.fresh_stages(print) == ["data.dvc", "weights.dvc", "validate", "split", "augment"]
+    monkeypatch.setattr(stages, "ask", lambda *_, **__: {"embed": [], "train": []})
+    assert stages.fresh_stages(print) == ["data.dvc", "weights.dvc", "validate", "split", "augment"]
