@@ -16,6 +16,8 @@ from components.core.errors import LesionflowError, Unavailable
 from tests.support.project import ROOT
 from tests.support.versioned import NEW, OLD, command, commit, held, template, versioned, write
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["template", "versioned"]
 
 

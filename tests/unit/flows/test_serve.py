@@ -10,6 +10,8 @@ import pytest
 from flows import serve
 from flows.deploy import SET_FOLDER, folders
 
+pytestmark = pytest.mark.slow
+
 STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
 
 

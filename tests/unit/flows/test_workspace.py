@@ -13,6 +13,8 @@ from flows.git_commands import git
 from flows.processes import CommandFailed
 from tests.support.project import ROOT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -31,6 +31,8 @@ from components.serving.pyfunc_model import LesionClassifier
 from components.training import feature_cache, progressive_resizing
 from tests.support.models import NETWORKS, fitted_head, keras_input, labelled_pictures, seeded_base
 
+pytestmark = pytest.mark.slow
+
 keras = pytest.importorskip("keras")
 legacy_h5_format = pytest.importorskip("keras.src.legacy.saving.legacy_h5_format")
 

@@ -19,6 +19,8 @@ from components.modeling.classifier import (
 )
 from components.runtime.params import Backbone, Train
 
+pytestmark = pytest.mark.slow
+
 keras = pytest.importorskip("keras")
 
 HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=1.0)

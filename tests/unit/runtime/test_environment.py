@@ -12,6 +12,8 @@ import pytest
 from components.runtime import environment
 from tests.support.project import DEAD_PROXY, ROOT, nameless_or_skip
 
+pytestmark = pytest.mark.slow
+
 
 def bare(**variables: str) -> dict[str, str]:
     """This process's environment without users, homes and proxies."""

@@ -8,6 +8,8 @@ from components.core.paths import CHECKPOINT, FINETUNED, FROZEN, MAPS, MODEL
 from components.modeling import serialization
 from tests.support.models import classifier, write_shards
 
+pytestmark = pytest.mark.slow
+
 pytest.importorskip("tensorflow")
 
 

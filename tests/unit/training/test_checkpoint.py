@@ -10,6 +10,8 @@ from components.core.errors import LesionflowError
 from components.training import loop, setup
 from components.training.checkpoint import Checkpoint
 
+pytestmark = pytest.mark.slow
+
 keras = pytest.importorskip("keras")
 tf = pytest.importorskip("tensorflow")
 

@@ -13,6 +13,8 @@ from tests.support.images import noise
 from tests.support.models import classifier as small_classifier
 from tests.support.models import write_shards
 
+pytestmark = pytest.mark.slow
+
 keras = pytest.importorskip("keras")
 
 EVEN = dict.fromkeys(range(9), 1.0)

@@ -12,6 +12,8 @@ from components.evaluation.metrics import balanced_accuracy
 from components.training import setup
 from tests.support.project import ROOT
 
+pytestmark = pytest.mark.slow
+
 COUNTS = {"nevus": 900, "melanoma": 90, "basal_cell_carcinoma": 10}
 
 TWO_DEVICES = """

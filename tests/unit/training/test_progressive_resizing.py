@@ -9,6 +9,8 @@ from components.training import progressive_resizing
 from tests.support.images import noise
 from tests.support.models import classifier
 
+pytestmark = pytest.mark.slow
+
 keras = pytest.importorskip("keras")
 
 
