@@ -21,7 +21,7 @@ class Candidate(Document):
     image_size: int = Field(description="side of the input, in pixels")
     melanoma_lift: float = Field(description="as in `reports/evaluation.json`")
     model_sha256: str = Field(description="sha256 of `build/candidate/model.keras`")
-    outputs: tuple[str, ...] = Field(description="names of the outputs, in order")
+    outputs: tuple[str, ...] = Field(description="labels, in order; a binary model has one output, the probability of the second")
     phase: str = Field(description="phase that was picked: `frozen` or `finetuned`")
     phase_sha256: str = Field(description="sha256 of the picked phase's `model.keras`")
     resolution: int | None = Field(description="pixels of the one resolution that images are reduced to; null if they are not")
