@@ -24,7 +24,7 @@ from components.core import catalog
 from components.core.files import read_json
 from components.core.paths import SHARDS
 from components.imaging import tfrecords
-from components.runtime.params_file import load
+from components.runtime.params_file import PARAMS_FILE, load
 from flows import workspace
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
 from flows.stages import DVC, STAGES, run_stage
@@ -117,8 +117,8 @@ def built(asked: Asked, seed: int, upto: str | None = None) -> Path:
 
 def set_params(root: Path, seed: int, asked: Asked) -> None:
     """Write the project's params with the overrides and the seed to the copy."""
-    shutil.copy2(ROOT / workspace.PARAMS, root / workspace.PARAMS)
-    workspace.set_params(root / workspace.PARAMS, [*asked.overrides, f"seed={seed}"])
+    shutil.copy2(ROOT / PARAMS_FILE, root / PARAMS_FILE)
+    workspace.set_params(root / PARAMS_FILE, [*asked.overrides, f"seed={seed}"])
 
 
 def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
@@ -153,7 +153,7 @@ def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
 
 def notebook(root: Path, epochs: int) -> dict[str, Any] | None:
     """Results of the notebook on the split in the copy's build/; None if it is skipped."""
-    params = load(root / workspace.PARAMS)
+    params = load(root / PARAMS_FILE)
     if not epochs or (params.base.architecture, params.base.image_size, params.task) != NOTEBOOK:
         print("skipping the notebook" + (": it supports only nine classes and MobileNetV2 at 224 pixels" if epochs else ""), flush=True)
         return None

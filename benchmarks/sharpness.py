@@ -30,10 +30,9 @@ from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.imaging.images import Pixels
 from components.modeling import classifier, serialization
-from components.runtime.params_file import load
+from components.runtime.params_file import PARAMS_FILE, load
 from components.runtime.tensorflow import load_tensorflow
 from flows.processes import CommandFailed
-from flows.workspace import PARAMS
 
 NAME = "sharpness"
 NONE = "none"
@@ -98,7 +97,7 @@ def measure(asked: Asked, seed: int, overrides: list[str]) -> Row:
     card = read_json(root / CANDIDATE / "candidate.json")
     classify = classifier.compiled(serialization.read(root / CANDIDATE / MODEL))
     frames = {side: catalog.side(side, root / SPLITS) for side in SIDES}
-    task = load(root / PARAMS).task
+    task = load(root / PARAMS_FILE).task
     return {
         "seconds": round(seconds),
         "resolution": card["resolution"],

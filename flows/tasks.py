@@ -9,11 +9,11 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
+from components.runtime.environment import FLOW_RUN
 from flows import workspace
 from flows.processes import LESIONFLOW, ROOT, TryLater, ask
 from flows.stages import SOURCES, Outcome, dvc, fresh_stages, run_stage
 
-FLOW_RUN = "LESIONFLOW_FLOW_RUN"
 MINUTE, HOUR = 60, 3600
 
 

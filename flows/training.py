@@ -12,6 +12,8 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 from pydantic import Field
 
+from components.core.paths import DATA_POINTER
+from components.runtime.params_file import PARAMS_FILE
 from flows import artifacts, notifications, workspace
 from flows.git_commands import git
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
@@ -28,10 +30,10 @@ def copy_with(overrides: list[str], promote: Promote, data_revision: str) -> Pat
     """Copy the workspace with other params and optionally the dataset of another commit, and check the params there."""
     root = workspace.copy()
     if data_revision:
-        pointer = git("show", f"{data_revision}:{workspace.POINTER}")
-        (root / workspace.POINTER).write_text(pointer + "\n", encoding="utf-8")
+        pointer = git("show", f"{data_revision}:{DATA_POINTER}")
+        (root / DATA_POINTER).write_text(pointer + "\n", encoding="utf-8")
     if overrides or promote != "params.yaml":
-        workspace.set_params_of_run(root / workspace.PARAMS, overrides, promote)
+        workspace.set_params_of_run(root / PARAMS_FILE, overrides, promote)
     execute([*LESIONFLOW, "params", "check"], get_run_logger().info, root=root, what="params with overrides")
     return root
 

@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from components.core.paths import DATA_POINTER
 from flows import notifications, workspace
 from flows.processes import LESIONFLOW, CommandFailed, ask
 from flows.tasks import HOUR, MINUTE, PATIENT, environment, look, pull
@@ -20,7 +21,7 @@ class MetricsChanged(Exception):
 def copy_with_data(data_md5: str) -> Path:
     """Copy the workspace with the dataset that the champion was evaluated on."""
     root = workspace.copy()
-    (root / workspace.POINTER).write_text(f"outs:\n- md5: {data_md5}\n  hash: md5\n  path: data\n", encoding="utf-8")
+    (root / DATA_POINTER).write_text(f"outs:\n- md5: {data_md5}\n  hash: md5\n  path: data\n", encoding="utf-8")
     return root
 
 

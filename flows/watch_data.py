@@ -13,14 +13,15 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import NonNegativeFloat
 
+from components.core.paths import DATA_POINTER
 from components.runtime import locking
+from components.runtime.params_file import PARAMS_FILE
 from flows import notifications, workspace
 from flows.git_commands import git
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, TryLater, ask, execute
 from flows.stages import DVC, dvc
 from flows.tasks import HOUR, MINUTE, PATIENT
 from flows.training import bring_up_to_date
-from flows.workspace import POINTER
 
 IMPORTED, REFUSED = "imported", "refused"
 INBOX = Path("inbox")
@@ -34,7 +35,7 @@ def confined(inbox: Path, root: Path = ROOT) -> Path:
     Raises:
         CommandFailed: it is another folder. A user who may start a run must not choose which files of this machine are imported.
     """
-    params = yaml.safe_load((root / workspace.PARAMS).read_text(encoding="utf-8"))
+    params = yaml.safe_load((root / PARAMS_FILE).read_text(encoding="utf-8"))
     named = Path(params["import"].get("inbox", INBOX))
     inside = (root / inbox).resolve().is_relative_to((root / named).resolve())
     if inbox != named and (inbox.is_absolute() or ".." in inbox.parts or not inside):
@@ -72,11 +73,11 @@ def put_away(arrival: Path, where: str, reason: str = "") -> Path:
 
 def commit_pointer(message: str) -> bool:
     """Commit only data.dvc, so that git records every dataset used by a run; False if it has not changed."""
-    if not git("status", "--porcelain", "--", str(POINTER)):
+    if not git("status", "--porcelain", "--", str(DATA_POINTER)):
         return False
-    nobody = () if git("config", "--default", "", "user.email") else ("-c", "user.name=Lesionflow", "-c", "user.email=lesionflow@localhost")
-    git("add", "--", str(POINTER))
-    git(*nobody, "commit", "--quiet", "--message", message, "--", str(POINTER))
+    author = () if git("config", "--default", "", "user.email") else ("-c", "user.name=Lesionflow", "-c", "user.email=lesionflow@localhost")
+    git("add", "--", str(DATA_POINTER))
+    git(*author, "commit", "--quiet", "--message", message, "--", str(DATA_POINTER))
     return True
 
 
@@ -102,7 +103,7 @@ def taken_before() -> str | None:
 
 
 def _pointer_now() -> str:
-    return (ROOT / POINTER).read_text(encoding="utf-8") if (ROOT / POINTER).exists() else ""
+    return (ROOT / DATA_POINTER).read_text(encoding="utf-8") if (ROOT / DATA_POINTER).exists() else ""
 
 
 def keep_present(on_line: Callable[[str], None], waiting: str) -> None:
@@ -112,10 +113,10 @@ def keep_present(on_line: Callable[[str], None], waiting: str) -> None:
         CommandFailed: data/ itself has changes; `waiting` names the dataset that waits until they are committed or discarded.
     """
     commit_pointer("Keep the present dataset reachable")
-    if (ROOT / POINTER).exists() and ask([*DVC, "status", "--json", str(POINTER)], on_line, what="dvc status"):
+    if (ROOT / DATA_POINTER).exists() and ask([*DVC, "status", "--json", str(DATA_POINTER)], on_line, what="dvc status"):
         raise CommandFailed(
             f"data/ has changes that DVC does not track; {waiting} waits. Run `dvc add data` to keep them"
-            f" or `dvc checkout {POINTER}` to discard them."
+            f" or `dvc checkout {DATA_POINTER}` to discard them."
         )
 
 
@@ -172,7 +173,7 @@ def take_upstream(held: int) -> str | None:
     if ours == theirs:
         return None
     if ours != parted:
-        raise CommandFailed(f"this branch and {upstream} have both changed {POINTER}. Merge {upstream} by hand.")
+        raise CommandFailed(f"this branch and {upstream} have both changed {DATA_POINTER}. Merge {upstream} by hand.")
     checkout = checked_out(theirs, logger.info)
     note_taking(upstream)
     _lesionflow(["data", "adopt", str(checkout)], logger.info, held, what=f"dataset of {upstream}")
@@ -183,10 +184,10 @@ def take_upstream(held: int) -> str | None:
 def checked_out(pointer: str, on_line: Callable[[str], None]) -> Path:
     """Copy the project with `pointer` as data.dvc, and pull its data as regular files."""
     root = workspace.copy()
-    shutil.rmtree(root / POINTER.stem, ignore_errors=True)
-    (root / POINTER).write_text(pointer + "\n", encoding="utf-8")
+    shutil.rmtree(root / DATA_POINTER.stem, ignore_errors=True)
+    (root / DATA_POINTER).write_text(pointer + "\n", encoding="utf-8")
     dvc(["config", "--local", "cache.type", "reflink,copy"], on_line, root=root)
-    dvc(["pull", str(POINTER)], on_line, root=root)
+    dvc(["pull", str(DATA_POINTER)], on_line, root=root)
     return root
 
 
@@ -210,7 +211,7 @@ def _upstream() -> str | None:
 
 
 def _pointer(revision: str) -> str:
-    return git("show", f"{revision}:{POINTER}")
+    return git("show", f"{revision}:{DATA_POINTER}")
 
 
 @flow(name="watch-data", log_prints=True, **notifications.HOOKS)

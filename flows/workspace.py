@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from components.core.escaping import sqlite_uri
+from components.core.paths import UNFINISHED_SWAP
 from components.runtime import locking
 from components.runtime.locking import Busy as Busy
 from flows.git_commands import git
@@ -15,10 +16,7 @@ from flows.stages import dvc
 
 STATE = Path(".prefect")
 COPY = STATE / "workspace"
-POINTER = Path("data.dvc")
-PARAMS = Path("params.yaml")
 UNFINISHED_CHECKOUT = Path(".dvc/tmp/lesionflow-checkout")
-UNFINISHED_SWAP = Path(".data.importing/swap.json")
 
 
 @contextmanager

@@ -36,7 +36,7 @@ def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
         wanted: an alias, as "champion", or a version number.
 
     Raises:
-        LesionflowError: there is no such version, or MLflow does not answer.
+        LesionflowError: the version does not exist, or MLflow does not answer.
     """
     model = params_file.load().registration.model
     client = store.connect()

@@ -17,7 +17,7 @@ TOLERANCE = 0.005
 Another machine's float arithmetic moves a probability by about 1e-6, and with it the ROC area and the calibration error by as
 little; the other figures are counts of images and do not move at all, unless two classes were tied. One diagnosis that really
 changed moves the accuracy of fewer than 200 test images by more than this, and a melanoma missed the sensitivity of fewer than
-200 melanomas. Fewer changes in larger test sets are told apart by `changed_diagnoses`.
+200 melanomas. Fewer changes in larger test sets are distinguished by `changed_diagnoses`.
 """
 
 
@@ -61,7 +61,7 @@ def verify(wanted: str = versions.CHAMPION) -> Verification:
         wanted: a version number or an alias.
 
     Raises:
-        LesionflowError: there is no such version, its evidence is gone or was changed, or data/ does not hold its test images.
+        LesionflowError: the version does not exist, its evidence is gone or was changed, or data/ does not hold its test images.
     """
     client, standing = look()
     if wanted == versions.CHAMPION and standing.champion is None:

@@ -11,7 +11,7 @@ import yaml
 
 from benchmarks.harness import machine
 from components.core.errors import SettingsError
-from components.runtime.params_file import parse
+from components.runtime.params_file import PARAMS_FILE, parse
 from flows import workspace
 from flows.processes import ROOT, CommandFailed
 
@@ -69,7 +69,7 @@ def _without_folder(override: str) -> str:
 def _params(overrides: list[str]) -> dict[str, Any]:
     try:
         with TemporaryDirectory() as folder:
-            path = Path(shutil.copy2(ROOT / workspace.PARAMS, folder))
+            path = Path(shutil.copy2(ROOT / PARAMS_FILE, folder))
             workspace.set_params(path, overrides)
             settings = parse(yaml.safe_load(path.read_text(encoding="utf-8")), "params.yaml with the overrides")
     except (CommandFailed, SettingsError) as fault:

@@ -66,7 +66,7 @@ def layer_number(names: list[str], start: str | int) -> int:
         start: name of a layer or of a block (such as "block_13"), or a layer number.
 
     Raises:
-        LesionflowError: there is no such layer or block.
+        LesionflowError: the layer or block does not exist.
     """
     if isinstance(start, int):
         if start >= len(names):

@@ -1,5 +1,8 @@
 """User errors: a command reports them as one message without a traceback."""
 
+from collections.abc import Mapping
+from typing import Any
+
 
 class LesionflowError(Exception):
     """User error; the message names the file or the value and what to do."""
@@ -15,3 +18,11 @@ class UnreadableImage(LesionflowError):
 
 class Unavailable(LesionflowError):
     """An external service did not respond, or a resource is locked; the same call may succeed later."""
+
+
+def describe_invalid(key: str, error: Mapping[str, Any]) -> str:
+    """Describe one of pydantic's errors: the key, and what is wrong with its value or that it is missing."""
+    if error["type"] == "missing":
+        return f"{key}: missing key"
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{key}: {error['input']!r} is not allowed: {message[0].lower()}{message[1:]}"

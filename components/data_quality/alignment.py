@@ -21,7 +21,7 @@ IDENTITY = np.array([1, 0, 1, 0], dtype=np.float32)
 def align(fixed: Floats, moving: Floats, warp: Floats, steps: int) -> Floats:
     """Return the warp, shape (n, 4), that best aligns `moving` with `fixed`, both without shading."""
     side = fixed.shape[1]
-    fixed, moving = without_shading(fixed, SHADING), without_shading(moving, SHADING)
+    fixed, moving = _without_shading(fixed, SHADING), _without_shading(moving, SHADING)
     place = np.linspace(-1, 1, side, dtype=np.float32)
     by_row, by_column = np.gradient(fixed, 2 / (side - 1), axis=(1, 2))
     slopes = np.stack([by_row * place[:, None], by_row, by_column * place, by_column], axis=1).reshape(len(fixed), 4, side * side)
@@ -29,11 +29,11 @@ def align(fixed: Floats, moving: Floats, warp: Floats, steps: int) -> Floats:
     best, found = np.full(len(fixed), -1, dtype=np.float32), warp
     for step in range(steps + 1):
         now = warped(moving, warp)
-        correlation = pearson(fixed, now)
+        correlation = _pearson(fixed, now)
         better = correlation > best
         best, found = np.where(better, correlation, best), np.where(better[:, None], warp, found)
         if step < steps:
-            gain = dot(fixed, now) / np.maximum(dot(now, now), 1e-6)
+            gain = _dot(fixed, now) / np.maximum(_dot(now, now), 1e-6)
             missing = (gain[:, None, None] * now - fixed).reshape(len(fixed), side * side, 1)
             change = np.clip((solver @ (slopes @ missing))[:, :, 0], -0.1, 0.1)
             scale = warp[:, ::2] / (1 + change[:, ::2])
@@ -45,12 +45,12 @@ def warped(images: Floats, warp: Floats) -> Floats:
     """Sample each image bilinearly at scale * position + shift; beyond the border, the border is repeated."""
     place = np.linspace(-1, 1, images.shape[1], dtype=np.float32)
     for at in (2, 0):
-        images = sampled_rows(images.swapaxes(1, 2) if at else images, warp[:, at, None] * place + warp[:, at + 1, None])
+        images = _sampled_rows(images.swapaxes(1, 2) if at else images, warp[:, at, None] * place + warp[:, at + 1, None])
         images = images.swapaxes(1, 2) if at else images
     return images
 
 
-def sampled_rows(images: Floats, places: Floats) -> Floats:
+def _sampled_rows(images: Floats, places: Floats) -> Floats:
     last = images.shape[1] - 1
     at = np.clip((places + 1) / 2 * last, 0, last)
     low = np.minimum(at.astype(np.int64), last - 1)
@@ -63,10 +63,10 @@ def sampled_rows(images: Floats, places: Floats) -> Floats:
 def fine_correlation(one: Floats, other: Floats) -> Floats:
     rim = round(one.shape[1] * BORDER)
     inner = slice(rim, -rim)
-    return pearson(*(normalize_local_contrast(images)[:, inner, inner] for images in (one, other)))
+    return _pearson(*(normalize_local_contrast(images)[:, inner, inner] for images in (one, other)))
 
 
-def without_shading(images: Floats, blur: float) -> Floats:
+def _without_shading(images: Floats, blur: float) -> Floats:
     return images - blurred(images, blur)
 
 
@@ -79,14 +79,14 @@ def blurred(images: Floats, blur: float) -> Floats:
 
 def normalize_local_contrast(images: Floats) -> Floats:
     """Fine structure with normalized local contrast."""
-    fine = without_shading(images, FINE_BLUR)
+    fine = _without_shading(images, FINE_BLUR)
     return fine / (np.sqrt(blurred(fine * fine, CONTRAST_BLUR)) + CONTRAST_FLOOR)
 
 
-def dot(one: Floats, other: Floats) -> Floats:
+def _dot(one: Floats, other: Floats) -> Floats:
     return np.einsum("nij,nij->n", one, other)
 
 
-def pearson(one: Floats, other: Floats) -> Floats:
+def _pearson(one: Floats, other: Floats) -> Floats:
     one, other = (values - values.mean(axis=(1, 2), keepdims=True) for values in (one, other))
-    return dot(one, other) / np.maximum(np.sqrt(dot(one, one) * dot(other, other)), 1e-6)
+    return _dot(one, other) / np.maximum(np.sqrt(_dot(one, one) * _dot(other, other)), 1e-6)

@@ -45,7 +45,7 @@ def run_suite(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
         action = gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["local"])
         checkpoint = context.checkpoints.add(gx.Checkpoint(name=name, validation_definitions=[definition], actions=[action]))
-        outcome = checkpoint.run(batch_parameters={"dataframe": escaped(frame)})
+        outcome = checkpoint.run(batch_parameters={"dataframe": _escaped(frame)})
         for result in outcome.run_results.values():
             unmet += [describe(name, item) for item in result.results if not item.success]
             page = next(docs.glob(f"validations/{name}/**/*.html")).relative_to(docs).as_posix()
@@ -54,13 +54,13 @@ def run_suite(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables
     return unmet
 
 
-def escaped(frame: pd.DataFrame) -> pd.DataFrame:
+def _escaped(frame: pd.DataFrame) -> pd.DataFrame:
     """Escape the frame's text for HTML, since Great Expectations writes values into its pages unescaped. Escaping keeps equal values
     equal and different values different, so it does not change whether an expectation is met."""
     return frame.map(lambda value: escape(value).replace("$", "&#36;") if isinstance(value, str) else value)
 
 
-def unescaped(value: Any) -> Any:
+def _unescaped(value: Any) -> Any:
     return unescape(value) if isinstance(value, str) else value
 
 
@@ -105,7 +105,7 @@ def _site(docs: Path) -> dict[str, Any]:
 def describe(suite: str, result: Any) -> str:
     config = result.expectation_config
     wanted = ", ".join(f"{key}={value}" for key, value in config.kwargs.items() if key not in ("batch_id", "column"))
-    unexpected = [unescaped(value) for value in result.result.get("partial_unexpected_list", [])[:5]]
+    unexpected = [_unescaped(value) for value in result.result.get("partial_unexpected_list", [])[:5]]
     column = config.kwargs.get("column", "the table")
     raised = result.exception_info.get("exception_message") if "exception_message" in result.exception_info else None
     found = f"found {unexpected}" if unexpected else raised or f"observed {result.result.get('observed_value')}"

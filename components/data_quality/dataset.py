@@ -53,11 +53,11 @@ def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame
     """Add columns from folders and metadata.csv: class, image ID, lesion (and whether metadata.csv names it), collection, license and
     original split."""
     frame = files.copy()
-    frame["diagnosis"] = pd.array([class_of_path(path) for path in frame["path"]], dtype="str")
-    names = in_one_line([Path(path).stem for path in frame["path"]])
+    frame["diagnosis"] = pd.array([_class_of_path(path) for path in frame["path"]], dtype="str")
+    names = _in_one_line([Path(path).stem for path in frame["path"]])
     for column in ("isic_id", "lesion_id", "collection", "license", "given_side"):
         known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype="str")
-        frame[column] = in_one_line(frame["path"].map(known))
+        frame[column] = _in_one_line(frame["path"].map(known))
     frame["isic_id"] = frame["isic_id"].fillna(names).fillna(frame["path"])
     frame["lesion_named"] = frame["lesion_id"].notna()
     archive_ids = frame["isic_id"].str.extract(ARCHIVE_ID, expand=False)
@@ -65,11 +65,11 @@ def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame
     return frame
 
 
-def in_one_line(texts: Iterable[object]) -> "pd.Series[str]":
+def _in_one_line(texts: Iterable[object]) -> "pd.Series[str]":
     """Remove line breaks and control characters from each text; null if the text is missing or empty afterwards."""
     return pd.Series([one_line(text) or None if isinstance(text, str) else None for text in texts], dtype="str")
 
 
-def class_of_path(path: str) -> str | None:
+def _class_of_path(path: str) -> str | None:
     folders = reversed(Path(path).parts[:-1])
     return next((found for folder in folders if (found := class_of_folder(folder))), None)

@@ -222,7 +222,7 @@ def unfreeze(base: "keras.Model", start: str | int) -> list[str]:
         Names of the layers now trainable.
 
     Raises:
-        LesionflowError: there is no such layer or block.
+        LesionflowError: the layer or block does not exist.
     """
     first = layer_number([layer.name for layer in base.layers], start)
     base.trainable = True

@@ -2,7 +2,7 @@
 
 It is one MLflow run for each registered model, in the experiment `promotions`. Entry N is the run's param `0001`, `0002`
 and so on: MLflow never changes a param (run and key are its database's primary key), so of two writers of entry N one
-wins and the other is told. An entry is written before the alias moves, and `0001.moved` once it has: what a killed
+wins and the other stops with an error. An entry is written before the alias moves, and `0001.moved` once it has: what a killed
 process left half done can be seen and finished. The run is named in a tag of the registered model, which is made together
 with the model; MLflow's page shows the record as the run's description.
 """
@@ -74,7 +74,7 @@ def start(client: "MlflowClient", model: str) -> str:
 
 
 def locate(client: "MlflowClient", model: str) -> str | None:
-    """The run of a registered model's ledger; None where there is no such registered model.
+    """The run of a registered model's ledger; None if the registered model does not exist.
 
     A model that was registered by other means gets its ledger here, and so does one whose tag was removed by hand: the oldest
     ledger that names the model, or a new one. A run that was deleted in MLflow's page is restored.

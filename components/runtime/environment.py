@@ -6,6 +6,8 @@ import sys
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NO_PROXY = ("NO_PROXY", "no_proxy")
+FLOW_RUN = "LESIONFLOW_FLOW_RUN"
+"""Environment variable set by the Prefect flow; a stage's MLflow run is tagged with it."""
 
 
 def prepare() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from components.core.errors import SettingsError
+from components.core.errors import SettingsError, describe_invalid
 from components.runtime.params import RENAMED, Backbone, Settings
 
 PARAMS_FILE = Path("params.yaml")
@@ -36,11 +36,11 @@ def parse(document: dict[str, Any], origin: str = "params") -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as fault:
-        faults = [describe_fault(error) for error in fault.errors()]
+        faults = [_describe_fault(error) for error in fault.errors()]
         raise SettingsError("\n".join(f"{origin}: {line}" for line in dict.fromkeys(faults))) from None
 
 
-def describe_fault(error: Any) -> str:
+def _describe_fault(error: Any) -> str:
     where = [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "function-", "literal["))]
     key = ".".join(where)
     if key in RENAMED:
@@ -50,14 +50,12 @@ def describe_fault(error: Any) -> str:
         close = difflib.get_close_matches(where[-1], allowed, n=1)
         hint = f"did you mean {close[0]!r}? " if close else ""
         return f"{key}: unknown key; {hint}allowed here: {', '.join(allowed)}"
-    if error["type"] == "missing":
-        return f"{key}: missing key"
-    message = error["msg"].removeprefix("Value error, ")
+    message = str(error["msg"].removeprefix("Value error, "))
     if not key:
         return message
     if error["type"] == "value_error" and isinstance(error["input"], dict):
         return f"{key}: {message}"
-    return f"{key}: {error['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    return describe_invalid(key, error)
 
 
 def _allowed_keys(where: list[str]) -> list[str]:

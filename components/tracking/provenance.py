@@ -8,12 +8,10 @@ from typing import TYPE_CHECKING
 import yaml
 
 from components.core.paths import DATA_POINTER
+from components.runtime.environment import FLOW_RUN
 
 if TYPE_CHECKING:
     pass
-
-FLOW_RUN = "LESIONFLOW_FLOW_RUN"
-"""Environment variable set by the Prefect flow; a stage's MLflow run is tagged with it."""
 
 DECIDING = (
     "components",

@@ -31,7 +31,7 @@ def cut(base: "keras.Model") -> int | None:
     Dropout layers do not count as frozen, since their outputs differ each time.
 
     Returns:
-        None if there is no such layer with weights at or before it.
+        None if no layer with weights is at or before it.
     """
     import keras
 

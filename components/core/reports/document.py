@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from components.core.errors import LesionflowError
+from components.core.errors import LesionflowError, describe_invalid
 from components.core.files import existing, write_json
 
 
@@ -51,8 +51,4 @@ class Document(Part):
 
 def _describe(error: Any) -> str:
     key, message = ".".join(map(str, error["loc"])), error["msg"]
-    if not key:
-        return f"{message[0].lower()}{message[1:]}"
-    if error["type"] == "missing":
-        return f"{key}: missing key"
-    return f"{key}: {error['input']!r} is not allowed: {message[0].lower()}{message[1:]}"
+    return describe_invalid(key, error) if key else f"{message[0].lower()}{message[1:]}"
