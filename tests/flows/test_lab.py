@@ -125,18 +125,29 @@ def test_a_run_may_take_the_dataset_of_an_earlier_commit_and_registers_nothing_t
     assert (root / "data.dvc").read_text() == before
 
 
+def watched(lab: Lab) -> dict:
+    """A run of watch-data that had its turn: while another run holds the workspace, it leaves the inbox to the next one."""
+
+    def turn() -> dict | None:
+        run = lab.ended(lab.start_run("watch-data", "watch-data", settle_seconds=0))
+        return None if "the next run checks again" in (run["state"]["message"] or "") else run
+
+    return dict(wait("watch-data to have its turn", turn))
+
+
 def test_what_cannot_be_imported_is_put_aside_with_the_reason_and_is_not_tried_again(lab):
     pointer = (lab.project.root / "data.dvc").read_text()
     (lab.project.root / "inbox" / "broken.zip").write_bytes(b"PK\x03\x04 no archive")
-    run = lab.ended(lab.start_run("watch-data", "watch-data", settle_seconds=0))
-    assert run["state_name"] == "Failed"
+    run = watched(lab)
+    assert run["state_name"] == "Failed", run["state"]["message"]
     assert "broken.zip" in run["state"]["message"]
     refused = sorted(path.name for path in (lab.project.root / "inbox/refused").iterdir())
     assert [name.split("-", 1)[1] for name in refused] == ["broken.zip", "broken.zip.txt"]
     failed = f"watch-data run {run['name']}: Failed"
     wait("the webhook to be told", lambda: any(failed in text and "broken.zip" in text for text in lab.told), 60)
-    again = lab.ended(lab.start_run("watch-data", "watch-data", settle_seconds=0))
-    assert again["state_name"] == "Unchanged"
+    again = watched(lab)
+    assert again["state_name"] == "Unchanged", again["state"]["message"]
+    assert again["state"]["message"] == "no new dataset"
     lab.gone()
     assert not any(again["name"] in text for text in lab.told), "a look that finds nothing is no news"
     assert (lab.project.root / "data.dvc").read_text() == pointer
