@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from components.core.errors import LesionflowError, Unavailable
+from components.core.errors import LesionflowError, ServiceUnavailable
 from components.core.escaping import for_terminal
 from components.core.paths import DATA, UNFINISHED_SWAP
 from components.runtime.stage import DISK_FULL, INTERRUPTED, TRY_LATER
@@ -26,7 +26,7 @@ def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
         except LesionflowError as fault:
             for line in str(fault).splitlines():
                 click.echo(f"error: {for_terminal(line)}", err=True)
-            sys.exit(TRY_LATER if isinstance(fault, Unavailable) else 1)
+            sys.exit(TRY_LATER if isinstance(fault, ServiceUnavailable) else 1)
         except OSError as fault:
             if fault.errno not in DISK_FULL:
                 raise
@@ -136,10 +136,10 @@ def diff(old: str, new: str | None) -> None:
 @user_errors
 def recover_command() -> None:
     """Restore data/ and data.dvc after an import was killed while replacing them; otherwise change nothing."""
-    from app.data.replacement import locked, recover
+    from app.data.replacement import locked, recover_dataset
 
     with locked():
-        for line in list(recover()) or [f"{DATA}/ and data.dvc are consistent: no import was interrupted"]:
+        for line in list(recover_dataset()) or [f"{DATA}/ and data.dvc are consistent: no import was interrupted"]:
             click.echo(line)
 
 
@@ -149,18 +149,18 @@ def recover_command() -> None:
 def adopt_command(checkout: Path) -> None:
     """Replace data/ and data.dvc with those of CHECKOUT: either both change or neither. CHECKOUT is a copy of this project on the
     same file system; its data/ is moved."""
-    from app.data.replacement import adopt
+    from app.data.replacement import adopt_dataset
 
-    for line in adopt(checkout):
+    for line in adopt_dataset(checkout):
         click.echo(line)
 
 
-FORMAT = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
+format_option = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
 
 @main.command()
 @click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@FORMAT
+@format_option
 @click.option("--model-version", default="champion", show_default=True, help="An alias or a version number of the registered model.")
 @user_errors
 def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
@@ -168,9 +168,9 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
 
     Exit code 1 if any image cannot be read; the other images are still predicted.
     """
-    from app.models.predict import as_json, as_table, diagnose
+    from app.models.predict import as_json, as_table, predict_images
 
-    result = diagnose(list(images), model_version)
+    result = predict_images(list(images), model_version)
     warn(result.warnings)
     for path, reason in result.unreadable.items():
         click.echo(f"error: {for_terminal(str(path))}: {for_terminal(reason)}", err=True)
@@ -182,9 +182,9 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
 @user_errors
 def summary() -> None:
     """Print a summary of the last pipeline run and where to find its reports."""
-    from app.summary import lines
+    from app.summary import summary_lines
 
-    for line in lines():
+    for line in summary_lines():
         click.echo(for_terminal(line))
 
 
@@ -194,29 +194,29 @@ def champion() -> None:
 
 
 @champion.command("show")
-@FORMAT
+@format_option
 @user_errors
 def champion_show(form: str) -> None:
     """Show the champion and the challenger: metrics, the gate's result for each rule, and provenance."""
-    from app.models.champion import as_json, look, warnings_of
-    from app.models.overview import overview, overview_table
+    from app.models.champion import as_json, load_champion_state, state_warnings
+    from app.models.overview import build_overview, overview_table
 
-    client, standing = look()
-    found = overview(client, standing)
-    warn(warnings_of(standing))
+    client, state = load_champion_state()
+    found = build_overview(client, state)
+    warn(state_warnings(state))
     click.echo(as_json(found) if form == "json" else overview_table(found))
 
 
 @champion.command("history")
-@FORMAT
+@format_option
 @user_errors
 def champion_history(form: str) -> None:
     """List every change of the champion, oldest first."""
-    from app.models.champion import as_json, history_table, look, warnings_of
+    from app.models.champion import as_json, history_table, load_champion_state, state_warnings
 
-    _, standing = look()
-    warn(warnings_of(standing))
-    click.echo(as_json(standing.entries) if form == "json" else history_table(standing.model, standing.entries))
+    _, state = load_champion_state()
+    warn(state_warnings(state))
+    click.echo(as_json(state.entries) if form == "json" else history_table(state.model, state.entries))
 
 
 @champion.command("promote")
@@ -259,7 +259,7 @@ def champion_rollback(reason: str | None) -> None:
 
 @champion.command("verify")
 @click.argument("version", default="champion")
-@FORMAT
+@format_option
 @user_errors
 def champion_verify(version: str, form: str) -> None:
     """Evaluate VERSION (a number or an alias; default: the champion) again on its test images.
@@ -267,11 +267,11 @@ def champion_verify(version: str, form: str) -> None:
     Exit code 1 if a metric differs from the recorded value.
     """
     from app.models.champion import as_json
-    from app.models.verify import holds, lines, verify
+    from app.models.verify import is_reproduced, lines, verify_version
 
-    report = verify(version)
+    report = verify_version(version)
     click.echo(as_json(report) if form == "json" else "\n".join(lines(report)))
-    sys.exit(0 if holds(report) else 1)
+    sys.exit(0 if is_reproduced(report) else 1)
 
 
 def warn(lines: list[str]) -> None:

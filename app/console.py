@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
-def printed(table: "Table") -> str:
+def render_table(table: "Table") -> str:
     """The table as text, in colour where standard output is a terminal."""
     from rich.console import Console
 

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 
 from components.core.paths import EVALUATION, REGISTRATION
-from components.core.reports.evaluation import CollectionCost, Evaluation, ShiftCost
+from components.core.reports.evaluation import CollectionResult, Evaluation, ShiftResult
 from components.core.reports.registration import Registration
 from components.evaluation.predictions import FEW_GROUPS
-from components.evaluation.shifts import worst
+from components.evaluation.shifts import worst_shift
 
 FURTHER = (
     ("make ui", "runs, models and versions in MLflow, on http://127.0.0.1:5000"),
@@ -15,7 +15,7 @@ FURTHER = (
 )
 
 
-def lines() -> list[str]:
+def summary_lines() -> list[str]:
     """The test figures, the version and its place, and three commands to look further."""
     evaluation, registration = Evaluation.read(EVALUATION), Registration.read(REGISTRATION)
     test = evaluation.test
@@ -46,17 +46,17 @@ def _few(groups: dict[str, int]) -> list[str]:
     return [f"Balanced accuracy is uncertain: it counts classes with fewer than {FEW_GROUPS} test lesions as much as others: {listed}."]
 
 
-def _shifts(costs: Mapping[str, ShiftCost]) -> list[str]:
+def _shifts(costs: Mapping[str, ShiftResult]) -> list[str]:
     if not costs:
         return ["Not measured under shifts: `dvc repro` does."]
-    name = worst(costs)
+    name = worst_shift(costs)
     row = costs[name]
     return [
         f"Worst of {len(costs)} shifts: {name.replace('_', ' ')}, balanced accuracy {row.balanced_accuracy:.3f}, a loss of {row.drop:.3f}."
     ]
 
 
-def _left_out(costs: Mapping[str, CollectionCost]) -> list[str]:
+def _left_out(costs: Mapping[str, CollectionResult]) -> list[str]:
     return [
         f"A linear head that never saw {name} loses {row.drop:.3f} there, on {row.images} images of {len(row.classes)} classes."
         for name, row in costs.items()

@@ -29,7 +29,7 @@ from components.runtime.tensorflow import load_tensorflow
 
 NAME = "ablation"
 DEFAULT, LAST = "default", "last weights"
-SIDES = ("validation", "test")
+COMPARED_SPLITS = ("validation", "test")
 FLIPS: tuple[tuple[int, ...], ...] = ((), (1,), (2,), (1, 2))
 CROPS = (1.0, 1.15, 1.3)
 RESAMPLES = 1000
@@ -49,13 +49,13 @@ def main() -> None:
     if given.epochs:
         chosen = {name: replaced(variant, given.epochs) for name, variant in chosen.items()}
     rows: list[dict[str, Any]] = (machine.read(NAME) or {"rows": []})["rows"]
-    frames = {seed: dealt(settings, seed) for seed in {*given.seeds, *(row["seed"] for row in rows)}}
+    frames = {seed: split_frames(settings, seed) for seed in {*given.seeds, *(row["seed"] for row in rows)}}
     for seed in given.seeds:
         for name, variant in chosen.items():
-            if not any(is_of(row, name, variant, seed) for row in rows):
+            if not any(matches(row, name, variant, seed) for row in rows):
                 row = measure(name, variant, seed, settings, frames[seed])
                 rows.append({"variant": name, "seed": seed, "knobs": variant.plain(), **row})
-                machine.write(NAME, {"machine": machine.described(), "table": lines(rows, frames), "rows": rows})
+                machine.write(NAME, {"machine": machine.describe(), "table": table_rows(rows, frames), "rows": rows})
     document = machine.read(NAME)
     print(report(document) if document else "nothing was measured")
 
@@ -65,72 +65,76 @@ def replaced(variant: Variant, epochs: int) -> Variant:
     return Variant(**{**variant.__dict__, "epochs": epochs})
 
 
-def is_of(row: dict[str, Any], name: str, variant: Variant, seed: int) -> bool:
+def matches(row: dict[str, Any], name: str, variant: Variant, seed: int) -> bool:
     """Whether the row was measured with exactly these params."""
     return bool(row["variant"] == name and row["seed"] == seed and row["knobs"] == variant.plain())
 
 
-def dealt(settings: Settings, seed: int) -> dict[str, pd.DataFrame]:
+def split_frames(settings: Settings, seed: int) -> dict[str, pd.DataFrame]:
     """Images of each split for this seed, with columns "target" and "group"."""
-    frame = catalog.usable()
-    frame["side"] = split.deal(list(frame["diagnosis"]), frame["group"].to_numpy(), settings.split.test, settings.split.validation, seed)
+    frame = catalog.load_usable_images()
+    frame["side"] = split.assign_splits(
+        list(frame["diagnosis"]), frame["group"].to_numpy(), settings.split.test, settings.split.validation, seed
+    )
     frame["target"] = frame["diagnosis"].map(CLASSES.index)
-    return {side: frame[frame["side"] == side].reset_index(drop=True) for side in catalog.SIDES}
+    return {split_name: frame[frame["side"] == split_name].reset_index(drop=True) for split_name in catalog.SPLIT_NAMES}
 
 
-def measure(name: str, variant: Variant, seed: int, settings: Settings, sides: dict[str, pd.DataFrame]) -> dict[str, Any]:
+def measure(name: str, variant: Variant, seed: int, settings: Settings, by_split: dict[str, pd.DataFrame]) -> dict[str, Any]:
     """Train once, and predict all validation and test images; seconds are for training only."""
     load_tensorflow()
-    paths = pd.concat(sides.values())["path"]
+    paths = pd.concat(by_split.values())["path"]
     pictures = Pictures(
-        {path: images.decode((DATA / path).read_bytes()) for path in tqdm(paths, desc="decoding", unit="image", mininterval=1)}, sides
+        {path: images.decode((DATA / path).read_bytes()) for path in tqdm(paths, desc="decoding", unit="image", mininterval=1)}, by_split
     )
     trained = train(name, variant, seed, settings, pictures)
     prepare = PREPARATIONS[variant.preparation]
-    seen = {side: pictures.fitted(side, variant.side, prepare) for side in SIDES}
-    readings = {LAST: asked(trained.network, seen)}
+    seen = {split_name: pictures.fitted(split_name, variant.side, prepare) for split_name in COMPARED_SPLITS}
+    readings = {LAST: predict_classes(trained.network, seen)}
     truth = pictures.targets("test")
-    unshifted = balanced(truth, numbers(readings[LAST]["test"]))
+    unshifted = balanced(truth, decode_classes(readings[LAST]["test"]))
     lost = {
         shift: unshifted
-        - balanced(truth, numbers(guess(predict(trained.network, pictures.fitted("test", variant.side, chain(change, prepare))))))
+        - balanced(
+            truth, decode_classes(encode_classes(predict(trained.network, pictures.fitted("test", variant.side, compose(change, prepare)))))
+        )
         for shift, change in tqdm(shifts.SHIFTS.items(), desc="shifts", mininterval=5)
     }
     if name == DEFAULT:
         readings |= test_time(trained.network, pictures, variant.side, seen)
-    readings |= {average: asked(trained.with_average(average), seen) for average in trained.averages}
+    readings |= {average: predict_classes(trained.with_average(average), seen) for average in trained.averages}
     return {"seconds": round(trained.seconds), "lost_under_shift": lost, "readings": readings}
 
 
-def chain(first: Any, then: Any) -> Any:
+def compose(first: Any, then: Any) -> Any:
     """Compose two functions: apply `first`, then `then`."""
     return lambda image: then(first(image))
 
 
-def asked(network: Any, seen: dict[str, NDArray[np.uint8]]) -> Predicted:
+def predict_classes(network: Any, seen: dict[str, NDArray[np.uint8]]) -> Predicted:
     """Predict the class of every image."""
-    return {side: guess(predict(network, pixels)) for side, pixels in seen.items()}
+    return {split_name: encode_classes(predict(network, pixels)) for split_name, pixels in seen.items()}
 
 
-def guess(logits: NDArray[np.floating]) -> str:
+def encode_classes(logits: NDArray[np.floating]) -> str:
     if not np.isfinite(logits).all():
         raise SystemExit("error: training diverged, the network's outputs are not finite; no row was written")
     return "".join(map(str, logits.argmax(axis=1)))
 
 
-def numbers(predicted: str) -> NDArray[np.int64]:
+def decode_classes(predicted: str) -> NDArray[np.int64]:
     return np.array(list(predicted), dtype=np.int64)
 
 
 def test_time(network: Any, pictures: Pictures, size: int, seen: dict[str, NDArray[np.uint8]]) -> dict[str, Predicted]:
     """Predict classes by the mean logits of several views: four flips, eight symmetries, three center crops."""
     flips, symmetries, crops = {}, {}, {}
-    for side, pixels in seen.items():
+    for split_name, pixels in seen.items():
         upright = [predict(network, np.flip(pixels, axes)) for axes in FLIPS]
         turned = [predict(network, np.flip(pixels.swapaxes(1, 2), axes)) for axes in FLIPS]
-        nearer = [predict(network, pictures.fitted(side, size, partial(shifts.zoom, factor=zoom))) for zoom in CROPS[1:]]
-        flips[side], symmetries[side], crops[side] = (
-            guess(np.mean(parts, axis=0)) for parts in (upright, upright + turned, [upright[0], *nearer])
+        nearer = [predict(network, pictures.fitted(split_name, size, partial(shifts.zoom, factor=zoom))) for zoom in CROPS[1:]]
+        flips[split_name], symmetries[split_name], crops[split_name] = (
+            encode_classes(np.mean(parts, axis=0)) for parts in (upright, upright + turned, [upright[0], *nearer])
         )
     return {"four flips": flips, "eight symmetries": symmetries, "three crops": crops}
 
@@ -147,7 +151,7 @@ def report(document: dict[str, Any]) -> str:
     return f"{said}\n\n{tables.table(head, [[str(line[column]) for column in head] for line in document['table']])}"
 
 
-def lines(rows: list[dict[str, Any]], frames: dict[int, dict[str, pd.DataFrame]]) -> list[dict[str, str | int]]:
+def table_rows(rows: list[dict[str, Any]], frames: dict[int, dict[str, pd.DataFrame]]) -> list[dict[str, str | int]]:
     """One line per variant and prediction method, with the gain over the default on the same seeds and images."""
     base = {row["seed"]: row["readings"][LAST] for row in rows if row["variant"] == DEFAULT}
     found = []
@@ -159,8 +163,8 @@ def lines(rows: list[dict[str, Any]], frames: dict[int, dict[str, pd.DataFrame]]
             by_seed = {row["seed"]: row["readings"][reading] for row in mine}
             own = reading == LAST
             line: dict[str, str | int] = {"variant": name if own else f"{name}, {reading}", "seeds": len(mine)}
-            for side in SIDES:
-                line |= {side: accuracy(by_seed, frames, side), f"{side} gain": gain(by_seed, base, frames, side)}
+            for split_name in COMPARED_SPLITS:
+                line |= {split_name: accuracy(by_seed, frames, split_name), f"{split_name} gain": gain(by_seed, base, frames, split_name)}
             line["worst shift"] = f"{losses[worst]:.3f} {worst}" if own else ""
             line["minutes"] = f"{np.mean([row['seconds'] for row in mine]) / 60:.1f}" if own else ""
             found.append(line)
@@ -171,24 +175,27 @@ def mean_loss(rows: list[dict[str, Any]], shift: str) -> float:
     return float(np.mean([row["lost_under_shift"][shift] for row in rows]))
 
 
-def accuracy(by_seed: dict[int, Predicted], frames: dict[int, dict[str, pd.DataFrame]], side: str) -> str:
+def accuracy(by_seed: dict[int, Predicted], frames: dict[int, dict[str, pd.DataFrame]], split_name: str) -> str:
     """Mean balanced accuracy over the seeds."""
-    return f"{np.mean([balanced(frames[seed][side]['target'].to_numpy(), numbers(found[side])) for seed, found in by_seed.items()]):.3f}"
+    per_seed = [
+        balanced(frames[seed][split_name]["target"].to_numpy(), decode_classes(found[split_name])) for seed, found in by_seed.items()
+    ]
+    return f"{np.mean(per_seed):.3f}"
 
 
-def gain(by_seed: dict[int, Predicted], base: dict[int, Predicted], frames: dict[int, dict[str, pd.DataFrame]], side: str) -> str:
+def gain(by_seed: dict[int, Predicted], base: dict[int, Predicted], frames: dict[int, dict[str, pd.DataFrame]], split_name: str) -> str:
     """Mean gain in balanced accuracy over the default on their common seeds, with its paired bootstrap interval over lesions."""
     shared = [seed for seed in by_seed if seed in base]
     if not shared or by_seed is base or all(by_seed[seed] is base[seed] for seed in shared):
         return ""
     found, resampled = [], []
     for seed in shared:
-        truth, groups = (frames[seed][side][column].to_numpy() for column in ("target", "group"))
-        ours, theirs = (numbers(predicted[seed][side]) for predicted in (by_seed, base))
+        truth, groups = (frames[seed][split_name][column].to_numpy() for column in ("target", "group"))
+        ours, theirs = (decode_classes(predicted[seed][split_name]) for predicted in (by_seed, base))
         found.append(balanced(truth, ours) - balanced(truth, theirs))
-        samples = bootstrap.resamples(groups, RESAMPLES, seed)
+        samples = bootstrap.cluster_bootstrap_indices(groups, RESAMPLES, seed)
         resampled.append([balanced(truth[at], ours[at]) - balanced(truth[at], theirs[at]) for at in samples])
-    estimate = bootstrap.interval(float(np.mean(found)), np.mean(resampled, axis=0).tolist())
+    estimate = bootstrap.percentile_interval(float(np.mean(found)), np.mean(resampled, axis=0).tolist())
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 

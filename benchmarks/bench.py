@@ -14,8 +14,8 @@ from typing import Any
 
 from benchmarks import pipeline
 from benchmarks.harness import machine, summary
-from benchmarks.harness.manifest import Asked, claimed
-from flows.processes import CommandFailed, execute
+from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
+from flows.processes import CommandFailed, run_command
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, few images and rounds: ten minutes for the sample, on two cores")
     parser.add_argument("--only", nargs="+", choices=NAMES, default=NAMES, metavar="PART", help=f"of {', '.join(NAMES)} (default: all)")
     given = parser.parse_args()
-    machine.keep_to_itself()
-    asked = Asked.of(given.source, given.overrides, given.notebook_epochs, given.quick)
-    folder = claimed(asked, given.name or asked.name)
+    machine.isolate_environment()
+    asked = BenchmarkRequest.of(given.source, given.overrides, given.notebook_epochs, given.quick)
+    folder = claim_results_folder(asked, given.name or asked.name)
     failed = measure(asked, given.seeds[:1] if given.quick else given.seeds, given.only, folder)
     text = report(asked, folder)
     (folder / "report.md").write_text(text, encoding="utf-8")
@@ -55,7 +55,7 @@ def main() -> None:
         raise SystemExit("\n".join(f"error: {line}" for line in failed))
 
 
-def measure(asked: Asked, seeds: list[int], wanted: Sequence[str], folder: Path) -> list[str]:
+def measure(asked: BenchmarkRequest, seeds: list[int], wanted: Sequence[str], folder: Path) -> list[str]:
     """Measure the selected parts without a result; return error messages. The other parts continue if one fails.
 
     Raises:
@@ -66,14 +66,14 @@ def measure(asked: Asked, seeds: list[int], wanted: Sequence[str], folder: Path)
         if pipeline.NAME in wanted:
             pipeline.measure_missing(asked, seeds, folder)
         missing = todo(wanted, folder, asked.quick)
-        root = pipeline.built(asked, seeds[-1]) if missing else Path()
+        root = pipeline.ensure_built(asked, seeds[-1]) if missing else Path()
     except CommandFailed as fault:
         raise SystemExit(f"error: {fault}") from None
     for name in missing:
         print(f"\n{name}:", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *(PARTS[name].quick if asked.quick else PARTS[name].full)]
         try:
-            execute(command, print, {machine.FOLDER: str(folder.resolve())}, root, what=f"benchmarks/{name}.py")
+            run_command(command, print, {machine.RESULTS_ENV: str(folder.resolve())}, root, what=f"benchmarks/{name}.py")
         except CommandFailed as fault:
             failed.append(str(fault))
     return failed
@@ -104,7 +104,7 @@ def unknown_flags(name: str, arguments: Sequence[str]) -> str:
     return f"has no {' '.join(flags)}" if flags else ""
 
 
-def report(asked: Asked, folder: Path) -> str:
+def report(asked: BenchmarkRequest, folder: Path) -> str:
     """All results as Markdown."""
     params = f" with {', '.join(asked.document()['overrides'])}" if asked.overrides else ""
     quick = ", quick run: only to check that the benchmarks work, do not quote these numbers" if asked.quick else ""

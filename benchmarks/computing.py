@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.harness import machine, tables
-from benchmarks.harness.timing import Rates, medians, paired
+from benchmarks.harness.timing import Rates, median_ratio, medians
 
 NAME = "computing"
 DEFAULT = "default"
@@ -68,7 +68,7 @@ def main() -> None:
     if given.alone:
         print(json.dumps(measure(SETTINGS[given.alone], given.images)))
         return
-    described, names = machine.described(), QUICK if given.quick else tuple(SETTINGS)
+    described, names = machine.describe(), QUICK if given.quick else tuple(SETTINGS)
     found: dict[str, Rates] = {work: {name: [] for name in names} for work in WORK}
     for number in range(given.rounds):
         for name in names[number % len(names) :] + names[: number % len(names)]:
@@ -117,7 +117,7 @@ def measure(setting: Setting, images: int) -> dict[str, float]:
     if setting.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(setting.policy)
-    views = next(tfrecords.in_order("train", batch_size=images))
+    views = next(tfrecords.iter_batches("train", batch_size=images))
     pixels, target = views["pixels"].astype(np.float32), views["class"]
     extractor = backbone.build_extractor(settings.base)
     forward = tf.function(lambda batch: extractor(batch, training=False))
@@ -154,7 +154,7 @@ def rate(work: Callable[..., object], batches: list[tuple[Any, ...]]) -> float:
     return sum(len(batch[0]) for batch in batches) / (time.perf_counter() - start)
 
 
-def sure(found: Rates, name: str) -> bool:
+def exceeds_noise(found: Rates, name: str) -> bool:
     """Whether a setting was faster than the default in every round, by more than the spread of the default's rounds."""
     default = found[DEFAULT]
     spread = max(default) / min(default)
@@ -168,7 +168,11 @@ def report(document: dict[str, Any]) -> str:
     for name in rates[WORK[0]]:
         cells = [name]
         for found in rates.values():
-            cells += [f"{medians(found)[name]:.1f}", f"{paired(found, name, DEFAULT):.2f}", "sure" if sure(found, name) else ""]
+            cells += [
+                f"{medians(found)[name]:.1f}",
+                f"{median_ratio(found, name, DEFAULT):.2f}",
+                "sure" if exceeds_noise(found, name) else "",
+            ]
         rows.append(cells)
     spread = [max(found[DEFAULT]) / min(found[DEFAULT]) - 1 for found in rates.values()]
     head = ["setting", *(cell for work in rates for cell in (f"{work}, views/s", "ratio", "gain"))]

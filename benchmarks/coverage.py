@@ -3,8 +3,8 @@
     python -m benchmarks.coverage
 
 For each number of lesions and each true share, test sets are drawn whose lesions have one to three images, with equal results for all
-images of a lesion (the hardest case) or independent ones. Each test set gets the interval of the reports (`bootstrap.proportion`) and
-the bootstrap interval. The nominal coverage is 0.95; at least 0.93 is required in every case.
+images of a lesion (the hardest case) or independent ones. Each test set gets the interval of the reports
+(`bootstrap.proportion_estimate`) and the bootstrap interval. The nominal coverage is 0.95; at least 0.93 is required in every case.
 """
 
 import argparse
@@ -29,12 +29,12 @@ def covered(lesions: int, share: float, alike: bool, runs: int, seed: int) -> tu
     """Share of simulated test sets whose interval contains the true share: for the bootstrap interval, and for the reports' interval."""
     random = np.random.default_rng(seed)
     groups = np.repeat(np.arange(lesions), 1 + np.arange(lesions) % 3)
-    samples = bootstrap.resamples(groups, RESAMPLES, seed)
+    samples = bootstrap.cluster_bootstrap_indices(groups, RESAMPLES, seed)
     held = np.zeros((runs, 2), dtype=bool)
     for run in range(runs):
         right = draw(random, groups, share, alike)
-        resampled = bootstrap.bootstrap(partial(mean_of, right), samples, len(right))
-        for column, found in enumerate((resampled, bootstrap.proportion(right, groups, resampled))):
+        resampled = bootstrap.bootstrap_estimate(partial(mean_of, right), samples, len(right))
+        for column, found in enumerate((resampled, bootstrap.proportion_estimate(right, groups, resampled))):
             held[run, column] = found.low <= share <= found.high
     bootstrapped, reported = held.mean(axis=0)
     return float(bootstrapped), float(reported)

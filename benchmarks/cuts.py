@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import machine, tables
-from benchmarks.harness.timing import in_turn, medians, timed
+from benchmarks.harness.timing import interleaved_rounds, medians, timed
 from components.core import architectures
 from components.core.classes import CLASSES
-from components.core.paths import FROZEN, MAPS, MODEL
+from components.core.paths import FEATURE_CACHE, FROZEN, MODEL_FILENAME
 from components.imaging import tfrecords
-from components.imaging.tfrecords import View, Writer, as_png
+from components.imaging.tfrecords import ShardWriter, View, as_png
 from components.modeling import backbone, serialization
-from components.modeling.classifier import compiled, logits_of
+from components.modeling.classifier import inference_function, logits_model
 from components.modeling.determinism import seed_everything
 from components.runtime.params import Settings
 from components.runtime.params_file import load
@@ -35,7 +35,7 @@ WEIGHTS = dict.fromkeys(range(len(CLASSES)), 1.0)
 
 
 @dataclass(frozen=True)
-class Cut:
+class CutMeasurement:
     """Fine-tuning from one cut up, without and with the cache: the networks, and the feature cache."""
 
     below: Any
@@ -52,15 +52,15 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=384, help="views per round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="rounds whose median is taken (default: %(default)s)")
     given = parser.parse_args()
-    described, settings = machine.described(), load()
+    described, settings = machine.describe(), load()
     load_tensorflow()
     seed_everything(settings.seed)  # deterministic kernels, as in the stage
-    there = tfrecords.count("train")
+    there = tfrecords.view_count("train")
     if there < given.images:
         parser.error(f"build/shards holds {there} training views: name fewer --images")
     names = dict.fromkeys([architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from), *CUTS])
-    MAPS.parent.mkdir(exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="cuts-", dir=MAPS.parent) as scratch:
+    FEATURE_CACHE.parent.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="cuts-", dir=FEATURE_CACHE.parent) as scratch:
         shards = write_shards(Path(scratch) / "shards", given.images, settings.base.image_size)
         cuts = {str(name): prepared(settings, name, shards, Path(scratch) / f"maps-{name}") for name in names}
         rows = measured(settings, cuts, shards, given.images, given.rounds)
@@ -97,38 +97,38 @@ def report(document: dict[str, Any]) -> str:
 
 def write_shards(folder: Path, images: int, image_size: int) -> Path:
     """Write shards with this number of training views, and one batch of validation views."""
-    for side, count in (("train", images), ("validation", feature_cache.BATCH)):
-        views = list(islice(tfrecords.read(side).as_numpy_iterator(), count))
-        with Writer(folder / side, len(views), image_size, seed=0) as writer:
+    for split, count in (("train", images), ("validation", feature_cache.BATCH)):
+        views = list(islice(tfrecords.read_views(split).as_numpy_iterator(), count))
+        with ShardWriter(folder / split, len(views), image_size, seed=0) as writer:
             for view in views:
                 writer.write(View(as_png(view["pixels"]), CLASSES[view["class"]], view["path"].decode("utf-8"), int(view["view"])))
     return folder
 
 
-def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) -> Cut:
+def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) -> CutMeasurement:
     """Build the feature cache of a cut and measure the time, and compile both networks."""
     import keras
 
-    classifier = serialization.read(FROZEN / MODEL)
-    backbone.unfreeze(backbone.base_of(classifier), name)
-    at = feature_cache.cut(backbone.base_of(classifier))
+    classifier = serialization.load_classifier(FROZEN / MODEL_FILENAME)
+    backbone.unfreeze(backbone.get_base(classifier), name)
+    at = feature_cache.cut_layer_index(backbone.get_base(classifier))
     if at is None:
         raise SystemExit(f"error: no frozen layers below {name}")
-    below = feature_cache.below(classifier, at)
+    below = feature_cache.frozen_part(classifier, at)
     start = time.perf_counter()
-    kept = feature_cache.keep(below, folder, str(name), shards)
+    kept = feature_cache.build_feature_cache(below, folder, str(name), shards)
     taken = time.perf_counter() - start
-    networks = (feature_cache.above(classifier, at), logits_of(classifier))
+    networks = (feature_cache.trainable_part(classifier, at), logits_model(classifier))
     for network in networks:
-        setup.compile_for(settings.task, network, keras.optimizers.AdamW(1e-6))
-    views = sum(tfrecords.count(side, shards) for side in feature_cache.SIDES)
-    return Cut(below, *networks, kept, kept.size / views, taken / views)
+        setup.compile_classifier(settings.task, network, keras.optimizers.AdamW(1e-6))
+    views = sum(tfrecords.view_count(split, shards) for split in feature_cache.CACHED_SPLITS)
+    return CutMeasurement(below, *networks, kept, kept.size / views, taken / views)
 
 
-def measured(settings: Settings, cuts: dict[str, Cut], shards: Path, images: int, rounds: int) -> dict[str, dict[str, float]]:
+def measured(settings: Settings, cuts: dict[str, CutMeasurement], shards: Path, images: int, rounds: int) -> dict[str, dict[str, float]]:
     """One row per cut; rounds are interleaved, so that drift affects all equally."""
     size, task = settings.finetune.batch_size, settings.task
-    pixels = np.concatenate([batch["pixels"] for batch in tfrecords.in_order("train", shards)]).astype(np.float32)
+    pixels = np.concatenate([batch["pixels"] for batch in tfrecords.iter_batches("train", shards)]).astype(np.float32)
 
     def fitted(network: Any, batches: Any) -> Callable[[], int]:
         def run() -> int:
@@ -138,7 +138,7 @@ def measured(settings: Settings, cuts: dict[str, Cut], shards: Path, images: int
         return run
 
     def forward(network: Any) -> Callable[[], int]:
-        compute = compiled(network)
+        compute = inference_function(network)
 
         def run() -> int:
             for first in range(0, images, size):
@@ -150,9 +150,9 @@ def measured(settings: Settings, cuts: dict[str, Cut], shards: Path, images: int
     runs = {("whole", "forward"): forward(next(iter(cuts.values())).on_pictures)}
     for name, cut in cuts.items():
         runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", task, size, WEIGHTS, 0))
-        runs[name, "pictures"] = fitted(cut.on_pictures, input_pipeline.batches("train", task, size, WEIGHTS, shards, 0))
+        runs[name, "pictures"] = fitted(cut.on_pictures, input_pipeline.training_batches("train", task, size, WEIGHTS, shards, 0))
         runs[name, "below"] = forward(cut.below)
-    rates = medians(in_turn({key: timed(run) for key, run in runs.items()}, rounds))
+    rates = medians(interleaved_rounds({key: timed(run) for key, run in runs.items()}, rounds))
     return {
         name: {
             "kept_maps_views_per_second": rates[name, "maps"],

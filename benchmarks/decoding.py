@@ -1,4 +1,4 @@
-"""Compare speed and pixels of `images.read` with full decoding by Pillow's `Image.open`, for small and large images.
+"""Compare speed and pixels of `images.load_pixels` with full decoding by Pillow's `Image.open`, for small and large images.
 
     python -m benchmarks.decoding [--resolution PIXELS] [IMAGE ...]
 
@@ -20,7 +20,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from benchmarks.harness import machine, tables
-from benchmarks.harness.timing import in_turn, medians, paired
+from benchmarks.harness.timing import interleaved_rounds, median_ratio, medians
 from components.core.paths import DATA
 from components.imaging import images
 
@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--resolution", type=int, metavar="PIXELS", help="same as images.resolution (default: none)")
     parser.add_argument("--rounds", type=int, default=9, help="rounds whose median is taken (default: %(default)s)")
     given = parser.parse_args()
-    described = machine.described()
+    described = machine.describe()
     chosen = given.images or sorted(DATA.rglob("*.jpg"))[::100][:3]
     if not chosen:
         parser.error(f"{DATA}/ holds no JPEG: name some")
@@ -81,22 +81,22 @@ def in_full(content: bytes, resolution: int | None) -> images.Pixels:
     image.load()
     if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
         ImageOps.exif_transpose(image, in_place=True)
-    return images.fit(images.reduced(image, resolution), SIDE)
+    return images.center_square_resize(images.downsample_to(image, resolution), SIDE)
 
 
 def as_served(content: bytes, resolution: int | None) -> images.Pixels:
     """Decode to the model's input."""
-    return images.read(content, SIDE, resolution)
+    return images.load_pixels(content, SIDE, resolution)
 
 
 def measured(name: str, contents: list[bytes], rounds: int, resolution: int | None) -> dict[str, Any]:
     """Images per second of both methods, interleaved, and the mean difference of their pixels in levels."""
-    found = in_turn({way.__name__: rate(partial(way, resolution=resolution), contents) for way in (in_full, as_served)}, rounds)
+    found = interleaved_rounds({way.__name__: rate(partial(way, resolution=resolution), contents) for way in (in_full, as_served)}, rounds)
     levels = [np.abs(in_full(content, resolution).astype(int) - as_served(content, resolution)).mean() for content in contents]
     return {
         "picture": name,
         "milliseconds": {way: 1000 / value for way, value in medians(found).items()},
-        "times_faster": paired(found, as_served.__name__, in_full.__name__),
+        "times_faster": median_ratio(found, as_served.__name__, in_full.__name__),
         "levels_apart": float(statistics.mean(levels)),
     }
 

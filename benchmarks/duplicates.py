@@ -88,7 +88,7 @@ def plain(path: Path) -> bytes:
 def gathered(work: Callable[[Path], bytes], paths: list[Path]) -> np.ndarray:
     with ProcessPoolExecutor() as pool:
         made = b"".join(pool.map(work, paths, chunksize=16))
-    return np.frombuffer(made, dtype=np.uint8).reshape(len(paths), -1, near_duplicates.SIDE, near_duplicates.SIDE)
+    return np.frombuffer(made, dtype=np.uint8).reshape(len(paths), -1, near_duplicates.THUMBNAIL_SIZE, near_duplicates.THUMBNAIL_SIZE)
 
 
 def recalls(small: Path) -> dict[str, object]:
@@ -125,8 +125,8 @@ def recalls(small: Path) -> dict[str, object]:
 def measured_kind(thumbnails: np.ndarray, lesions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the true pairs (-1: no candidate), and of all pairs of different lesions, among originals and one kind of copy."""
     count = len(thumbnails)
-    flat = thumbnails.swapaxes(0, 1).reshape(-1, near_duplicates.SIDE, near_duplicates.SIDE)
-    found = near_duplicates.score(flat, near_duplicates.candidates(flat))
+    flat = thumbnails.swapaxes(0, 1).reshape(-1, near_duplicates.THUMBNAIL_SIZE, near_duplicates.THUMBNAIL_SIZE)
+    found = near_duplicates.verify_pairs(flat, near_duplicates.candidate_pairs(flat))
     image = found.indices % count
     true = image[:, 0] == image[:, 1]
     scores = np.full(count, -1.0)
@@ -144,7 +144,7 @@ def speeds(large: Path, chosen: float) -> dict[str, object]:
     table = pd.read_csv(large / "metadata.csv", dtype=str)
     thumbnails = gathered(plain, [large / name for name in table["filename"]])[:, 0]
     start, cpu = time.perf_counter(), time.process_time()
-    found = near_duplicates.near_pairs(thumbnails, chosen)
+    found = near_duplicates.find_near_pairs(thumbnails, chosen)
     wall, cpu = time.perf_counter() - start, time.process_time() - cpu
     lesions = table["lesion_id"].to_numpy()
     other = lesions[found.indices[:, 0]] != lesions[found.indices[:, 1]]
@@ -162,7 +162,7 @@ def speeds(large: Path, chosen: float) -> dict[str, object]:
     for size in SIZES:
         some = blends(thumbnails, size, random)
         start, cpu_start = time.perf_counter(), time.process_time()
-        near_duplicates.near_pairs(some, chosen)
+        near_duplicates.find_near_pairs(some, chosen)
         growth[size] = [time.perf_counter() - start, time.process_time() - cpu_start]
         before = [known for known in growth if known < size]
         power = f"  exponent {np.log(growth[size][1] / growth[before[-1]][1]) / np.log(size / before[-1]):.2f}" if before else ""
@@ -172,7 +172,7 @@ def speeds(large: Path, chosen: float) -> dict[str, object]:
 
 def main() -> None:
     small, large = map(Path, sys.argv[1:3])
-    described = machine.described()
+    described = machine.describe()
     print(described)
     result = {"machine": described, **recalls(small)}
     result["search"] = speeds(large, float(str(result["near_duplicate_score"])))

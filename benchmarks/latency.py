@@ -12,11 +12,11 @@ import numpy as np
 
 from benchmarks.harness import machine, tables
 from components import export
-from components.core.files import existing
-from components.core.paths import CANDIDATE, EXPORTED, MODEL
+from components.core.files import require_file
+from components.core.paths import CANDIDATE, EXPORTED, MODEL_FILENAME
 from components.imaging import tfrecords
 from components.modeling import serialization
-from components.modeling.classifier import compiled
+from components.modeling.classifier import inference_function
 from components.runtime.tensorflow import load_tensorflow
 
 NAME = "latency"
@@ -31,16 +31,16 @@ def main() -> None:
         "--rounds", type=int, default=200, metavar="N", help="number of images; each is measured with all models (default: %(default)s)"
     )
     given = parser.parse_args()
-    described = machine.described()
+    described = machine.describe()
     load_tensorflow()
-    classifier = serialization.read(CANDIDATE / MODEL)
+    classifier = serialization.load_classifier(CANDIDATE / MODEL_FILENAME)
     ways: dict[str, Callable[[Any], object]] = {
         KERAS: lambda pixels: classifier.predict(pixels, verbose=0),
-        "Keras, compiled once": compiled(classifier),
+        "Keras, compiled once": inference_function(classifier),
     }
     for precision in ("float16", "int8"):
-        ways[f"TFLite {precision}"] = export.interpreter(existing(EXPORTED / f"model_{precision}.tflite").read_bytes())
-    images = [batch["pixels"].astype(np.float32) for batch in tfrecords.read("test").batch(1).take(given.rounds).as_numpy_iterator()]
+        ways[f"TFLite {precision}"] = export.tflite_predictor(require_file(EXPORTED / f"model_{precision}.tflite").read_bytes())
+    images = [batch["pixels"].astype(np.float32) for batch in tfrecords.read_views("test").batch(1).take(given.rounds).as_numpy_iterator()]
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(-WARM, given.rounds):
         for name, way in ways.items():

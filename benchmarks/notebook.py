@@ -15,10 +15,10 @@ import pandas as pd
 from benchmarks.harness import machine
 from components.core import catalog
 from components.core.classes import CLASSES
-from components.core.files import existing
-from components.core.paths import CANDIDATE, DATA, PREDICTIONS
+from components.core.files import require_file
+from components.core.paths import CANDIDATE, DATA, PREDICTIONS_FILENAME
 from components.evaluation import bootstrap
-from components.evaluation.predictions import Scored, difference
+from components.evaluation.predictions import Predictions, paired_difference
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
@@ -42,20 +42,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=int, default=24, help="maximum number of epochs, as in the notebook (default: %(default)s)")
     given = parser.parse_args()
-    described, settings = machine.described(), load()
+    described, settings = machine.describe(), load()
     if settings.task != "multiclass" or settings.base.architecture != "MobileNetV2" or settings.base.image_size != SIZE:
         parser.error("the notebook supports only nine classes and MobileNetV2 at 224 pixels. Set task and backbone in params.yaml.")
-    ours = Scored.of_table(pd.read_parquet(existing(CANDIDATE / PREDICTIONS)), settings.task)
+    ours = Predictions.of_table(pd.read_parquet(require_file(CANDIDATE / PREDICTIONS_FILENAME)), settings.task)
     load_tensorflow()
     theirs, seconds, epochs = trained(settings, ours.images, given.epochs)
-    samples = bootstrap.resamples(ours.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    samples = bootstrap.cluster_bootstrap_indices(ours.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
     bins = settings.evaluate.calibration_bins
     candidate, notebook = (scored.estimates(FIGURES, samples, bins) for scored in (ours, theirs))
     table = {
         name: {
             "candidate": asdict(candidate[name]),
             "notebook": asdict(notebook[name]),
-            "gain": asdict(difference(ours, theirs, name, samples, bins)),
+            "gain": asdict(paired_difference(ours, theirs, name, samples, bins)),
         }
         for name in FIGURES
     }
@@ -68,7 +68,7 @@ def main() -> None:
     print(f"written to {machine.write('notebook', result)}")
 
 
-def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Scored, float, int]:
+def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Predictions, float, int]:
     """The notebook's probabilities for these images, its training time in seconds, and its number of epochs."""
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
@@ -102,8 +102,8 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Scored
         )
 
     warped, plain = ImageDataGenerator(rescale=1 / 255, **WARP), ImageDataGenerator(rescale=1 / 255)
-    train, validation = (flow(catalog.side(side), warped, shuffle=True) for side in ("train", "validation"))
-    counts = catalog.side("train")["diagnosis"].value_counts().to_dict()
+    train, validation = (flow(catalog.load_split(split), warped, shuffle=True) for split in ("train", "validation"))
+    counts = catalog.load_split("train")["diagnosis"].value_counts().to_dict()
     start = time.perf_counter()
     history = network.fit(
         train,
@@ -120,7 +120,7 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Scored
     ).history
     seconds = time.perf_counter() - start
     found = network.predict(flow(test, plain, shuffle=False), verbose=0)
-    return Scored(test, found[:, : len(CLASSES)], settings.task), seconds, len(history["loss"])
+    return Predictions(test, found[:, : len(CLASSES)], settings.task), seconds, len(history["loss"])
 
 
 if __name__ == "__main__":

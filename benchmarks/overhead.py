@@ -29,8 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=5, help="(default: %(default)s)")
     given = parser.parse_args()
-    described = machine.described()
-    machine.keep_to_itself()
+    described = machine.describe()
+    machine.isolate_environment()
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]

@@ -19,14 +19,14 @@ from typing import Any
 import psutil
 
 from benchmarks.harness import machine, summary
-from benchmarks.harness.manifest import Asked, claimed
+from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
 from components.core import catalog
 from components.core.files import read_json
 from components.core.paths import SHARDS
 from components.imaging import tfrecords
 from components.runtime.params_file import PARAMS_FILE, load
 from flows import workspace
-from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
+from flows.processes import LESIONFLOW, ROOT, CommandFailed, run_command
 from flows.stages import DVC, STAGES, run_stage
 
 NAME = "pipeline"
@@ -63,9 +63,9 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
 def main() -> None:
     """Measure missing rows, and print the tables."""
     given = arguments(__doc__).parse_args()
-    machine.keep_to_itself()
-    asked = Asked.of(given.source, given.overrides, given.notebook_epochs)
-    folder = claimed(asked, given.name or asked.name)
+    machine.isolate_environment()
+    asked = BenchmarkRequest.of(given.source, given.overrides, given.notebook_epochs)
+    folder = claim_results_folder(asked, given.name or asked.name)
     try:
         rows = measure_missing(asked, given.seeds, folder)
     except CommandFailed as fault:
@@ -73,12 +73,12 @@ def main() -> None:
     print(f"{summary.report(rows, folder.name)}\n\nwritten to {folder / NAME}.json")
 
 
-def measure_missing(asked: Asked, seeds: list[int], folder: Path) -> list[dict[str, Any]]:
+def measure_missing(asked: BenchmarkRequest, seeds: list[int], folder: Path) -> list[dict[str, Any]]:
     """Rows of these seeds; missing rows are measured, in order."""
     rows: list[dict[str, Any]] = (machine.read(NAME, folder) or {"rows": []})["rows"]
     missing = [seed for seed in seeds if seed not in {row["seed"] for row in rows}]
     if missing:
-        root, imported = prepared(asked)
+        root, imported = prepare_copy(asked)
     for seed in missing:
         rows.append({"seed": seed, "import": imported, **measure(root, seed, asked)})
         rows.sort(key=lambda row: row["seed"])
@@ -86,55 +86,55 @@ def measure_missing(asked: Asked, seeds: list[int], folder: Path) -> list[dict[s
     return [row for row in rows if row["seed"] in seeds]
 
 
-def prepared(asked: Asked) -> tuple[Path, dict[str, float] | None]:
+def prepare_copy(asked: BenchmarkRequest) -> tuple[Path, dict[str, float] | None]:
     """Copy the project with the dataset; return the copy and the cost of the import."""
     (ROOT / IMPORTED).unlink(missing_ok=True)
-    root, cost = workspace.copy(ROOT, PLACE), None
-    execute([*DVC, "pull", "weights.dvc"], print, root=root, what="dvc pull weights.dvc")
+    root, cost = workspace.copy_worktree(ROOT, PLACE), None
+    run_command([*DVC, "pull", "weights.dvc"], print, root=root, what="dvc pull weights.dvc")
     if asked.source is None:
-        execute([*DVC, "pull", "data.dvc"], print, root=root, what="dvc pull data.dvc")
+        run_command([*DVC, "pull", "data.dvc"], print, root=root, what="dvc pull data.dvc")
     else:
         shutil.rmtree(root / "data", ignore_errors=True)
-        with watched() as cost:
-            execute([*LESIONFLOW, "import", str(asked.source)], print, root=root, what=f"lesionflow import {asked.source}")
+        with measure_resources() as cost:
+            run_command([*LESIONFLOW, "import", str(asked.source)], print, root=root, what=f"lesionflow import {asked.source}")
     machine.write(IMPORTED.stem, {"dataset": asked.dataset}, ROOT / IMPORTED.parent)
     return root, cost
 
 
-def built(asked: Asked, seed: int, upto: str | None = None) -> Path:
+def ensure_built(asked: BenchmarkRequest, seed: int, upto: str | None = None) -> Path:
     """Restore the copy for this seed with the project's current code; stale stages run without measurement, up to the stage `upto` or to
     the end."""
     root = ROOT / PLACE
     if (machine.read(IMPORTED.stem, ROOT / IMPORTED.parent) or {}).get("dataset") != asked.dataset:
-        prepared(asked)
+        prepare_copy(asked)
     for code in CODE:
         shutil.copytree(ROOT / code, root / code, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "results"))
     shutil.copy2(ROOT / "dvc.yaml", root / "dvc.yaml")
     set_params(root, seed, asked)
-    execute([*DVC, "repro", *([upto] if upto else [])], print, root=root, what="dvc repro")
+    run_command([*DVC, "repro", *([upto] if upto else [])], print, root=root, what="dvc repro")
     return root
 
 
-def set_params(root: Path, seed: int, asked: Asked) -> None:
+def set_params(root: Path, seed: int, asked: BenchmarkRequest) -> None:
     """Write the project's params with the overrides and the seed to the copy."""
     shutil.copy2(ROOT / PARAMS_FILE, root / PARAMS_FILE)
     workspace.set_params(root / PARAMS_FILE, [*asked.overrides, f"seed={seed}"])
 
 
-def measure(root: Path, seed: int, asked: Asked) -> dict[str, Any]:
+def measure(root: Path, seed: int, asked: BenchmarkRequest) -> dict[str, Any]:
     """Measure one seed: every stage, then the notebook on the same split."""
     set_params(root, seed, asked)
     for left in ("build", "reports", "mlruns"):
         shutil.rmtree(root / left, ignore_errors=True)
-    described = machine.described()
-    stages = {name: staged(root, name) for name in STAGES}
+    described = machine.describe()
+    stages = {name: run_measured_stage(root, name) for name in STAGES}
     evaluation, split, trained, tuned = (
         read_json(root / "reports" / f"{name}.json") for name in ("evaluation", "split", "train", "finetune")
     )
     return {
         "machine": described,
         "images": sum(split["images"].values()),
-        "views": {**{side: tfrecords.count(side, root / SHARDS) for side in catalog.SIDES}, "embedded": trained["views"]},
+        "views": {**{split: tfrecords.view_count(split, root / SHARDS) for split in catalog.SPLIT_NAMES}, "embedded": trained["views"]},
         "epochs": tuned["epochs"],
         "stages": stages,
         "build_bytes": sum(file.stat().st_size for file in (root / "build").rglob("*") if file.is_file()),
@@ -159,11 +159,11 @@ def notebook(root: Path, epochs: int) -> dict[str, Any] | None:
         return None
     found = root / "benchmarks" / "results"
     command = [sys.executable, "-m", "benchmarks.notebook", "--epochs", str(epochs)]
-    execute(command, print, {machine.FOLDER: str(found)}, root, what="benchmarks/notebook.py")
+    run_command(command, print, {machine.RESULTS_ENV: str(found)}, root, what="benchmarks/notebook.py")
     return machine.read("notebook", found)
 
 
-def staged(root: Path, stage: str) -> dict[str, float]:
+def run_measured_stage(root: Path, stage: str) -> dict[str, float]:
     """Run a stage through DVC; return total seconds, seconds by activity, and peak memory.
 
     `dvc`: before the stage's command starts and after its last output; `start`: from there to the start of the stage's work (Python
@@ -180,7 +180,7 @@ def staged(root: Path, stage: str) -> dict[str, float]:
             at["took"], took[:] = time.perf_counter(), [float(seconds or 0) for seconds in found.groups()]
 
     begun = time.perf_counter()
-    with watched() as cost:
+    with measure_resources() as cost:
         run_stage(stage, heard, root=root, force=True)
     work, imports, mlflow = took
     own = at["took"] - at["command"]
@@ -189,13 +189,13 @@ def staged(root: Path, stage: str) -> dict[str, float]:
 
 
 @contextmanager
-def watched() -> Iterator[dict[str, float]]:
+def measure_resources() -> Iterator[dict[str, float]]:
     """Measure wall seconds of the body and peak memory (MB, shared pages counted once) of its child processes in total."""
     cost, ended = {"seconds": 0.0, "peak_mb": 0.0}, threading.Event()
 
     def watch() -> None:
         while not ended.wait(POLL):
-            cost["peak_mb"] = max(cost["peak_mb"], held_mb())
+            cost["peak_mb"] = max(cost["peak_mb"], memory_mb())
 
     watcher, start = threading.Thread(target=watch), time.perf_counter()
     watcher.start()
@@ -208,7 +208,7 @@ def watched() -> Iterator[dict[str, float]]:
         cost["peak_mb"] = round(cost["peak_mb"])
 
 
-def held_mb() -> float:
+def memory_mb() -> float:
     """Current memory of this process's children."""
     held = 0
     for process in psutil.Process().children(recursive=True):

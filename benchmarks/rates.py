@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import machine, profiling, tables
-from benchmarks.harness.timing import Rates, in_turn, medians, paired, timed
+from benchmarks.harness.timing import Rates, interleaved_rounds, median_ratio, medians, timed
 from components import finetune
 from components.core import architectures
 from components.core.classes import CLASSES
-from components.core.paths import FROZEN, MODEL
+from components.core.paths import FROZEN, MODEL_FILENAME
 from components.imaging import tfrecords
 from components.modeling import backbone, features, serialization
 from components.modeling.determinism import seed_everything
@@ -41,18 +41,18 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, metavar="N", help="(default: %(default)s)")
     parser.add_argument("--profile", action="store_true", help="profile the fine-tuning step by kind of operation")
     given = parser.parse_args()
-    described, settings = machine.described(), load()
+    described, settings = machine.describe(), load()
     load_tensorflow()
     seed_everything(settings.seed)  # enables deterministic TensorFlow kernels, as in the stages
-    there = tfrecords.count("train")
+    there = tfrecords.view_count("train")
     needed = given.images + (WARM + 1) * max(settings.embed.batch_size, settings.finetune.batch_size)
     if there < needed:
         parser.error(f"build/shards contains only {there} training views, but {needed} are needed. Reduce --images.")
-    views = list(tfrecords.read("train").take(given.images).as_numpy_iterator())
+    views = list(tfrecords.read_views("train").take(given.images).as_numpy_iterator())
     pixels = np.stack([view["pixels"] for view in views]).astype(np.float32)
-    found = in_turn(inference(settings, pixels), given.rounds)
+    found = interleaved_rounds(inference(settings, pixels), given.rounds)
     tuning = [FineTuning(settings, pixels, np.array([view["class"] for view in views]), side) for side in epochs(settings)]
-    found |= in_turn(
+    found |= interleaved_rounds(
         {f"{name}, {one.side} px": run for one in tuning for name, run in ((FITTED, one.fitted), (BARE, one.bare))}, given.rounds
     )
     document = {
@@ -72,8 +72,8 @@ def main() -> None:
 
 def epochs(settings: Settings) -> dict[int, int]:
     """Number of fine-tuning epochs for each image size in pixels, full size first."""
-    full, few = settings.base.image_size, progressive_resizing.small_epochs(settings.finetune)
-    small = progressive_resizing.small_size(settings.finetune, full)
+    full, few = settings.base.image_size, progressive_resizing.low_resolution_epochs(settings.finetune)
+    small = progressive_resizing.low_resolution_size(settings.finetune, full)
     return {full: settings.finetune.epochs - few, small: few} if few and small != full else {full: settings.finetune.epochs}
 
 
@@ -86,10 +86,10 @@ def over_epochs(rate: dict[str, float], epochs: dict[int, int]) -> float:
 def ratios(found: Rates, epochs: dict[int, int]) -> dict[str, float]:
     """Efficiency of each part: median over rounds of the ratios paired by round."""
     return {
-        OF_EMBED: paired(found, EMBED, FOLDED),
-        "embed / bare predict of Keras' base": paired(found, EMBED, AS_KERAS),
-        "folded base / base as Keras brings it": paired(found, FOLDED, AS_KERAS),
-        **{f"{OF_FITTED}, {side} px": paired(found, f"{FITTED}, {side} px", f"{BARE}, {side} px") for side in epochs},
+        OF_EMBED: median_ratio(found, EMBED, FOLDED),
+        "embed / bare predict of Keras' base": median_ratio(found, EMBED, AS_KERAS),
+        "folded base / base as Keras brings it": median_ratio(found, FOLDED, AS_KERAS),
+        **{f"{OF_FITTED}, {side} px": median_ratio(found, f"{FITTED}, {side} px", f"{BARE}, {side} px") for side in epochs},
         f"{OF_FITTED}, all epochs": over_epochs(medians(found), epochs),
     }
 
@@ -154,10 +154,12 @@ class FineTuning:
 
         self.side, self._params = side, settings.finetune
         self._reduced_to = None if side == settings.base.image_size else side
-        classifier = serialization.read(FROZEN / MODEL)
-        backbone.unfreeze(backbone.base_of(classifier), architectures.unfreeze_from(settings.base.architecture, self._params.unfreeze_from))
-        self._network = network = finetune.trained_part(classifier, self._params, cut=None)
-        setup.compile_for("multiclass", network, keras.optimizers.AdamW(1e-6))
+        classifier = serialization.load_classifier(FROZEN / MODEL_FILENAME)
+        backbone.unfreeze(
+            backbone.get_base(classifier), architectures.unfreeze_from(settings.base.architecture, self._params.unfreeze_from)
+        )
+        self._network = network = finetune.trainable_model(classifier, self._params, cut=None)
+        setup.compile_classifier("multiclass", network, keras.optimizers.AdamW(1e-6))
         network.optimizer.build(network.trainable_variables)
         size = self._params.batch_size
         parts = [slice(start, start + size) for start in range(0, len(pixels) - size + 1, size)]
@@ -176,14 +178,14 @@ class FineTuning:
     def fitted(self) -> float:
         """Batches in the stage's own order, through `fit`."""
         weights, number = dict.fromkeys(range(len(CLASSES)), 1.0), len(self.starts)
-        views = input_pipeline.batches(
+        views = input_pipeline.training_batches(
             "train",
             "multiclass",
             self._params.batch_size,
             weights,
             shuffle_seed=number,
-            turn_seed=number if self._params.symmetries else None,
-            reduced_to=self._reduced_to,
+            symmetry_seed=number if self._params.symmetries else None,
+            resize_to=self._reduced_to,
         )
         watch, start = Stopwatch(), time.perf_counter()
         self._network.fit(views.take(WARM + 1 + len(self._batches)), verbose=0, shuffle=False, callbacks=[watch.callback])
@@ -210,7 +212,7 @@ def report(document: dict[str, Any]) -> str:
         tables.table(["views a second", ""], [[name, f"{rate:.1f}"] for name, rate in document["views_per_second"].items()]),
         tables.table(
             ["ratio", "", "target", ""],
-            [[name, *tables.held_against(TARGETS.get(name), [ratio], 2)] for name, ratio in document["ratios"].items()],
+            [[name, *tables.target_cells(TARGETS.get(name), [ratio], 2)] for name, ratio in document["ratios"].items()],
         ),
         f"{STARTING}: {', '.join(f'{seconds:.1f} at {side}' for side, seconds in document['epoch_starts_seconds'].items())}",
     ]

@@ -52,7 +52,7 @@ def timed(work: Callable[[], object], count: int) -> tuple[float, float]:
 
 
 def decode_all(work: Callable[[Path, Sequence[str]], int], root: Path, names: list[str]) -> None:
-    blocks = [names[start : start + scan.BLOCK] for start in range(0, len(names), scan.BLOCK)]
+    blocks = [names[start : start + scan.BLOCK_SIZE] for start in range(0, len(names), scan.BLOCK_SIZE)]
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(partial(work, root), blocks))
 
@@ -84,7 +84,7 @@ class PeakMemory:
 
 def main() -> None:
     root = Path(sys.argv[1])
-    described = machine.described()
+    described = machine.describe()
     print(described)
     names = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.suffix.lower() in SUFFIXES)
     load(root, names)

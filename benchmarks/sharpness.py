@@ -19,13 +19,13 @@ import pandas as pd
 
 from benchmarks import ablation, pipeline
 from benchmarks.harness import machine, tables
-from benchmarks.harness.manifest import Asked, claimed
+from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
 from components.core import catalog
-from components.core.classes import CLASSES, targets
+from components.core.classes import CLASSES, encode_targets
 from components.core.files import read_json
-from components.core.paths import CANDIDATE, DATA, MODEL, SPLITS
+from components.core.paths import CANDIDATE, DATA, MODEL_FILENAME, SPLITS
 from components.evaluation import robustness
-from components.evaluation.predictions import Scored
+from components.evaluation.predictions import Predictions
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.imaging.images import Pixels
@@ -38,7 +38,7 @@ NAME = "sharpness"
 NONE = "none"
 AS_IT_IS = "as it is"
 SHARPENED = tuple(name for name in SHIFTS if name.startswith("sharpened"))
-SIDES = ("validation", "test")
+COMPARED_SPLITS = ("validation", "test")
 ASKED = {"validation": SHARPENED, "test": tuple(SHIFTS)}
 """Shifts of each split: the choice on validation needs no others, and each costs a pass of the network."""
 LOSS = tables.Target(0.03, most=True)
@@ -55,17 +55,17 @@ def main() -> None:
     parser.add_argument("--resolution", default="auto", metavar="PIXELS", help="images.resolution (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=variants("auto", 0), default=None, metavar="NAME", help="(default: all)")
     given = parser.parse_args()
-    machine.keep_to_itself()
+    machine.isolate_environment()
     weights = [] if given.weights is None else ["backbone=imagenet", f"backbones.imagenet.weights={given.weights.resolve()}"]
-    asked = Asked.of(given.source, [*weights, *given.overrides], 0)
-    folder = claimed(asked, given.name or f"{asked.name}_{NAME}")
+    asked = BenchmarkRequest.of(given.source, [*weights, *given.overrides], 0)
+    folder = claim_results_folder(asked, given.name or f"{asked.name}_{NAME}")
     wanted = variants(given.resolution, given.share)
     rows: list[Row] = (machine.read(NAME, folder) or {"rows": []})["rows"]
     for seed in given.seeds:
         for name in given.variants or wanted:
-            if not any(is_of(row, seed, wanted[name]) for row in rows):
+            if not any(matches(row, seed, wanted[name]) for row in rows):
                 rows.append({"variant": name, "seed": seed, "overrides": wanted[name], **measure(asked, seed, wanted[name])})
-                machine.write(NAME, {"machine": machine.described(), "rows": rows}, folder)
+                machine.write(NAME, {"machine": machine.describe(), "rows": rows}, folder)
     text = report(rows)
     (folder / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")
     print(f"{text}\n\nwritten to {folder / NAME}.json and .md")
@@ -80,36 +80,36 @@ def variants(resolution: str, share: float) -> dict[str, list[str]]:
     }
 
 
-def is_of(row: Row, seed: int, overrides: list[str]) -> bool:
+def matches(row: Row, seed: int, overrides: list[str]) -> bool:
     """Whether the row was measured with this seed and exactly these params."""
     return bool(row["seed"] == seed and row["overrides"] == overrides)
 
 
-def measure(asked: Asked, seed: int, overrides: list[str]) -> Row:
+def measure(asked: BenchmarkRequest, seed: int, overrides: list[str]) -> Row:
     """Run the stages, and predict all validation and test images under every shift with the candidate."""
     start = time.perf_counter()
     try:
-        root = pipeline.built(replace(asked, overrides=(*asked.overrides, *overrides)), seed, upto="evaluate")
+        root = pipeline.ensure_built(replace(asked, overrides=(*asked.overrides, *overrides)), seed, upto="evaluate")
     except CommandFailed as fault:
         raise SystemExit(f"error: {fault}") from None
     seconds = time.perf_counter() - start
     load_tensorflow()
     card = read_json(root / CANDIDATE / "candidate.json")
-    classify = classifier.compiled(serialization.read(root / CANDIDATE / MODEL))
-    frames = {side: catalog.side(side, root / SPLITS) for side in SIDES}
+    classify = classifier.inference_function(serialization.load_classifier(root / CANDIDATE / MODEL_FILENAME))
+    frames = {split: catalog.load_split(split, root / SPLITS) for split in COMPARED_SPLITS}
     task = load(root / PARAMS_FILE).task
     return {
         "seconds": round(seconds),
         "resolution": card["resolution"],
         "picked": card["phase"],
         "sides": {
-            side: asked_of(classify, frame, task, card["image_size"], card["resolution"], root / DATA, ASKED[side])
-            for side, frame in frames.items()
+            split: predictions_under_shifts(classify, frame, task, card["image_size"], card["resolution"], root / DATA, ASKED[split])
+            for split, frame in frames.items()
         },
     }
 
 
-def asked_of(
+def predictions_under_shifts(
     classify: Callable[[Pixels], Any],
     frame: pd.DataFrame,
     task: str,
@@ -123,13 +123,13 @@ def asked_of(
         raise SystemExit("error: this benchmark requires nine classes. Set task: multiclass in params.yaml.")
     paths = [root / path for path in frame["path"]]
     blocks = [paths[start : start + robustness.BATCH] for start in range(0, len(paths), robustness.BATCH)]
-    found = [classify(np.stack([images.read(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
-    clean = Scored(frame, np.concatenate(found), task)
-    shifted = robustness.under_shifts(classify, clean, size, resolution, root, shifts)
+    found = [classify(np.stack([images.load_pixels(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
+    clean = Predictions(frame, np.concatenate(found), task)
+    shifted = robustness.predict_under_shifts(classify, clean, size, resolution, root, shifts)
     return {
-        "truth": "".join(map(str, targets(frame["diagnosis"].tolist(), task))),
+        "truth": "".join(map(str, encode_targets(frame["diagnosis"].tolist(), task))),
         "groups": pd.factorize(frame["group"])[0].tolist(),
-        "predicted": {name: ablation.guess(scored.probabilities) for name, scored in {AS_IT_IS: clean, **shifted}.items()},
+        "predicted": {name: ablation.encode_classes(scored.probabilities) for name, scored in {AS_IT_IS: clean, **shifted}.items()},
     }
 
 
@@ -139,7 +139,10 @@ def report(rows: list[Row]) -> str:
         return "nothing was measured"
     names = list(dict.fromkeys(row["variant"] for row in rows))
     by_variant = {name: [row for row in rows if row["variant"] == name] for name in names}
-    parts = [f"{side}: balanced accuracy, mean over seeds; gains on `{NONE}` in pairs\n\n{compared(by_variant, side)}" for side in SIDES]
+    parts = [
+        f"{split}: balanced accuracy, mean over seeds; gains on `{NONE}` in pairs\n\n{compared(by_variant, split)}"
+        for split in COMPARED_SPLITS
+    ]
     parts.append(f"test: lost under each shift\n\n{losses(by_variant)}")
     parts.append(f"test: found of each class\n\n{recalls(by_variant)}")
     best = max(names, key=lambda name: np.mean([worst(row, "validation") for row in by_variant[name]]))
@@ -147,25 +150,25 @@ def report(rows: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
-def balanced(row: Row, side: str, shift: str) -> float:
+def balanced(row: Row, split: str, shift: str) -> float:
     """Balanced accuracy of a row under a shift."""
-    found = row["sides"][side]
-    return ablation.balanced(ablation.numbers(found["truth"]), ablation.numbers(found["predicted"][shift]))
+    found = row["sides"][split]
+    return ablation.balanced(ablation.decode_classes(found["truth"]), ablation.decode_classes(found["predicted"][shift]))
 
 
-def worst(row: Row, side: str) -> float:
+def worst(row: Row, split: str) -> float:
     """Smallest balanced accuracy over the unchanged images and every sharpening."""
-    return min(balanced(row, side, shift) for shift in (AS_IT_IS, *SHARPENED))
+    return min(balanced(row, split, shift) for shift in (AS_IT_IS, *SHARPENED))
 
 
-def compared(by_variant: dict[str, list[Row]], side: str) -> str:
+def compared(by_variant: dict[str, list[Row]], split: str) -> str:
     """One line per variant."""
     head = ["variant", "seeds", "resolution", AS_IT_IS, "gain", *(name.replace("_", " ") for name in SHARPENED), "least of these"]
     head += ["worst loss of these shifts", "", "lost, sharpened strong", "", ""]
     lines = []
     for name, rows in by_variant.items():
-        cells = [tables.mean_with_interval([balanced(row, side, shift) for row in rows]) for shift in (AS_IT_IS, *SHARPENED)]
-        lost = {shift: float(np.mean([loss(row, side, shift) for row in rows])) for shift in ASKED[side]}
+        cells = [tables.mean_with_interval([balanced(row, split, shift) for row in rows]) for shift in (AS_IT_IS, *SHARPENED)]
+        lost = {shift: float(np.mean([loss(row, split, shift) for row in rows])) for shift in ASKED[split]}
         hardest = max(lost, key=lost.__getitem__)
         lines.append(
             [
@@ -173,30 +176,32 @@ def compared(by_variant: dict[str, list[Row]], side: str) -> str:
                 ", ".join(str(row["seed"]) for row in rows),
                 ", ".join(dict.fromkeys(str(row["resolution"]) for row in rows)),
                 cells[0],
-                gain(rows, by_variant.get(NONE, []), side),
+                gain(rows, by_variant.get(NONE, []), split),
                 *cells[1:],
-                f"{np.mean([worst(row, side) for row in rows]):.3f}",
+                f"{np.mean([worst(row, split) for row in rows]):.3f}",
                 f"{lost[hardest]:.3f}",
                 hardest.replace("_", " "),
-                *tables.held_against(LOSS, [loss(row, side, "sharpened_strong") for row in rows]),
+                *tables.target_cells(LOSS, [loss(row, split, "sharpened_strong") for row in rows]),
             ]
         )
     return tables.table(head, lines)
 
 
-def gain(rows: list[Row], base: list[Row], side: str) -> str:
+def gain(rows: list[Row], base: list[Row], split: str) -> str:
     """Mean gain on unchanged images, with its paired bootstrap interval over lesions; empty for the baseline."""
-    mine, others = ({row["seed"]: {side: row["sides"][side]["predicted"][AS_IT_IS]} for row in of} for of in (rows, base))
+    mine, others = ({row["seed"]: {split: row["sides"][split]["predicted"][AS_IT_IS]} for row in of} for of in (rows, base))
     frames = {
-        row["seed"]: {side: pd.DataFrame({"target": ablation.numbers(row["sides"][side]["truth"]), "group": row["sides"][side]["groups"]})}
+        row["seed"]: {
+            split: pd.DataFrame({"target": ablation.decode_classes(row["sides"][split]["truth"]), "group": row["sides"][split]["groups"]})
+        }
         for row in rows
     }
-    return "" if rows is base else ablation.gain(mine, others, frames, side)
+    return "" if rows is base else ablation.gain(mine, others, frames, split)
 
 
-def loss(row: Row, side: str, shift: str) -> float:
+def loss(row: Row, split: str, shift: str) -> float:
     """Drop of balanced accuracy under a shift."""
-    return balanced(row, side, AS_IT_IS) - balanced(row, side, shift)
+    return balanced(row, split, AS_IT_IS) - balanced(row, split, shift)
 
 
 def losses(by_variant: dict[str, list[Row]]) -> str:
@@ -214,8 +219,8 @@ def recalls(by_variant: dict[str, list[Row]]) -> str:
     def found(rows: list[Row], number: int) -> str:
         right = of = 0
         for row in rows:
-            side = row["sides"]["test"]
-            truth, said = ablation.numbers(side["truth"]), ablation.numbers(side["predicted"][AS_IT_IS])
+            split = row["sides"]["test"]
+            truth, said = ablation.decode_classes(split["truth"]), ablation.decode_classes(split["predicted"][AS_IT_IS])
             right, of = right + int((said[truth == number] == number).sum()), of + int((truth == number).sum())
         return f"{right} of {of} ({right / of:.2f})" if of else ""
 

@@ -35,17 +35,17 @@ Batch = tuple[list[str], NDArray[np.int64], list[tuple[int, int]], int]
 
 @dataclass(frozen=True)
 class Pictures:
-    """Decoded images by path; `sides`: rows of train, validation and test, with the column "target"."""
+    """Decoded images by path; `by_split`: rows of train, validation and test, with the column "target"."""
 
     by_path: dict[str, Image.Image]
-    sides: dict[str, pd.DataFrame]
+    by_split: dict[str, pd.DataFrame]
 
-    def fitted(self, side: str, size: int, change: Change = lambda image: image) -> NDArray[np.uint8]:
+    def fitted(self, split: str, size: int, change: Change = lambda image: image) -> NDArray[np.uint8]:
         """Model inputs of this size for a split's images."""
-        return np.stack([images.fit(change(self.by_path[path]), size) for path in self.sides[side]["path"]])
+        return np.stack([images.center_square_resize(change(self.by_path[path]), size) for path in self.by_split[split]["path"]])
 
-    def targets(self, side: str) -> NDArray[np.int64]:
-        return self.sides[side]["target"].to_numpy()
+    def targets(self, split: str) -> NDArray[np.int64]:
+        return self.by_split[split]["target"].to_numpy()
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _trained(name: str, variant: Variant, seed: int, settings: Settings, picture
     keras.utils.set_random_seed(seed)
     network, base = build(variant, settings, pictures)
     unfreeze(base, variant.unfreeze_from)
-    batches = plan(pictures.sides["train"], variant, seed)
+    batches = plan(pictures.by_split["train"], variant, seed)
     steps_per_epoch = len(batches) // variant.epochs
     step = stepper(network, base, variant, pictures.targets("train"), len(batches), teacher)
     moving = [value.numpy() for value in network.trainable_variables]
@@ -111,7 +111,7 @@ def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any
     backbone = settings.base.model_copy(update={"image_size": variant.side})
     base = build_base(backbone)
     if variant.first_side:
-        base = progressive_resizing.of_any_size(base)
+        base = progressive_resizing.with_dynamic_input_size(base)
         base.trainable = False
     pixels = keras.Input((None, None, 3) if variant.first_side else (variant.side, variant.side, 3))
     maps = base(keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels), training=False)

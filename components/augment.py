@@ -15,16 +15,16 @@ import pandas as pd
 from tqdm import tqdm
 
 from components.augmentation import views
-from components.augmentation.preview import preview
-from components.augmentation.views import Planned, augmented, clean, plan, views_per_image
+from components.augmentation.preview import write_preview
+from components.augmentation.views import PlannedImage, plan_views, render_augmented_view, render_clean_view, views_per_image
 from components.core import catalog, plotting
-from components.core.catalog import SIDES
+from components.core.catalog import SPLIT_NAMES
 from components.core.classes import CLASSES
-from components.core.files import replacing, write_json
+from components.core.files import atomic_write, write_json
 from components.core.paths import DATA, REPORTS, RESOLUTION, SHARDS
 from components.imaging import images
-from components.imaging.tfrecords import Writer
-from components.runtime.parallel import streamed, workers
+from components.imaging.tfrecords import ShardWriter
+from components.runtime.parallel import stream_map, workers
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
@@ -38,32 +38,35 @@ def one_resolution(asked: Literal["auto"] | int | None, root: Path, rows: pd.Dat
     """`images.resolution` in pixels. auto: the COARSEST-th percentile of the images' short sides."""
     if asked != "auto":
         return asked
-    sides = [min(images.open_checked((root / path).read_bytes()).size) for path in rows["path"]]
-    return int(np.percentile(sides, COARSEST, method="lower"))
+    short_sides = [min(images.open_header((root / path).read_bytes()).size) for path in rows["path"]]
+    return int(np.percentile(short_sides, COARSEST, method="lower"))
 
 
 def augment(settings: Settings) -> None:
     """Run the stage."""
     params, size, seed = settings.augment, settings.base.image_size, settings.seed
-    sides = {name: catalog.side(name) for name in SIDES}
-    counts = {name: int((sides["train"]["diagnosis"] == name).sum()) for name in CLASSES}
-    planned = {"train": plan(sides["train"], views_per_image(counts, params.views, params.max_views), seed)}
+    by_split = {name: catalog.load_split(name) for name in SPLIT_NAMES}
+    counts = {name: int((by_split["train"]["diagnosis"] == name).sum()) for name in CLASSES}
+    planned = {"train": plan_views(by_split["train"], views_per_image(counts, params.views, params.max_views), seed)}
     for name in ("validation", "test"):
-        planned[name] = [Planned(row.path, row.diagnosis, 1) for row in sides[name].itertuples()]
-    resolution = one_resolution(settings.images.resolution, DATA, sides["train"])
-    as_served, varied = partial(clean, DATA, size, resolution), partial(augmented, DATA, size, resolution, params, seed)
-    with replacing(SHARDS) as draft, workers(views.__name__) as pool:
+        planned[name] = [PlannedImage(row.path, row.diagnosis, 1) for row in by_split[name].itertuples()]
+    resolution = one_resolution(settings.images.resolution, DATA, by_split["train"])
+    as_served, varied = (
+        partial(render_clean_view, DATA, size, resolution),
+        partial(render_augmented_view, DATA, size, resolution, params, seed),
+    )
+    with atomic_write(SHARDS) as draft, workers(views.__name__) as pool:
         for name, todo in planned.items():
             expected = sum(image.views for image in todo)
-            rendered = streamed(pool, varied if name == "train" else as_served, todo)
-            with Writer(draft / name, expected, size, seed) as writer:
+            rendered = stream_map(pool, varied if name == "train" else as_served, todo)
+            with ShardWriter(draft / name, expected, size, seed) as writer:
                 for view in tqdm(rendered, total=expected, desc=name, unit="view", mininterval=1):
                     writer.write(view)
         write_json(draft / RESOLUTION.name, {"resolution": resolution})
-    grid = preview(sides["train"], DATA, size, resolution, params, seed)
-    with replacing(PREVIEW) as draft:
+    grid = write_preview(by_split["train"], DATA, size, resolution, params, seed)
+    with atomic_write(PREVIEW) as draft:
         draft.mkdir()
-        plotting.picture_grid(list(grid.values()), list(grid), draft / "views.png")
+        plotting.image_grid(list(grid.values()), list(grid), draft / "views.png")
 
 
 if __name__ == "__main__":

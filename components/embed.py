@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
-from components.core.files import replacing, write_json
+from components.core.files import atomic_write, write_json
 from components.core.paths import FEATURES
 from components.imaging import tfrecords
 from components.modeling import backbone
@@ -20,7 +20,7 @@ from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
 
-SIDES = ("train", "validation")
+EMBEDDED_SPLITS = ("train", "validation")
 
 
 def embed(settings: Settings) -> None:
@@ -33,14 +33,14 @@ def embed(settings: Settings) -> None:
     seed_everything(settings.seed)
     extractor = backbone.build_extractor(settings.base)
     width = extractor.output_shape[-1]
-    with replacing(FEATURES) as draft:
+    with atomic_write(FEATURES) as draft:
         draft.mkdir()
-        for side in SIDES:
-            expected = tfrecords.count(side, first=params.views)
-            features = np.lib.format.open_memmap(draft / f"{side}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
+        for split in EMBEDDED_SPLITS:
+            expected = tfrecords.view_count(split, max_views=params.views)
+            features = np.lib.format.open_memmap(draft / f"{split}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
             owners, at = [], 0
-            with tqdm(total=expected, desc=side, unit="view", mininterval=1) as bar:
-                for batch, pooled in pooled_batches(extractor, side, params.batch_size, params.views):
+            with tqdm(total=expected, desc=split, unit="view", mininterval=1) as bar:
+                for batch, pooled in pooled_batches(extractor, split, params.batch_size, params.views):
                     features[at : at + len(pooled)] = pooled
                     at += len(pooled)
                     owners.append(pd.DataFrame({"class": batch["class"], "path": tfrecords.paths_of(batch), "view": batch["view"]}))
@@ -52,8 +52,8 @@ def embed(settings: Settings) -> None:
                 )
             table = pd.concat(owners, ignore_index=True)
             table.insert(0, "diagnosis", [CLASSES[number] for number in table.pop("class")])
-            table.to_parquet(draft / f"{side}.parquet", index=False)
-        write_json(draft / "backbone.json", {"weights_sha256": backbone.weights_identity(settings.base), "width": width})
+            table.to_parquet(draft / f"{split}.parquet", index=False)
+        write_json(draft / "backbone.json", {"weights_sha256": backbone.weights_sha256(settings.base), "width": width})
 
 
 if __name__ == "__main__":

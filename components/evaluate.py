@@ -16,65 +16,78 @@ from tqdm import tqdm
 
 from components.core import catalog
 from components.core.classes import output_names
-from components.core.files import existing, read_json, replacing
-from components.core.paths import CANDIDATE, DATA, EVALUATION, FEATURES, FIGURES, FINETUNED, FROZEN, MODEL, PREDICTIONS, RESOLUTION
+from components.core.files import atomic_write, read_json, require_file
+from components.core.paths import (
+    CANDIDATE,
+    DATA,
+    EVALUATION,
+    EVALUATION_PLOTS,
+    FEATURES,
+    FINETUNED,
+    FROZEN,
+    MODEL_FILENAME,
+    PREDICTIONS_FILENAME,
+    RESOLUTION,
+)
 from components.core.reports.candidate import Base, Candidate
 from components.core.reports.evaluation import Evaluation
 from components.evaluation import calibration, leave_one_collection_out, metrics, report, robustness
-from components.evaluation.leave_one_collection_out import Featured
+from components.evaluation.leave_one_collection_out import ImageFeatures
 from components.evaluation.measurement import Calibration, Selection, TestScores, measure
-from components.evaluation.predictions import Scored
-from components.evaluation.shifts import worst
+from components.evaluation.predictions import Predictions
+from components.evaluation.shifts import worst_shift
 from components.imaging import tfrecords
 from components.imaging.images import Pixels
 from components.modeling import serialization
-from components.modeling.classifier import compiled, extractor_of, lift_logits, logits_of, probabilities, with_temperature
+from components.modeling.classifier import add_logit_bias, get_extractor, inference_function, logits_model, probabilities, with_temperature
 from components.modeling.determinism import seed_everything
 from components.modeling.features import pooled_batches
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
 
-PHASES = {"frozen": FROZEN, "finetuned": FINETUNED}
-KEYS = ["path", "pixels_sha256", "diagnosis", "group"]
+PHASE_FOLDERS = {"frozen": FROZEN, "finetuned": FINETUNED}
+IMAGE_COLUMNS = ["path", "pixels_sha256", "diagnosis", "group"]
 
 
-def logits(classifier: Any, side: str) -> tuple[pd.DataFrame, NDArray[np.float32]]:
-    """Images of a side in the shards' order, and the classifier's logits for each."""
-    headless, paths, found = compiled(logits_of(classifier)), [], []
-    with tqdm(total=tfrecords.count(side), desc=side, unit="image", mininterval=1) as bar:
-        for batch in tfrecords.in_order(side):
+def predict_logits(classifier: Any, split: str) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+    """Images of a split in the shards' order, and the classifier's logits for each."""
+    headless, paths, found = inference_function(logits_model(classifier)), [], []
+    with tqdm(total=tfrecords.view_count(split), desc=split, unit="image", mininterval=1) as bar:
+        for batch in tfrecords.iter_batches(split):
             found.append(headless(batch["pixels"]))
             paths += tfrecords.paths_of(batch)
             bar.update(len(batch["path"]))
-    return of_paths(paths, side)[KEYS], np.concatenate(found)
+    return rows_for_paths(paths, split)[IMAGE_COLUMNS], np.concatenate(found)
 
 
-def score(classifier: Any, side: str, task: str) -> tuple[Scored, NDArray[np.float32]]:
-    """Uncalibrated probabilities of a side, and the logits they come from."""
-    images, found = logits(classifier, side)
-    return Scored(images, probabilities(found, task), task), found
+def predict_split(classifier: Any, split: str, task: str) -> tuple[Predictions, NDArray[np.float32]]:
+    """Uncalibrated probabilities of a split, and the logits they come from."""
+    images, found = predict_logits(classifier, split)
+    return Predictions(images, probabilities(found, task), task), found
 
 
-def classifier_of(classifier: Any, task: str, temperature: float) -> Callable[[Pixels], NDArray[np.float64]]:
+def calibrated_classifier(classifier: Any, task: str, temperature: float) -> Callable[[Pixels], NDArray[np.float64]]:
     """Calibrated probabilities as a function of pixels (n, size, size, 3)."""
-    headless = compiled(logits_of(classifier))
+    headless = inference_function(logits_model(classifier))
     return lambda pixels: probabilities(headless(pixels), task, temperature)
 
 
-def featured(frozen: Any) -> tuple[Featured, Featured]:
+def load_features(frozen: Any) -> tuple[ImageFeatures, ImageFeatures]:
     """The frozen base's features of training images (of each its first view, as `embed` wrote them) and of test images."""
-    views = pd.read_parquet(existing(FEATURES / "train.parquet"))
+    views = pd.read_parquet(require_file(FEATURES / "train.parquet"))
     first = np.flatnonzero(views["view"] == 0)
-    train = Featured(of_paths(views["path"].iloc[first].tolist(), "train"), np.load(FEATURES / "train.npy", mmap_mode="r")[first])
-    batches = [(tfrecords.paths_of(batch), pooled) for batch, pooled in pooled_batches(extractor_of(frozen), "test")]
+    train = ImageFeatures(
+        rows_for_paths(views["path"].iloc[first].tolist(), "train"), np.load(FEATURES / "train.npy", mmap_mode="r")[first]
+    )
+    batches = [(tfrecords.paths_of(batch), pooled) for batch, pooled in pooled_batches(get_extractor(frozen), "test")]
     paths = [path for some, _ in batches for path in some]
-    return train, Featured(of_paths(paths, "test"), np.concatenate([features for _, features in batches]))
+    return train, ImageFeatures(rows_for_paths(paths, "test"), np.concatenate([features for _, features in batches]))
 
 
-def of_paths(paths: list[str], side: str) -> pd.DataFrame:
-    """The split's rows of these images of a side, in their order."""
-    return catalog.side(side).set_index("path").loc[paths].reset_index()
+def rows_for_paths(paths: list[str], split: str) -> pd.DataFrame:
+    """The rows of these images of a split, in their order."""
+    return catalog.load_split(split).set_index("path").loc[paths].reset_index()
 
 
 @dataclass(frozen=True)
@@ -85,15 +98,15 @@ class ModelInput:
     resolution: int | None
 
 
-def select(classifiers: dict[str, Any], task: str) -> Selection:
+def select_phase(classifiers: dict[str, Any], task: str) -> Selection:
     """Score every phase on validation, and pick one."""
-    found = {name: score(classifier, "validation", task) for name, classifier in classifiers.items()}
+    found = {name: predict_split(classifier, "validation", task) for name, classifier in classifiers.items()}
     scores = {name: scored for name, (scored, _) in found.items()}
-    phase = pick(scores)
+    phase = better_phase(scores)
     return Selection(phase, scores, found[phase][1])
 
 
-def pick(on_validation: dict[str, Scored]) -> str:
+def better_phase(on_validation: dict[str, Predictions]) -> str:
     """The phase with the better balanced accuracy on validation; the frozen one, being simpler, when they are equal."""
     worth = {name: metrics.balanced_accuracy(scored.truth, scored.probabilities) for name, scored in on_validation.items()}
     return max(worth, key=lambda name: (worth[name], name == "frozen"))
@@ -108,26 +121,26 @@ def calibrate(selection: Selection, sensitivity: float, task: str) -> Calibratio
 
 def score_on_test(classifiers: dict[str, Any], phase: str, fitted: Calibration, task: str, model_input: ModelInput) -> TestScores:
     """Score every phase on test, and the picked one calibrated; its classifier has the lift from then on."""
-    found = {name: score(classifier, "test", task) for name, classifier in classifiers.items()}
-    lift_logits(classifiers[phase], fitted.lift)
+    found = {name: predict_split(classifier, "test", task) for name, classifier in classifiers.items()}
+    add_logit_bias(classifiers[phase], fitted.lift)
     scored, raw = found[phase]
     before = replace(scored, probabilities=probabilities(raw + fitted.lift, task))
     after = replace(before, probabilities=probabilities(raw + fitted.lift, task, fitted.temperature))
-    classify = classifier_of(classifiers[phase], task, fitted.temperature)
-    shifted = robustness.under_shifts(classify, after, model_input.size, model_input.resolution)
+    classify = calibrated_classifier(classifiers[phase], task, fitted.temperature)
+    shifted = robustness.predict_under_shifts(classify, after, model_input.size, model_input.resolution)
     return TestScores({name: one for name, (one, _) in found.items()}, before, after, shifted)
 
 
-def write_candidate(classifier: Any, test: Scored, evaluation: Evaluation, model_input: ModelInput, settings: Settings) -> None:
+def write_candidate(classifier: Any, test: Predictions, evaluation: Evaluation, model_input: ModelInput, settings: Settings) -> None:
     """Write build/candidate/: the classifier with its temperature, its test predictions, and what it is."""
-    with replacing(CANDIDATE) as draft:
+    with atomic_write(CANDIDATE) as draft:
         draft.mkdir()
-        serialization.save(with_temperature(classifier, settings.task, evaluation.temperature), draft / MODEL)
-        test.table().to_parquet(draft / PREDICTIONS, index=False)
+        serialization.save_classifier(with_temperature(classifier, settings.task, evaluation.temperature), draft / MODEL_FILENAME)
+        test.table().to_parquet(draft / PREDICTIONS_FILENAME, index=False)
         Candidate(
             phase=evaluation.picked,
-            phase_sha256=serialization.fingerprint(PHASES[evaluation.picked] / MODEL),
-            model_sha256=serialization.fingerprint(draft / MODEL),
+            phase_sha256=serialization.classifier_sha256(PHASE_FOLDERS[evaluation.picked] / MODEL_FILENAME),
+            model_sha256=serialization.classifier_sha256(draft / MODEL_FILENAME),
             task=settings.task,
             outputs=output_names(settings.task),
             temperature=evaluation.temperature,
@@ -139,9 +152,9 @@ def write_candidate(classifier: Any, test: Scored, evaluation: Evaluation, model
         ).write(draft / "candidate.json")
 
 
-def draw(test: TestScores, evaluation: Evaluation, model_input: ModelInput, settings: Settings) -> None:
+def draw_plots(test: TestScores, evaluation: Evaluation, model_input: ModelInput, settings: Settings) -> None:
     """Write reports/evaluation/."""
-    with replacing(FIGURES) as draft:
+    with atomic_write(EVALUATION_PLOTS) as draft:
         draft.mkdir()
         report.draw_metrics(test.after, test.before, settings.evaluate.calibration_bins, settings.evaluate.gallery, draft)
         report.draw_shifts(evaluation.shifts, evaluation.collections_left_out or {}, draft)
@@ -152,18 +165,18 @@ def draw(test: TestScores, evaluation: Evaluation, model_input: ModelInput, sett
 def evaluate(settings: Settings) -> None:
     """Run the stage."""
     params, task = settings.evaluate, settings.task
-    model_input = ModelInput(settings.base.image_size, read_json(existing(RESOLUTION))["resolution"])
+    model_input = ModelInput(settings.base.image_size, read_json(require_file(RESOLUTION))["resolution"])
     seed_everything(settings.seed)
-    classifiers = {name: serialization.read(folder / MODEL) for name, folder in PHASES.items()}
-    selection = select(classifiers, task)
+    classifiers = {name: serialization.load_classifier(folder / MODEL_FILENAME) for name, folder in PHASE_FOLDERS.items()}
+    selection = select_phase(classifiers, task)
     fitted = calibrate(selection, params.melanoma_sensitivity, task)
     test = score_on_test(classifiers, selection.phase, fitted, task, model_input)
-    left_out = leave_one_collection_out.left_out(*featured(classifiers["frozen"]), params.bootstrap, settings.seed)
+    left_out = leave_one_collection_out.leave_one_collection_out(*load_features(classifiers["frozen"]), params.bootstrap, settings.seed)
     evaluation = measure(selection, fitted, test, left_out, settings)
     write_candidate(classifiers[selection.phase], test.after, evaluation, model_input, settings)
-    draw(test, evaluation, model_input, settings)
+    draw_plots(test, evaluation, model_input, settings)
     evaluation.write(EVALUATION)
-    hardest = worst(evaluation.shifts)
+    hardest = worst_shift(evaluation.shifts)
     print(
         f"picked {selection.phase} on validation; balanced accuracy on {evaluation.test.images} test images"
         f" {evaluation.test.balanced_accuracy.value:.3f}, under {hardest.replace('_', ' ')} (the worst shift)"

@@ -14,17 +14,17 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from components.core.files import replacing
-from components.core.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL
+from components.core.files import atomic_write
+from components.core.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL_FILENAME
 from components.core.reports.export import ExportedModel, ExportReport
 from components.imaging import tfrecords
 from components.modeling import serialization
-from components.modeling.classifier import compiled
+from components.modeling.classifier import inference_function
 from components.modeling.determinism import seed_everything
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
-from components.runtime.tensorflow import quiet_stream
+from components.runtime.tensorflow import silence_stream
 
 if TYPE_CHECKING:
     import keras
@@ -34,12 +34,14 @@ WARM_UP = 5
 
 def calibration_views(count: int) -> Iterator[list[NDArray[np.float32]]]:
     """The first training views of the shards, whose order is random, one a time as the converter wants them."""
-    views = tfrecords.read("train").take(count).as_numpy_iterator()
+    views = tfrecords.read_views("train").take(count).as_numpy_iterator()
     for view in tqdm(views, total=count, desc="calibrating int8", unit="view", mininterval=1):
         yield [view["pixels"][None].astype(np.float32)]
 
 
-def convert(classifier: "keras.Model", precision: str, representative: Callable[[], Iterator[list[NDArray[np.float32]]]]) -> bytes:
+def convert_to_tflite(
+    classifier: "keras.Model", precision: str, representative: Callable[[], Iterator[list[NDArray[np.float32]]]]
+) -> bytes:
     """The classifier as a TFLite model with float32 inputs and outputs.
 
     Args:
@@ -56,12 +58,12 @@ def convert(classifier: "keras.Model", precision: str, representative: Callable[
     else:
         converter.representative_dataset = representative
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    with warnings.catch_warnings(), quiet_stream(1), quiet_stream(2):  # the converter prints the model's signature and its flags
+    with warnings.catch_warnings(), silence_stream(1), silence_stream(2):  # the converter prints the model's signature and its flags
         warnings.simplefilter("ignore", UserWarning)
         return bytes(converter.convert())
 
 
-def interpreter(content: bytes, threads: int = 1) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+def tflite_predictor(content: bytes, threads: int = 1) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """A function from one image (1, size, size, 3) to its probabilities."""
     import tensorflow as tf
 
@@ -79,7 +81,7 @@ def interpreter(content: bytes, threads: int = 1) -> Callable[[NDArray[np.float3
     return infer
 
 
-def top(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
+def predicted_class(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
     """Predicted output; with one sigmoid, whether it is at least one half."""
     if probabilities.shape[1] == 1:
         return (probabilities[:, 0] >= 0.5).astype(np.int64)
@@ -98,18 +100,18 @@ def latency_ms(infer: Callable[[NDArray[np.float32]], Any], pixels: NDArray[np.f
     return float(np.median(taken) * 1000)
 
 
-def compare(content: bytes, expected: NDArray[np.floating], precision: str, latency_runs: int) -> ExportedModel:
+def compare_predictions(content: bytes, expected: NDArray[np.floating], precision: str, latency_runs: int) -> ExportedModel:
     """A TFLite model against the Keras model's probabilities of all test images, `expected`, and its latency."""
-    infer = interpreter(content, os.cpu_count() or 1)
-    images = (pixels[None].astype(np.float32) for batch in tfrecords.in_order("test") for pixels in batch["pixels"])
+    infer = tflite_predictor(content, os.cpu_count() or 1)
+    images = (pixels[None].astype(np.float32) for batch in tfrecords.iter_batches("test") for pixels in batch["pixels"])
     found = np.stack([infer(pixels) for pixels in tqdm(images, total=len(expected), desc=precision, unit="image", mininterval=1)])
-    first = next(islice(tfrecords.in_order("test", batch_size=1), 1))["pixels"].astype(np.float32)
+    first = next(islice(tfrecords.iter_batches("test", batch_size=1), 1))["pixels"].astype(np.float32)
     return ExportedModel(
         bytes=len(content),
-        same_top1=float((top(found) == top(expected)).mean()),
+        same_top1=float((predicted_class(found) == predicted_class(expected)).mean()),
         largest_probability_difference=float(np.abs(found - expected).max()),
         mean_probability_difference=float(np.abs(found - expected).mean()),
-        median_latency_ms=latency_ms(interpreter(content), first, latency_runs),
+        median_latency_ms=latency_ms(tflite_predictor(content), first, latency_runs),
     )
 
 
@@ -117,16 +119,16 @@ def export(settings: Settings) -> None:
     """Run the stage."""
     params = settings.export
     seed_everything(settings.seed)
-    classifier = serialization.read(CANDIDATE / MODEL)
-    reference = compiled(classifier)
-    expected = np.concatenate([reference(batch["pixels"]) for batch in tfrecords.in_order("test")])
+    classifier = serialization.load_classifier(CANDIDATE / MODEL_FILENAME)
+    reference = inference_function(classifier)
+    expected = np.concatenate([reference(batch["pixels"]) for batch in tfrecords.iter_batches("test")])
     exported: dict[str, ExportedModel] = {}
-    with replacing(EXPORTED) as draft:
+    with atomic_write(EXPORTED) as draft:
         draft.mkdir()
         for precision in ("float16", "int8"):
-            content = convert(classifier, precision, lambda: calibration_views(params.calibration_images))
+            content = convert_to_tflite(classifier, precision, lambda: calibration_views(params.calibration_images))
             (draft / f"model_{precision}.tflite").write_bytes(content)
-            exported[precision] = compare(content, expected, precision, params.latency_runs)
+            exported[precision] = compare_predictions(content, expected, precision, params.latency_runs)
     report = ExportReport(float16=exported["float16"], int8=exported["int8"], test_images=len(expected))
     report.write(EXPORT_REPORT)
     for precision, row in report.precisions.items():

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from components.core.files import existing, sha256
-from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, REGISTRATION, REPORTS
+from components.core.files import require_file, sha256
+from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EVALUATION_PLOTS, EXPORT_REPORT, EXPORTED, REGISTRATION, REPORTS
 from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Promotion, Registration, Rule
-from components.evaluation.predictions import HEADLINES
+from components.evaluation.predictions import HEADLINE_METRICS
 from components.registry import evidence, gate, judgement, promotion, versions
 from components.registry.evidence import Evidence
-from components.registry.promotion import Standing
-from components.registry.promotion_record import Overtaken
-from components.registry.version_tags import TAG_LIMIT, figure_tags
+from components.registry.promotion import ChampionState
+from components.registry.promotion_record import ConcurrentPromotionError
+from components.registry.version_tags import TAG_LIMIT, metric_tags
 from components.runtime.params import TRAINING_PARAMS, Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
@@ -47,11 +47,11 @@ def version_tags(candidate: Candidate, evaluation: Evaluation, overrides: Sequen
         "phase": candidate.phase,
         "task": candidate.task,
         "test_split_hash": candidate.test_split_hash,
-        "catalog.sha256": sha256(existing(CATALOG)),
+        "catalog.sha256": sha256(require_file(CATALOG)),
         "overrides": ", ".join(overrides)[:TAG_LIMIT] or "none",
         versions.EVIDENCE_TAG: evidence_sha256,
         **provenance.provenance(),
-        **figure_tags(evaluation.test),
+        **metric_tags(evaluation.test),
     }
 
 
@@ -60,7 +60,7 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
 
     MLflow's page makes a section of charts of what comes before a slash.
     """
-    test = {name: evaluation.test.figures[name] for name in HEADLINES}
+    test = {name: evaluation.test.figures[name] for name in HEADLINE_METRICS}
     figures = {f"test/{name}": row.value for name, row in test.items()}
     figures |= {f"test_low/{name}": row.low for name, row in test.items()} | {f"test_high/{name}": row.high for name, row in test.items()}
     figures |= {f"shift/{name}": row.balanced_accuracy for name, row in evaluation.shifts.items()}
@@ -68,10 +68,10 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
     left_out = (evaluation.collections_left_out or {}).items()
     figures |= {f"collection_left_out/{metric_name(name)}": row.drop.value for name, row in left_out}
     figures |= {f"validation/{name}": value for name, value in evaluation.validation[evaluation.picked]}
-    figures |= {f"export/{name}": value for name, value in runs.flat(export.model_dump(exclude={"schema_version"})).items()}
-    runs.log_figures(client, run_id, figures)
+    figures |= {f"export/{name}": value for name, value in runs.flatten(export.model_dump(exclude={"schema_version"})).items()}
+    runs.log_metrics(client, run_id, figures)
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
-    for folder, name in ((FIGURES, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
+    for folder, name in ((EVALUATION_PLOTS, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
     for report in (EVALUATION, EXPORT_REPORT):
         client.log_artifact(run_id, str(report), evidence.REPORTS_IN_RUN)
@@ -97,8 +97,8 @@ def registered_before(
     """
     for version in holding:
         try:
-            held = evidence.of_version(client, version, promotion.evidence_of(entries, str(version.version)))
-        except (evidence.Lost, evidence.Changed) as fault:
+            held = evidence.load_evidence(client, version, promotion.evidence_of(entries, str(version.version)))
+        except (evidence.EvidenceLost, evidence.EvidenceChanged) as fault:
             print(f"warning: version {version.version} holds this candidate, but does not count: {fault}", file=sys.stderr)
             continue
         if held.same(found):
@@ -106,15 +106,15 @@ def registered_before(
     return None
 
 
-def create(client: "MlflowClient", candidate: Candidate, found: Evidence, settings: Settings) -> "ModelVersion":
+def create_version(client: "MlflowClient", candidate: Candidate, found: Evidence, settings: Settings) -> "ModelVersion":
     """Register the candidate as a new version, with a run and evidence of its own."""
-    curves = pd.read_csv(existing(CURVES / CURVES_OF[candidate.phase]))
+    curves = pd.read_csv(require_file(CURVES / CURVES_OF[candidate.phase]))
     with (
         tempfile.TemporaryDirectory() as place,
         runs.candidate_run(client, candidate, settings.logged(candidate.phase), curves) as run_id,
     ):
         folder = Path(place) / evidence.FOLDER
-        digest = evidence.write(folder, candidate, settings, judgement.alone(found, settings))
+        digest = evidence.write_evidence(folder, candidate, settings, judgement.judge_alone(found, settings))
         log_evaluation(client, run_id, found.evaluation, found.export)
         source = logged_model.log_model(run_id, CANDIDATE, folder, candidate.task)
         tags = version_tags(candidate, found.evaluation, settings.overrides, digest)
@@ -147,18 +147,18 @@ def register(settings: Settings) -> None:
     """
     params = settings.registration
     candidate = Candidate.read(CANDIDATE / "candidate.json")
-    found = evidence.of_candidate(candidate, settings)
+    found = evidence.candidate_evidence(candidate, settings)
     client = store.connect()
     with store.mlflow_errors("MLflow refused the registration"):
         versions.ensure_model(client, params.model)
-        standing = promotion.look(client, params.model)
-        registered = find_or_create(client, candidate, found, standing, settings)
-        tag_challenger(client, registered, standing, settings)
-        promoted, overtaken = promote(client, registered, standing, settings)
-        now = promotion.look(client, params.model)
-    noticed = now.noticed or standing.noticed
+        state = promotion.read_champion_state(client, params.model)
+        registered = find_or_create(client, candidate, found, state, settings)
+        tag_challenger(client, registered, state, settings)
+        promoted, overtaken = promote(client, registered, state, settings)
+        now = promotion.read_champion_state(client, params.model)
+    noticed = now.noticed or state.noticed
     if noticed is not None:
-        print(f"warning: {promotion.warning(noticed)}", file=sys.stderr)
+        print(f"warning: {promotion.external_move_warning(noticed)}", file=sys.stderr)
     report = Registration(
         model=params.model,
         version=registered.number,
@@ -177,26 +177,26 @@ def register(settings: Settings) -> None:
         champion=now.number,
     )
     report.write(REGISTRATION)
-    print("\n".join(announce(report)))
+    print("\n".join(summary_lines(report)))
 
 
-def find_or_create(client: "MlflowClient", candidate: Candidate, found: Evidence, standing: Standing, settings: Settings) -> Registered:
+def find_or_create(client: "MlflowClient", candidate: Candidate, found: Evidence, state: ChampionState, settings: Settings) -> Registered:
     """Judge the candidate, and register it as a new version unless one holds it with the same evidence."""
     holding = versions.versions_tagged(client, settings.registration.model, "model_sha256", candidate.model_sha256)
-    before = registered_before(client, found, holding, standing.entries)
+    before = registered_before(client, found, holding, state.entries)
     version, judged = before or (None, found)
-    rules = judgement.judge(client, judged, str(version.version) if version else None, standing, settings)
+    rules = judgement.judge_version(client, judged, str(version.version) if version else None, state, settings)
     if version is None:
-        version = create(client, candidate, found, settings)
-    was_champion = any(promotion.was_champion(standing.entries, str(one.version)) for one in (version, *holding))
+        version = create_version(client, candidate, found, settings)
+    was_champion = any(promotion.was_champion(state.entries, str(one.version)) for one in (version, *holding))
     return Registered(version, rules, before is None, was_champion)
 
 
-def tag_challenger(client: "MlflowClient", registered: Registered, standing: Standing, settings: Settings) -> None:
+def tag_challenger(client: "MlflowClient", registered: Registered, state: ChampionState, settings: Settings) -> None:
     """Move the alias `challenger` to the version, and tag it with the gate's verdict."""
     model, number = settings.registration.model, registered.number
     client.set_registered_model_alias(model, versions.CHALLENGER, number)
-    rival = standing.number if standing.number != number else None
+    rival = state.number if state.number != number else None
     versions.tag_verdict(client, model, number, versions.Verdict(registered.rules, rival, settings.overrides))
 
 
@@ -205,7 +205,9 @@ def promote_mode(settings: Settings) -> str:
     return "manual" if settings.overrides_beyond_training else settings.registration.promote
 
 
-def promote(client: "MlflowClient", registered: Registered, standing: Standing, settings: Settings) -> tuple[Promotion | None, str | None]:
+def promote(
+    client: "MlflowClient", registered: Registered, state: ChampionState, settings: Settings
+) -> tuple[Promotion | None, str | None]:
     """Make the version champion if the gate passed it and a person need not decide.
 
     Returns:
@@ -214,14 +216,14 @@ def promote(client: "MlflowClient", registered: Registered, standing: Standing, 
     if not gate.passed(registered.rules) or promote_mode(settings) != "automatic" or registered.was_champion:
         return None, None
     try:
-        return promotion.move(
-            client, standing, registered.number, promotion.Cause(promotion.AUTOMATIC, gate.verdict(registered.rules))
+        return promotion.move_champion(
+            client, state, registered.number, promotion.Cause(promotion.AUTOMATIC, gate.verdict(registered.rules))
         ), None
-    except Overtaken as fault:
+    except ConcurrentPromotionError as fault:
         return None, str(fault)
 
 
-def announce(report: Registration) -> list[str]:
+def summary_lines(report: Registration) -> list[str]:
     """What was registered and what the gate said, in lines for a person."""
     lines = [f"{report.model} version {report.version} ({'new' if report.new_version else 'registered before'})"]
     lines += [f"  {'pass' if rule.passed else 'FAIL'}  {rule.name}: {rule.says}" for rule in report.gate]

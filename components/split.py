@@ -15,7 +15,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from components.core import catalog
 from components.core.classes import CLASSES, MALIGNANT
 from components.core.errors import LesionflowError
-from components.core.files import replacing, write_json
+from components.core.files import atomic_write, write_json
 from components.core.paths import REPORTS, SPLITS
 from components.data_quality import expectations
 from components.runtime.params import SPLIT_RESOLUTION, Settings
@@ -39,37 +39,37 @@ def strata(diagnoses: "pd.Series[str]", task: str) -> "pd.Series[str]":
     return other.where(diagnoses.isin(MALIGNANT), "benign")
 
 
-def needed(strata: "pd.Series[str]") -> "pd.Series[str]":
+def required_classes(strata: "pd.Series[str]") -> "pd.Series[str]":
     """Strata that every split must contain; missing values for OTHER_MALIGNANT, which is optional."""
     return strata.where(strata != OTHER_MALIGNANT)
 
 
-def deal(strata: "pd.Series[str]", groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
+def assign_splits(strata: "pd.Series[str]", groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
     """Assign each image to a split: first test, then validation from the remaining images.
 
     Raises:
         LesionflowError: a stratum has fewer than three groups, so a split would not contain it.
     """
-    per_class = pd.Series(groups).groupby(needed(strata).to_numpy()).nunique()
-    scarce = per_class[per_class < len(catalog.SIDES)]
+    per_class = pd.Series(groups).groupby(required_classes(strata).to_numpy()).nunique()
+    scarce = per_class[per_class < len(catalog.SPLIT_NAMES)]
     if len(scarce):
         raise LesionflowError(
             f"too few lesions to split: {', '.join(f'{name} has {count}' for name, count in scarce.items())};"
             " each class needs at least three lesions that are not near-duplicates of each other"
         )
     labels = strata.to_numpy(dtype=str)
-    side = np.full(len(labels), "train", dtype="<U10")
-    side[_take(labels, groups, _fraction(test), seed)] = "test"
-    rest = np.flatnonzero(side == "train")
-    side[rest[_take(labels[rest], groups[rest], _fraction(validation / (1 - test)), seed)]] = "validation"
-    return side
+    assigned = np.full(len(labels), "train", dtype="<U10")
+    assigned[_take_folds(labels, groups, _fraction(test), seed)] = "test"
+    rest = np.flatnonzero(assigned == "train")
+    assigned[rest[_take_folds(labels[rest], groups[rest], _fraction(validation / (1 - test)), seed)]] = "validation"
+    return assigned
 
 
 def _fraction(share: float) -> Fraction:
     return Fraction(share).limit_denominator(SPLIT_RESOLUTION)
 
 
-def _take(labels: NDArray[np.str_], groups: NDArray[np.int64], share: Fraction, seed: int) -> NDArray[np.int64]:
+def _take_folds(labels: NDArray[np.str_], groups: NDArray[np.int64], share: Fraction, seed: int) -> NDArray[np.int64]:
     """Positions of the images in `share.numerator` of the `share.denominator` folds of scikit-learn's StratifiedGroupKFold.
 
     Raises:
@@ -82,24 +82,24 @@ def _take(labels: NDArray[np.str_], groups: NDArray[np.int64], share: Fraction, 
     return np.concatenate([members for _, members in islice(folds, share.numerator)])
 
 
-def check(splits: pd.DataFrame, task: str) -> None:
+def require_no_leakage(splits: pd.DataFrame, task: str) -> None:
     """Raise if the split has a leak or lacks a class.
 
     Raises:
         LesionflowError: a group, a lesion or the same pixels are in two splits, or a split lacks a class that the task requires.
     """
     for key in ("group", "lesion_id", "pixels_sha256"):
-        sides = splits.groupby(key)["side"].nunique()
-        if (sides > 1).any():
-            raise LesionflowError(f"{key} {sides[sides > 1].index[0]} is in two splits")
-    wanted = needed(strata(splits["diagnosis"], task))
-    for name in catalog.SIDES:
+        spread = splits.groupby(key)["side"].nunique()
+        if (spread > 1).any():
+            raise LesionflowError(f"{key} {spread[spread > 1].index[0]} is in two splits")
+    wanted = required_classes(strata(splits["diagnosis"], task))
+    for name in catalog.SPLIT_NAMES:
         missing = set(wanted.dropna()) - set(wanted[splits["side"] == name])
         if missing:
             raise LesionflowError(f"the {name} split has no {', '.join(sorted(missing))}. Try another seed, or import more lesions.")
 
 
-def check_measurable(diagnoses: set[str]) -> None:
+def require_measurable(diagnoses: set[str]) -> None:
     """Raise if a headline metric would have no images.
 
     Raises:
@@ -121,34 +121,34 @@ def split(settings: Settings) -> None:
     Raises:
         LesionflowError: the images cannot be split, or a metric could not be measured afterwards.
     """
-    frame = catalog.usable()[["path", "isic_id", "diagnosis", "lesion_id", "collection", "pixels_sha256", "group"]]
+    frame = catalog.load_usable_images()[["path", "isic_id", "diagnosis", "lesion_id", "collection", "pixels_sha256", "group"]]
     frame = frame.assign(group=pd.factorize(frame["group"])[0])
-    check_measurable(set(frame["diagnosis"]))
+    require_measurable(set(frame["diagnosis"]))
     params = settings.split
-    frame["side"] = deal(
+    frame["side"] = assign_splits(
         strata(frame["diagnosis"], settings.task), frame["group"].to_numpy(), params.test, params.validation, settings.seed
     )
-    check(frame, settings.task)
-    with replacing(DOCS) as draft:
-        unmet = expectations.check_splits(frame, needed(strata(frame["diagnosis"], settings.task)), draft)
+    require_no_leakage(frame, settings.task)
+    with atomic_write(DOCS) as draft:
+        unmet = expectations.check_splits(frame, required_classes(strata(frame["diagnosis"], settings.task)), draft)
     if unmet:
         raise LesionflowError("\n".join(unmet))
-    with replacing(SPLITS) as draft:
+    with atomic_write(SPLITS) as draft:
         frame.to_parquet(draft, index=False)
-    sides = {name: frame[frame["side"] == name] for name in catalog.SIDES}
+    by_split = {name: frame[frame["side"] == name] for name in catalog.SPLIT_NAMES}
     write_json(
         REPORT,
         {
-            "test_split_hash": catalog.split_hash(sides["test"]),
+            "test_split_hash": catalog.split_hash(by_split["test"]),
             "groups": int(frame["group"].nunique()),
-            "images": {name: len(rows) for name, rows in sides.items()},
-            "lesions": {name: int(rows["lesion_id"].nunique()) for name, rows in sides.items()},
+            "images": {name: len(rows) for name, rows in by_split.items()},
+            "lesions": {name: int(rows["lesion_id"].nunique()) for name, rows in by_split.items()},
             "images_per_class": {
-                name: {diagnosis: int((rows["diagnosis"] == diagnosis).sum()) for diagnosis in CLASSES} for name, rows in sides.items()
+                name: {diagnosis: int((rows["diagnosis"] == diagnosis).sum()) for diagnosis in CLASSES} for name, rows in by_split.items()
             },
         },
     )
-    print(", ".join(f"{name} {len(rows)} images of {rows['group'].nunique()} groups" for name, rows in sides.items()))
+    print(", ".join(f"{name} {len(rows)} images of {rows['group'].nunique()} groups" for name, rows in by_split.items()))
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.core.classes import targets
+from components.core.classes import encode_targets
 from components.core.errors import LesionflowError
-from components.core.files import existing, read_json, replacing, write_json
-from components.core.paths import CURVES, FEATURES, FROZEN, MODEL, REPORTS
+from components.core.files import atomic_write, read_json, require_file, write_json
+from components.core.paths import CURVES, FEATURES, FROZEN, MODEL_FILENAME, REPORTS
 from components.modeling import backbone, serialization
-from components.modeling.classifier import assemble, build_head, logit_count
+from components.modeling.classifier import build_classifier, build_head, logit_count
 from components.modeling.determinism import seed_everything
 from components.runtime.params import Settings
 from components.runtime.params_file import load
@@ -31,7 +31,7 @@ REPORT = REPORTS / "train.json"
 
 
 @dataclass(frozen=True)
-class Embedded:
+class EmbeddedViews:
     """The views of a split: `features`, shape (views, width), memory-mapped; `target` and `weight`, shape (views,)."""
 
     features: NDArray[np.float32]
@@ -58,50 +58,50 @@ def train(settings: Settings) -> None:
     import keras
 
     params, task = settings.train, settings.task
-    weights_sha256 = backbone.weights_identity(settings.base)
+    weights_sha256 = backbone.weights_sha256(settings.base)
     if read_json(FEATURES / "backbone.json")["weights_sha256"] != weights_sha256:
         raise LesionflowError(
             f"{FEATURES} was not computed with {settings.base.weights}. Run `dvc repro --force embed` to compute the features again."
         )
     seed_everything(settings.seed)
-    sides = {}
-    for side in ("train", "validation"):
-        owners = pd.read_parquet(existing(FEATURES / f"{side}.parquet"))
+    by_split = {}
+    for split in ("train", "validation"):
+        owners = pd.read_parquet(require_file(FEATURES / f"{split}.parquet"))
         counts = owners["diagnosis"].value_counts().to_dict()
-        weights = setup.class_weights(counts, task, params.class_weights if side == "train" else 1.0)
-        target = np.array(targets(owners["diagnosis"].tolist(), task))
-        sides[side] = Embedded(np.load(FEATURES / f"{side}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
+        weights = setup.class_weights(counts, task, params.class_weights if split == "train" else 1.0)
+        target = np.array(encode_targets(owners["diagnosis"].tolist(), task))
+        by_split[split] = EmbeddedViews(np.load(FEATURES / f"{split}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
 
-    views, width = sides["train"].features.shape
+    views, width = by_split["train"].features.shape
 
     def batches(epoch: int) -> "tf.data.Dataset":
         order = np.random.default_rng([settings.seed, epoch]).permutation(views)
-        return sides["train"].batches(order, params.batch_size)
+        return by_split["train"].batches(order, params.batch_size)
 
     steps = -(-views // params.batch_size) * params.epochs
-    with setup.strategy().scope():
+    with setup.distribution_strategy().scope():
         head = build_head(width, params, logit_count(task))
         fitted = keras.Model(
             head.inputs, head.outputs
         )  # a compiled model is saved with its custom metric, so the head itself is not compiled
-        setup.compile_for(task, fitted, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
-    with runs.start_phase("frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256}) as mlflow_run:
-        history = loop.fit(
+        setup.compile_classifier(task, fitted, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
+    with runs.start_phase_run("frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256}) as mlflow_run:
+        history = loop.train_with_early_stopping(
             fitted,
             batches,
-            sides["validation"].batches(np.arange(len(sides["validation"].target)), params.batch_size),
+            by_split["validation"].batches(np.arange(len(by_split["validation"].target)), params.batch_size),
             params.epochs,
             params.patience,
             mlflow_run.epoch,
         )
-        classifier = assemble(backbone.build_extractor(settings.base), head, task)
-        with replacing(FROZEN) as draft:
+        classifier = build_classifier(backbone.build_extractor(settings.base), head, task)
+        with atomic_write(FROZEN) as draft:
             draft.mkdir()
-            serialization.save(classifier, draft / MODEL)
+            serialization.save_classifier(classifier, draft / MODEL_FILENAME)
         loop.write_curves(history, CURVES / "train.csv")
         best = loop.best_epoch(history)
         write_json(REPORT, {"epochs": len(history), "views": views, "best": best})
-        mlflow_run.finish(serialization.fingerprint(FROZEN / MODEL), {f"best.{name}": value for name, value in best.items()})
+        mlflow_run.finish(serialization.classifier_sha256(FROZEN / MODEL_FILENAME), {f"best.{name}": value for name, value in best.items()})
 
 
 if __name__ == "__main__":

@@ -13,15 +13,15 @@ import pandas as pd
 
 from components.core import spreadsheets
 from components.core.catalog import COLUMNS
-from components.core.classes import CLASSES, MALIGNANT, output_names, targets
+from components.core.classes import CLASSES, MALIGNANT, encode_targets, output_names
 from components.core.errors import LesionflowError
-from components.core.files import replacing, write_json
+from components.core.files import atomic_write, write_json
 from components.core.paths import CATALOG, DATA, FINDINGS, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
 from components.data_quality import decisions, expectations, findings, groups, policy
-from components.data_quality.dataset import describe, list_files, read_metadata
+from components.data_quality.dataset import add_labels, list_files, read_metadata
 from components.data_quality.findings import ARCHIVE_ID, Finding
-from components.data_quality.near_duplicates import Pairs, near_pairs
-from components.data_quality.scan import Scans, scan
+from components.data_quality.near_duplicates import Pairs, find_near_pairs
+from components.data_quality.scan import ScanResult, scan
 from components.runtime.params import Policy, Settings, Validate
 from components.runtime.params_file import load
 from components.runtime.stage import run
@@ -30,15 +30,15 @@ REPORT = REPORTS / "validation.json"
 DOCS = REPORTS / "validation"
 
 
-def look_alikes(frame: pd.DataFrame, scans: Scans, limits: Validate) -> Pairs:
+def find_look_alikes(frame: pd.DataFrame, scans: ScanResult, limits: Validate) -> Pairs:
     """Find near-duplicates among all readable files, as positions in `frame`; the first of equal images represents all."""
     readable = np.flatnonzero(frame["fault"] == "")
-    first = readable[first_of_equal(frame.iloc[readable], limits)]
-    pairs = near_pairs(scans.thumbnails[first], limits.near_duplicate_score)
+    first = readable[first_of_equal_images(frame.iloc[readable], limits)]
+    pairs = find_near_pairs(scans.thumbnails[first], limits.near_duplicate_score)
     return Pairs(first[pairs.indices], pairs.scores)
 
 
-def group(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]:
+def add_groups(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]:
     """For each file, the path of the first file of its group: files of the same lesion, archive ID or image.
 
     Blank images resemble each other, so they are not used as links. Near-duplicates are links unless the policy only warns about
@@ -47,20 +47,22 @@ def group(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]:
     shown = frame["pixels_sha256"].where((frame["fault"] == "") & (frame["contrast"] >= limits.min_contrast))
     keys = pd.DataFrame({"lesion": frame["lesion_id"], "image": frame["isic_id"].str.extract(ARCHIVE_ID, expand=False), "pixels": shown})
     linking = pairs if limits.policy.near_duplicate.then != "warn" else Pairs(pairs.indices[:0], pairs.scores[:0])
-    return frame["path"].groupby(groups.numbers(keys, linking)).transform("first").tolist()
+    return frame["path"].groupby(groups.group_numbers(keys, linking)).transform("first").tolist()
 
 
-def find(frame: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None, dropped: frozenset[str], limits: Validate) -> list[Finding]:
+def find_problems(
+    frame: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None, dropped: frozenset[str], limits: Validate
+) -> list[Finding]:
     """Find all problems of a dataset's files, except those dropped by a reviewer; `pairs` are positions in `frame`."""
     candidates = frame[~frame["path"].isin(dropped)]
     images = candidates[(candidates["fault"] == "") & candidates["diagnosis"].notna()].reset_index(drop=True)
     pairs = _among(images, frame["pixels_sha256"], pairs)
-    found = list(findings.of_files(candidates, limits))
-    found += findings.conflicts(images, pairs, metadata)
-    found += findings.lesions(images[images["lesion_named"]])
-    found += findings.exact(images)
-    found += findings.near(images, pairs)
-    found += findings.across_sides(images, pairs)
+    found = list(findings.find_file_problems(candidates, limits))
+    found += findings.find_label_conflicts(images, pairs, metadata)
+    found += findings.find_lesion_conflicts(images[images["lesion_named"]])
+    found += findings.find_exact_duplicates(images)
+    found += findings.find_near_duplicates(images, pairs)
+    found += findings.find_split_leaks(images, pairs)
     if metadata is not None:
         there = set(frame["path"])
         found += [Finding("missing_file", (name,), findings.KINDS["missing_file"]) for name in sorted(set(metadata.index) - there)]
@@ -76,7 +78,7 @@ def _among(images: pd.DataFrame, pixels: "pd.Series[str]", pairs: Pairs) -> Pair
     return Pairs(indices[there], pairs.scores[there])
 
 
-def first_of_equal(images: pd.DataFrame, limits: Validate) -> np.ndarray:
+def first_of_equal_images(images: pd.DataFrame, limits: Validate) -> np.ndarray:
     """Positions to search for near-duplicates: the first of each set of equal images, without blank images."""
     return np.flatnonzero(~images["pixels_sha256"].duplicated() & (images["contrast"] >= limits.min_contrast))
 
@@ -84,14 +86,14 @@ def first_of_equal(images: pd.DataFrame, limits: Validate) -> np.ndarray:
 def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
     """Count usable images and lesions of each output class, including zeros."""
     fit_for_use = frame[frame["usable"]]
-    names = pd.Series([output_names(task)[target] for target in targets(list(fit_for_use["diagnosis"]), task)])
+    names = pd.Series([output_names(task)[target] for target in encode_targets(list(fit_for_use["diagnosis"]), task)])
     counts = Counter(names)
     lesions = fit_for_use.groupby(names.to_numpy())["lesion_id"].nunique()
     rows = [(name, counts[name], int(lesions.get(name, 0))) for name in output_names(task)]
     return pd.DataFrame(rows, columns=["class", "images", "lesions"])
 
 
-def scarce(classes: pd.DataFrame, least: int) -> list[Finding]:
+def find_small_classes(classes: pd.DataFrame, least: int) -> list[Finding]:
     """Find classes with fewer usable images than `least`."""
     found = []
     for row in classes.itertuples():
@@ -101,39 +103,41 @@ def scarce(classes: pd.DataFrame, least: int) -> list[Finding]:
     return found
 
 
-def leave_out(frame: pd.DataFrame, found: list[Finding], limits: Policy, task: str) -> pd.DataFrame:
+def exclude_small_classes(frame: pd.DataFrame, found: list[Finding], limits: Policy, task: str) -> pd.DataFrame:
     """Exclude output classes that are too small from the catalog, if the policy excludes them and its limit is not exceeded."""
     frame = frame.copy()
-    output = frame["diagnosis"].map(dict(zip(CLASSES, (output_names(task)[target] for target in targets(CLASSES, task)), strict=True)))
+    output = frame["diagnosis"].map(
+        dict(zip(CLASSES, (output_names(task)[target] for target in encode_targets(CLASSES, task)), strict=True))
+    )
     for finding in found:
         of_kind = [one for one in found if one.kind == finding.kind]
-        if policy.rule(limits, finding.kind).then in policy.LEFT_OUT and not policy.exceeded(of_kind, limits):
-            rows = frame["usable"] & (output == finding.paths[0])
-            frame.loc[rows, "reason"] = f"{finding.kind}: {finding.says}"
+        if policy.policy_for(limits, finding.kind).then in policy.LEFT_OUT and not policy.policy_violations(of_kind, limits):
+            rows = frame["usable"] & (output == finding.subjects[0])
+            frame.loc[rows, "reason"] = f"{finding.kind}: {finding.message}"
     return frame.assign(usable=frame["reason"] == "")
 
 
-def catalog_of(frame: pd.DataFrame, reasons: dict[str, str]) -> pd.DataFrame:
+def build_catalog(frame: pd.DataFrame, reasons: dict[str, str]) -> pd.DataFrame:
     """Build the catalog from the files and the reasons of excluded files."""
     texts = [reasons.get(path, "") for path in frame["path"]]
     return frame.assign(reason=texts, usable=[not reason for reason in texts])[list(COLUMNS)]
 
 
-def judge(root: Path, scans: Scans, table: pd.DataFrame, limits: Validate) -> tuple[pd.DataFrame, list[Finding], pd.DataFrame]:
+def audit_dataset(root: Path, scans: ScanResult, table: pd.DataFrame, limits: Validate) -> tuple[pd.DataFrame, list[Finding], pd.DataFrame]:
     """Return the catalog, the findings, and the findings as a table, given the scanned files and the reviewer's decisions."""
     metadata = read_metadata(root)
-    frame = describe(scans.table, metadata)
-    decided = decisions.match(table, frame)
+    frame = add_labels(scans.table, metadata)
+    decided = decisions.match_decisions(table, frame)
     frame["diagnosis"] = pd.array(
         [decided.relabel.get(path, name) for path, name in zip(frame["path"], frame["diagnosis"], strict=True)], dtype="str"
     )
     if metadata is not None and "diagnosis" in metadata:
         metadata = metadata.assign(diagnosis=metadata["diagnosis"].where(~metadata.index.isin(decided.relabel)))
-    pairs = look_alikes(frame, scans, limits)
-    frame["group"] = group(frame, pairs, limits)
-    found = [*find(frame, pairs, metadata, decided.drop, limits), *decided.stale]
-    reasons = policy.apply(found, limits.policy, decided, dict(zip(frame["path"], frame["diagnosis"], strict=True)))
-    return catalog_of(frame, reasons), found, policy.as_table(found, limits.policy, reasons, frame)
+    pairs = find_look_alikes(frame, scans, limits)
+    frame["group"] = add_groups(frame, pairs, limits)
+    found = [*find_problems(frame, pairs, metadata, decided.drop, limits), *decided.stale]
+    reasons = policy.apply_policy(found, limits.policy, decided, dict(zip(frame["path"], frame["diagnosis"], strict=True)))
+    return build_catalog(frame, reasons), found, policy.as_table(found, limits.policy, reasons, frame)
 
 
 def validate(settings: Settings) -> None:
@@ -155,24 +159,24 @@ def validate(settings: Settings) -> None:
         raise LesionflowError(f"{DATA}/ contains no files. Run `lesionflow import SRC` to import a dataset.")
     limits = settings.validation
     scans = scan(DATA, files, SCANS)
-    decided = decisions.read()
-    frame, found, table = judge(DATA, scans, decided, limits)
+    decided = decisions.load_decisions()
+    frame, found, table = audit_dataset(DATA, scans, decided, limits)
     classes = count_classes(frame, settings.task)
-    small = scarce(classes, limits.min_images_per_class)
+    small = find_small_classes(classes, limits.min_images_per_class)
     found += small
-    frame = leave_out(frame, small, limits.policy, settings.task)
+    frame = exclude_small_classes(frame, small, limits.policy, settings.task)
     classes = count_classes(frame, settings.task)
     left_out = frame.loc[~frame["usable"], ["path", "diagnosis", "lesion_id", "reason"]]
-    with replacing(CATALOG) as draft:
+    with atomic_write(CATALOG) as draft:
         frame.to_parquet(draft, index=False)
-    with replacing(QUARANTINE) as draft:
+    with atomic_write(QUARANTINE) as draft:
         spreadsheets.write(left_out, draft)
-    with replacing(FINDINGS) as draft:
+    with atomic_write(FINDINGS) as draft:
         spreadsheets.write(table, draft)
-    exceeded = policy.exceeded(found, limits.policy)
+    exceeded = policy.policy_violations(found, limits.policy)
     found_per_class = policy.per_class(table, CLASSES)
-    with replacing(DOCS) as draft:
-        unmet = expectations.check_catalog(frame, classes, found_per_class, limits, draft, decisions.match(decided, frame).keep)
+    with atomic_write(DOCS) as draft:
+        unmet = expectations.check_catalog(frame, classes, found_per_class, limits, draft, decisions.match_decisions(decided, frame).keep)
     write_json(
         REPORT,
         {
@@ -180,15 +184,15 @@ def validate(settings: Settings) -> None:
             "usable": int(frame["usable"].sum()),
             "lesions": int(frame.loc[frame["usable"], "lesion_id"].nunique()),
             "quarantined": dict(Counter(reason.partition(":")[0] for reason in left_out["reason"])),
-            "found": dict(policy.counts(found)),
+            "found": dict(policy.count_findings(found)),
             "found_per_class": found_per_class,
             "images_per_class": dict(zip(classes["class"], classes["images"].tolist(), strict=True)),
             "expectations_met": not unmet,
         },
     )
     print(f"{len(frame)} files ({scans.decoded} decoded), {int(frame['usable'].sum())} usable, {len(left_out)} excluded ({QUARANTINE})")
-    for kind, count in policy.counts(found).most_common():
-        print(f"  {count:>6} {kind:<16} {policy.rule(limits.policy, kind).then:<11} {findings.KINDS[kind]}")
+    for kind, count in policy.count_findings(found).most_common():
+        print(f"  {count:>6} {kind:<16} {policy.policy_for(limits.policy, kind).then:<11} {findings.KINDS[kind]}")
     if exceeded or unmet:
         hint = f"{FINDINGS} lists all findings. Run `lesionflow data review` to see the images; {DATA}/ was not changed."
         raise LesionflowError("\n".join([*exceeded, *unmet, hint]))

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from components.core.catalog import COLUMNS, SIDES
+from components.core.catalog import COLUMNS, SPLIT_NAMES
 from components.core.classes import CLASSES
 from components.core.reports.candidate import Candidate
 from components.core.reports.document import Document
@@ -28,7 +28,7 @@ MODELS: tuple[tuple[str, str, type[Document]], ...] = (
 """Path, stage and model of the others."""
 PLACEHOLDERS = {
     "<class>": set(CLASSES),
-    "<split>": set(SIDES),
+    "<split>": set(SPLIT_NAMES),
     "<kind>": set(KINDS),
 }
 MEANING = {

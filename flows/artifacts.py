@@ -10,18 +10,18 @@ from prefect.artifacts import create_image_artifact, create_markdown_artifact, c
 from prefect.cache_policies import NO_CACHE
 
 from components.core.escaping import for_markdown
-from components.core.paths import EVALUATION, FIGURES, REGISTRATION
+from components.core.paths import EVALUATION, EVALUATION_PLOTS, REGISTRATION
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.registration import Registration
 from flows.processes import ROOT
-from flows.stages import Outcome
+from flows.stages import StageResult
 
 MLFLOW_PAGE = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""
 
 
 @task(task_run_name="publish", cache_policy=NO_CACHE, timeout_seconds=300)
-def publish(outcomes: list[Outcome], registry: dict[str, Any], root: Path = ROOT) -> None:
+def publish(outcomes: list[StageResult], registry: dict[str, Any], root: Path = ROOT) -> None:
     """Publish which stages ran, the test figures beside the champion's, the gate's verdict and the confusion matrix."""
     create_table_artifact(
         key="stages",
@@ -30,7 +30,7 @@ def publish(outcomes: list[Outcome], registry: dict[str, Any], root: Path = ROOT
     )
     text = summary(Evaluation.read(root / EVALUATION), Registration.read(root / REGISTRATION), registry)
     create_markdown_artifact(key="summary", markdown=text, description="test figures and the gate's verdict")
-    picture = base64.b64encode((root / FIGURES / "confusion.png").read_bytes()).decode()
+    picture = base64.b64encode((root / EVALUATION_PLOTS / "confusion.png").read_bytes()).decode()
     create_image_artifact(key="confusion-matrix", image_url=f"data:image/png;base64,{picture}", description="confusion matrix on test")
     if registry["noticed"]:
         get_run_logger().warning("champion was moved outside the gate: %s", registry["noticed"])

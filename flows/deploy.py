@@ -24,9 +24,9 @@ from flows.processes import ROOT
 SET_FOLDER = "prefect.deployments.steps.set_working_directory"
 HEARTBEAT = "prefect.flow-run.heartbeat"
 ENDED = {f"prefect.flow-run.{state}" for state in ("Completed", "Failed", "Crashed", "Cancelled")}
-SILENCE = "Crash runs that fell silent"
-SILENT = "no heartbeat: the process or its machine stopped"
-MISSED = 3
+AUTOMATION_NAME = "Crash runs that fell silent"
+CRASH_MESSAGE = "no heartbeat: the process or its machine stopped"
+MISSED_HEARTBEATS = 3
 
 
 def deployments() -> list[dict[str, Any]]:
@@ -34,7 +34,7 @@ def deployments() -> list[dict[str, Any]]:
     return list(yaml.safe_load((ROOT / "prefect.yaml").read_text(encoding="utf-8"))["deployments"])
 
 
-def crash_silent_runs() -> None:
+def create_heartbeat_automation() -> None:
     """Create an automation on the server that marks runs without heartbeat as crashed: their worker or machine stopped.
 
     Without it such a run stays in state Running forever and blocks its deployment's only slot. One that is the same already is left
@@ -44,7 +44,7 @@ def crash_silent_runs() -> None:
     if beat is None:
         raise RuntimeError("flows.heartbeat_frequency is not set. Run this command from the project's root, which contains prefect.toml.")
     wanted = AutomationCore(
-        name=SILENCE,
+        name=AUTOMATION_NAME,
         description="A killed run cannot report its state; its deployment would wait for it forever.",
         trigger=EventTrigger(
             after={HEARTBEAT},
@@ -53,12 +53,12 @@ def crash_silent_runs() -> None:
             for_each={"prefect.resource.id"},
             posture=Posture.Proactive,
             threshold=1,
-            within=timedelta(seconds=MISSED * beat),
+            within=timedelta(seconds=MISSED_HEARTBEATS * beat),
         ),
-        actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=SILENT, force=False)],
+        actions=[ChangeFlowRunState(name=None, state=StateType.CRASHED, message=CRASH_MESSAGE, force=False)],
     )
     with get_client(sync_client=True) as client:
-        known = client.read_automations_by_name(SILENCE)
+        known = client.read_automations_by_name(AUTOMATION_NAME)
         if not known:
             client.create_automation(wanted)
         elif AutomationCore(**known[0].model_dump(exclude={"id"})) != wanted:
@@ -82,7 +82,7 @@ def folders(registered: Iterable[DeploymentResponse], names: Collection[str]) ->
     return {str(step[SET_FOLDER]["directory"]) for step in steps if SET_FOLDER in step}
 
 
-def refuse_foreign() -> None:
+def require_own_server() -> None:
     """Exit if the deployments on the server run in another folder, since both would have the same names.
 
     Raises:
@@ -98,7 +98,7 @@ def refuse_foreign() -> None:
         )
 
 
-def drop_schedules() -> None:
+def delete_removed_schedules() -> None:
     """Delete schedules of deployments that no longer have one in prefect.yaml; `prefect deploy` does not delete them."""
     unscheduled = {item["name"] for item in deployments() if not item.get("schedules")}
     with get_client(sync_client=True) as client:
@@ -120,13 +120,13 @@ def main() -> None:
         )
         raise SystemExit(1)
     if not given.replace:
-        refuse_foreign()
+        require_own_server()
     create_pools()
-    crash_silent_runs()
+    create_heartbeat_automation()
     here = {**os.environ, "PWD": str(ROOT)}  # prefect.yaml refers to this folder as $PWD
     done = subprocess.run([sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--all"], cwd=ROOT, env=here, check=False)
     if done.returncode == 0:
-        drop_schedules()
+        delete_removed_schedules()
     raise SystemExit(done.returncode)
 
 

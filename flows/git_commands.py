@@ -5,7 +5,6 @@ import shlex
 import subprocess
 from pathlib import Path
 
-from components.runtime.locking import Busy as Busy
 from flows.processes import ROOT, CommandFailed
 
 

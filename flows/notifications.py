@@ -18,7 +18,7 @@ UNCHANGED = "Unchanged"
 """Name of the state of a run that had nothing to do; it is not reported."""
 
 
-def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
+def notify(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
     """Report how a run ended: an artifact on its page, and a message to the webhook if one is configured."""
     if state.name == UNCHANGED:
         return
@@ -40,4 +40,4 @@ def tell(flow: Flow[..., Any], flow_run: FlowRun, state: State[Any]) -> None:
         flow_run_logger(flow_run, flow).warning("the message to the webhook in %s failed: %s", WEBHOOK, fault)
 
 
-HOOKS: dict[str, Any] = {"on_completion": [tell], "on_failure": [tell], "on_crashed": [tell], "on_cancellation": [tell]}
+HOOKS: dict[str, Any] = {"on_completion": [notify], "on_failure": [notify], "on_crashed": [notify], "on_cancellation": [notify]}

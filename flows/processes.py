@@ -29,15 +29,15 @@ class CommandFailed(Exception):
     """A command failed; the message is the command's own."""
 
 
-class TryLater(CommandFailed):
+class TransientCommandError(CommandFailed):
     """The command failed because an external service did not respond or a resource was locked; it can be retried."""
 
 
-def ask(command: list[str], on_line: OnLine, environment: Environment = None, root: Path = ROOT, *, what: str) -> Any:
-    """Run a command and parse its standard output as JSON, even if it fails after printing it; see `execute`."""
+def run_json(command: list[str], on_line: OnLine, environment: Environment = None, root: Path = ROOT, *, what: str) -> Any:
+    """Run a command and parse its standard output as JSON, even if it fails after printing it; see `run_command`."""
     with tempfile.TemporaryFile() as answer:
         try:
-            execute(command, on_line, environment, root, what=what, answer=answer)
+            run_command(command, on_line, environment, root, what=what, answer=answer)
         except CommandFailed:
             if not os.fstat(answer.fileno()).st_size:
                 raise
@@ -45,7 +45,7 @@ def ask(command: list[str], on_line: OnLine, environment: Environment = None, ro
         return json.load(answer)
 
 
-def execute(
+def run_command(
     command: list[str],
     on_line: OnLine,
     environment: Environment = None,
@@ -69,7 +69,7 @@ def execute(
         inherited: descriptors that the command inherits, in addition to its standard streams.
 
     Raises:
-        TryLater, CommandFailed: the command failed.
+        TransientCommandError, CommandFailed: the command failed.
     """
     lines: list[str] = []
     with subprocess.Popen(
@@ -92,7 +92,7 @@ def execute(
             raise
     if process.returncode != 0:
         later = process.returncode == TRY_LATER or any(mark in line for line in lines for mark in DVC_TRY_LATER)
-        raise (TryLater if later else CommandFailed)(_error_message(what, lines))
+        raise (TransientCommandError if later else CommandFailed)(_error_message(what, lines))
     return lines
 
 

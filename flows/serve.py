@@ -22,17 +22,17 @@ from flows.processes import ROOT
 
 PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
 DATABASE = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
-PAUSE = 2.0
+POLL_SECONDS = 2.0
 RUNS_GRACE = 5.0
 """Seconds for runs to end and to report their state: longer than a stage has after an interrupt (`processes.GRACE`)."""
 GRACE = 1.5
 """Seconds for server and worker to end, in parallel; with RUNS_GRACE less than the ten seconds of `docker stop`."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-START = 120.0
+STARTUP_SECONDS = 120.0
 """Seconds for a server to respond on its first start with an empty database."""
 
 
-class Supervised:
+class SupervisedProcess:
     """A child process that is restarted when it ends unexpectedly."""
 
     def __init__(self, name: str, *command: str) -> None:
@@ -57,7 +57,7 @@ class Supervised:
             return []
 
 
-def end(children: list[Supervised]) -> None:
+def end(children: list[SupervisedProcess]) -> None:
     """End the runs first, while the server can still receive their state, then all children, and kill the remaining processes."""
     families = [family for child in children if (family := child.family())]
     _end([process for own, *started in families for process in started if _parent(process) == own.pid], RUNS_GRACE)
@@ -95,7 +95,7 @@ def await_server(api: str) -> None:
     Raises:
         SystemExit: it does not respond within two minutes.
     """
-    end = time.monotonic() + START
+    end = time.monotonic() + STARTUP_SECONDS
     while not answers(api):
         if time.monotonic() > end:
             raise SystemExit(f"error: no Prefect server responds at {api}")
@@ -126,20 +126,20 @@ def main() -> None:
         print(f"using the Prefect server that is already running at {api}")
     elif own and _taken(given.port):
         raise SystemExit(f"error: port {given.port} is used by another program. Choose a free port with --port.")
-    children: list[Supervised] = []
+    children: list[SupervisedProcess] = []
     try:
         for each in SIGNALS:  # a shell starts background jobs with SIGINT ignored; the worker would inherit that and never end
             signal.signal(each, _interrupt)
         if own:
-            children.append(Supervised("server", sys.executable, "-m", "flows.server", "--port", str(given.port)))
+            children.append(SupervisedProcess("server", sys.executable, "-m", "flows.server", "--port", str(given.port)))
         await_server(api)
         # The deployments in the database of this project's own server belong to this project, even if it was moved.
         replace = ["--replace"] if own and DATABASE not in os.environ else []
         subprocess.run([sys.executable, "-m", "flows.deploy", *replace], cwd=ROOT, check=True)
         pools = sorted({item["work_pool"]["name"] for item in deployments()})
-        children += [Supervised(f"worker of {pool}", *PREFECT, "worker", "start", "--pool", pool) for pool in pools]
+        children += [SupervisedProcess(f"worker of {pool}", *PREFECT, "worker", "start", "--pool", pool) for pool in pools]
         while True:
-            time.sleep(PAUSE)
+            time.sleep(POLL_SECONDS)
             for child in children:
                 child.restart_if_ended()
     except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from flows.processes import ROOT, Environment, OnLine, ask, execute
+from flows.processes import ROOT, Environment, OnLine, run_command, run_json
 
 SOURCES = ("data.dvc", "weights.dvc")
 STAGES = ("validate", "split", "augment", "embed", "train", "finetune", "evaluate", "export", "register")
@@ -15,7 +15,7 @@ DVC = (sys.executable, "-m", "dvc")
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StageResult:
     """Result of running a stage; `seconds` is wall time."""
 
     stage: str
@@ -23,28 +23,28 @@ class Outcome:
     seconds: float
 
 
-def run_stage(stage: str, on_line: OnLine, environment: Environment = None, root: Path = ROOT, force: bool = False) -> Outcome:
+def run_stage(stage: str, on_line: OnLine, environment: Environment = None, root: Path = ROOT, force: bool = False) -> StageResult:
     """Run one stage, or check one source, with `dvc repro --single-item`.
 
     Raises:
-        TryLater: DVC's lock is held, or MLflow did not respond.
+        TransientCommandError: DVC's lock is held, or MLflow did not respond.
         CommandFailed: the stage failed, or DVC did not start it; the message quotes the error.
     """
     started = time.monotonic()
     lines = dvc(["repro", "--single-item", *(["--force"] if force else []), stage], on_line, environment, root, what=stage)
     cached = any(mark in line for line in lines for mark in CACHED)
-    return Outcome(stage, cached, time.monotonic() - started)
+    return StageResult(stage, cached, time.monotonic() - started)
 
 
-def fresh_stages(on_line: OnLine, root: Path = ROOT) -> list[str]:
+def up_to_date_stages(on_line: OnLine, root: Path = ROOT) -> list[str]:
     """Leading sources and stages of the pipeline that `dvc repro` would skip, from one `dvc status`.
 
     The list ends before the first stale one: whether later stages are stale is only known after it has run.
     """
-    stale = ask([*DVC, "status", "--json"], on_line, root=root, what="dvc status")
+    stale = run_json([*DVC, "status", "--json"], on_line, root=root, what="dvc status")
     return list(takewhile(lambda name: name not in stale, (*SOURCES, *STAGES)))
 
 
 def dvc(arguments: list[str], on_line: OnLine, environment: Environment = None, root: Path = ROOT, *, what: str = "") -> list[str]:
     """Run DVC; see `execute`."""
-    return execute([*DVC, *arguments], on_line, environment, root, what=what or f"dvc {arguments[0]}")
+    return run_command([*DVC, *arguments], on_line, environment, root, what=what or f"dvc {arguments[0]}")

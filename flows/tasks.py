@@ -11,18 +11,18 @@ from prefect.tasks import Task, exponential_backoff
 
 from components.runtime.environment import FLOW_RUN
 from flows import workspace
-from flows.processes import LESIONFLOW, ROOT, TryLater, ask
-from flows.stages import SOURCES, Outcome, dvc, fresh_stages, run_stage
+from flows.processes import LESIONFLOW, ROOT, TransientCommandError, run_json
+from flows.stages import SOURCES, StageResult, dvc, run_stage, up_to_date_stages
 
 MINUTE, HOUR = 60, 3600
 
 
 def transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     """Return whether a failed task is retried: not if the data are invalid or a stage itself failed."""
-    return isinstance(state.result(raise_on_failure=False), TryLater)
+    return isinstance(state.result(raise_on_failure=False), TransientCommandError)
 
 
-PATIENT: dict[str, Any] = {
+RETRY_OPTIONS: dict[str, Any] = {
     "retries": 4,
     "retry_delay_seconds": exponential_backoff(backoff_factor=10),
     "retry_jitter_factor": 0.3,
@@ -33,24 +33,24 @@ PATIENT: dict[str, Any] = {
 
 def environment(root: Path) -> dict[str, str]:
     """Environment variables for a command of this flow run: the project's MLflow store, and the flow run's ID for tags."""
-    return {**workspace.store(root), FLOW_RUN: str(runtime.flow_run.id or "")}
+    return {**workspace.mlflow_environment(root), FLOW_RUN: str(runtime.flow_run.id or "")}
 
 
-@task(task_run_name="fresh", timeout_seconds=10 * MINUTE, **PATIENT)
-def fresh(root: Path = ROOT) -> list[str]:
+@task(task_run_name="fresh", timeout_seconds=10 * MINUTE, **RETRY_OPTIONS)
+def list_up_to_date(root: Path = ROOT) -> list[str]:
     """Sources and stages that are up to date, in order, up to the first stale one."""
-    return fresh_stages(get_run_logger().info, root)
+    return up_to_date_stages(get_run_logger().info, root)
 
 
-@task(task_run_name="{stage}", timeout_seconds=48 * HOUR, **PATIENT)
-def stage(stage: str, root: Path = ROOT, force: bool = False, known_fresh: bool = False) -> State[Any]:
+@task(task_run_name="{stage}", timeout_seconds=48 * HOUR, **RETRY_OPTIONS)
+def stage(stage: str, root: Path = ROOT, force: bool = False, is_up_to_date: bool = False) -> State[Any]:
     """Run one DVC stage; its output is streamed to this task's log, and the state shows whether DVC had it cached."""
-    outcome = Outcome(stage, True, 0.0) if known_fresh else run_stage(stage, get_run_logger().info, environment(root), root, force)
+    outcome = StageResult(stage, True, 0.0) if is_up_to_date else run_stage(stage, get_run_logger().info, environment(root), root, force)
     message = "cached: nothing it depends on has changed" if outcome.cached else f"ran in {outcome.seconds:.1f} s"
     return Completed(message=message, name="Cached" if outcome.cached else "Completed", data=outcome)
 
 
-@task(task_run_name="pull", timeout_seconds=12 * HOUR, **PATIENT)
+@task(task_run_name="pull", timeout_seconds=12 * HOUR, **RETRY_OPTIONS)
 def pull(root: Path = ROOT) -> None:
     """Fetch the data and weights of data.dvc and weights.dvc from DVC's cache or its remote.
 
@@ -71,9 +71,9 @@ def unpulled(root: Path = ROOT) -> bool:
     return (root / workspace.UNFINISHED_CHECKOUT).exists() or not all((root / source).with_suffix("").exists() for source in SOURCES)
 
 
-@task(task_run_name="look", timeout_seconds=10 * MINUTE, **PATIENT)
-def look(root: Path = ROOT) -> dict[str, Any]:
+@task(task_run_name="look", timeout_seconds=10 * MINUTE, **RETRY_OPTIONS)
+def champion_status(root: Path = ROOT) -> dict[str, Any]:
     """Show champion and challenger. This also records alias changes that were made in the MLflow UI."""
     return dict(
-        ask([*LESIONFLOW, "champion", "show", "--format", "json"], get_run_logger().warning, environment(root), root, what="champion")
+        run_json([*LESIONFLOW, "champion", "show", "--format", "json"], get_run_logger().warning, environment(root), root, what="champion")
     )

@@ -16,9 +16,9 @@ from components.core.paths import DATA_POINTER
 from components.runtime.params_file import PARAMS_FILE
 from flows import artifacts, notifications, workspace
 from flows.git_commands import git
-from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
-from flows.stages import SOURCES, STAGES, Outcome
-from flows.tasks import MINUTE, fresh, look, pull, stage, unpulled
+from flows.processes import LESIONFLOW, ROOT, CommandFailed, run_command
+from flows.stages import SOURCES, STAGES, StageResult
+from flows.tasks import MINUTE, champion_status, list_up_to_date, pull, stage, unpulled
 
 Override = Annotated[str, Field(pattern=r"^\+?[A-Za-z_][A-Za-z0-9_.]*=.+$")]
 Revision = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_./@{}^~-]*)?$")]
@@ -26,25 +26,25 @@ Promote = Literal["params.yaml", "automatic", "manual"]
 
 
 @task(task_run_name="copy", timeout_seconds=30 * MINUTE, cache_policy=NO_CACHE)
-def copy_with(overrides: list[str], promote: Promote, data_revision: str) -> Path:
+def copy_workspace(overrides: list[str], promote: Promote, data_revision: str) -> Path:
     """Copy the workspace with other params and optionally the dataset of another commit, and check the params there."""
-    root = workspace.copy()
+    root = workspace.copy_worktree()
     if data_revision:
         pointer = git("show", f"{data_revision}:{DATA_POINTER}")
         (root / DATA_POINTER).write_text(pointer + "\n", encoding="utf-8")
     if overrides or promote != "params.yaml":
         workspace.set_params_of_run(root / PARAMS_FILE, overrides, promote)
-    execute([*LESIONFLOW, "params", "check"], get_run_logger().info, root=root, what="params with overrides")
+    run_command([*LESIONFLOW, "params", "check"], get_run_logger().info, root=root, what="params with overrides")
     return root
 
 
-def bring_up_to_date(root: Path = ROOT, force: bool = False) -> list[Outcome]:
+def run_pipeline(root: Path = ROOT, force: bool = False) -> list[StageResult]:
     """Run the stale stages one by one, and publish the results."""
-    known = [] if force else fresh(root)
+    known = [] if force else list_up_to_date(root)
     for source in SOURCES:
-        stage(source, root, known_fresh=source in known)
-    outcomes: list[Outcome] = [stage(name, root, force, known_fresh=name in known).result() for name in STAGES]
-    artifacts.publish(outcomes, look(root), root)
+        stage(source, root, is_up_to_date=source in known)
+    outcomes: list[StageResult] = [stage(name, root, force, is_up_to_date=name in known).result() for name in STAGES]
+    artifacts.publish(outcomes, champion_status(root), root)
     return outcomes
 
 
@@ -54,7 +54,7 @@ def training(
     overrides: list[Override] = [],  # noqa: B006 (Prefect's form shows the default, and nothing changes it)
     force: bool = False,
     promote: Promote = "params.yaml",
-) -> list[Outcome]:
+) -> list[StageResult]:
     """Bring the whole pipeline up to date: validate, split, augment, embed, train, finetune, evaluate, export, register.
 
     Args:
@@ -64,14 +64,14 @@ def training(
         promote: automatic: a version that passes the gate becomes champion, unless overrides change params outside augment, embed,
             train, finetune and backbone, which require manual promotion; manual: a person promotes versions.
     """
-    with workspace.held(patience=-1):
+    with workspace.lock(patience=-1):
         if overrides or data_revision or promote != "params.yaml":
-            root = copy_with(overrides, promote, data_revision)
+            root = copy_workspace(overrides, promote, data_revision)
             pull(root)
-            return bring_up_to_date(root, force)
+            return run_pipeline(root, force)
         if unpulled():
             pull()
-        return bring_up_to_date(force=force)
+        return run_pipeline(force=force)
 
 
 def main() -> None:

@@ -9,8 +9,8 @@ from prefect.cache_policies import NO_CACHE
 
 from components.core.paths import DATA_POINTER
 from flows import notifications, workspace
-from flows.processes import LESIONFLOW, CommandFailed, ask
-from flows.tasks import HOUR, MINUTE, PATIENT, environment, look, pull
+from flows.processes import LESIONFLOW, CommandFailed, run_json
+from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, champion_status, environment, pull
 
 
 class MetricsChanged(Exception):
@@ -20,16 +20,16 @@ class MetricsChanged(Exception):
 @task(task_run_name="copy", timeout_seconds=30 * MINUTE, cache_policy=NO_CACHE)
 def copy_with_data(data_md5: str) -> Path:
     """Copy the workspace with the dataset that the champion was evaluated on."""
-    root = workspace.copy()
+    root = workspace.copy_worktree()
     (root / DATA_POINTER).write_text(f"outs:\n- md5: {data_md5}\n  hash: md5\n  path: data\n", encoding="utf-8")
     return root
 
 
-@task(task_run_name="measure", timeout_seconds=6 * HOUR, **PATIENT)
-def measure(root: Path, version: str) -> dict[str, Any]:
+@task(task_run_name="measure", timeout_seconds=6 * HOUR, **RETRY_OPTIONS)
+def measure_champion(root: Path, version: str) -> dict[str, Any]:
     """Evaluate a version again; return its test metrics, as recorded and as measured now."""
     command = [*LESIONFLOW, "champion", "verify", version, "--format", "json"]
-    return dict(ask(command, get_run_logger().info, environment(root), root, what="champion verify"))
+    return dict(run_json(command, get_run_logger().info, environment(root), root, what="champion verify"))
 
 
 @flow(name="verify", log_prints=True, **notifications.HOOKS)
@@ -42,8 +42,8 @@ def verify() -> dict[str, Any]:
         MetricsChanged: a metric differs from the recorded value: the model, the images or the code that reads them has changed.
     """
     logger = get_run_logger()
-    with workspace.held(patience=-1):
-        champion = look()["champion"]
+    with workspace.lock(patience=-1):
+        champion = champion_status()["champion"]
         if champion is None:
             logger.info("no champion yet: nothing to verify")
             return {}
@@ -53,7 +53,7 @@ def verify() -> dict[str, Any]:
             )
         root = copy_with_data(champion["data_md5"])
         pull(root)
-        found = measure(root, champion["version"])
+        found = measure_champion(root, champion["version"])
     create_table_artifact(
         key="verification",
         table=[{"test metric": name, **values} for name, values in found["figures"].items()],

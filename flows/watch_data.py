@@ -18,10 +18,10 @@ from components.runtime import locking
 from components.runtime.params_file import PARAMS_FILE
 from flows import notifications, workspace
 from flows.git_commands import git
-from flows.processes import LESIONFLOW, ROOT, CommandFailed, TryLater, ask, execute
+from flows.processes import LESIONFLOW, ROOT, CommandFailed, TransientCommandError, run_command, run_json
 from flows.stages import DVC, dvc
-from flows.tasks import HOUR, MINUTE, PATIENT
-from flows.training import bring_up_to_date
+from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS
+from flows.training import run_pipeline
 
 IMPORTED, REFUSED = "imported", "refused"
 INBOX = Path("inbox")
@@ -29,7 +29,7 @@ TAKING = workspace.STATE / "taking.json"
 """Exists from before a dataset is imported until a run has trained on it or failed; it remains if the run is killed."""
 
 
-def confined(inbox: Path, root: Path = ROOT) -> Path:
+def require_within_inbox(inbox: Path, root: Path = ROOT) -> Path:
     """Path of the inbox: the folder import.inbox of params.yaml, or a folder in it.
 
     Raises:
@@ -43,7 +43,7 @@ def confined(inbox: Path, root: Path = ROOT) -> Path:
     return root / inbox
 
 
-def next_arrival(inbox: Path, settle_seconds: float, now: float) -> Path | None:
+def next_inbox_item(inbox: Path, settle_seconds: float, now: float) -> Path | None:
     """The oldest dataset in the inbox that has not changed for `settle_seconds`, or None.
 
     A dataset is a folder or an archive. Names that start with a dot are incomplete transfers of rsync and browsers.
@@ -60,7 +60,7 @@ def _last_touched(path: Path) -> float:
     return max(item.lstat().st_mtime for item in (path, *inside))
 
 
-def put_away(arrival: Path, where: str, reason: str = "") -> Path:
+def move_to(arrival: Path, where: str, reason: str = "") -> Path:
     """Move a dataset to a subfolder of the inbox, and write the reason next to it if there is one."""
     stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
     target = arrival.parent / where / f"{stamp}-{arrival.name}"
@@ -113,26 +113,26 @@ def keep_present(on_line: Callable[[str], None], waiting: str) -> None:
         CommandFailed: data/ itself has changes; `waiting` names the dataset that waits until they are committed or discarded.
     """
     commit_pointer("Keep the present dataset reachable")
-    if (ROOT / DATA_POINTER).exists() and ask([*DVC, "status", "--json", str(DATA_POINTER)], on_line, what="dvc status"):
+    if (ROOT / DATA_POINTER).exists() and run_json([*DVC, "status", "--json", str(DATA_POINTER)], on_line, what="dvc status"):
         raise CommandFailed(
             f"data/ has changes that DVC does not track; {waiting} waits. Run `dvc add data` to keep them"
             f" or `dvc checkout {DATA_POINTER}` to discard them."
         )
 
 
-@task(task_run_name="inbox", timeout_seconds=24 * HOUR, **PATIENT)
-def take_arrival(inbox: Path, settle_seconds: float, held: int) -> str | None:
+@task(task_run_name="inbox", timeout_seconds=24 * HOUR, **RETRY_OPTIONS)
+def import_from_inbox(inbox: Path, settle_seconds: float, held: int) -> str | None:
     """Import the next dataset of the inbox; return its name, or None if there is none or nothing changed.
 
     Args:
         inbox: the folder.
-        settle_seconds: see `next_arrival`.
+        settle_seconds: see `next_inbox_item`.
         held: descriptor of the workspace lock, which the import inherits.
 
     Raises:
         CommandFailed: the import failed; the dataset was moved to refused/ with the reason next to it.
     """
-    arrival = next_arrival(inbox, settle_seconds, time.time())
+    arrival = next_inbox_item(inbox, settle_seconds, time.time())
     if arrival is None:
         return None
     logger = get_run_logger()
@@ -140,19 +140,19 @@ def take_arrival(inbox: Path, settle_seconds: float, held: int) -> str | None:
     note_taking(arrival.name)
     try:
         _lesionflow(["import", str(arrival)], logger.info, held, what=f"import of {arrival.name}")
-    except TryLater:
+    except TransientCommandError:
         raise
     except CommandFailed as fault:
-        where = put_away(arrival, REFUSED, str(fault))
+        where = move_to(arrival, REFUSED, str(fault))
         raise CommandFailed(f"{fault}\nThe dataset was moved to {where}, with the reason next to it; data/ was not changed.") from None
     changed = commit_pointer(f"Import {arrival.name} from the inbox")
-    where = put_away(arrival, IMPORTED)
+    where = move_to(arrival, IMPORTED)
     logger.info("%s %s; it was moved to %s", arrival.name, "is now the dataset" if changed else "equals the dataset in data/", where)
     return arrival.name if changed else None
 
 
-@task(task_run_name="upstream", timeout_seconds=12 * HOUR, **PATIENT)
-def take_upstream(held: int) -> str | None:
+@task(task_run_name="upstream", timeout_seconds=12 * HOUR, **RETRY_OPTIONS)
+def pull_upstream_dataset(held: int) -> str | None:
     """Import the dataset of the upstream branch if its data.dvc differs; return the branch's name, or None.
 
     Args:
@@ -183,7 +183,7 @@ def take_upstream(held: int) -> str | None:
 
 def checked_out(pointer: str, on_line: Callable[[str], None]) -> Path:
     """Copy the project with `pointer` as data.dvc, and pull its data as regular files."""
-    root = workspace.copy()
+    root = workspace.copy_worktree()
     shutil.rmtree(root / DATA_POINTER.stem, ignore_errors=True)
     (root / DATA_POINTER).write_text(pointer + "\n", encoding="utf-8")
     dvc(["config", "--local", "cache.type", "reflink,copy"], on_line, root=root)
@@ -192,21 +192,21 @@ def checked_out(pointer: str, on_line: Callable[[str], None]) -> Path:
 
 
 def _lesionflow(arguments: list[str], on_line: Callable[[str], None], held: int, what: str) -> None:
-    execute([*LESIONFLOW, *arguments], on_line, locking.for_child(held), what=what, inherited=(held,))
+    run_command([*LESIONFLOW, *arguments], on_line, locking.for_child(held), what=what, inherited=(held,))
 
 
 def _upstream() -> str | None:
     """Fetch the upstream branch and return its name; None if there is none.
 
     Raises:
-        TryLater: its remote does not respond.
+        TransientCommandError: its remote does not respond.
     """
     if not git("for-each-ref", "--format=%(upstream:short)", git("rev-parse", "--symbolic-full-name", "HEAD")):
         return None
     try:
         git("fetch", "--quiet")
     except CommandFailed as fault:
-        raise TryLater(str(fault)) from None
+        raise TransientCommandError(str(fault)) from None
     return git("rev-parse", "--abbrev-ref", "@{upstream}")
 
 
@@ -223,16 +223,16 @@ def watch_data(inbox: Path = INBOX, settle_seconds: NonNegativeFloat = MINUTE) -
             it.
         settle_seconds: Seconds without changes after which a dataset counts as complete.
     """
-    place = confined(inbox)
+    place = require_within_inbox(inbox)
     try:
-        with workspace.held(patience=0) as held:
-            name = taken_before() or take_arrival(place, settle_seconds, held) or take_upstream(held)
+        with workspace.lock(patience=0) as held:
+            name = taken_before() or import_from_inbox(place, settle_seconds, held) or pull_upstream_dataset(held)
             if name is None:
                 return Completed(name=notifications.UNCHANGED, message="no new dataset")
             try:
-                bring_up_to_date()
+                run_pipeline()
             finally:
                 (ROOT / TAKING).unlink(missing_ok=True)
             return Completed(message=f"trained on {name}")
-    except workspace.Busy as busy:
+    except workspace.WorkspaceBusy as busy:
         return Completed(name=notifications.UNCHANGED, message=f"{busy}; the next run checks again")

@@ -9,9 +9,9 @@ from pathlib import Path
 from components.core.escaping import sqlite_uri
 from components.core.paths import UNFINISHED_SWAP
 from components.runtime import locking
-from components.runtime.locking import Busy as Busy
+from components.runtime.locking import WorkspaceBusy as WorkspaceBusy
 from flows.git_commands import git
-from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
+from flows.processes import LESIONFLOW, ROOT, CommandFailed, run_command
 from flows.stages import dvc
 
 STATE = Path(".prefect")
@@ -20,21 +20,21 @@ UNFINISHED_CHECKOUT = Path(".dvc/tmp/lesionflow-checkout")
 
 
 @contextmanager
-def held(patience: float, root: Path = ROOT) -> Iterator[int]:
+def lock(patience: float, root: Path = ROOT) -> Iterator[int]:
     """Hold the workspace lock for this run; an import that was killed while it replaced data/ is rolled back first.
 
     Raises:
-        Busy: another run or import still holds the lock after `patience` seconds; -1 waits without a limit.
+        WorkspaceBusy: another run or import still holds the lock after `patience` seconds; -1 waits without a limit.
     """
     with locking.held(patience, root) as descriptor:
         if (root / UNFINISHED_SWAP).exists():
-            execute(
+            run_command(
                 [*LESIONFLOW, "data", "recover"], print, locking.for_child(descriptor), root, what="data recover", inherited=(descriptor,)
             )
         yield descriptor
 
 
-def copy(root: Path = ROOT, place: Path = COPY) -> Path:
+def copy_worktree(root: Path = ROOT, place: Path = COPY) -> Path:
     """Copy the project so that a run can change params.yaml and data.dvc; the copy shares DVC's cache, so cached stages do not run again.
 
     The copy contains all tracked and untracked files that git does not ignore, in their current state; changes from an earlier run are
@@ -134,7 +134,7 @@ def _discard(_line: str) -> None:
     """Discard DVC's output about its configuration."""
 
 
-def store(root: Path) -> dict[str, str]:
+def mlflow_environment(root: Path) -> dict[str, str]:
     """Environment variables with which a command in `root` uses the project's MLflow store, even if `root` is a copy."""
     if root == ROOT:
         return {}

@@ -21,13 +21,13 @@ from components.core.errors import LesionflowError
 from components.runtime.params import ImportLimits
 
 ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar", ".zst")
-RATIO_MATTERS = 2**20
+MIN_BYTES_FOR_RATIO = 2**20
 """Bytes below which a member's compression ratio is not checked: small text tables compress well."""
 MAX_NAME = 200
 """Maximum bytes of a file name: most file systems allow 255, and the import may add a prefix."""
 PADDING = 2**16
 """Bytes read after the end of a tar archive, where only zeros may follow; longer than any tar's padding."""
-BROKEN = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
+ARCHIVE_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Member:
 
 
 class Source(Protocol):
-    """A dataset source. Call `members` first, then `contents`; read each content inside `unpacking`."""
+    """A dataset source. Call `members` first, then `contents`; read each content inside `archive_errors`."""
 
     path: Path
 
@@ -87,7 +87,7 @@ class Zip:
         self.path, self._limits = path, limits
         try:
             self._archive = zipfile.ZipFile(path)
-        except BROKEN as fault:
+        except ARCHIVE_ERRORS as fault:
             raise LesionflowError(f"{path} is a corrupt zip archive: {fault}") from None
 
     def members(self) -> list[Member]:
@@ -98,7 +98,7 @@ class Zip:
                 raise _refusal(self.path, item.filename, "is a link or a device, not a file")
             if item.flag_bits & 1:
                 raise _refusal(self.path, item.filename, "is encrypted. Unpack the archive yourself and import the folder")
-            if item.file_size > max(RATIO_MATTERS, self._limits.max_ratio * item.compress_size):
+            if item.file_size > max(MIN_BYTES_FOR_RATIO, self._limits.max_ratio * item.compress_size):
                 raise _refusal(
                     self.path,
                     item.filename,
@@ -115,7 +115,7 @@ class Zip:
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
         for name in wanted:
-            with unpacking(self.path, name):
+            with archive_errors(self.path, name):
                 stream = self._archive.open(name)
             with stream:
                 yield name, stream
@@ -129,8 +129,8 @@ class Tar:
 
     def members(self) -> list[Member]:
         found: list[Member] = []
-        total, allowed = 0, max(RATIO_MATTERS, self._limits.max_ratio * self.path.stat().st_size)
-        with unpacking(self.path, "the archive"), tarfile.open(self.path, "r:*") as archive:
+        total, allowed = 0, max(MIN_BYTES_FOR_RATIO, self._limits.max_ratio * self.path.stat().st_size)
+        with archive_errors(self.path, "the archive"), tarfile.open(self.path, "r:*") as archive:
             for item in archive:
                 if item.isdir():
                     continue
@@ -153,7 +153,7 @@ class Tar:
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
         left = set(wanted)
-        with unpacking(self.path, "the archive"), tarfile.open(self.path, "r:*") as archive:
+        with archive_errors(self.path, "the archive"), tarfile.open(self.path, "r:*") as archive:
             for item in archive:
                 if item.name in left and item.isreg():
                     stream = archive.extractfile(item)
@@ -185,7 +185,7 @@ def open_source(source: Path, limits: ImportLimits) -> Source:
 def _is_tar(path: Path) -> bool:
     try:
         return tarfile.is_tarfile(path)
-    except (*BROKEN, OSError):
+    except (*ARCHIVE_ERRORS, OSError):
         return False
 
 
@@ -231,11 +231,11 @@ def _refusal(source: Path, name: str, reason: str) -> LesionflowError:
 
 
 @contextmanager
-def unpacking(source: Path, name: str) -> Iterator[None]:
+def archive_errors(source: Path, name: str) -> Iterator[None]:
     """Convert errors of reading a corrupt archive to a user error."""
     try:
         yield
-    except BROKEN as fault:
+    except ARCHIVE_ERRORS as fault:
         raise LesionflowError(f"{source}: {name!r} cannot be unpacked: {fault or type(fault).__name__}; nothing was imported") from None
     except OSError as fault:
         if fault.errno is not None:

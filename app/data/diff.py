@@ -10,11 +10,11 @@ from app.data.ingest import dvc
 from components.core.classes import CLASSES, class_of_folder
 from components.core.paths import DATA
 
-SHOWN = 10
+MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
-class Difference:
+class DatasetDiff:
     """Paths within data/. `relabelled` files moved to another class, `renamed` files moved within their class; their bytes are equal."""
 
     added: list[str]
@@ -31,7 +31,7 @@ def compare(old: str, new: str | None) -> Iterator[str]:
         LesionflowError: a revision does not exist, or DVC no longer has its list of files.
     """
     command = ["diff", "--json", "--show-hash", "--targets", str(DATA), "--", old]
-    changes = difference(json.loads(dvc(*command, *([new] if new else [])) or "{}"))
+    changes = parse_difference(json.loads(dvc(*command, *([new] if new else [])) or "{}"))
     name = new or f"{DATA}/"
     images = [*changes.added, *changes.removed, *changes.changed, *changes.relabelled, *changes.renamed]
     if not images:
@@ -42,12 +42,12 @@ def compare(old: str, new: str | None) -> Iterator[str]:
     )
     yield from _per_class(changes)
     for title, names in (("added", changes.added), ("removed", changes.removed), ("changed", changes.changed)):
-        yield from _listed(title, names)
+        yield from _name_lines(title, names)
     for title, pairs in (("relabelled", changes.relabelled), ("renamed", changes.renamed)):
-        yield from _listed(title, [f"{before} -> {after}" for before, after in pairs])
+        yield from _name_lines(title, [f"{before} -> {after}" for before, after in pairs])
 
 
-def difference(document: dict[str, list[dict[str, object]]]) -> Difference:
+def parse_difference(document: dict[str, list[dict[str, object]]]) -> DatasetDiff:
     """Parse the output of `dvc diff --json --show-hash`; files with equal bytes count as moved, regardless of their names."""
     added, removed = _files(document.get("added", [])), _files(document.get("deleted", []))
     for entry in document.get("renamed", []):
@@ -64,7 +64,7 @@ def difference(document: dict[str, list[dict[str, object]]]) -> Difference:
             same.remove(moves[-1][0])
         else:
             fresh.append(path)
-    return Difference(
+    return DatasetDiff(
         added=fresh,
         removed=sorted(path for paths in where.values() for path in paths),
         changed=[path for path, _ in _files(document.get("modified", []))],
@@ -85,7 +85,7 @@ def _class(path: str) -> str:
     return class_of_folder(PurePosixPath(path).parts[0]) or "no class"
 
 
-def _per_class(changes: Difference) -> Iterator[str]:
+def _per_class(changes: DatasetDiff) -> Iterator[str]:
     columns = {
         "added": Counter(map(_class, changes.added)),
         "removed": Counter(map(_class, changes.removed)),
@@ -98,9 +98,9 @@ def _per_class(changes: Difference) -> Iterator[str]:
             yield f"  {name:<28}" + "".join(f"{counts[name]:>17}" for counts in columns.values())
 
 
-def _listed(title: str, names: list[str]) -> Iterator[str]:
+def _name_lines(title: str, names: list[str]) -> Iterator[str]:
     if names:
         yield f"{title}:"
-        yield from (f"  {name}" for name in names[:SHOWN])
-        if len(names) > SHOWN:
-            yield f"  and {len(names) - SHOWN} more"
+        yield from (f"  {name}" for name in names[:MAX_LISTED])
+        if len(names) > MAX_LISTED:
+            yield f"  and {len(names) - MAX_LISTED} more"

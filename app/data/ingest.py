@@ -15,24 +15,24 @@ from pathlib import Path, PurePosixPath
 from tqdm import tqdm
 
 from app.data import metadata
-from app.data.archives import ARCHIVES, Member, Source, open_source, unpacking
-from app.data.replacement import STAGING, locked, recover, replace, require_safe_previous
+from app.data.archives import ARCHIVES, Member, Source, archive_errors, open_source
+from app.data.replacement import STAGING, locked, recover_dataset, replace_dataset, require_safe_previous
 from components.core.classes import CLASSES, class_of_folder
-from components.core.errors import LesionflowError, Unavailable
+from components.core.errors import LesionflowError, ServiceUnavailable
 from components.core.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
 from components.imaging.images import SUFFIXES
 from components.runtime.params import ImportLimits
 from components.runtime.params_file import load
 
 METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
-COMPANIONS = (METADATA, ATTRIBUTION)
+METADATA_FILES = (METADATA, ATTRIBUTION)
 LICENSES = "licenses"
 UNJOINED = ".companions"
 """Folder of the draft that contains every metadata.csv and attribution.txt of the source until they are joined."""
 CHUNK = 2**20
 
 
-def plan(members: list[Member]) -> tuple[dict[str, str], list[str]]:
+def plan_import(members: list[Member]) -> tuple[dict[str, str], list[str]]:
     """Assign each member a target path within data/; return these and the names of members that are skipped.
 
     Each metadata.csv and attribution.txt gets its own path in UNJOINED. An image goes to <class>/<file name>, with the class of the
@@ -68,7 +68,7 @@ def _folded(name: str) -> str:
 def _target(path: PurePosixPath) -> str | None:
     if path.name.startswith(".") or path.name in ("", "..") or "__MACOSX" in path.parts:
         return None
-    if path.name in COMPANIONS:
+    if path.name in METADATA_FILES:
         return f"{UNJOINED}/{hashlib.sha256(str(path).encode()).hexdigest()[:16]}-{path.name}"
     if len(path.parts) > 1 and path.parts[-2].lower() == LICENSES:
         return f"{LICENSES}/{path.name}"
@@ -90,25 +90,25 @@ def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator
     """
     limits = limits or load().importing
     with locked():
-        yield from recover()
+        yield from recover_dataset()
         require_safe_previous()
         opened = open_source(source, limits)
         members = opened.members()
-        targets, left = plan(members)
+        targets, left = plan_import(members)
         nested = [name for name in left if name.lower().endswith(ARCHIVES)]
         if nested:
             raise LesionflowError(f"{source} contains an archive: {nested[0]!r}. Unpack it, then import the folder.")
         if not images_of(targets):
             raise LesionflowError(f"{source} contains no image in a folder named after one of the nine classes: {', '.join(CLASSES)}")
-        with staged(source, members) as draft:
-            fetch(opened, targets, {member.name: member.size for member in members}, draft)
-            columns = join_companions(draft, targets)
-        yield from added(count_images(DATA), columns)
+        with staging_folder(source, members) as draft:
+            copy_members(opened, targets, {member.name: member.size for member in members}, draft)
+            columns = join_metadata(draft, targets)
+        yield from import_summary(count_images(DATA), columns)
     if left:
         yield f"skipped {len(left)} files that are not images in a class folder, first {left[0]!r}"
     if "lesion_id" not in columns:
         yield f"no lesion_id in {METADATA}: each image counts as its own lesion unless a near-duplicate links it to another"
-    yield from afterwards()
+    yield from next_steps()
 
 
 def images_of(targets: Mapping[str, str]) -> dict[str, str]:
@@ -121,7 +121,7 @@ def count_images(folder: Path) -> Counter[str]:
     return Counter({name: sum(1 for path in (folder / name).iterdir()) for name in CLASSES if (folder / name).is_dir()})
 
 
-def fetch(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path) -> None:
+def copy_members(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path) -> None:
     """Copy the members to the draft and delete everything else from it; files that an interrupted import has copied are kept.
 
     Raises:
@@ -135,7 +135,7 @@ def fetch(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], 
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.partial")
             written = 0
-            with partial.open("wb") as copy, unpacking(opened.path, name):
+            with partial.open("wb") as copy, archive_errors(opened.path, name):
                 while chunk := stream.read(CHUNK):
                     written += len(chunk)
                     if written > sizes[name]:
@@ -159,7 +159,7 @@ def _sweep(draft: Path, wanted: Mapping[str, int]) -> None:
             path.unlink()
 
 
-def join_companions(draft: Path, targets: Mapping[str, str]) -> list[str]:
+def join_metadata(draft: Path, targets: Mapping[str, str]) -> list[str]:
     """Join the source's metadata.csv and attribution.txt files into those of the draft; return the columns of metadata.csv.
 
     Raises:
@@ -167,7 +167,7 @@ def join_companions(draft: Path, targets: Mapping[str, str]) -> list[str]:
     """
     read = {name: (draft / target).read_bytes() for name, target in targets.items() if target.startswith(f"{UNJOINED}/")}
     parts = {name: metadata.read(content, name) for name, content in read.items() if PurePosixPath(name).name == METADATA}
-    table = metadata.joined(parts, images_of(targets))
+    table = metadata.join_tables(parts, images_of(targets))
     if table is not None:
         table.to_csv(draft / METADATA, index=False)
     texts = dict.fromkeys(content for name, content in read.items() if PurePosixPath(name).name == ATTRIBUTION)
@@ -179,21 +179,21 @@ def join_companions(draft: Path, targets: Mapping[str, str]) -> list[str]:
 
 
 @contextmanager
-def staged(source: Path, members: list[Member]) -> Iterator[Path]:
+def staging_folder(source: Path, members: list[Member]) -> Iterator[Path]:
     """Yield a staging folder that replaces data/, under DVC, when the block ends without an error.
 
     An import that is interrupted, or stopped because DVC is running, reuses its folder if the source's members have the same names,
     sizes and times. If the import fails, the folder is deleted.
     """
-    draft = STAGING / identity(source, members)
+    draft = STAGING / source_identity(source, members)
     draft.mkdir(parents=True, exist_ok=True)
     for other in STAGING.iterdir():
         if other != draft:
             shutil.rmtree(other) if other.is_dir() else other.unlink()
     try:
         yield draft
-        replace(draft, str(source))
-    except Unavailable:
+        replace_dataset(draft, str(source))
+    except ServiceUnavailable:
         raise
     except Exception:
         if not UNFINISHED_SWAP.exists():
@@ -201,7 +201,7 @@ def staged(source: Path, members: list[Member]) -> Iterator[Path]:
         raise
 
 
-def identity(source: Path, members: list[Member]) -> str:
+def source_identity(source: Path, members: list[Member]) -> str:
     """Hash of the source's path and of the names, sizes and times of its members."""
     status = source.stat()
     archive = () if source.is_dir() else (status.st_size, status.st_mtime_ns)
@@ -209,7 +209,7 @@ def identity(source: Path, members: list[Member]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def added(counts: Mapping[str, int], columns: list[str]) -> Iterator[str]:
+def import_summary(counts: Mapping[str, int], columns: list[str]) -> Iterator[str]:
     """Summarize the import in lines."""
     yield f"imported {sum(counts.values())} files in {len(counts)} of {len(CLASSES)} classes:"
     yield from (f"  {name:<28} {counts.get(name, 0):>6}" for name in CLASSES)
@@ -217,7 +217,7 @@ def added(counts: Mapping[str, int], columns: list[str]) -> Iterator[str]:
         yield f"Train/ and Test/ were merged and the images will be split again; given_side in {METADATA} keeps the original split"
 
 
-def afterwards() -> Iterator[str]:
+def next_steps() -> Iterator[str]:
     """Tell the user which commands come next."""
     yield f"next: git add {DATA_POINTER} && git commit, then dvc repro"
     yield f"the previous dataset: git checkout REV {DATA_POINTER} && dvc checkout {DATA_POINTER}"

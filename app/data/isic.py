@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 
 from app.data.archives import Folder
-from app.data.ingest import COMPANIONS, LICENSES, METADATA, added, afterwards, count_images, fetch, staged
-from app.data.replacement import locked, recover, require_safe_previous
+from app.data.ingest import LICENSES, METADATA, METADATA_FILES, copy_members, count_images, import_summary, next_steps, staging_folder
+from app.data.replacement import locked, recover_dataset, require_safe_previous
 from components.core.classes import class_of_folder
 from components.core.errors import LesionflowError
 from components.core.paths import DATA
@@ -26,7 +26,7 @@ from components.runtime.params_file import load
 
 DOWNLOADS = Path(".isic")
 TABLE = Path(__file__).with_name("isic_diagnoses.csv")
-LEVELS = ("diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis_1", "diagnosis")
+DIAGNOSIS_COLUMNS = ("diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis_1", "diagnosis")
 """Columns of the archive's metadata, the most specific first; `diagnosis` is what older versions of isic-cli wrote."""
 
 
@@ -38,7 +38,7 @@ def diagnosis_table(path: Path = TABLE) -> dict[str, str | None]:
 
 def class_of(row: dict[str, str], table: dict[str, str | None]) -> tuple[str | None, str]:
     """An image's class and the diagnosis it was derived from: the most specific one in the table or among the nine class names."""
-    diagnoses = [str(row[level]) for level in LEVELS if isinstance(row.get(level), str) and row[level].strip()]
+    diagnoses = [str(row[level]) for level in DIAGNOSIS_COLUMNS if isinstance(row.get(level), str) and row[level].strip()]
     for name in diagnoses:
         if name.casefold() in table:
             return table[name.casefold()], name
@@ -67,7 +67,7 @@ def download(collections: str, search: str, limit: int, folder: Path) -> None:
         )
 
 
-def sort(metadata: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Counter[str], list[str]]:
+def sort_into_classes(metadata: pd.DataFrame, folder: Path) -> tuple[pd.DataFrame, Counter[str], list[str]]:
     """Return metadata.csv for the images that have a class, the counts of diagnoses without one, and the images not downloaded."""
     table = diagnosis_table()
     rows, unmapped, missing = [], Counter[str](), []
@@ -101,13 +101,13 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
         raise LesionflowError("downloading the whole archive times out. Use --collection, --search or --limit.")
     limits = limits or load().importing
     with locked():
-        yield from recover()
+        yield from recover_dataset()
         require_safe_previous()
     key = hashlib.sha256(repr((collections, search, limit)).encode()).hexdigest()[:16]
     folder = DOWNLOADS / key
     download(collections, search, limit, folder)
     with locked():
-        yield from recover()
+        yield from recover_dataset()
         require_safe_previous()
         try:
             metadata = pd.read_csv(folder / METADATA, dtype=str)
@@ -115,7 +115,7 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
             raise LesionflowError(f"`isic` did not write a readable {METADATA} to {folder}: {fault}") from None
         if "isic_id" not in metadata:
             raise LesionflowError(f"{folder / METADATA} has no column 'isic_id': found {', '.join(metadata.columns)}")
-        table, unmapped, missing = sort(metadata, folder)
+        table, unmapped, missing = sort_into_classes(metadata, folder)
         if missing:
             raise LesionflowError(
                 f"{len(missing)} images were not downloaded, first {missing[0]}. Run the same import again; it downloads only those."
@@ -126,15 +126,15 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
         members = source.members()
         sizes = {member.name: member.size for member in members}
         targets = {Path(name).name: name for name in table["filename"]}
-        targets |= {name: name for name in sizes if name in COMPANIONS[1:] or name.startswith(f"{LICENSES}/")}
-        with staged(folder, members) as draft:
-            fetch(source, targets, sizes, draft)
+        targets |= {name: name for name in sizes if name in METADATA_FILES[1:] or name.startswith(f"{LICENSES}/")}
+        with staging_folder(folder, members) as draft:
+            copy_members(source, targets, sizes, draft)
             table.to_csv(draft / METADATA, index=False)
         shutil.rmtree(folder)
-        yield from added(count_images(DATA), list(table.columns))
+        yield from import_summary(count_images(DATA), list(table.columns))
     if unmapped:
         yield f"skipped {sum(unmapped.values())} images whose diagnosis is not one of the nine classes ({TABLE.name}): {_listed(unmapped)}"
-    yield from afterwards()
+    yield from next_steps()
 
 
 def _listed(unmapped: Counter[str]) -> str:

@@ -15,7 +15,7 @@ from components.imaging.images import SUFFIXES
 
 FILE, ID = "filename", "isic_id"
 SEPARATORS = ",;\t"
-SIDES = {
+ORIGINAL_SPLITS = {
     "train": "train",
     "training": "train",
     "test": "test",
@@ -26,9 +26,9 @@ SIDES = {
 }
 
 
-def given_side(name: str) -> str | None:
+def original_split(name: str) -> str | None:
     """Original split (train, validation or test) named by a member's folders, or None."""
-    return next((SIDES[part.lower()] for part in reversed(_parts(name)[:-1]) if part.lower() in SIDES), None)
+    return next((ORIGINAL_SPLITS[part.lower()] for part in reversed(_parts(name)[:-1]) if part.lower() in ORIGINAL_SPLITS), None)
 
 
 def read(content: bytes, name: str) -> pd.DataFrame:
@@ -53,7 +53,7 @@ def read(content: bytes, name: str) -> pd.DataFrame:
     return table
 
 
-def joined(tables: Mapping[str, pd.DataFrame], images: Mapping[str, str]) -> pd.DataFrame | None:
+def join_tables(tables: Mapping[str, pd.DataFrame], images: Mapping[str, str]) -> pd.DataFrame | None:
     """Join the tables into one for the images, with the column given_side if their folders name the original split.
 
     Args:
@@ -66,7 +66,7 @@ def joined(tables: Mapping[str, pd.DataFrame], images: Mapping[str, str]) -> pd.
     """
     index = _Index(images)
     parts = [_matched(name, table, index) for name, table in tables.items()]
-    sides = {target: side for name, target in images.items() if (side := given_side(name))}
+    sides = {target: side for name, target in images.items() if (side := original_split(name))}
     if not parts and not sides:
         return None
     table = _merged(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame({FILE: list(images.values())})

@@ -1,7 +1,7 @@
 """Replaces data/ and data.dvc atomically: either both belong to the new dataset or both to the old one.
 
 While data/ is being replaced, .data.importing/swap.json exists and the old folder is in .data.importing/previous. Removing swap.json
-commits the replacement. If the process is killed earlier, the file remains and `recover` rolls the replacement back.
+commits the replacement. If the process is killed earlier, the file remains and `recover_dataset` rolls the replacement back.
 """
 
 import json
@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from components.core.errors import LesionflowError, Unavailable
-from components.core.files import replacing
+from components.core.errors import LesionflowError, ServiceUnavailable
+from components.core.files import atomic_write
 from components.core.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
 from components.runtime import locking
 from components.runtime.stage import DISK_FULL
@@ -29,13 +29,13 @@ def locked() -> Iterator[None]:
     """Hold the workspace lock, or use the one inherited from the flow that started this process.
 
     Raises:
-        Unavailable: a flow or another import holds the lock.
+        ServiceUnavailable: a flow or another import holds the lock.
     """
     try:
         with locking.held(0, Path()):
             yield
-    except locking.Busy as busy:
-        raise Unavailable(f"{busy}; nothing was changed. Try again when it has ended") from None
+    except locking.WorkspaceBusy as busy:
+        raise ServiceUnavailable(f"{busy}; nothing was changed. Try again when it has ended") from None
 
 
 @contextmanager
@@ -43,7 +43,7 @@ def exclusive() -> Iterator[Any]:
     """Lock data/ in DVC, so that no stage reads it and no DVC command changes it. Yields DVC's Repo.
 
     Raises:
-        Unavailable: a DVC command is running, or a stage that reads data/.
+        ServiceUnavailable: a DVC command is running, or a stage that reads data/.
         LesionflowError: DVC fails, with its message.
     """
     from dvc.exceptions import DvcException
@@ -63,11 +63,13 @@ def exclusive() -> Iterator[Any]:
     except LockError as fault:
         holders = [line.strip() for line in str(fault).splitlines() if line.strip().startswith("(PID")]
         if holders:
-            raise Unavailable(
+            raise ServiceUnavailable(
                 f"DVC is reading or writing {DATA}/: {', '.join(holders)}; nothing was changed. Try again when it has ended"
                 " (if no such process exists, remove .dvc/tmp/rwlock)"
             ) from None
-        raise Unavailable("another DVC command is running in this project; nothing was changed. Try again when it has ended") from None
+        raise ServiceUnavailable(
+            "another DVC command is running in this project; nothing was changed. Try again when it has ended"
+        ) from None
     except DvcException as fault:
         raise LesionflowError(f"DVC failed: {' '.join(str(fault).split())}") from None
 
@@ -79,7 +81,7 @@ def _drop_torn_locks(path: Path) -> None:
     the table listed may still be running.
 
     Raises:
-        Unavailable: a DVC command or a stage is running in this folder.
+        ServiceUnavailable: a DVC command or a stage is running in this folder.
     """
     try:
         json.loads(path.read_text(encoding="utf-8"))
@@ -87,7 +89,7 @@ def _drop_torn_locks(path: Path) -> None:
         return
     except ValueError:
         if others := _running_processes():
-            raise Unavailable(
+            raise ServiceUnavailable(
                 f"{path} is incomplete, and these processes may use {DATA}/: {', '.join(others)}; nothing was changed. Try again later."
             ) from None
         path.unlink()
@@ -107,7 +109,7 @@ def _running_processes() -> list[str]:
     return found
 
 
-def replace(draft: Path, source: str, named: str | None = None) -> None:
+def replace_dataset(draft: Path, source: str, named: str | None = None) -> None:
     """Replace data/ by the folder `draft` of .data.importing/ and track it with DVC.
 
     Args:
@@ -116,7 +118,7 @@ def replace(draft: Path, source: str, named: str | None = None) -> None:
         named: content of the data.dvc that describes the dataset; None lets DVC add the dataset and write data.dvc.
 
     Raises:
-        Unavailable: a DVC command or a stage uses data/.
+        ServiceUnavailable: a DVC command or a stage uses data/.
         LesionflowError: DVC fails, a folder cannot be renamed, or the dataset does not match `named`.
         OSError: the disk is full.
         After any error data/ and data.dvc are unchanged, and `draft` still exists.
@@ -146,15 +148,15 @@ def replace(draft: Path, source: str, named: str | None = None) -> None:
     shutil.rmtree(STAGING)
 
 
-def adopt(checkout: Path) -> Iterator[str]:
+def adopt_dataset(checkout: Path) -> Iterator[str]:
     """Replace data/ and data.dvc by those of another checkout of this project; moves the checkout's data/. Yields messages.
 
     Raises:
         LesionflowError: its data/ does not match its data.dvc, or the current dataset is not committed to git and DVC.
-        Unavailable: a flow, an import or DVC is running. In either case data/ and data.dvc are unchanged.
+        ServiceUnavailable: a flow, an import or DVC is running. In either case data/ and data.dvc are unchanged.
     """
     with locked():
-        yield from recover()
+        yield from recover_dataset()
         require_safe_previous()
         folder, pointer = checkout / DATA, checkout / DATA_POINTER
         if not (folder.is_dir() and pointer.is_file()):
@@ -165,7 +167,7 @@ def adopt(checkout: Path) -> Iterator[str]:
         STAGING.mkdir()
         folder.replace(draft)
         try:
-            replace(draft, str(checkout), pointer.read_text(encoding="utf-8"))
+            replace_dataset(draft, str(checkout), pointer.read_text(encoding="utf-8"))
         except BaseException:
             if not UNFINISHED_SWAP.exists():
                 draft.replace(folder)
@@ -179,7 +181,7 @@ def _note(entry: dict[str, str | None]) -> None:
 
 def _write(path: Path, text: str) -> None:
     """Write a file atomically and flush it to disk, so that it is complete or absent even after a power loss."""
-    with replacing(path) as draft, draft.open("w", encoding="utf-8") as stream:
+    with atomic_write(path) as draft, draft.open("w", encoding="utf-8") as stream:
         stream.write(text)
         stream.flush()
         os.fsync(stream.fileno())
@@ -207,11 +209,11 @@ def _undo() -> str:
     return str(entry["source"])
 
 
-def recover() -> Iterator[str]:
+def recover_dataset() -> Iterator[str]:
     """Restore data/ and data.dvc after an import was killed; yields messages. Call it within `locked`.
 
     Raises:
-        Unavailable: a DVC command or a stage uses data/.
+        ServiceUnavailable: a DVC command or a stage uses data/.
     """
     if UNFINISHED_SWAP.exists():
         with exclusive():
@@ -226,11 +228,11 @@ def recover() -> Iterator[str]:
 
 
 def require_safe_previous() -> None:
-    """Raise if replacing data/ would lose a dataset that git and DVC could not restore.
+    """Raise if atomic_write data/ would lose a dataset that git and DVC could not restore.
 
     Raises:
         LesionflowError: data/ is not under DVC, data.dvc is not committed, or data/ has changes.
-        Unavailable: a DVC command or a stage uses data/.
+        ServiceUnavailable: a DVC command or a stage uses data/.
     """
     if not DATA_POINTER.exists():
         if DATA.exists():

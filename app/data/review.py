@@ -9,8 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from components.core import spreadsheets
-from components.core.errors import LesionflowError, UnreadableImage
-from components.core.files import existing, replacing
+from components.core.errors import LesionflowError, UnreadableImageError
+from components.core.files import atomic_write, require_file
 from components.core.paths import DATA, FINDINGS, REPORTS
 from components.data_quality import decisions
 from components.data_quality.findings import KINDS
@@ -38,10 +38,10 @@ def write_page() -> Iterator[str]:
     Raises:
         LesionflowError: `validate` has not run.
     """
-    found = spreadsheets.read(existing(FINDINGS)).astype({"number": int})
-    decided = decisions.read().set_index("path")
+    found = spreadsheets.read(require_file(FINDINGS)).astype({"number": int})
+    decided = decisions.load_decisions().set_index("path")
     shown = found[~found["kind"].isin(WITHOUT_PICTURES)]
-    with replacing(REVIEW) as draft:
+    with atomic_write(REVIEW) as draft:
         draft.mkdir()
         (draft / "index.html").write_text(_page(shown, decided), encoding="utf-8")
         spreadsheets.write(_to_fill_in(shown, decided), draft / TABLE)
@@ -50,18 +50,18 @@ def write_page() -> Iterator[str]:
 
 
 def merge(filled: Path) -> Iterator[str]:
-    """Merge the completed rows into decisions.csv, replacing older decisions about the same files; yields messages.
+    """Merge the completed rows into decisions.csv, atomic_write older decisions about the same files; yields messages.
 
     Raises:
         LesionflowError: a row is invalid; nothing was changed.
     """
-    new = decisions.read(filled)
+    new = decisions.load_decisions(filled)
     if new.empty:
         raise LesionflowError(f"{filled} contains no decision. Write keep, drop or relabel in its column 'decision'.")
-    kept = decisions.read()
+    kept = decisions.load_decisions()
     replaced = kept["path"].isin(new["path"])
     table = pd.concat([kept[~replaced], new]).reindex(columns=decisions.COLUMNS).fillna("").sort_values("path")
-    with replacing(decisions.DECISIONS) as draft:
+    with atomic_write(decisions.DECISIONS) as draft:
         spreadsheets.write(table, draft)
     counts = new["decision"].value_counts()
     yield f"{len(new)} decisions merged ({', '.join(f'{count} {name}' for name, count in counts.items())}), {replaced.sum()} replaced"
@@ -116,7 +116,7 @@ def _picture(path: Path) -> str:
         return "<div class='none'>file missing</div>"
     except OSError as fault:
         return f"<div class='none'>{escape(fault.strerror or str(fault))}</div>"
-    except UnreadableImage as fault:
+    except UnreadableImageError as fault:
         return f"<div class='none'>{escape(str(fault))}</div>"
     image.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()

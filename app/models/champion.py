@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from app.console import printed
+from app.console import render_table
 from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
 from components.core.reports.registration import Promotion, Rule
 from components.registry import evidence, gate, judgement, promotion, version_tags, versions
-from components.registry.promotion import Standing
+from components.registry.promotion import ChampionState
 from components.runtime import params_file
 from components.tracking import store
 
@@ -22,7 +22,7 @@ REGISTRY_ERROR = "MLflow's registry did not answer"
 
 
 @dataclass(frozen=True)
-class Decision:
+class PromotionResult:
     """What came of a person's command: `promotion` is None where nothing changed, `rules` empty where none were applied."""
 
     model: str
@@ -32,20 +32,20 @@ class Decision:
     warnings: list[str]
 
 
-def look() -> "tuple[MlflowClient, Standing]":
+def load_champion_state() -> "tuple[MlflowClient, ChampionState]":
     """Connect, and see who is champion of the registered model that params.yaml names."""
     model = params_file.load().registration.model
     client = store.connect()
     with store.mlflow_errors(REGISTRY_ERROR):
-        return client, promotion.look(client, model)
+        return client, promotion.read_champion_state(client, model)
 
 
-def warnings_of(standing: Standing) -> list[str]:
+def state_warnings(state: ChampionState) -> list[str]:
     """What a person should know before anything else."""
-    return [promotion.warning(standing.noticed)] if standing.noticed else []
+    return [promotion.external_move_warning(state.noticed)] if state.noticed else []
 
 
-def promote(wanted: str, override: str | None) -> Decision:
+def promote(wanted: str, override: str | None) -> PromotionResult:
     """Make a version champion, if the gate passes it now or a person says why it should be all the same.
 
     Raises:
@@ -53,60 +53,60 @@ def promote(wanted: str, override: str | None) -> Decision:
     """
     _reason(override, "--override")
     params = params_file.load()
-    client, standing = look()
+    client, state = load_champion_state()
     with store.mlflow_errors(REGISTRY_ERROR):
-        version = existing_version(client, standing.model, wanted)
-        number, warnings = str(version.version), warnings_of(standing)
-        if number == standing.number:
-            return Decision(standing.model, number, [], None, warnings)
+        version = existing_version(client, state.model, wanted)
+        number, warnings = str(version.version), state_warnings(state)
+        if number == state.number:
+            return PromotionResult(state.model, number, [], None, warnings)
         rules: list[Rule] = []
         try:
-            found = evidence.of_version(client, version, promotion.evidence_of(standing.entries, number))
-            rules = judgement.judge(client, found, number, standing, params)
+            found = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, number))
+            rules = judgement.judge_version(client, found, number, state, params)
         except LesionflowError as fault:
             if override is None:
                 raise
             warnings.append(f"the gate could not judge version {number}: {fault}")
         if rules:
-            versions.tag_verdict(client, standing.model, number, versions.Verdict(rules, standing.number))
+            versions.tag_verdict(client, state.model, number, versions.Verdict(rules, state.number))
         passed = bool(rules) and gate.passed(rules)
         if not passed and override is None:
-            return Decision(standing.model, number, rules, None, warnings)
+            return PromotionResult(state.model, number, rules, None, warnings)
         verdict = gate.verdict(rules) if rules else version_tags.NEVER_JUDGED
-        source = promotion.BY_HAND if passed else promotion.OVERRIDE
-        entry = promotion.move(client, standing, number, promotion.Cause(source, verdict, override or ""))
-    return Decision(standing.model, number, rules, entry, warnings)
+        source = promotion.MANUAL if passed else promotion.OVERRIDE
+        entry = promotion.move_champion(client, state, number, promotion.Cause(source, verdict, override or ""))
+    return PromotionResult(state.model, number, rules, entry, warnings)
 
 
-def rollback(reason: str | None) -> Decision:
+def rollback(reason: str | None) -> PromotionResult:
     """Return to the champion before; again, and it goes one further back. The gate is not applied.
 
     Raises:
         LesionflowError: there was none before, its version was deleted, its evidence was changed, or champion moved meanwhile.
     """
     _reason(reason, "--reason")
-    client, standing = look()
-    target = promotion.previous(standing.entries)
+    client, state = load_champion_state()
+    target = promotion.rollback_target(state.entries)
     if target is None:
-        raise LesionflowError(f"{standing.model} has had no champion before {_named(standing.number)}: there is nothing to roll back to")
+        raise LesionflowError(f"{state.model} has had no champion before {_named(state.number)}: there is nothing to roll back to")
     with store.mlflow_errors(REGISTRY_ERROR):
-        version = versions.find(client, standing.model, target)
+        version = versions.find_version(client, state.model, target)
         if version is None:
             raise LesionflowError(
                 f"the champion before was version {target}, which was deleted: name another with `lesionflow champion promote VERSION`"
-                f" ({_listed(client, standing.model)})"
+                f" ({_listed(client, state.model)})"
             )
-        verdict, warnings = version_tags.verdict(version), warnings_of(standing)
+        verdict, warnings = version_tags.gate_verdict(version), state_warnings(state)
         try:
-            evidence.of_version(client, version, promotion.evidence_of(standing.entries, target))
-        except evidence.Changed as fault:
+            evidence.load_evidence(client, version, promotion.evidence_of(state.entries, target))
+        except evidence.EvidenceChanged as fault:
             raise LesionflowError(f"{fault}; or `lesionflow champion promote VERSION --override REASON`") from None
         except LesionflowError as fault:
             warnings.append(f"version {target} has no evidence to verify it by: {fault}")
-        entry = promotion.move(client, standing, target, promotion.Cause(promotion.ROLLBACK, verdict, reason or ""))
+        entry = promotion.move_champion(client, state, target, promotion.Cause(promotion.ROLLBACK, verdict, reason or ""))
     if verdict != "passed":
         warnings.append(f"the gate's last verdict on version {target}: {verdict}")
-    return Decision(standing.model, target, [], entry, warnings)
+    return PromotionResult(state.model, target, [], entry, warnings)
 
 
 def existing_version(client: "MlflowClient", model: str, wanted: str) -> "ModelVersion":
@@ -115,7 +115,7 @@ def existing_version(client: "MlflowClient", model: str, wanted: str) -> "ModelV
     Raises:
         LesionflowError: there is none; lists those there are.
     """
-    version = versions.find(client, model, wanted)
+    version = versions.find_version(client, model, wanted)
     if version is None:
         what = f"version {wanted}" if wanted.isdigit() else f"version or alias {wanted!r}"
         raise LesionflowError(f"{model} has no {what} ({_listed(client, model)})")
@@ -153,4 +153,4 @@ def history_table(model: str, entries: Sequence[Promotion]) -> str:
     for number, row in enumerate(entries, 1):
         when, said = row.when[:19].replace("T", " "), (row.source, row.verdict, row.who, row.reason or "-")
         table.add_row(str(number), when, row.before or "none", row.after or "none", *map(for_terminal, said))
-    return printed(table)
+    return render_table(table)

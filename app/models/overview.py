@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from app.console import printed
+from app.console import render_table
 from app.models.champion import REGISTRY_ERROR
 from components.core.escaping import for_terminal
 from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
 from components.registry import version_tags, versions
-from components.registry.promotion import Standing
+from components.registry.promotion import ChampionState
 from components.tracking import store
 
 if TYPE_CHECKING:
@@ -48,15 +48,15 @@ class Overview:
     noticed: Promotion | None
 
 
-def overview(client: "MlflowClient", standing: Standing) -> Overview:
+def build_overview(client: "MlflowClient", state: ChampionState) -> Overview:
     """The champion and the challenger."""
     with store.mlflow_errors(REGISTRY_ERROR):
-        challenger = versions.alias(client, standing.model, versions.CHALLENGER)
+        challenger = versions.version_by_alias(client, state.model, versions.CHALLENGER)
     return Overview(
-        model=standing.model,
-        champion=_version(standing.champion, standing.entries) if standing.champion is not None else None,
-        challenger=_version(challenger, standing.entries) if challenger is not None else None,
-        noticed=standing.noticed,
+        model=state.model,
+        champion=_version(state.champion, state.entries) if state.champion is not None else None,
+        challenger=_version(challenger, state.entries) if challenger is not None else None,
+        noticed=state.noticed,
     )
 
 
@@ -75,7 +75,7 @@ def _version(version: "ModelVersion", entries: Sequence[Promotion]) -> VersionOv
         judged_at=tags.get("judged.at"),
         judged_against=tags.get("judged.against"),
         rules=version_tags.rules_of(tags),
-        figures=version_tags.figures_of(tags),
+        figures=version_tags.metrics_of(tags),
         champion_since=made.when if made else None,
         champion_by=f"{made.source}, {made.who}" if made else None,
     )
@@ -102,10 +102,10 @@ def overview_table(found: Overview) -> str:
     for figure in dict.fromkeys(figure for version in shown.values() for figure in version.figures):
         table.add_row(figure.replace("_", " "), *(_interval(version.figures.get(figure)) for version in shown.values()))
     table.add_section()
-    table.add_row("gate", *(f"{version.gate}{_against(version)}" for version in shown.values()))
+    table.add_row("gate", *(f"{version.gate}{_judged_against(version)}" for version in shown.values()))
     for rule in dict.fromkeys(rule.name for version in shown.values() for rule in version.rules):
-        table.add_row(f"  {rule}", *(_ruling(version.rules, rule) for version in shown.values()))
-    lines = [printed(table)]
+        table.add_row(f"  {rule}", *(_rule_cell(version.rules, rule) for version in shown.values()))
+    lines = [render_table(table)]
     if found.champion is None:
         lines.append("no champion: `lesionflow champion promote VERSION` makes one")
     return "\n".join(lines)
@@ -126,13 +126,13 @@ def _interval(figure: Estimate | None) -> str:
     return version_tags.interval_text(figure) if figure else "-"
 
 
-def _against(version: VersionOverview) -> str:
+def _judged_against(version: VersionOverview) -> str:
     if version.judged_at is None:
         return ""
     rival = version.judged_against
     return f" {'with no champion to beat' if rival == 'none' else f'against version {rival}'}, {version.judged_at}"
 
 
-def _ruling(rules: list[Rule], name: str) -> str:
+def _rule_cell(rules: list[Rule], name: str) -> str:
     rule = next((row for row in rules if row.name == name), None)
     return f"{'pass' if rule.passed else 'FAIL'}: {for_terminal(rule.says)}" if rule else "-"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from app.console import printed
+from app.console import render_table
 from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
 from components.registry import promotion, versions
@@ -17,7 +17,7 @@ from components.tracking import store
 
 
 @dataclass(frozen=True)
-class Diagnoses:
+class PredictionResult:
     """`table` has a row per image read: image, diagnosis, then a probability per output; `unreadable` says why not, `warnings` whether a
     person moved champion outside the gate."""
 
@@ -28,7 +28,7 @@ class Diagnoses:
     warnings: list[str]
 
 
-def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
+def predict_images(paths: list[Path], wanted: str) -> PredictionResult:
     """Diagnose images with a version of the registered model.
 
     Args:
@@ -41,15 +41,15 @@ def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
     model = params_file.load().registration.model
     client = store.connect()
     with store.mlflow_errors("MLflow's registry did not answer"):
-        noticed = promotion.look(client, model).noticed
-        version = versions.find(client, model, wanted)
+        noticed = promotion.read_champion_state(client, model).noticed
+        version = versions.find_version(client, model, wanted)
     if version is None:
         raise LesionflowError(f"{model} has no {wanted if not wanted.isdigit() else f'version {wanted}'}: {versions.HOW_TO_REGISTER}")
-    table, unreadable = _answers(loading.load(version), list(dict.fromkeys(paths)))
-    return Diagnoses(model, str(version.version), table, unreadable, [promotion.warning(noticed)] if noticed else [])
+    table, unreadable = _answers(loading.load_version(version), list(dict.fromkeys(paths)))
+    return PredictionResult(model, str(version.version), table, unreadable, [promotion.external_move_warning(noticed)] if noticed else [])
 
 
-def _answers(version: loading.Served, paths: list[Path]) -> tuple[pd.DataFrame, dict[Path, str]]:
+def _answers(version: loading.ServedModel, paths: list[Path]) -> tuple[pd.DataFrame, dict[Path, str]]:
     """A row for each image that could be read, and the reasons for the others. Few files are in memory at once."""
     reasons: dict[Path, str] = {}
     asked: list[Path] = []
@@ -71,7 +71,7 @@ def _answers(version: loading.Served, paths: list[Path]) -> tuple[pd.DataFrame, 
     return table.reset_index(drop=True), {path: reasons[path] for path in paths if path in reasons}
 
 
-def as_json(result: Diagnoses) -> str:
+def as_json(result: PredictionResult) -> str:
     """A JSON list, an object per image: image, model, version, diagnosis, probabilities."""
     rows = [
         {
@@ -86,7 +86,7 @@ def as_json(result: Diagnoses) -> str:
     return json.dumps(rows, indent=2)
 
 
-def as_table(result: Diagnoses) -> str:
+def as_table(result: PredictionResult) -> str:
     """A table with a row per image and output, the likeliest first; its first row is the diagnosis."""
     from rich.table import Table
 
@@ -101,4 +101,4 @@ def as_table(result: Diagnoses) -> str:
         for rank, (name, share) in enumerate(likeliest):
             style = None if rank else "bold"
             table.add_row("" if rank else image, str(name).replace("_", " "), f"{share:.3f}", style=style, end_section=rank == len(row) - 1)
-    return printed(table)
+    return render_table(table)

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.models.champion import REGISTRY_ERROR, existing_version, look
+from app.models.champion import REGISTRY_ERROR, existing_version, load_champion_state
 from components.core.errors import LesionflowError
-from components.core.reports.evaluation import TestFigures
-from components.evaluation.predictions import HEADLINES, Scored
+from components.core.reports.evaluation import TestMetrics
+from components.evaluation.predictions import HEADLINE_METRICS, Predictions
 from components.registry import evidence, promotion, reevaluation, versions
 from components.tracking import store
 
@@ -22,7 +22,7 @@ changed moves the accuracy of fewer than 200 test images by more than this, and 
 
 
 @dataclass(frozen=True)
-class Figure:
+class MetricPair:
     """A test figure as recorded, and as measured now."""
 
     recorded: float
@@ -37,7 +37,7 @@ class Changes:
     give. `changed_diagnoses`: images whose top-1 diagnosis differs. `largest_change`: of a probability.
     """
 
-    figures: dict[str, Figure]
+    figures: dict[str, MetricPair]
     moved: list[str]
     unsupported: list[str]
     changed_diagnoses: int
@@ -54,7 +54,7 @@ class Verification(Changes):
     images: int
 
 
-def verify(wanted: str = versions.CHAMPION) -> Verification:
+def verify_version(wanted: str = versions.CHAMPION) -> Verification:
     """Evaluate a version again, with the bins that it was evaluated with.
 
     Args:
@@ -63,20 +63,18 @@ def verify(wanted: str = versions.CHAMPION) -> Verification:
     Raises:
         LesionflowError: the version does not exist, its evidence is gone or was changed, or data/ does not hold its test images.
     """
-    client, standing = look()
-    if wanted == versions.CHAMPION and standing.champion is None:
-        raise LesionflowError(f"{standing.model} has no champion: `lesionflow champion promote VERSION` makes one")
+    client, state = load_champion_state()
+    if wanted == versions.CHAMPION and state.champion is None:
+        raise LesionflowError(f"{state.model} has no champion: `lesionflow champion promote VERSION` makes one")
     with store.mlflow_errors(REGISTRY_ERROR):
-        version = existing_version(client, standing.model, wanted)
-        found = evidence.of_version(client, version, promotion.evidence_of(standing.entries, str(version.version)))
-    now = reevaluation.measure(version, found.scored.images, found.scored.task, found.data_md5)
-    changes = compared(found.evaluation.test, found.scored, now, found.bins)
-    return Verification(
-        **vars(changes), model=standing.model, version=str(version.version), data_md5=found.data_md5, images=len(now.images)
-    )
+        version = existing_version(client, state.model, wanted)
+        found = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, str(version.version)))
+    now = reevaluation.reevaluate(version, found.scored.images, found.scored.task, found.data_md5)
+    changes = compare_metrics(found.evaluation.test, found.scored, now, found.bins)
+    return Verification(**vars(changes), model=state.model, version=str(version.version), data_md5=found.data_md5, images=len(now.images))
 
 
-def compared(test: TestFigures, recorded: Scored, now: Scored, bins: int) -> Changes:
+def compare_metrics(test: TestMetrics, recorded: Predictions, now: Predictions, bins: int) -> Changes:
     """What moved, between the recorded figures, the recorded probabilities, and the probabilities now.
 
     Args:
@@ -86,25 +84,25 @@ def compared(test: TestFigures, recorded: Scored, now: Scored, bins: int) -> Cha
         bins: of the calibration error.
     """
     everything = np.arange(len(now.images))
-    figures = {name: Figure(test.figures[name].value, now.headline(name, everything, bins)) for name in HEADLINES}
-    held = {name: recorded.headline(name, everything, bins) for name in HEADLINES}
-    unsupported = [name for name, figure in figures.items() if not _close(figure.recorded, held[name])]
+    figures = {name: MetricPair(test.figures[name].value, now.headline(name, everything, bins)) for name in HEADLINE_METRICS}
+    held = {name: recorded.headline(name, everything, bins) for name in HEADLINE_METRICS}
+    unsupported = [name for name, figure in figures.items() if not _within_tolerance(figure.recorded, held[name])]
     if len(recorded.images) != test.images:
         unsupported.append("images")
     return Changes(
         figures=figures,
-        moved=[name for name, figure in figures.items() if not _close(figure.recorded, figure.now)],
+        moved=[name for name, figure in figures.items() if not _within_tolerance(figure.recorded, figure.now)],
         unsupported=unsupported,
         changed_diagnoses=int((recorded.probabilities.argmax(axis=1) != now.probabilities.argmax(axis=1)).sum()),
         largest_change=float(np.abs(recorded.probabilities - now.probabilities).max()),
     )
 
 
-def _close(first: float, second: float) -> bool:
+def _within_tolerance(first: float, second: float) -> bool:
     return abs(first - second) <= TOLERANCE  # nan is never close: a figure that cannot be had is a fault
 
 
-def holds(report: Verification) -> bool:
+def is_reproduced(report: Verification) -> bool:
     """Whether the version still measures what was recorded."""
     return not report.moved and not report.unsupported
 
@@ -122,5 +120,5 @@ def lines(report: Verification) -> list[str]:
         *rows,
         f"changed diagnoses: {report.changed_diagnoses}; largest change of a probability: {report.largest_change:.1e}",
         *unsupported,
-        "it measures what was recorded" if holds(report) else f"it does NOT measure what was recorded, within {TOLERANCE}",
+        "it measures what was recorded" if is_reproduced(report) else f"it does NOT measure what was recorded, within {TOLERANCE}",
     ]

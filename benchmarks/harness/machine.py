@@ -6,9 +6,9 @@ import platform
 from pathlib import Path
 from typing import Any
 
-FOLDER = "LESIONFLOW_RESULTS"
+RESULTS_ENV = "LESIONFLOW_RESULTS"
 """Environment variable with the folder for results; bench.py sets it for the benchmarks it starts."""
-RESULTS = Path(os.environ.get(FOLDER) or Path(__file__).parents[1] / "results")
+RESULTS = Path(os.environ.get(RESULTS_ENV) or Path(__file__).parents[1] / "results")
 SHARED = ("MLFLOW_", "PREFECT_", "LESIONFLOW_WEBHOOK", "LESIONFLOW_FLOW_RUN")
 """Prefixes of variables that configure a lab's own servers or notifications."""
 
@@ -20,12 +20,12 @@ def name() -> str:
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}"
 
 
-def described() -> str:
+def describe() -> str:
     """The machine and its current load."""
     return name() + (f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else "")
 
 
-def keep_to_itself() -> None:
+def isolate_environment() -> None:
     """Isolate this process and its children from the user's MLflow and Prefect configuration, and use the bytecode settings of `make`."""
     for variable in [variable for variable in os.environ if variable.startswith(SHARED) or variable == "PYTHONDONTWRITEBYTECODE"]:
         del os.environ[variable]

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from benchmarks.harness import machine
-from components.core.errors import SettingsError
+from components.core.errors import ParamsError
 from components.runtime.params_file import PARAMS_FILE, parse
 from flows import workspace
 from flows.processes import ROOT, CommandFailed
@@ -22,7 +22,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Asked:
+class BenchmarkRequest:
     """A requested benchmark. `source`: path of the dataset, None for the project's own; `dataset`: its identity; `params`: params.yaml
     with the overrides, without the seed and the import limits."""
 
@@ -35,7 +35,7 @@ class Asked:
     source: Path | None = None
 
     @classmethod
-    def of(cls, source: Path | None, overrides: list[str], notebook_epochs: int, quick: bool = False) -> "Asked":
+    def of(cls, source: Path | None, overrides: list[str], notebook_epochs: int, quick: bool = False) -> "BenchmarkRequest":
         """Identify the dataset: by the md5 in data.dvc for the project's own, by name, file count and size for another.
 
         Raises:
@@ -57,11 +57,11 @@ class Asked:
 
     def document(self) -> dict[str, Any]:
         """Convert to JSON; paths on this machine are removed, since they do not affect results and may be private."""
-        overrides = [_without_folder(override) for override in self.overrides]
+        overrides = [_basename_only(override) for override in self.overrides]
         return {**{name: value for name, value in asdict(self).items() if name != "source"}, "overrides": overrides}
 
 
-def _without_folder(override: str) -> str:
+def _basename_only(override: str) -> str:
     key, equals, value = override.partition("=")
     return f"{key}{equals}{Path(value).name if Path(value).is_absolute() else value}"
 
@@ -72,7 +72,7 @@ def _params(overrides: list[str]) -> dict[str, Any]:
             path = Path(shutil.copy2(ROOT / PARAMS_FILE, folder))
             workspace.set_params(path, overrides)
             settings = parse(yaml.safe_load(path.read_text(encoding="utf-8")), "params.yaml with the overrides")
-    except (CommandFailed, SettingsError) as fault:
+    except (CommandFailed, ParamsError) as fault:
         raise SystemExit(f"error: {fault}") from None
     backbone = {**settings.base.model_dump(mode="json"), "weights": Path(settings.base.weights).name}
     sections = settings.model_dump(mode="json", by_alias=True, exclude={"seed", "backbone", "backbones", "importing"})
@@ -84,7 +84,7 @@ def _own_md5() -> str:
     return str(pointer["outs"][0]["md5"])
 
 
-def claimed(asked: Asked, name: str, results: Path = machine.RESULTS) -> Path:
+def claim_results_folder(asked: BenchmarkRequest, name: str, results: Path = machine.RESULTS) -> Path:
     """Return the results folder of this name and write the request to it.
 
     Raises:

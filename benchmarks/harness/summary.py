@@ -6,7 +6,7 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
-from benchmarks.harness.tables import Target, held_against, mean_with_interval, table
+from benchmarks.harness.tables import Target, mean_with_interval, table, target_cells
 from components.evaluation.shifts import SQUARE_CROP
 from flows.stages import STAGES
 
@@ -36,7 +36,7 @@ OF_DATASET = {
 
 def report(rows: list[Row], name: str) -> str:
     """All tables; `name` is the name of the results."""
-    parts = [glance(rows, TARGETS | OF_DATASET.get(name, {})), metrics_table(rows)]
+    parts = [headline_table(rows, TARGETS | OF_DATASET.get(name, {})), metrics_table(rows)]
     if with_classes := [row for row in rows if "per_class" in row]:
         parts.append(classes(with_classes))
     parts.append(stages(rows))
@@ -47,7 +47,7 @@ def report(rows: list[Row], name: str) -> str:
     return "\n\n".join(parts)
 
 
-def glance(rows: list[Row], targets: Mapping[str, Target]) -> str:
+def headline_table(rows: list[Row], targets: Mapping[str, Target]) -> str:
     """Means over seeds, compared with their targets."""
     compared = [row for row in rows if row["notebook"]]
     found = {name: [one["value"] for one in estimates] for name, estimates in _on_test(rows).items()}
@@ -62,9 +62,11 @@ def glance(rows: list[Row], targets: Mapping[str, Target]) -> str:
         found["frozen phase: balanced accuracy less the notebook's"] = [one - two for one, two in zip(frozen, theirs, strict=True)]
         found["with fine-tuning: seconds over the notebook's"] = [seconds(row) / _notebook_seconds(row) for row in compared]
         found["with fine-tuning: balanced accuracy less the notebook's"] = gains
-    found["seconds outside computing, all stages"] = [sum(outside(stage, row["stages"][stage]) for stage in STAGES) for row in rows]
+    found["seconds outside computing, all stages"] = [
+        sum(overhead_seconds(stage, row["stages"][stage]) for stage in STAGES) for row in rows
+    ]
     found["peak memory of any stage, MB"] = [max(cost["peak_mb"] for cost in row["stages"].values()) for row in rows]
-    lines = [[name, *held_against(targets.get(name), values, digits=3 if max(values) < 10 else 0)] for name, values in found.items()]
+    lines = [[name, *target_cells(targets.get(name), values, digits=3 if max(values) < 10 else 0)] for name, values in found.items()]
     seeds = ", ".join(str(row["seed"]) for row in rows)
     return table([f"seeds {seeds}; on test, mean [95 % interval over seeds]", "", "target", ""], lines)
 
@@ -105,7 +107,7 @@ def _interval(found: dict[str, float]) -> str:
     return f"{found['value']:.3f} [{found['low']:.3f}, {found['high']:.3f}]"
 
 
-def outside(stage: str, cost: dict[str, float]) -> float:
+def overhead_seconds(stage: str, cost: dict[str, float]) -> float:
     """Overhead of a stage in seconds: DVC, start, imports, MLflow; all seconds for the stage register."""
     return cost["seconds"] if stage == "register" else sum(cost[part] for part in OUTSIDE)
 
@@ -139,7 +141,7 @@ def stages(rows: list[Row]) -> str:
     for stage in STAGES:
         took = mean(stage, lambda cost: cost["seconds"])
         idle = [
-            mean(stage, partial(outside, stage)),
+            mean(stage, partial(overhead_seconds, stage)),
             *(mean(stage, itemgetter(part)) for part in OUTSIDE),
         ]
         whole = [one + two for one, two in zip(whole, [took, *idle], strict=True)]

@@ -45,7 +45,7 @@ def mean_with_interval(values: Sequence[float], digits: int = 3) -> str:
     return f"{mean:.{digits}f} [{mean - half:.{digits}f}, {mean + half:.{digits}f}]"
 
 
-def held_against(target: Target | None, values: Sequence[float], digits: int = 3) -> list[str]:
+def target_cells(target: Target | None, values: Sequence[float], digits: int = 3) -> list[str]:
     """Three cells: the mean over seeds, the target, and whether the mean meets it."""
     cells = [mean_with_interval(values, digits)]
     return [*cells, str(target), target.verdict(statistics.mean(values))] if target else [*cells, "", ""]

@@ -20,7 +20,7 @@ def timed(run: Callable[[], int]) -> Callable[[], float]:
     return measured
 
 
-def in_turn(measured: Mapping[Name, Callable[[], float]], rounds: int) -> dict[Name, list[float]]:
+def interleaved_rounds(measured: Mapping[Name, Callable[[], float]], rounds: int) -> dict[Name, list[float]]:
     """Measurements of each function per round, after a warmup round; the order rotates between rounds."""
     found: dict[Name, list[float]] = {name: [] for name in measured}
     names = list(measured)
@@ -37,6 +37,6 @@ def medians(found: Mapping[Name, list[float]]) -> dict[Name, float]:
     return {name: statistics.median(values) for name, values in found.items()}
 
 
-def paired(found: Rates, name: str, other: str) -> float:
+def median_ratio(found: Rates, name: str, other: str) -> float:
     """Median over rounds of the ratio of two functions, paired by round."""
     return statistics.median(one / two for one, two in zip(found[name], found[other], strict=True))

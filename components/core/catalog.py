@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.core.files import existing
+from components.core.files import require_file
 from components.core.paths import CATALOG, SPLITS
 
 COLUMNS = {
@@ -29,24 +29,24 @@ COLUMNS = {
     "reason": "why the image is excluded; empty if usable",
 }
 
-SIDES = ("train", "validation", "test")
+SPLIT_NAMES = ("train", "validation", "test")
 
 
-def usable(path: Path = CATALOG) -> pd.DataFrame:
+def load_usable_images(path: Path = CATALOG) -> pd.DataFrame:
     """Load the rows that later stages may use, sorted by path."""
-    frame = pd.read_parquet(existing(path))
+    frame = pd.read_parquet(require_file(path))
     return frame[frame["usable"]].sort_values("path", ignore_index=True)
 
 
-def splits(path: Path = SPLITS) -> pd.DataFrame:
+def load_splits(path: Path = SPLITS) -> pd.DataFrame:
     """Load one row per usable image: path, isic_id, diagnosis, lesion_id, collection, group, side; sorted by path."""
-    return pd.read_parquet(existing(path))
+    return pd.read_parquet(require_file(path))
 
 
-def side(name: str, path: Path = SPLITS) -> pd.DataFrame:
+def load_split(split: str, path: Path = SPLITS) -> pd.DataFrame:
     """Load the rows of one split (train, validation or test), sorted by path."""
-    frame = splits(path)
-    return frame[frame["side"] == name].reset_index(drop=True)
+    frame = load_splits(path)
+    return frame[frame["side"] == split].reset_index(drop=True)
 
 
 def split_hash(images: pd.DataFrame) -> str:

@@ -34,7 +34,7 @@ def output_names(task: str) -> tuple[str, ...]:
     return CLASSES if task == "multiclass" else BINARY
 
 
-def targets(diagnoses: Sequence[str], task: str) -> list[int]:
+def encode_targets(diagnoses: Sequence[str], task: str) -> list[int]:
     """Integer target of each diagnosis: 0 to 8, or 0 (benign) and 1 (malignant)."""
     if task == "multiclass":
         return [CLASSES.index(name) for name in diagnoses]

@@ -8,15 +8,15 @@ class LesionflowError(Exception):
     """User error; the message names the file or the value and what to do."""
 
 
-class SettingsError(LesionflowError):
+class ParamsError(LesionflowError):
     """params.yaml is missing, is not YAML, or has a key or value that is not allowed."""
 
 
-class UnreadableImage(LesionflowError):
+class UnreadableImageError(LesionflowError):
     """The bytes are not a supported image; the message gives the reason."""
 
 
-class Unavailable(LesionflowError):
+class ServiceUnavailable(LesionflowError):
     """An external service did not respond, or a resource is locked; the same call may succeed later."""
 
 

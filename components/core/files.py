@@ -12,7 +12,7 @@ from components.core.errors import LesionflowError
 
 
 @contextmanager
-def replacing(target: Path) -> Iterator[Path]:
+def atomic_write(target: Path) -> Iterator[Path]:
     """Yield a temporary path next to `target`; when the block ends without an error, it replaces `target`.
 
     The block may create a file or a folder there. If it raises, or the process is killed, `target` is unchanged, and the next call
@@ -48,7 +48,7 @@ def _remove(path: Path) -> None:
 
 def write_json(path: Path, document: Any) -> None:
     """Write `document` with sorted keys; NaN is an error, since JSON does not support it."""
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
         draft.write_text(text + "\n", encoding="utf-8")
 
@@ -59,10 +59,10 @@ def read_json(path: Path) -> Any:
     Raises:
         LesionflowError: the file does not exist because the stage has not run.
     """
-    return json.loads(existing(path).read_text(encoding="utf-8"))
+    return json.loads(require_file(path).read_text(encoding="utf-8"))
 
 
-def existing(path: Path) -> Path:
+def require_file(path: Path) -> Path:
     """Return `path` if it exists.
 
     Raises:

@@ -21,20 +21,20 @@ FROZEN = Path("build/frozen")
 FINETUNED = Path("build/finetuned")
 CHECKPOINT = Path("build/checkpoint")
 """State of an unfinished fine-tuning; not a stage output, since the stage deletes it when it succeeds."""
-MAPS = Path("build/maps")
+FEATURE_CACHE = Path("build/maps")
 """Cached outputs of the frozen blocks for an unfinished fine-tuning; deleted, like the checkpoint, when the stage succeeds."""
 CANDIDATE = Path("build/candidate")
 EXPORTED = Path("build/export")
 
 REPORTS = Path("reports")
 CURVES = REPORTS / "curves"
-FIGURES = REPORTS / "evaluation"
+EVALUATION_PLOTS = REPORTS / "evaluation"
 EVALUATION = REPORTS / "evaluation.json"
 EXPORT_REPORT = REPORTS / "export.json"
 REGISTRATION = REPORTS / "registration.json"
 
-PREDICTIONS = "test_predictions.parquet"
+PREDICTIONS_FILENAME = "test_predictions.parquet"
 """File name of the candidate's probabilities on test, in build/candidate and in its MLflow run."""
 
-MODEL = "model.keras"
+MODEL_FILENAME = "model.keras"
 """File name of the saved classifier in build/frozen, build/finetuned and build/candidate."""

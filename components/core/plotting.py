@@ -19,19 +19,19 @@ LONGEST = 28
 """Maximum number of characters of a name in a plot."""
 
 
-def save(figure: Any, path: Path) -> None:
+def save_figure(figure: Any, path: Path) -> None:
     """Write a figure as PNG, without metadata so that equal plots have equal bytes, and close it."""
     figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
 
 
-def shortened(name: str) -> str:
+def shorten_name(name: str) -> str:
     """Shorten the name to one line of at most LONGEST characters."""
     flat = one_line(name)
     return flat if len(flat) <= LONGEST else f"{flat[: LONGEST - 1]}…"
 
 
-def picture_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[str], path: Path) -> None:
+def image_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[str], path: Path) -> None:
     """Plot a row of images per label; the first of each row is the original, the others are its views."""
     columns = max(len(row) for row in rows)
     figure, axes = plt.subplots(len(rows), columns, figsize=(1.15 * columns, 1.15 * len(rows)), squeeze=False)
@@ -44,4 +44,4 @@ def picture_grid(rows: Sequence[Sequence[NDArray[np.uint8]]], labels: Sequence[s
     axes[0][0].set_title("original", fontsize=8)
     axes[0][1].set_title("views", fontsize=8, loc="left")
     figure.subplots_adjust(wspace=0.04, hspace=0.04)
-    save(figure, path)
+    save_figure(figure, path)

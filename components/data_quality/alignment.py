@@ -18,7 +18,7 @@ IDENTITY = np.array([1, 0, 1, 0], dtype=np.float32)
 """Scale and shift of rows, then of columns, in coordinates from -1 to 1."""
 
 
-def align(fixed: Floats, moving: Floats, warp: Floats, steps: int) -> Floats:
+def align_images(fixed: Floats, moving: Floats, warp: Floats, steps: int) -> Floats:
     """Return the warp, shape (n, 4), that best aligns `moving` with `fixed`, both without shading."""
     side = fixed.shape[1]
     fixed, moving = _without_shading(fixed, SHADING), _without_shading(moving, SHADING)
@@ -28,7 +28,7 @@ def align(fixed: Floats, moving: Floats, warp: Floats, steps: int) -> Floats:
     solver = np.linalg.inv(slopes @ slopes.swapaxes(1, 2) + 1e-3 * np.eye(4, dtype=np.float32))
     best, found = np.full(len(fixed), -1, dtype=np.float32), warp
     for step in range(steps + 1):
-        now = warped(moving, warp)
+        now = warp_images(moving, warp)
         correlation = _pearson(fixed, now)
         better = correlation > best
         best, found = np.where(better, correlation, best), np.where(better[:, None], warp, found)
@@ -41,7 +41,7 @@ def align(fixed: Floats, moving: Floats, warp: Floats, steps: int) -> Floats:
     return found
 
 
-def warped(images: Floats, warp: Floats) -> Floats:
+def warp_images(images: Floats, warp: Floats) -> Floats:
     """Sample each image bilinearly at scale * position + shift; beyond the border, the border is repeated."""
     place = np.linspace(-1, 1, images.shape[1], dtype=np.float32)
     for at in (2, 0):

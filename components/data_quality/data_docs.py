@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from components.core.classes import CLASSES
-from components.runtime.timing import counted
+from components.runtime.timing import timed
 
 Wanted = list[tuple[str, dict[str, Any]]]
 """Class names of Great Expectations with their arguments."""
@@ -26,7 +26,7 @@ def counts_table(found: Counts, corner: str) -> pd.DataFrame:
 
 def run_suite(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables: dict[str, pd.DataFrame], note: str) -> list[str]:
     os.environ["GX_ANALYTICS_ENABLED"] = "false"
-    with counted("imports"):
+    with timed("imports"):
         import great_expectations as gx  # takes 7 s to import, and only this function needs it
 
     logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)  # it sets INFO itself

@@ -11,7 +11,7 @@ from components.core.escaping import one_line
 from components.data_quality.findings import ARCHIVE_ID
 
 METADATA = "metadata.csv"
-COMPANIONS = (METADATA, "attribution.txt", "licenses", ".gitignore")
+METADATA_FILES = (METADATA, "attribution.txt", "licenses", ".gitignore")
 
 
 def list_files(root: Path) -> list[str]:
@@ -21,7 +21,7 @@ def list_files(root: Path) -> list[str]:
         LesionflowError: a name is not UTF-8, which neither the catalog nor DVC can store.
     """
     found = (path.relative_to(root) for path in sorted(root.rglob("*")) if path.is_file())
-    files = [path.as_posix() for path in found if path.parts[0] not in COMPANIONS]
+    files = [path.as_posix() for path in found if path.parts[0] not in METADATA_FILES]
     for name in files:
         if not name.isprintable() and any("\ud800" <= letter <= "\udfff" for letter in name):
             raise LesionflowError(f"the name of {root}/{name} is not UTF-8. Rename the file.")
@@ -49,7 +49,7 @@ def read_metadata(root: Path) -> pd.DataFrame | None:
     return table.set_index("filename")
 
 
-def describe(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame:
+def add_labels(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame:
     """Add columns from folders and metadata.csv: class, image ID, lesion (and whether metadata.csv names it), collection, license and
     original split."""
     frame = files.copy()

@@ -29,7 +29,7 @@ class Decisions:
     stale: tuple[Finding, ...]
 
 
-def read(path: Path = DECISIONS) -> pd.DataFrame:
+def load_decisions(path: Path = DECISIONS) -> pd.DataFrame:
     """Read the table, validate its decisions and normalize its classes; empty if the file does not exist.
 
     Raises:
@@ -59,7 +59,7 @@ def read(path: Path = DECISIONS) -> pd.DataFrame:
     return table.drop_duplicates("path")
 
 
-def match(table: pd.DataFrame, files: pd.DataFrame) -> Decisions:
+def match_decisions(table: pd.DataFrame, files: pd.DataFrame) -> Decisions:
     """Match decisions with the files of the dataset by path and sha256."""
     current = dict(zip(files["path"], files["sha256"], strict=True))
     stale = []
@@ -67,7 +67,7 @@ def match(table: pd.DataFrame, files: pd.DataFrame) -> Decisions:
         if current.get(row.path) != row.sha256:
             why = "the file does not exist" if row.path not in current else "the file's bytes have changed"
             stale.append(Finding("stale_decision", (row.path,), f"{row.decision} no longer applies: {why}"))
-    gone = {finding.paths[0] for finding in stale}
+    gone = {finding.subjects[0] for finding in stale}
     holds = table[~table["path"].isin(gone)]
     by = {name: holds[holds["decision"] == name] for name in (KEEP, DROP, RELABEL)}
     return Decisions(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from components.core.catalog import COLUMNS, SIDES
+from components.core.catalog import COLUMNS, SPLIT_NAMES
 from components.core.classes import CLASSES, MALIGNANT
 from components.data_quality.data_docs import Counts, Wanted, counts_table, run_suite
 from components.runtime.params import Validate
@@ -53,18 +53,18 @@ def check_splits(splits: pd.DataFrame, needed: "pd.Series[str]", docs: Path) -> 
         needed: stratum of each image; every split must have an image of each. Missing for images of an optional stratum.
         docs: folder to create.
     """
-    spread = {f"sides_of_{key}": _distinct(splits, key, "side") for key in ("group", "lesion_id", "pixels_sha256")}
-    tables = {"Images per class and split": _per_side(splits["diagnosis"], splits["side"])}
+    spread = {f"splits_of_{key}": _distinct(splits, key, "side") for key in ("group", "lesion_id", "pixels_sha256")}
+    tables = {"Images per class and split": _per_split(splits["diagnosis"], splits["side"])}
     suites = {
         "splits": (splits.assign(**spread), _splits(list(spread))),
-        "classes_per_side": (_per_side(needed, splits["side"]), _sides()),
+        "classes_per_split": (_per_split(needed, splits["side"]), _required_splits()),
     }
     return run_suite(suites, docs, tables, "No group, lesion or image is in two splits.")
 
 
-def _per_side(names: "pd.Series[str]", side: "pd.Series[str]") -> pd.DataFrame:
-    counts = names.groupby([names.rename("diagnosis"), side]).size().unstack(fill_value=0)
-    return counts.reindex(columns=list(SIDES), fill_value=0).reset_index()
+def _per_split(names: "pd.Series[str]", split: "pd.Series[str]") -> pd.DataFrame:
+    counts = names.groupby([names.rename("diagnosis"), split]).size().unstack(fill_value=0)
+    return counts.reindex(columns=list(SPLIT_NAMES), fill_value=0).reset_index()
 
 
 def _distinct(frame: pd.DataFrame, key: str, column: str) -> "pd.Series[int]":
@@ -115,11 +115,11 @@ def _classes(limits: Validate) -> Wanted:
 def _splits(spread: list[str]) -> Wanted:
     return [
         *(("ExpectColumnValuesToBeUnique", {"column": name}) for name in ("path", "pixels_sha256")),
-        ("ExpectColumnValuesToBeInSet", {"column": "side", "value_set": list(SIDES)}),
+        ("ExpectColumnValuesToBeInSet", {"column": "side", "value_set": list(SPLIT_NAMES)}),
         ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": list(CLASSES)}),
         *(("ExpectColumnValuesToBeInSet", {"column": name, "value_set": [1]}) for name in spread),
     ]
 
 
-def _sides() -> Wanted:
-    return [("ExpectColumnValuesToBeBetween", {"column": name, "min_value": 1}) for name in SIDES]
+def _required_splits() -> Wanted:
+    return [("ExpectColumnValuesToBeBetween", {"column": name, "min_value": 1}) for name in SPLIT_NAMES]

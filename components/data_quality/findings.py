@@ -16,7 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.core.classes import MALIGNANT, class_of_folder
-from components.data_quality.groups import chained, linked
+from components.data_quality.groups import connected_labels, equal_key_pairs
 from components.data_quality.near_duplicates import Pairs
 from components.runtime.params import Validate
 
@@ -49,15 +49,15 @@ MIN_COLOURFULNESS = 4.0
 
 @dataclass(frozen=True)
 class Finding:
-    """`paths`: the files, or names of classes; `says`: the message; `rank`: urgency within a kind, larger is more urgent."""
+    """`subjects`: the files, or names of classes; `message`: the message; `severity`: urgency within a kind, larger is more urgent."""
 
     kind: str
-    paths: tuple[str, ...]
-    says: str
-    rank: float = 0.0
+    subjects: tuple[str, ...]
+    message: str
+    severity: float = 0.0
 
 
-def of_files(files: pd.DataFrame, limits: Validate) -> Iterator[Finding]:
+def find_file_problems(files: pd.DataFrame, limits: Validate) -> Iterator[Finding]:
     """Find problems of single files. `files` has the columns of scan.FIELDS, path and diagnosis."""
     for row in files.itertuples():
         if row.fault:
@@ -85,7 +85,7 @@ def of_files(files: pd.DataFrame, limits: Validate) -> Iterator[Finding]:
             yield Finding("missing_licence", (row.path,), KINDS["missing_licence"])
 
 
-def conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None) -> list[Finding]:
+def find_label_conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None) -> list[Finding]:
     """Find images and archive IDs that occur in two classes, most urgent first.
 
     Conflicts between a malignant and a benign class come first, then those with the strongest evidence: the same bytes, the same
@@ -98,27 +98,27 @@ def conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None)
     """
     links: list[Link] = []
     for column, weight, reason in (("sha256", 3.0, "the same bytes"), ("pixels_sha256", 2.0, "the same pixels")):
-        links += _chains(images[column], weight, reason)
+        links += _equal_key_pairs(images[column], weight, reason)
     ids = images["path"].str.rsplit("/", n=1).str[-1].str.extract(ARCHIVE_ID, expand=False)
-    links += _chains(ids, 0.5, "the same archive id")
+    links += _equal_key_pairs(ids, 0.5, "the same archive id")
     for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True):
         links.append((one, other, score, f"nearly the same picture ({score:.2f})"))
     paths, labels = images["path"].to_numpy(), images["diagnosis"].to_numpy()
-    found = [finding for members, inner in components(links, len(images)) if (finding := _conflict(paths, labels, members, inner))]
+    found = [finding for members, inner in connected_groups(links, len(images)) if (finding := _conflict(paths, labels, members, inner))]
     if metadata is not None and "diagnosis" in metadata:
         found += _contradictions(images, metadata["diagnosis"])
-    return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
+    return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))
 
 
-def _chains(keys: "pd.Series[str]", weight: float, reason: str) -> list[Link]:
+def _equal_key_pairs(keys: "pd.Series[str]", weight: float, reason: str) -> list[Link]:
     """Link neighboring positions with equal keys."""
-    return [(one, other, weight, reason) for one, other in chained(keys).tolist()]
+    return [(one, other, weight, reason) for one, other in equal_key_pairs(keys).tolist()]
 
 
-def components(links: Iterable[Link], count: int) -> list[tuple[list[int], list[Link]]]:
+def connected_groups(links: Iterable[Link], count: int) -> list[tuple[list[int], list[Link]]]:
     """Connected components of two or more positions, directly or indirectly linked, in ascending order, each with its links."""
     links = list(links)
-    number_of = linked(np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2), count).tolist()
+    number_of = connected_labels(np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2), count).tolist()
     inner: defaultdict[int, list[Link]] = defaultdict(list)
     for link in links:
         inner[number_of[link[0]]].append(link)
@@ -146,7 +146,7 @@ def _contradictions(images: pd.DataFrame, diagnoses: "pd.Series[str]") -> Iterat
             yield Finding("label_conflict", (path,), f"metadata.csv says {other!r}, its folder {diagnosis}", 1.0)
 
 
-def lesions(images: pd.DataFrame) -> list[Finding]:
+def find_lesion_conflicts(images: pd.DataFrame) -> list[Finding]:
     """Find lesions with two diagnoses; `images` are those whose lesion is named in metadata.csv."""
     stands = images.groupby("lesion_id")["diagnosis"].nunique()
     found = []
@@ -154,10 +154,10 @@ def lesions(images: pd.DataFrame) -> list[Finding]:
         names = sorted(set(rows["diagnosis"]))
         urgent = len({name in MALIGNANT for name in names}) > 1
         found.append(Finding("lesion_conflict", tuple(rows["path"]), f"lesion {lesion} stands under {' and '.join(names)}", float(urgent)))
-    return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
+    return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))
 
 
-def exact(images: pd.DataFrame) -> list[Finding]:
+def find_exact_duplicates(images: pd.DataFrame) -> list[Finding]:
     """Find images of one class with equal pixels, sorted by path; equal pixels in two classes are a label conflict."""
     key = ["pixels_sha256", "diagnosis"]
     same = images[images.duplicated(key, keep=False)].groupby(key)
@@ -166,31 +166,31 @@ def exact(images: pd.DataFrame) -> list[Finding]:
             Finding("exact_duplicate", tuple(rows["path"]), "the same bytes" if rows["sha256"].nunique() == 1 else "the same pixels")
             for _, rows in same
         ),
-        key=lambda finding: finding.paths,
+        key=lambda finding: finding.subjects,
     )
 
 
-def near(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
+def find_near_duplicates(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
     """Find near-duplicates with all their exact copies, closest first; chains of near-duplicates are one finding."""
-    paths, copies = images["path"].to_numpy(), _chains(images["pixels_sha256"], 0.0, "")
+    paths, copies = images["path"].to_numpy(), _equal_key_pairs(images["pixels_sha256"], 0.0, "")
     found = []
-    for members, inner in components([*copies, *_links(pairs)], len(images)):
+    for members, inner in connected_groups([*copies, *_pair_links(pairs)], len(images)):
         score = max(link[2] for link in inner)
         if score:
             found.append(Finding("near_duplicate", tuple(paths[members]), f"nearly the same picture ({score:.2f})", score))
-    return sorted(found, key=lambda finding: (-finding.rank, finding.paths))
+    return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))
 
 
-def _links(pairs: Pairs) -> list[Link]:
+def _pair_links(pairs: Pairs) -> list[Link]:
     return [(one, other, score, "") for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True)]
 
 
-def across_sides(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
+def find_split_leaks(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
     """Find images that are in both splits of the imported dataset (column given_side)."""
-    links = _chains(images["pixels_sha256"], 1.0, "") + _links(pairs)
+    links = _equal_key_pairs(images["pixels_sha256"], 1.0, "") + _pair_links(pairs)
     paths, sides = images["path"].to_numpy(), images["given_side"].to_numpy()
     found = []
-    for members, _ in components(links, len(images)):
+    for members, _ in connected_groups(links, len(images)):
         given = {side for side in sides[members] if isinstance(side, str)}
         if len(given) > 1:
             found.append(Finding("across_sides", tuple(paths[members]), f"one photograph in {' and '.join(sorted(given))}"))

@@ -24,23 +24,23 @@ from numpy.typing import NDArray
 from scipy.fft import dct
 from scipy.spatial import cKDTree
 
-from components.data_quality.alignment import IDENTITY, Floats, align, blurred, fine_correlation, warped
+from components.data_quality.alignment import IDENTITY, Floats, align_images, blurred, fine_correlation, warp_images
 
-SIDE = 48
+THUMBNAIL_SIZE = 48
 """Width and height of a thumbnail in pixels."""
 MAX_ORDER = 5
 """Largest sum of the two frequencies of a coefficient in the descriptor."""
 MARGIN, WIDE_MARGIN = 0.05, 0.10
 """Shares of the side that a crop removes: centered or in a corner, and centered only."""
 NEIGHBOURS = 4
-RADIUS = 0.2
+MAX_DESCRIPTOR_DISTANCE = 0.2
 """Largest distance of descriptors at which a neighbor is a candidate."""
 COARSE = 16
-MIN_COARSE = 0.93
+MIN_COARSE_CORRELATION = 0.93
 """Minimum correlation of tiny thumbnails, in the best orientation and window."""
-HALF = SIDE // 2
+HALF = THUMBNAIL_SIZE // 2
 HALF_STEPS, STEPS = 2, 4
-MIN_HALF = 0.45
+MIN_HALF_SCALE_CORRELATION = 0.45
 """Minimum correlation of fine structure at half size, after the first alignment."""
 BLOCK = 512
 Thumbnails = NDArray[np.uint8]
@@ -56,25 +56,25 @@ class Pairs:
     scores: Floats
 
 
-def near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
+def find_near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
     """Find pairs that show the same image.
 
     Args:
         thumbnails: uint8, shape (n, SIDE, SIDE).
         min_score: minimum correlation of fine structure after alignment.
     """
-    found = score(thumbnails, candidates(thumbnails))
+    found = verify_pairs(thumbnails, candidate_pairs(thumbnails))
     kept = found.scores >= min_score
     return Pairs(found.indices[kept], found.scores[kept])
 
 
-def windows() -> list[Window]:
+def crop_windows() -> list[Window]:
     """Parts of an image that are compared; the first is the whole image."""
     places = [(MARGIN, 0.5, 0.5), *((MARGIN, y, x) for y in (0, 1) for x in (0, 1)), (WIDE_MARGIN, 0.5, 0.5)]
     return [(0, 0, 1, 1), *((margin * y, margin * x, 1 - margin, 1 - margin) for margin, y, x in places)]
 
 
-def _sampler(start: float, extent: float, size: int, side: int = SIDE) -> Floats:
+def _sampler(start: float, extent: float, size: int, side: int = THUMBNAIL_SIZE) -> Floats:
     """Matrix of shape (size, side) that samples `size` points of the span [start, start + extent] by linear interpolation."""
     at = ((np.arange(size) + 0.5) / size * extent + start) * side - 0.5
     low = np.clip(np.floor(at).astype(int), 0, side - 2)
@@ -92,9 +92,9 @@ def descriptors(thumbnails: Thumbnails, window: Window = (0, 0, 1, 1)) -> Floats
     """
     top, left, height, width = window
     order = MAX_ORDER + 1
-    cosines = dct(np.eye(SIDE, dtype=np.float32), axis=0, norm="ortho")[:order]
-    seen = _sampler(top, height, SIDE) @ thumbnails.astype(np.float32) @ _sampler(left, width, SIDE).T
-    spread = seen.reshape(len(seen), -1).std(axis=1) * SIDE
+    cosines = dct(np.eye(THUMBNAIL_SIZE, dtype=np.float32), axis=0, norm="ortho")[:order]
+    seen = _sampler(top, height, THUMBNAIL_SIZE) @ thumbnails.astype(np.float32) @ _sampler(left, width, THUMBNAIL_SIZE).T
+    spread = seen.reshape(len(seen), -1).std(axis=1) * THUMBNAIL_SIZE
     size = np.abs(cosines @ seen @ cosines.T) / np.maximum(spread, 1)[:, None, None]
     every = np.stack(np.triu_indices(order))
     u, v = every[:, (every.sum(axis=0) > 0) & (every.sum(axis=0) <= MAX_ORDER)]
@@ -103,7 +103,7 @@ def descriptors(thumbnails: Thumbnails, window: Window = (0, 0, 1, 1)) -> Floats
     return np.concatenate([larger, smaller[:, mirrored]], axis=1)
 
 
-def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
+def candidate_pairs(thumbnails: Thumbnails) -> NDArray[np.int64]:
     """Find pairs that may be near-duplicates.
 
     Returns:
@@ -114,9 +114,9 @@ def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
     tree = cKDTree(_blockwise(descriptors, thumbnails))
     found: list[NDArray[np.int64]] = []
     distances: list[Floats] = []
-    for window in windows():
+    for window in crop_windows():
         seen = _blockwise(partial(descriptors, window=window), thumbnails)
-        distance, neighbour = tree.query(seen, k=min(NEIGHBOURS, len(thumbnails)), distance_upper_bound=RADIUS, workers=-1)
+        distance, neighbour = tree.query(seen, k=min(NEIGHBOURS, len(thumbnails)), distance_upper_bound=MAX_DESCRIPTOR_DISTANCE, workers=-1)
         image = np.repeat(np.arange(len(thumbnails)), neighbour.shape[1])
         near, distance = neighbour.ravel(), distance.ravel()
         kept = (near < len(thumbnails)) & (near != image)
@@ -128,35 +128,35 @@ def candidates(thumbnails: Thumbnails) -> NDArray[np.int64]:
     return pairs[order[np.unique(key[order], return_index=True)[1]]]
 
 
-def score(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
+def verify_pairs(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
     """Score candidate pairs.
 
     Args:
         thumbnails: uint8, shape (n, SIDE, SIDE).
-        pairs: indices, shape (m, 2), as returned by `candidates`.
+        pairs: indices, shape (m, 2), as returned by `candidate_pairs`.
 
     Returns:
         All pairs, sorted; pairs below the coarse or the half-size threshold score 0.
     """
     if not len(pairs):
         return Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0, dtype=np.float32))
-    uncut = _blockwise(partial(_coarse, parts=windows()[:1]), thumbnails)[:, 0]
+    uncut = _blockwise(partial(_downsample_coarse, parts=crop_windows()[:1]), thumbnails)[:, 0]
 
     def verify(start: int) -> Floats:
         first, second = pairs[start : start + BLOCK].T
         scores = np.zeros(len(first), dtype=np.float32)
-        turned = np.stack([_orient(uncut[second], np.full(len(second), number)) for number in range(8)], axis=1)
+        turned = np.stack([_apply_symmetry(uncut[second], np.full(len(second), number)) for number in range(8)], axis=1)
         images, image = np.unique(first, return_inverse=True)
-        cut = _coarse(thumbnails[images], windows())[image]
-        alike = (_flat(turned) @ _flat(cut).swapaxes(1, 2)).reshape(len(first), -1)
+        cut = _downsample_coarse(thumbnails[images], crop_windows())[image]
+        alike = (_flatten(turned) @ _flatten(cut).swapaxes(1, 2)).reshape(len(first), -1)
         orientation, window = np.divmod(alike.argmax(axis=1), cut.shape[1])
-        left = np.flatnonzero(alike.max(axis=1) >= MIN_COARSE)
+        left = np.flatnonzero(alike.max(axis=1) >= MIN_COARSE_CORRELATION)
         warp = np.tile(IDENTITY, (len(first), 1))
-        for size, steps, least in ((_half, HALF_STEPS, MIN_HALF), (_whole, STEPS, -1.0)):
-            fixed = _cut(size(thumbnails[first[left]]), window[left])
-            moving = _orient(size(thumbnails[second[left]]), orientation[left])
-            warp[left] = align(fixed, moving, warp[left], steps)
-            correlation = fine_correlation(fixed, warped(moving, warp[left]))
+        for size, steps, least in ((_downsample, HALF_STEPS, MIN_HALF_SCALE_CORRELATION), (_as_float, STEPS, -1.0)):
+            fixed = _crop_and_resample(size(thumbnails[first[left]]), window[left])
+            moving = _apply_symmetry(size(thumbnails[second[left]]), orientation[left])
+            warp[left] = align_images(fixed, moving, warp[left], steps)
+            correlation = fine_correlation(fixed, warp_images(moving, warp[left]))
             left, correlation = left[correlation >= least], correlation[correlation >= least]
         scores[left] = correlation
         return scores
@@ -173,29 +173,29 @@ def _blockwise(measure: Callable[[Thumbnails], Floats], thumbnails: Thumbnails) 
     return np.concatenate([measure(thumbnails[start : start + BLOCK]) for start in range(0, len(thumbnails), BLOCK)])
 
 
-def _whole(thumbnails: Thumbnails) -> Floats:
+def _as_float(thumbnails: Thumbnails) -> Floats:
     return thumbnails.astype(np.float32)
 
 
-def _half(thumbnails: Thumbnails) -> Floats:
-    halved: Floats = _whole(thumbnails).reshape(-1, HALF, 2, HALF, 2).mean(axis=(2, 4))
+def _downsample(thumbnails: Thumbnails) -> Floats:
+    halved: Floats = _as_float(thumbnails).reshape(-1, HALF, 2, HALF, 2).mean(axis=(2, 4))
     return halved
 
 
-def _coarse(thumbnails: Thumbnails, parts: Sequence[Window]) -> Floats:
+def _downsample_coarse(thumbnails: Thumbnails, parts: Sequence[Window]) -> Floats:
     """Downsample each part to a tiny thumbnail with mean 0 and norm 1: shape (n, parts, COARSE, COARSE)."""
-    soft = blurred(_whole(thumbnails), 1 / SIDE)
+    soft = blurred(_as_float(thumbnails), 1 / THUMBNAIL_SIZE)
     cut = [_sampler(top, height, COARSE) @ soft @ _sampler(left, width, COARSE).T for top, left, height, width in parts]
     tiny = np.stack(cut, axis=1)
     tiny -= tiny.mean(axis=(2, 3), keepdims=True)
     return tiny / np.maximum(np.linalg.norm(tiny, axis=(2, 3), keepdims=True), 1e-6)
 
 
-def _flat(images: Floats) -> Floats:
+def _flatten(images: Floats) -> Floats:
     return images.reshape(*images.shape[:2], COARSE**2)
 
 
-def _orient(images: Floats, number: NDArray[np.int64]) -> Floats:
+def _apply_symmetry(images: Floats, number: NDArray[np.int64]) -> Floats:
     """Apply one of the eight orientations to each image: bit 0 transposes, bit 1 flips rows, bit 2 flips columns."""
     out = images.copy()
     turned, upturned, mirrored = (number >> bit & 1 == 1 for bit in range(3))
@@ -205,9 +205,9 @@ def _orient(images: Floats, number: NDArray[np.int64]) -> Floats:
     return out
 
 
-def _cut(images: Floats, window: NDArray[np.int64]) -> Floats:
+def _crop_and_resample(images: Floats, window: NDArray[np.int64]) -> Floats:
     side, out = images.shape[1], np.empty_like(images)
-    for number, (top, left, height, width) in enumerate(windows()):
+    for number, (top, left, height, width) in enumerate(crop_windows()):
         chosen = window == number
         out[chosen] = _sampler(top, height, side, side) @ images[chosen] @ _sampler(left, width, side, side).T
     return out

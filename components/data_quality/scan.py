@@ -20,16 +20,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from components.core.errors import UnreadableImage
-from components.core.files import replacing
-from components.data_quality.near_duplicates import SIDE, Thumbnails
+from components.core.errors import UnreadableImageError
+from components.core.files import atomic_write
+from components.data_quality.near_duplicates import THUMBNAIL_SIZE, Thumbnails
 from components.imaging import images
 from components.imaging.images import Pixels
 
-BLOCK = 256
-SAMPLE = 16
+BLOCK_SIZE = 256
+COLOR_GRID_SIZE = 16
 """Size of the pixel grid used to detect flat color."""
-DARK = 32
+DARK_LEVEL = 32
 """Gray level up to which a pixel counts as part of the dark corners around a dermoscope's round field of view."""
 
 FIELDS = {
@@ -41,7 +41,7 @@ FIELDS = {
     "width": "pixels, upright",
     "height": "pixels, upright",
     "pixels_sha256": "hash of the decoded RGB pixels",
-    "thumbnail": "gray, SIDE x SIDE bytes",
+    "thumbnail": "gray, THUMBNAIL_SIZE x THUMBNAIL_SIZE bytes",
     "contrast": "standard deviation of the thumbnail, in gray levels",
     "one_colour": "share of pixels that have exactly the most frequent color, without dark pixels",
     "colourfulness": "mean difference of a pixel's largest and smallest channel, in levels",
@@ -52,9 +52,9 @@ ScanRow = tuple[Any, ...]
 
 
 @dataclass(frozen=True)
-class Scans:
+class ScanResult:
     """`table`: one row per file in the given order, with `path`, `bytes` and FIELDS without the thumbnail. `thumbnails`: uint8, shape
-    (files, SIDE, SIDE), zeros if unreadable. `decoded`: number of contents that were not in the cache."""
+    (files, THUMBNAIL_SIZE, THUMBNAIL_SIZE), zeros if unreadable. `decoded`: number of contents that were not in the cache."""
 
     table: pd.DataFrame
     thumbnails: Thumbnails
@@ -63,9 +63,9 @@ class Scans:
 
 def table_of(scanned: Sequence[ScanRow]) -> pd.DataFrame:
     """One row of FIELDS for each scanned file, in the given order."""
-    thumbnails = np.frombuffer(b"".join(look[-2] for look in scanned), dtype=np.uint8).reshape(-1, SIDE * SIDE)
-    samples = np.frombuffer(b"".join(look[-1] for look in scanned), dtype=np.uint8).reshape(-1, SAMPLE * SAMPLE, 3)
-    table = pd.DataFrame([look[:-1] for look in scanned], columns=list(FIELDS)[:9])
+    thumbnails = np.frombuffer(b"".join(row[-2] for row in scanned), dtype=np.uint8).reshape(-1, THUMBNAIL_SIZE * THUMBNAIL_SIZE)
+    samples = np.frombuffer(b"".join(row[-1] for row in scanned), dtype=np.uint8).reshape(-1, COLOR_GRID_SIZE * COLOR_GRID_SIZE, 3)
+    table = pd.DataFrame([row[:-1] for row in scanned], columns=list(FIELDS)[:9])
     red, green, blue = samples.transpose(2, 0, 1)  # faster channel by channel than as a reduction over three
     largest, smallest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
     table["contrast"] = thumbnails.astype(np.float32).std(axis=1)
@@ -74,26 +74,27 @@ def table_of(scanned: Sequence[ScanRow]) -> pd.DataFrame:
     return table
 
 
-def look(content: bytes, digest: str) -> ScanRow:
+def scan_file(content: bytes, digest: str) -> ScanRow:
     """Scan one file's bytes: FIELDS up to the thumbnail, and a grid of single pixels."""
     try:
         image, header = images.decode_with_header(content)
-    except UnreadableImage as fault:
-        return (digest, str(fault), None, None, 1, 0, 0, "", bytes(SIDE * SIDE), bytes(SAMPLE * SAMPLE * 3))
-    sample = image.resize((SAMPLE, SAMPLE), Image.Resampling.NEAREST).tobytes()
+    except UnreadableImageError as fault:
+        no_thumbnail, no_sample = bytes(THUMBNAIL_SIZE**2), bytes(COLOR_GRID_SIZE**2 * 3)
+        return (digest, str(fault), None, None, 1, 0, 0, "", no_thumbnail, no_sample)
+    sample = image.resize((COLOR_GRID_SIZE, COLOR_GRID_SIZE), Image.Resampling.NEAREST).tobytes()
     return (digest, "", header.format, header.mode, header.orientation, *image.size, images.pixels_sha256(image), thumbnail(image), sample)
 
 
 def thumbnail(image: Image.Image) -> bytes:
-    """Resize the image's green channel, which has most of its contrast, to SIDE x SIDE bytes."""
-    return image.getchannel("G").resize((SIDE, SIDE), Image.Resampling.BILINEAR, reducing_gap=1.0).tobytes()
+    """Resize the image's green channel, which has most of its contrast, to THUMBNAIL_SIZE x THUMBNAIL_SIZE bytes."""
+    return image.getchannel("G").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR, reducing_gap=1.0).tobytes()
 
 
 def _one_colour(samples: Pixels, largest: Pixels) -> NDArray[np.float64]:
     """Share of the most frequent color of each image, without the dark corners of a round field of view, which have one color too."""
     red, green, blue = samples.astype(np.int32).transpose(2, 0, 1)
     packed = red << 16 | green << 8 | blue
-    packed[largest <= DARK] = -1
+    packed[largest <= DARK_LEVEL] = -1
     packed.sort(axis=1)
     place = np.arange(packed.shape[1])
     fresh = np.diff(packed, axis=1, prepend=-2) != 0
@@ -110,11 +111,11 @@ def _scan_block(root: Path, known: frozenset[str], names: Sequence[str]) -> tupl
         sizes.append(len(content))
         digests.append(hashlib.sha256(content).hexdigest())
         if digests[-1] not in known:
-            scanned.append(look(content, digests[-1]))
+            scanned.append(scan_file(content, digests[-1]))
     return sizes, digests, table_of(scanned)
 
 
-def scan(root: Path, names: Sequence[str], cache: Path) -> Scans:
+def scan(root: Path, names: Sequence[str], cache: Path) -> ScanResult:
     """Scan files on every core.
 
     Args:
@@ -125,7 +126,7 @@ def scan(root: Path, names: Sequence[str], cache: Path) -> Scans:
     kept = cache / f"{_version()}.parquet"
     tables = [pd.read_parquet(kept) if kept.exists() else table_of([])]
     known = frozenset(tables[0]["sha256"])
-    blocks = [names[start : start + BLOCK] for start in range(0, len(names), BLOCK)]
+    blocks = [names[start : start + BLOCK_SIZE] for start in range(0, len(names), BLOCK_SIZE)]
     sizes: list[int] = []
     digests: list[str] = []
     with (
@@ -140,13 +141,13 @@ def scan(root: Path, names: Sequence[str], cache: Path) -> Scans:
     table = pd.concat([some for some in tables if len(some)] or tables[:1]).drop_duplicates("sha256")
     decoded = len(table) - len(known)
     if decoded:
-        with replacing(kept) as draft:
+        with atomic_write(kept) as draft:
             table.to_parquet(draft, index=False)
         for stale in set(cache.glob("*.parquet")) - {kept}:
             stale.unlink()
     found = table.set_index("sha256").loc[digests].reset_index()
-    thumbnails = np.frombuffer(b"".join(found["thumbnail"]), dtype=np.uint8).reshape(-1, SIDE, SIDE)
-    return Scans(found.drop(columns="thumbnail").assign(path=list(names), bytes=sizes), thumbnails, decoded)
+    thumbnails = np.frombuffer(b"".join(found["thumbnail"]), dtype=np.uint8).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
+    return ScanResult(found.drop(columns="thumbnail").assign(path=list(names), bytes=sizes), thumbnails, decoded)
 
 
 def _version() -> str:

@@ -13,7 +13,7 @@ EXACT_BELOW = 200
 too narrow."""
 
 
-def resamples(groups: NDArray[np.generic], count: int, seed: int) -> list[NDArray[np.intp]]:
+def cluster_bootstrap_indices(groups: NDArray[np.generic], count: int, seed: int) -> list[NDArray[np.intp]]:
     """Index arrays of `count` bootstrap samples that draw whole groups with replacement.
 
     Images of one lesion are not independent, so lesions are drawn instead of images (cluster bootstrap, Field and Welsh 2007).
@@ -24,7 +24,7 @@ def resamples(groups: NDArray[np.generic], count: int, seed: int) -> list[NDArra
     return [np.concatenate([members[at] for at in random.integers(len(members), size=len(members))]) for _ in range(count)]
 
 
-def interval(value: float, sampled: Sequence[float]) -> Estimate:
+def percentile_interval(value: float, sampled: Sequence[float]) -> Estimate:
     """Percentile interval (95 %) of a metric, corrected for the bootstrap's bias; undefined values are ignored.
 
     The percentiles are shifted by (value - mean of resampled values), Efron and Tibshirani 1993, chapter 10. For recalls the shift is
@@ -35,12 +35,12 @@ def interval(value: float, sampled: Sequence[float]) -> Estimate:
     return Estimate(value, float(low), float(high))
 
 
-def bootstrap(statistic: Callable[[NDArray[np.intp]], float], samples: list[NDArray[np.intp]], images: int) -> Estimate:
+def bootstrap_estimate(statistic: Callable[[NDArray[np.intp]], float], samples: list[NDArray[np.intp]], images: int) -> Estimate:
     """Percentile interval of a statistic, a function of the indices of the images to compute it on."""
-    return interval(statistic(np.arange(images)), [statistic(sample) for sample in samples])
+    return percentile_interval(statistic(np.arange(images)), [statistic(sample) for sample in samples])
 
 
-def proportion(right: NDArray[np.bool_], groups: NDArray[np.generic], resampled: Estimate) -> Estimate:
+def proportion_estimate(right: NDArray[np.bool_], groups: NDArray[np.generic], resampled: Estimate) -> Estimate:
     """Share of correct images, with an interval that is valid for few groups and for shares near 0 and 1.
 
     A bootstrap of 17 images that are all correct gives an interval of width zero. Below EXACT_BELOW groups, the result is the union of

@@ -8,9 +8,9 @@ from scipy.optimize import minimize_scalar
 
 from components.core.classes import CLASSES
 from components.evaluation.metrics import Floats, Ints
-from components.evaluation.predictions import Scored
+from components.evaluation.predictions import Predictions
 
-LEAD = 1e-4
+LOGIT_MARGIN = 1e-4
 """Margin of a raised logit over the others, so that rounding in an exported model does not reverse their order."""
 
 
@@ -34,7 +34,7 @@ def fit_temperature(truth: Ints, at_temperature: Callable[[float], Floats]) -> f
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded").x))
 
 
-def lift_for(behind: Floats, sensitivity: float) -> float:
+def required_logit_bias(behind: Floats, sensitivity: float) -> float:
     """Smallest non-negative amount to add to a logit so that this share of positive images is predicted positive.
 
     Args:
@@ -42,10 +42,10 @@ def lift_for(behind: Floats, sensitivity: float) -> float:
         sensitivity: share of the images, 0 to 1.
     """
     wanted = int(np.ceil(round(sensitivity * len(behind), 9)))
-    return max(0.0, float(np.sort(behind)[wanted - 1]) + LEAD) if wanted else 0.0
+    return max(0.0, float(np.sort(behind)[wanted - 1]) + LOGIT_MARGIN) if wanted else 0.0
 
 
-def operating_point(scored: Scored, logits: NDArray[np.float32], sensitivity: float) -> NDArray[np.float32]:
+def operating_point(scored: Predictions, logits: NDArray[np.float32], sensitivity: float) -> NDArray[np.float32]:
     """Amount to add to each logit so that at least this share of the melanoma images is predicted melanoma (binary: malignant).
 
     A missed melanoma costs more than a false alarm, so its logit is raised by the smallest sufficient amount, and never lowered.
@@ -63,5 +63,5 @@ def operating_point(scored: Scored, logits: NDArray[np.float32], sensitivity: fl
         behind = rivals.max(axis=1) - logits[:, number]
     else:
         number, behind = 0, -logits[:, 0]
-    lift[number] = lift_for(behind[scored.melanoma], sensitivity)
+    lift[number] = required_logit_bias(behind[scored.melanoma], sensitivity)
     return lift

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.core.reports.evaluation import CollectionCost
+from components.core.reports.evaluation import CollectionResult
 from components.evaluation import bootstrap, metrics
 
 if TYPE_CHECKING:
@@ -24,18 +24,18 @@ isic9."""
 
 
 @dataclass(frozen=True)
-class Featured:
+class ImageFeatures:
     """`images` has one row per image (diagnosis, collection, group); `features`, shape (n, width), has one row for each."""
 
     images: pd.DataFrame
     features: Features
 
-    def where(self, chosen: NDArray[np.bool_]) -> "Featured":
+    def where(self, chosen: NDArray[np.bool_]) -> "ImageFeatures":
         """Select the images for which `chosen`, shape (n,), is true."""
-        return Featured(self.images[chosen], self.features[chosen])
+        return ImageFeatures(self.images[chosen], self.features[chosen])
 
 
-def left_out(train: Featured, test: Featured, resamples: int, seed: int) -> dict[str, CollectionCost]:
+def leave_one_collection_out(train: ImageFeatures, test: ImageFeatures, resamples: int, seed: int) -> dict[str, CollectionResult]:
     """Drop of balanced accuracy on each collection's test images when the collection is excluded from training.
 
     Measured on the classes that occur both in the collection's test images and in the other collections' training images. Empty if
@@ -50,7 +50,7 @@ def left_out(train: Featured, test: Featured, resamples: int, seed: int) -> dict
         For each collection: images and classes evaluated, balanced_accuracy of the head trained without it, and drop, the difference
         to the head trained with it, with its paired bootstrap interval.
     """
-    home, origin = (side.images["collection"].to_numpy(dtype=object) for side in (train, test))
+    home, origin = (split.images["collection"].to_numpy(dtype=object) for split in (train, test))
     if len(pd.unique(train.images["collection"].dropna())) < 2:
         return {}
     found = {}
@@ -59,29 +59,31 @@ def left_out(train: Featured, test: Featured, resamples: int, seed: int) -> dict
         shared = sorted(set(train.images["diagnosis"][elsewhere]) & set(test.images["diagnosis"][here]))
         if len(shared) < 2:
             continue
-        known, tested = (np.isin(side.images["diagnosis"].to_numpy(dtype=str), shared) for side in (train, test))
+        known, tested = (np.isin(split.images["diagnosis"].to_numpy(dtype=str), shared) for split in (train, test))
         measured = test.where(tested & here)
-        samples = bootstrap.resamples(measured.images["group"].to_numpy(), resamples, seed)
+        samples = bootstrap.cluster_bootstrap_indices(measured.images["group"].to_numpy(), resamples, seed)
         found[name] = _cost(train.where(known), train.where(known & elsewhere), measured, shared, samples)
     return found
 
 
-def _cost(whole: Featured, rest: Featured, test: Featured, classes: list[str], samples: list[NDArray[np.intp]]) -> CollectionCost:
+def _cost(
+    whole: ImageFeatures, rest: ImageFeatures, test: ImageFeatures, classes: list[str], samples: list[NDArray[np.intp]]
+) -> CollectionResult:
     truth = np.array([classes.index(name) for name in test.images["diagnosis"]])
     seen, unseen = (_probabilities(train, test.features) for train in (whole, rest))
 
     def drop(at: NDArray[np.intp]) -> float:
         return metrics.balanced_accuracy(truth[at], seen[at]) - metrics.balanced_accuracy(truth[at], unseen[at])
 
-    return CollectionCost(
+    return CollectionResult(
         images=len(truth),
         classes=tuple(classes),
         balanced_accuracy=metrics.balanced_accuracy(truth, unseen),
-        drop=bootstrap.bootstrap(drop, samples, len(truth)),
+        drop=bootstrap.bootstrap_estimate(drop, samples, len(truth)),
     )
 
 
-def _probabilities(train: Featured, features: Features) -> NDArray[np.float64]:
+def _probabilities(train: ImageFeatures, features: Features) -> NDArray[np.float64]:
     """Columns in alphabetical order of the classes."""
     found: NDArray[np.float64] = linear_head(train.features, train.images["diagnosis"].to_numpy()).predict_proba(features)
     return found

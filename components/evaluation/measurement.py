@@ -9,17 +9,17 @@ from components.core import catalog
 from components.core.classes import output_names
 from components.core.reports.evaluation import (
     Averages,
-    ClassFigures,
-    CollectionCost,
+    ClassMetrics,
+    CollectionResult,
     Estimate,
     Evaluation,
     PhaseDifference,
-    PhaseFigures,
-    TestFigures,
-    ValidationFigures,
+    PhaseMetrics,
+    TestMetrics,
+    ValidationMetrics,
 )
 from components.evaluation import bootstrap, metrics, robustness
-from components.evaluation.predictions import HEADLINES, Indices, Scored, difference
+from components.evaluation.predictions import HEADLINE_METRICS, Indices, Predictions, paired_difference
 from components.runtime.params import Settings
 
 
@@ -28,7 +28,7 @@ class Selection:
     """The phase picked on validation: the scores of every phase there, uncalibrated, and the picked phase's logits (n, outputs)."""
 
     phase: str
-    validation: dict[str, Scored]
+    validation: dict[str, Predictions]
     logits: NDArray[np.float32]
 
 
@@ -49,33 +49,33 @@ class Calibration:
 class TestScores:
     """Probabilities on test: of every phase uncalibrated, of the candidate before and after temperature scaling, and under shifts."""
 
-    phases: dict[str, Scored]
-    before: Scored
-    after: Scored
-    shifted: dict[str, Scored]
+    phases: dict[str, Predictions]
+    before: Predictions
+    after: Predictions
+    shifted: dict[str, Predictions]
 
 
 def measure(
-    selection: Selection, fitted: Calibration, test: TestScores, left_out: dict[str, CollectionCost], settings: Settings
+    selection: Selection, fitted: Calibration, test: TestScores, left_out: dict[str, CollectionResult], settings: Settings
 ) -> Evaluation:
     """The figures of the report, with their bootstrap intervals over groups."""
     after, bins = test.after, settings.evaluate.calibration_bins
-    samples = bootstrap.resamples(after.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
-    gain = difference(test.phases["finetuned"], test.phases["frozen"], "balanced_accuracy", samples, bins)
-    averages = metrics.averages(after.truth, after.probabilities)
+    samples = bootstrap.cluster_bootstrap_indices(after.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    gain = paired_difference(test.phases["finetuned"], test.phases["frozen"], "balanced_accuracy", samples, bins)
+    averages = metrics.macro_averages(after.truth, after.probabilities)
     per_class = metrics.per_class(after.truth, after.probabilities, output_names(settings.task))
     return Evaluation(
         picked=selection.phase,
         temperature=fitted.temperature,
         melanoma_lift=fitted.melanoma_lift,
         test_split_hash=catalog.split_hash(after.images),
-        validation={name: validation_figures(scored, bins) for name, scored in selection.validation.items()},
-        test=figures_on_test(test, samples, bins),
+        validation={name: validation_metrics(scored, bins) for name, scored in selection.validation.items()},
+        test=metrics_on_test(test, samples, bins),
         phases_on_test={
-            name: PhaseFigures(**scored.estimates(tuple(PhaseFigures.model_fields), samples, bins)) for name, scored in test.phases.items()
+            name: PhaseMetrics(**scored.estimates(tuple(PhaseMetrics.model_fields), samples, bins)) for name, scored in test.phases.items()
         },
         finetuned_less_frozen_on_test=PhaseDifference(balanced_accuracy=gain),
-        shifts=robustness.costs(after, test.shifted, samples, bins),
+        shifts=robustness.shift_drops(after, test.shifted, samples, bins),
         collections_left_out=left_out,
         averages={name: Averages(**figures) for name, figures in averages.items()},
         per_class=with_intervals(per_class, after.recalls(samples)),
@@ -83,24 +83,24 @@ def measure(
     )
 
 
-def validation_figures(scored: Scored, bins: int) -> ValidationFigures:
+def validation_metrics(scored: Predictions, bins: int) -> ValidationMetrics:
     """The figures that the choice of a phase rests on."""
     everything = np.arange(len(scored.images))
-    return ValidationFigures(**{name: scored.headline(name, everything, bins) for name in ValidationFigures.model_fields})
+    return ValidationMetrics(**{name: scored.headline(name, everything, bins) for name in ValidationMetrics.model_fields})
 
 
-def figures_on_test(test: TestScores, samples: list[Indices], bins: int) -> TestFigures:
+def metrics_on_test(test: TestScores, samples: list[Indices], bins: int) -> TestMetrics:
     """The candidate's headline figures."""
     before = test.before.estimates(("calibration_error",), samples, bins)
-    return TestFigures(
+    return TestMetrics(
         images=len(test.after.images),
         groups=int(test.after.images["group"].nunique()),
         calibration_error_before=before["calibration_error"],
-        **test.after.estimates(HEADLINES, samples, bins),
+        **test.after.estimates(HEADLINE_METRICS, samples, bins),
     )
 
 
-def with_intervals(per_class: dict[str, dict[str, float]], recalls: dict[str, Estimate]) -> dict[str, ClassFigures]:
+def with_intervals(per_class: dict[str, dict[str, float]], recalls: dict[str, Estimate]) -> dict[str, ClassMetrics]:
     """The figures of each class, its recall with the bounds of its interval; a class without images has none."""
     bounds = {name: {"recall_low": found.low, "recall_high": found.high} for name, found in recalls.items()}
-    return {name: ClassFigures.model_validate({**row, **bounds.get(name, {})}) for name, row in per_class.items()}
+    return {name: ClassMetrics.model_validate({**row, **bounds.get(name, {})}) for name, row in per_class.items()}

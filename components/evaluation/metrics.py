@@ -15,7 +15,7 @@ Ints = NDArray[np.integer]
 Floats = NDArray[np.floating]
 
 
-def confusion(truth: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
+def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> NDArray[np.int64]:
     """Counts, shape (classes, classes): rows are the truth, columns the prediction."""
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
@@ -27,14 +27,14 @@ def accuracy(truth: Ints, probabilities: Floats) -> float:
 
 def balanced_accuracy(truth: Ints, probabilities: Floats) -> float:
     """Mean recall over the classes that occur in `truth`."""
-    counts = confusion(truth, probabilities.argmax(axis=1), probabilities.shape[1])
+    counts = confusion_matrix(truth, probabilities.argmax(axis=1), probabilities.shape[1])
     present = counts.sum(axis=1) > 0
     return float((np.diag(counts)[present] / counts.sum(axis=1)[present]).mean())
 
 
 def macro_f1(truth: Ints, probabilities: Floats) -> float:
     """Mean F1 over the classes that occur in `truth`; a class that is never predicted counts as zero."""
-    counts = confusion(truth, probabilities.argmax(axis=1), probabilities.shape[1])
+    counts = confusion_matrix(truth, probabilities.argmax(axis=1), probabilities.shape[1])
     present = counts.sum(axis=1) > 0
     f1 = 2 * np.diag(counts) / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)
     return float(f1[present].mean())
@@ -86,7 +86,7 @@ def per_class(truth: Ints, probabilities: Floats, names: Sequence[str]) -> dict[
     return table
 
 
-def averages(truth: Ints, probabilities: Floats) -> dict[str, dict[str, float]]:
+def macro_averages(truth: Ints, probabilities: Floats) -> dict[str, dict[str, float]]:
     """Macro-averaged (equal weight per class) and weighted (equal weight per image) precision, recall and F1."""
     predicted, result = probabilities.argmax(axis=1), {}
     for kind in ("macro", "weighted"):
@@ -95,7 +95,7 @@ def averages(truth: Ints, probabilities: Floats) -> dict[str, dict[str, float]]:
     return result
 
 
-def reliability(truth: Ints, probabilities: Floats, bins: int) -> list[dict[str, float]]:
+def reliability_table(truth: Ints, probabilities: Floats, bins: int) -> list[dict[str, float]]:
     """Equal-width bins of the largest probability: mean confidence, accuracy and image count of each non-empty bin."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -106,7 +106,7 @@ def reliability(truth: Ints, probabilities: Floats, bins: int) -> list[dict[str,
     ]
 
 
-def calibration_error(truth: Ints, probabilities: Floats, bins: int) -> float:
+def expected_calibration_error(truth: Ints, probabilities: Floats, bins: int) -> float:
     """Expected calibration error of the predicted class, over equal-width bins (Guo et al. 2017, arXiv:1706.04599)."""
-    table = reliability(truth, probabilities, bins)
+    table = reliability_table(truth, probabilities, bins)
     return sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in table) / len(truth)

@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.plotting import save, shortened
+from components.core.plotting import save_figure, shorten_name
 from components.core.reports.evaluation import Estimate
 
 
@@ -29,7 +29,7 @@ def confusion(counts: NDArray[np.int64], names: Sequence[str], path: Path) -> No
                 color = "white" if shares[row, column] > 0.55 else "black"
                 axis.text(column, row, texts[row, column], ha="center", va="center", color=color, fontsize=8)
     axes[0].set_ylabel("true")
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def roc(truth: NDArray[np.integer], probabilities: NDArray[np.floating], names: Sequence[str], path: Path) -> None:
@@ -45,7 +45,7 @@ def roc(truth: NDArray[np.integer], probabilities: NDArray[np.floating], names: 
     axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1)
     axis.set(xlabel="1 - specificity", ylabel="sensitivity", title="one-vs-rest ROC, with its area", aspect="equal")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def reliability(tables: dict[str, Any], path: Path) -> None:
@@ -58,7 +58,7 @@ def reliability(tables: dict[str, Any], path: Path) -> None:
         xlabel="confidence of the prediction", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="calibration on test", aspect="equal"
     )
     axis.legend(fontsize=8, frameon=False)
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def gallery(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], mistakes: int, path: Path) -> None:
@@ -74,7 +74,7 @@ def gallery(pictures: Sequence[NDArray[np.uint8]], captions: Sequence[str], mist
     figure.suptitle(
         f"the {len(pictures)} most confident of {mistakes} mistakes on test" if pictures else "no mistakes on test", fontsize=10
     )
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def drops(costs: dict[str, Estimate], path: Path) -> None:
@@ -87,10 +87,10 @@ def drops(costs: dict[str, Estimate], path: Path) -> None:
     axis.barh(at, value, color=colors.tolist(), height=0.6, alpha=0.8)
     axis.hlines(at, low, high, color="0.25", linewidth=1.2)
     axis.axvline(0, color="0.4", linewidth=0.8)
-    axis.set_yticks(at, [shortened(name.replace("_", " ")) for name in names])
+    axis.set_yticks(at, [shorten_name(name.replace("_", " ")) for name in names])
     axis.invert_yaxis()
     axis.set(xlabel="drop of balanced accuracy on test", title="under each shift, with 95 % intervals; red: interval above zero")
-    save(figure, path)
+    save_figure(figure, path)
 
 
 def shifted(pictures: dict[str, NDArray[np.uint8]], path: Path) -> None:
@@ -103,4 +103,4 @@ def shifted(pictures: dict[str, NDArray[np.uint8]], path: Path) -> None:
     for axis, (name, pixels) in zip(axes.flat, pictures.items(), strict=False):
         axis.imshow(pixels)
         axis.set_title(name.replace("_", " "), fontsize=8)
-    save(figure, path)
+    save_figure(figure, path)

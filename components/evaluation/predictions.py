@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.core.classes import MALIGNANT, output_names, targets
+from components.core.classes import MALIGNANT, encode_targets, output_names
 from components.core.reports.evaluation import Estimate
 from components.evaluation import bootstrap, metrics
 
 Indices = NDArray[np.intp]
-HEADLINES = (
+HEADLINE_METRICS = (
     "balanced_accuracy",
     "accuracy",
     "macro_f1",
@@ -30,7 +30,7 @@ FEW_GROUPS = 10
 
 
 @dataclass(frozen=True)
-class Scored:
+class Predictions:
     """`images` has one row per image (path, pixels_sha256, diagnosis, group); `probabilities`, shape (n, outputs of `task`)."""
 
     images: pd.DataFrame
@@ -40,7 +40,7 @@ class Scored:
     @cached_property
     def truth(self) -> NDArray[np.int64]:
         """Target of each image."""
-        return np.array(targets(self.images["diagnosis"].tolist(), self.task), dtype=np.int64)
+        return np.array(encode_targets(self.images["diagnosis"].tolist(), self.task), dtype=np.int64)
 
     @cached_property
     def malignant(self) -> NDArray[np.bool_]:
@@ -73,7 +73,7 @@ class Scored:
             "balanced_accuracy": lambda: metrics.balanced_accuracy(truth, probabilities),
             "macro_f1": lambda: metrics.macro_f1(truth, probabilities),
             "macro_auc": lambda: metrics.macro_auc(truth, probabilities),
-            "calibration_error": lambda: metrics.calibration_error(truth, probabilities, bins),
+            "calibration_error": lambda: metrics.expected_calibration_error(truth, probabilities, bins),
             "melanoma_sensitivity": lambda: metrics.sensitivity(self.melanoma[at], self.called_melanoma[at]),
             "malignant_sensitivity": lambda: metrics.sensitivity(self.malignant[at], self.called_malignant[at]),
             "malignant_specificity": lambda: metrics.specificity(self.malignant[at], self.called_malignant[at]),
@@ -81,7 +81,7 @@ class Scored:
         return functions[name]()
 
     def estimates(self, names: Sequence[str], samples: list[Indices], bins: int) -> dict[str, Estimate]:
-        """Headline metrics with 95 % intervals: by `bootstrap.proportion` for proportions, otherwise by the bootstrap samples."""
+        """Headline metrics with 95 % intervals: by `bootstrap.proportion_estimate` for proportions, otherwise by the bootstrap samples."""
         groups = self.images["group"].to_numpy()
         proportions = {
             "accuracy": (np.ones(len(groups), dtype=bool), self.probabilities.argmax(axis=1) == self.truth),
@@ -91,10 +91,10 @@ class Scored:
         }
 
         def estimate(name: str) -> Estimate:
-            found = bootstrap.bootstrap(lambda at: self.headline(name, at, bins), samples, len(self.images))
+            found = bootstrap.bootstrap_estimate(lambda at: self.headline(name, at, bins), samples, len(self.images))
             if name in proportions:
                 counted, right = proportions[name]
-                return bootstrap.proportion(right[counted], groups[counted], found)
+                return bootstrap.proportion_estimate(right[counted], groups[counted], found)
             return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
 
         return {name: estimate(name) for name in names}
@@ -105,8 +105,8 @@ class Scored:
         for number, name in enumerate(output_names(self.task)):
             counted, right = self.truth == number, predicted == number
             if counted.any():
-                resampled = bootstrap.bootstrap(partial(self._share, counted, right), samples, len(groups))
-                found[name] = bootstrap.proportion(right[counted], groups[counted], resampled)
+                resampled = bootstrap.bootstrap_estimate(partial(self._share, counted, right), samples, len(groups))
+                found[name] = bootstrap.proportion_estimate(right[counted], groups[counted], resampled)
         return found
 
     @staticmethod
@@ -125,14 +125,16 @@ class Scored:
         return pd.concat([self.images.reset_index(drop=True), columns], axis=1)
 
     @classmethod
-    def of_table(cls, table: pd.DataFrame, task: str) -> "Scored":
+    def of_table(cls, table: pd.DataFrame, task: str) -> "Predictions":
         """Convert a table from `table` back."""
         columns = [f"p_{name}" for name in output_names(task)]
         return cls(table.drop(columns=columns), table[columns].to_numpy(dtype=float), task)
 
 
-def difference(first: Scored, second: Scored, name: str, samples: list[Indices], bins: int) -> Estimate:
+def paired_difference(first: Predictions, second: Predictions, name: str, samples: list[Indices], bins: int) -> Estimate:
     """Difference `first` - `second` of a headline metric on the same images, with its paired bootstrap interval."""
     if not first.images["pixels_sha256"].equals(second.images["pixels_sha256"]):
         raise ValueError("a paired comparison requires the same images in the same order")
-    return bootstrap.bootstrap(lambda at: first.headline(name, at, bins) - second.headline(name, at, bins), samples, len(first.images))
+    return bootstrap.bootstrap_estimate(
+        lambda at: first.headline(name, at, bins) - second.headline(name, at, bins), samples, len(first.images)
+    )

@@ -9,17 +9,17 @@ from numpy.typing import NDArray
 
 from components.core import plotting
 from components.core.classes import output_names
-from components.core.reports.evaluation import CollectionCost, ShiftCost
+from components.core.reports.evaluation import CollectionResult, ShiftResult
 from components.evaluation import metrics, plots
-from components.evaluation.predictions import Scored
-from components.evaluation.robustness import seen
+from components.evaluation.predictions import Predictions
+from components.evaluation.robustness import shifted_views
 from components.imaging import images, tfrecords
 
 
-def draw_shifts(costs: dict[str, ShiftCost], left_out: dict[str, CollectionCost], folder: Path) -> None:
+def draw_shifts(costs: dict[str, ShiftResult], left_out: dict[str, CollectionResult], folder: Path) -> None:
     """Write shifts.csv and shifts.png, with what leaving a collection out costs below the shifts."""
     without = {f"without {name}": row for name, row in left_out.items()}
-    shown: dict[str, ShiftCost | CollectionCost] = {**costs, **without}
+    shown: dict[str, ShiftResult | CollectionResult] = {**costs, **without}
     rows = [{"shift": name, "balanced_accuracy": row.balanced_accuracy, **asdict(row.drop)} for name, row in shown.items()]
     pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
     plots.drops({name: row.drop for name, row in shown.items()}, folder / "shifts.png")
@@ -27,18 +27,18 @@ def draw_shifts(costs: dict[str, ShiftCost], left_out: dict[str, CollectionCost]
 
 def draw_shift_examples(example: bytes, size: int, resolution: int | None, folder: Path) -> None:
     """Write shifts_examples.png, which shows one test image file as the model sees it under every shift."""
-    pictures = {"as it is": images.read(example, size, resolution), **seen(example, size, resolution)}
+    pictures = {"as it is": images.load_pixels(example, size, resolution), **shifted_views(example, size, resolution)}
     plots.shifted(pictures, folder / "shifts_examples.png")
 
 
-def draw_metrics(after: Scored, before: Scored, bins: int, gallery: int, folder: Path) -> None:
+def draw_metrics(after: Predictions, before: Predictions, bins: int, gallery: int, folder: Path) -> None:
     """Write the plots, and the tables for `dvc plots`."""
     names = output_names(after.task)
     predicted = after.probabilities.argmax(axis=1)
-    plots.confusion(metrics.confusion(after.truth, predicted, len(names)), names, folder / "confusion.png")
+    plots.confusion(metrics.confusion_matrix(after.truth, predicted, len(names)), names, folder / "confusion.png")
     plots.roc(after.truth, after.probabilities, names, folder / "roc.png")
     curves = {"before": before, "after temperature scaling": after}
-    tables = {name: pd.DataFrame(metrics.reliability(item.truth, item.probabilities, bins)) for name, item in curves.items()}
+    tables = {name: pd.DataFrame(metrics.reliability_table(item.truth, item.probabilities, bins)) for name, item in curves.items()}
     plots.reliability(tables, folder / "reliability.png")
     named = pd.DataFrame({"actual": np.array(names)[after.truth], "predicted": np.array(names)[predicted]})
     named.to_csv(folder / "confusion.csv", index=False)
@@ -47,7 +47,7 @@ def draw_metrics(after: Scored, before: Scored, bins: int, gallery: int, folder:
     draw_mistakes(after, gallery, folder / "mistakes.png")
 
 
-def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
+def draw_mistakes(scored: Predictions, most: int, path: Path) -> None:
     """Plot the test images that the model misclassified with the highest confidence."""
     names, confidence = output_names(scored.task), scored.probabilities.max(axis=1)
     predicted = scored.probabilities.argmax(axis=1)
@@ -56,10 +56,10 @@ def draw_mistakes(scored: Scored, most: int, path: Path) -> None:
     paths = scored.images["path"].to_numpy(dtype=str)
     wanted: set[str] = set(paths[worst])
     pixels: dict[str, NDArray[np.uint8]] = {}
-    for batch in tfrecords.in_order("test"):
+    for batch in tfrecords.iter_batches("test"):
         owners = tfrecords.paths_of(batch)
         pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in wanted}
-    stems = {at: plotting.shortened(Path(paths[at]).stem) for at in worst}
+    stems = {at: plotting.shorten_name(Path(paths[at]).stem) for at in worst}
     captions = [
         f"{names[scored.truth[at]]}\ncalled {names[predicted[at]]}\n{confidence[at]:.0%}  {stems[at]}".replace("_", " ") for at in worst
     ]

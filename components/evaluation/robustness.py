@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components.core.paths import DATA
-from components.core.reports.evaluation import ShiftCost
-from components.evaluation.predictions import Indices, Scored, difference
+from components.core.reports.evaluation import ShiftResult
+from components.evaluation.predictions import Indices, Predictions, paired_difference
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.imaging.images import Pixels
@@ -21,14 +21,14 @@ BATCH = 32
 """Original images per batch; each is in memory once per shift, at the model's input size."""
 
 
-def under_shifts(
+def predict_under_shifts(
     classify: Callable[[Pixels], NDArray[np.floating]],
-    clean: Scored,
+    clean: Predictions,
     size: int,
     resolution: int | None,
     root: Path = DATA,
     shifts: Collection[str] = tuple(SHIFTS),
-) -> dict[str, Scored]:
+) -> dict[str, Predictions]:
     """Predict the same images under each shift; each image is decoded once.
 
     Args:
@@ -47,26 +47,26 @@ def under_shifts(
     ):
         for start in range(0, len(paths), BATCH):
             originals = paths[start : start + BATCH]
-            views = list(pool.map(lambda path: seen((root / path).read_bytes(), size, resolution, shifts), originals))
+            views = list(pool.map(lambda path: shifted_views((root / path).read_bytes(), size, resolution, shifts), originals))
             for name, parts in found.items():
                 parts.append(classify(np.stack([view[name] for view in views])))
             bar.update(len(originals))
     return {name: replace(clean, probabilities=np.concatenate(parts)) for name, parts in found.items()}
 
 
-def seen(content: bytes, size: int, resolution: int | None, shifts: Collection[str] = tuple(SHIFTS)) -> dict[str, Pixels]:
+def shifted_views(content: bytes, size: int, resolution: int | None, shifts: Collection[str] = tuple(SHIFTS)) -> dict[str, Pixels]:
     """The model's input for an image file under each shift: uint8 (size, size, 3)."""
-    original = images.decode(content, images.detail(size, resolution))
-    return {name: images.fit(images.reduced(SHIFTS[name](original), resolution), size) for name in shifts}
+    original = images.decode(content, images.required_detail(size, resolution))
+    return {name: images.center_square_resize(images.downsample_to(SHIFTS[name](original), resolution), size) for name in shifts}
 
 
-def costs(clean: Scored, shifted: dict[str, Scored], samples: list[Indices], bins: int) -> dict[str, ShiftCost]:
+def shift_drops(clean: Predictions, shifted: dict[str, Predictions], samples: list[Indices], bins: int) -> dict[str, ShiftResult]:
     """Balanced accuracy under each shift, and the drop (clean minus shifted) with its paired bootstrap interval over lesions."""
     everything = np.arange(len(clean.images))
     return {
-        name: ShiftCost(
+        name: ShiftResult(
             balanced_accuracy=scored.headline("balanced_accuracy", everything, bins),
-            drop=difference(clean, scored, "balanced_accuracy", samples, bins),
+            drop=paired_difference(clean, scored, "balanced_accuracy", samples, bins),
         )
         for name, scored in shifted.items()
     }

@@ -1,9 +1,9 @@
 """Simulated distribution shifts between clinics, as pure functions from an RGB image to an RGB image.
 
-Each is one plausible change at a fixed strength, applied to the original before `images.fit`, so that the drop in accuracy can be
-measured on labelled test images. Hendrycks and Dietterich 2019 (arXiv:1903.12261) do so for natural images; Maron et al. 2021
-(doi:10.1016/j.ejca.2021.06.047) for dermoscopy. Sharpening simulates a dermoscope's software, with radii of 2 and 4 pixels of an
-image 224 pixels wide, as in photo editors.
+Each is one plausible change at a fixed strength, applied to the original before `images.center_square_resize`, so that the drop in
+accuracy can be measured on labelled test images. Hendrycks and Dietterich 2019 (arXiv:1903.12261) do so for natural images; Maron et
+al. 2021 (doi:10.1016/j.ejca.2021.06.047) for dermoscopy. Sharpening simulates a dermoscope's software, with radii of 2 and 4 pixels of
+an image 224 pixels wide, as in photo editors.
 """
 
 import math
@@ -13,8 +13,8 @@ from functools import partial
 import numpy as np
 from PIL import Image, ImageFilter
 
-from components.core.reports.evaluation import CollectionCost, ShiftCost
-from components.imaging.images import recompressed
+from components.core.reports.evaluation import CollectionResult, ShiftResult
+from components.imaging.images import jpeg_round_trip
 
 Shift = Callable[[Image.Image], Image.Image]
 BILINEAR = Image.Resampling.BILINEAR
@@ -40,12 +40,12 @@ def zoom(image: Image.Image, factor: float) -> Image.Image:
     return wide.resize((width, height), BILINEAR, box=(left, top, left + width / factor, top + height / factor))
 
 
-def squeeze(image: Image.Image, width: float, height: float) -> Image.Image:
+def scale_axes(image: Image.Image, width: float, height: float) -> Image.Image:
     """Scale width and height by these factors, rounded to at least one pixel."""
     return image.resize((max(1, round(image.width * width)), max(1, round(image.height * height))), BILINEAR)
 
 
-def colour(image: Image.Image, red: float, green: float, blue: float) -> Image.Image:
+def scale_channels(image: Image.Image, red: float, green: float, blue: float) -> Image.Image:
     """Multiply each channel by its factor, clipped at 255."""
     return image.point([min(255, math.floor(level * gain + 0.5)) for gain in (red, green, blue) for level in range(256)])
 
@@ -72,21 +72,21 @@ SHIFTS: dict[str, Shift] = {
     SQUARE_CROP: square_crop,
     "zoom_0.7": partial(zoom, factor=0.7),
     "zoom_1.5": partial(zoom, factor=1.5),
-    "narrow": partial(squeeze, width=0.75, height=1.0),
-    "wide": partial(squeeze, width=1.0, height=0.75),
-    "white_balance_warm": partial(colour, red=1.1, green=1.0, blue=0.9),
-    "white_balance_cool": partial(colour, red=0.9, green=1.0, blue=1.1),
-    "exposure_dark": partial(colour, red=0.75, green=0.75, blue=0.75),
-    "exposure_bright": partial(colour, red=1.25, green=1.25, blue=1.25),
+    "narrow": partial(scale_axes, width=0.75, height=1.0),
+    "wide": partial(scale_axes, width=1.0, height=0.75),
+    "white_balance_warm": partial(scale_channels, red=1.1, green=1.0, blue=0.9),
+    "white_balance_cool": partial(scale_channels, red=0.9, green=1.0, blue=1.1),
+    "exposure_dark": partial(scale_channels, red=0.75, green=0.75, blue=0.75),
+    "exposure_bright": partial(scale_channels, red=1.25, green=1.25, blue=1.25),
     "blur": partial(blur, sigma=0.01),
     "sharpened_mild": partial(sharpen, radius=2 / 224, percent=100),
     "sharpened_strong": partial(sharpen, radius=2 / 224, percent=200),
     "sharpened_wide": partial(sharpen, radius=4 / 224, percent=150),
-    "jpeg_40": partial(recompressed, quality=40),
+    "jpeg_40": partial(jpeg_round_trip, quality=40),
     "vignette": partial(vignette, strength=0.6, start=0.4),
 }
 
 
-def worst(costs: Mapping[str, ShiftCost] | Mapping[str, CollectionCost]) -> str:
+def worst_shift(costs: Mapping[str, ShiftResult] | Mapping[str, CollectionResult]) -> str:
     """The shift with the largest drop, of `shifts` in reports/evaluation.json."""
     return max(costs, key=lambda name: costs[name].drop.value)

@@ -21,7 +21,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
-from components.core.errors import UnreadableImage
+from components.core.errors import UnreadableImageError
 
 FORMATS: dict[bytes, type[ImageFile]] = {b"\xff\xd8\xff": JpegImageFile, b"\x89PNG\r\n\x1a\n": PngImageFile}
 """Pillow's readers by the first bytes of a file. They are called directly, since `Image.open` opens a JPEG with a second embedded image,
@@ -89,14 +89,14 @@ def decode(content: bytes, least: int | None = None) -> Image.Image:
             size, which is faster. None decodes at full size.
 
     Raises:
-        UnreadableImage: empty, of another format, too large, truncated or corrupt; the message gives the reason.
+        UnreadableImageError: empty, of another format, too large, truncated or corrupt; the message gives the reason.
     """
     return decode_with_header(content, least)[0]
 
 
 def decode_with_header(content: bytes, least: int | None = None) -> tuple[Image.Image, Header]:
     """Like `decode`; also return the header."""
-    image = open_checked(content)
+    image = open_header(content)
     with _decoder_errors():
         stored = _stored(image)
         if least:
@@ -110,17 +110,17 @@ def decode_with_header(content: bytes, least: int | None = None) -> tuple[Image.
         return shown.transpose(TURNS[header.orientation]) if header.orientation in TURNS else shown, header
 
 
-def open_checked(content: bytes) -> ImageFile:
+def open_header(content: bytes) -> ImageFile:
     """Open an image without decoding it: only its header is read and checked.
 
     Raises:
-        UnreadableImage: empty, of another format, with a corrupt header, or larger than MAX_PIXELS.
+        UnreadableImageError: empty, of another format, with a corrupt header, or larger than MAX_PIXELS.
     """
     if not content:
-        raise UnreadableImage("empty file")
+        raise UnreadableImageError("empty file")
     reader = next((reader for beginning, reader in FORMATS.items() if content.startswith(beginning)), None)
     if reader is None:
-        raise UnreadableImage("not a JPEG or PNG image")
+        raise UnreadableImageError("not a JPEG or PNG image")
     if reader is JpegImageFile:
         _check_segments(content)
     else:
@@ -128,7 +128,7 @@ def open_checked(content: bytes) -> ImageFile:
     with _decoder_errors():
         image = reader(io.BytesIO(content))
     if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImage(f"{image.width} x {image.height} px is more than {MAX_PIXELS:,} pixels")
+        raise UnreadableImageError(f"{image.width} x {image.height} px is more than {MAX_PIXELS:,} pixels")
     return image
 
 
@@ -138,14 +138,14 @@ def _check_segments(content: bytes) -> None:
     while found := MARKER.search(content, at):
         padding, count = padding + found.start() - at, count + 1
         if padding > MAX_PADDING or found.start() > MAX_METADATA or count > MAX_PARTS:
-            raise UnreadableImage(f"more than {MAX_METADATA:,} bytes or {MAX_PARTS:,} pieces of metadata before the pixels")
+            raise UnreadableImageError(f"more than {MAX_METADATA:,} bytes or {MAX_PARTS:,} pieces of metadata before the pixels")
         at, kind = found.end(), content[found.end() - 1]
         if kind == START_OF_SCAN:
             return
         if kind not in ALONE:
             at += max(2, int.from_bytes(content[at : at + 2]))
     if len(content) - at > MAX_PADDING:
-        raise UnreadableImage("truncated or corrupt: no pixels")
+        raise UnreadableImageError("truncated or corrupt: no pixels")
 
 
 def _check_chunks(content: bytes) -> None:
@@ -154,20 +154,20 @@ def _check_chunks(content: bytes) -> None:
     while at + 8 <= len(content):
         count += content[at + 4 : at + 8] != b"IDAT"
         if count > MAX_PARTS:
-            raise UnreadableImage(f"more than {MAX_PARTS:,} pieces of metadata")
+            raise UnreadableImageError(f"more than {MAX_PARTS:,} pieces of metadata")
         at += 12 + int.from_bytes(content[at : at + 4])
 
 
 @contextmanager
 def _decoder_errors() -> Iterator[None]:
-    """Convert any decoder error to UnreadableImage, since Pillow does not document which errors corrupt bytes can raise. MemoryError is
-    not converted."""
+    """Convert any decoder error to UnreadableImageError, since Pillow does not document which errors corrupt bytes can raise.
+    MemoryError is not converted."""
     try:
         yield
     except MemoryError:
         raise
     except Exception as fault:
-        raise UnreadableImage(f"truncated or corrupt: {str(fault) or type(fault).__name__}") from None
+        raise UnreadableImageError(f"truncated or corrupt: {str(fault) or type(fault).__name__}") from None
 
 
 def _stored(image: ImageFile) -> str:
@@ -240,7 +240,7 @@ def pixels_sha256(image: Image.Image) -> str:
     return digest.hexdigest()
 
 
-def fit(image: Image.Image, size: int) -> Pixels:
+def center_square_resize(image: Image.Image, size: int) -> Pixels:
     """Resize the largest center square of the image, with area averaging when it shrinks.
 
     A square crop keeps the lesion's proportions for any camera, so that a model cannot recognize clinics by their aspect ratio.
@@ -254,10 +254,10 @@ def fit(image: Image.Image, size: int) -> Pixels:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=square), dtype=np.uint8)
 
 
-def reduced(image: Image.Image, wanted: int | None) -> Image.Image:
+def downsample_to(image: Image.Image, wanted: int | None) -> Image.Image:
     """Downsample the image until its center square is `wanted` pixels wide; unchanged if that is not smaller, or None.
 
-    The new pixel grid is aligned with the square, as in `fit`; less than one new pixel is lost at the image's edges.
+    The new pixel grid is aligned with the square, as in `center_square_resize`; less than one new pixel is lost at the image's edges.
     """
     side = min(image.size)
     if wanted is None or wanted >= side:
@@ -270,7 +270,7 @@ def reduced(image: Image.Image, wanted: int | None) -> Image.Image:
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
 
 
-def recompressed(image: Image.Image, quality: int) -> Image.Image:
+def jpeg_round_trip(image: Image.Image, quality: int) -> Image.Image:
     """Compress the RGB image as JPEG with Pillow's quality of 1 to 95, and decode it again."""
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=quality)
@@ -278,7 +278,7 @@ def recompressed(image: Image.Image, quality: int) -> Image.Image:
         return compressed.convert("RGB")
 
 
-def read(content: bytes, size: int, resolution: int | None = None) -> Pixels:
+def load_pixels(content: bytes, size: int, resolution: int | None = None) -> Pixels:
     """Decode an image file to the model's input: downsampled to `resolution` if given, then fitted to `size`.
 
     Args:
@@ -290,19 +290,19 @@ def read(content: bytes, size: int, resolution: int | None = None) -> Pixels:
     Returns:
         uint8 array of shape (size, size, 3).
     """
-    return fit(picture(content, size, resolution), size)
+    return center_square_resize(load_square_image(content, size, resolution), size)
 
 
-def picture(content: bytes, size: int, resolution: int | None) -> Image.Image:
-    """The image that `read` fits: decoded and downsampled to `resolution`, not cropped, with enough detail for zooming."""
-    return reduced(decode(content, detail(size, resolution)), resolution)
+def load_square_image(content: bytes, size: int, resolution: int | None) -> Image.Image:
+    """The image that `load_pixels` fits: decoded and downsampled to `resolution`, not cropped, with enough detail for zooming."""
+    return downsample_to(decode(content, required_detail(size, resolution)), resolution)
 
 
-def detail(size: int, resolution: int | None) -> int:
+def required_detail(size: int, resolution: int | None) -> int:
     """Pixels that a decoded image's short side must keep for this model size; twice the resolution is enough for downsampling."""
     return DETAIL * size if resolution is None else min(DETAIL * size, 2 * resolution)
 
 
-def reader(card: Mapping[str, Any]) -> Callable[[bytes], Pixels]:
-    """Return `read` for the model that candidate.json (`card`) describes: a function from an image's bytes to pixels."""
-    return partial(read, size=int(card["image_size"]), resolution=card.get("resolution"))
+def pixel_loader(candidate: Mapping[str, Any]) -> Callable[[bytes], Pixels]:
+    """Return `load_pixels` for the model that candidate.json (`candidate`) describes: a function from an image's bytes to pixels."""
+    return partial(load_pixels, size=int(candidate["image_size"]), resolution=candidate.get("resolution"))

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-FASTEST = 1
+FASTEST_COMPRESSION = 1
 """zlib level. With the run-length strategy, photographs are 15 % smaller than with the default strategy, and compress faster."""
-PER_SHARD = 512
+VIEWS_PER_SHARD = 512
 """Average views per shard: some tens of megabytes, so that many shards can be read at once."""
 
 
@@ -41,24 +41,24 @@ class View:
 def as_png(pixels: Pixels) -> bytes:
     """Encode uint8 pixels of shape (size, size, 3) as PNG."""
     stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG", compress_level=FASTEST, compress_type=zlib.Z_RLE)
+    Image.fromarray(pixels).save(stream, "PNG", compress_level=FASTEST_COMPRESSION, compress_type=zlib.Z_RLE)
     return stream.getvalue()
 
 
-class Writer:
+class ShardWriter:
     """Writes the views of one split to `folder`, distributed over shards at random so that reading shuffles them.
 
-    Use it as a context manager: the index that `read` needs is written at the end if there was no error.
+    Use it as a context manager: the index that `read_views` needs is written at the end if there was no error.
     """
 
     def __init__(self, folder: Path, expected: int, image_size: int, seed: int) -> None:
         self._folder, self._image_size = folder, image_size
-        self._shards = max(1, -(-expected // PER_SHARD))
+        self._shards = max(1, -(-expected // VIEWS_PER_SHARD))
         self._random = np.random.default_rng(seed)
         self._counts = dict.fromkeys(CLASSES, 0)
         self._numbers: Counter[int] = Counter()
 
-    def __enter__(self) -> "Writer":
+    def __enter__(self) -> "ShardWriter":
         import tensorflow as tf
 
         self._folder.mkdir(parents=True)
@@ -111,25 +111,25 @@ class Writer:
         self._numbers[view.number] += 1
 
 
-def count(side: str, root: Path = SHARDS, first: int | None = None) -> int:
-    """Number of views of one split; with `first`, only of the first views of each image."""
-    return sum(_index(side, root)["per_number"][:first])
+def view_count(split: str, root: Path = SHARDS, max_views: int | None = None) -> int:
+    """Number of views of one split; with `max_views`, only of the first views of each image."""
+    return sum(_index(split, root)["per_number"][:max_views])
 
 
-def counts(side: str, root: Path = SHARDS) -> dict[str, int]:
+def class_counts(split: str, root: Path = SHARDS) -> dict[str, int]:
     """Number of views of each class in one split."""
-    per_class: dict[str, int] = _index(side, root)["per_class"]
+    per_class: dict[str, int] = _index(split, root)["per_class"]
     return per_class
 
 
-def _index(side: str, root: Path) -> Any:
-    return read_json(root / side / "index.json")
+def _index(split: str, root: Path) -> Any:
+    return read_json(root / split / "index.json")
 
 
-def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None, first: int | None = None) -> "tf.data.Dataset":
+def read_views(split: str, root: Path = SHARDS, shuffle_seed: int | None = None, max_views: int | None = None) -> "tf.data.Dataset":
     """Views of one split as {"pixels": uint8 (size, size, 3), "class": int64, "path": string, "view": int64}.
 
-    Without `shuffle_seed` the order is fixed; with it, the dataset is shuffled again in each iteration. With `first`, at most that
+    Without `shuffle_seed` the order is fixed; with it, the dataset is shuffled again in each iteration. With `max_views`, at most that
     many views of each image, lowest number first.
 
     Raises:
@@ -137,10 +137,10 @@ def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None, first:
     """
     import tensorflow as tf
 
-    size = _index(side, root)["image_size"]
-    names = sorted(str(path) for path in (root / side).glob("*.tfrecord"))
+    size = _index(split, root)["image_size"]
+    names = sorted(str(path) for path in (root / split).glob("*.tfrecord"))
     if not names:
-        raise LesionflowError(f"{root / side} contains no shards. Run `dvc repro` to create them.")
+        raise LesionflowError(f"{root / split} contains no shards. Run `dvc repro` to create them.")
     shape = {
         "png": tf.io.FixedLenFeature([], tf.string),
         "class": tf.io.FixedLenFeature([], tf.int64),
@@ -153,28 +153,28 @@ def read(side: str, root: Path = SHARDS, shuffle_seed: int | None = None, first:
         pixels = tf.ensure_shape(tf.io.decode_png(row.pop("png"), channels=3), (size, size, 3))
         return {"pixels": pixels, **row}
 
-    views = ordered(tf.data.Dataset.from_tensor_slices(names), tf.data.TFRecordDataset, shuffle_seed)
-    if first is not None:
-        views = views.filter(lambda serialized: tf.io.parse_single_example(serialized, {"view": shape["view"]})["view"] < first)
+    views = interleave_shards(tf.data.Dataset.from_tensor_slices(names), tf.data.TFRecordDataset, shuffle_seed)
+    if max_views is not None:
+        views = views.filter(lambda serialized: tf.io.parse_single_example(serialized, {"view": shape["view"]})["view"] < max_views)
     # a truncated shard must be an error, not a shorter epoch
-    counted = views.apply(tf.data.experimental.assert_cardinality(count(side, root, first)))
+    counted = views.apply(tf.data.experimental.assert_cardinality(view_count(split, root, max_views)))
     return counted.map(parse, num_parallel_calls=tf.data.AUTOTUNE)
 
 
-def ordered(shards: "tf.data.Dataset", opened: Callable[..., "tf.data.Dataset"], shuffle_seed: int | None) -> "tf.data.Dataset":
+def interleave_shards(shards: "tf.data.Dataset", opened: Callable[..., "tf.data.Dataset"], shuffle_seed: int | None) -> "tf.data.Dataset":
     """Contents of the shards in sequence or, with a seed, shuffled; the order depends only on the seed and the shard sizes."""
     if shuffle_seed is None:
         return shards.flat_map(opened)
     mixed = shards.shuffle(shards.cardinality(), seed=shuffle_seed).interleave(opened, cycle_length=8)
-    return mixed.shuffle(4 * PER_SHARD, seed=shuffle_seed)
+    return mixed.shuffle(4 * VIEWS_PER_SHARD, seed=shuffle_seed)
 
 
-def shard_sizes(side: str, root: Path = SHARDS) -> list[int]:
+def shard_sizes(split: str, root: Path = SHARDS) -> list[int]:
     """Number of views in each shard of one split."""
     import tensorflow as tf
 
-    names = sorted(str(path) for path in (root / side).glob("*.tfrecord"))
-    return [int(tf.data.TFRecordDataset(name).reduce(np.int64(0), lambda count, _: count + 1)) for name in names]
+    names = sorted(str(path) for path in (root / split).glob("*.tfrecord"))
+    return [int(tf.data.TFRecordDataset(name).reduce(np.int64(0), lambda view_count, _: view_count + 1)) for name in names]
 
 
 def paths_of(batch: Mapping[str, np.ndarray]) -> list[str]:
@@ -182,6 +182,6 @@ def paths_of(batch: Mapping[str, np.ndarray]) -> list[str]:
     return [path.decode("utf-8") for path in batch["path"]]
 
 
-def in_order(side: str, root: Path = SHARDS, batch_size: int = 64, first: int | None = None) -> Iterator[dict[str, np.ndarray]]:
-    """Yield batches of one split in fixed order as NumPy arrays; `first`: only that many views of each image."""
-    yield from read(side, root, first=first).batch(batch_size).prefetch(2).as_numpy_iterator()
+def iter_batches(split: str, root: Path = SHARDS, batch_size: int = 64, max_views: int | None = None) -> Iterator[dict[str, np.ndarray]]:
+    """Yield batches of one split in fixed order as NumPy arrays; `max_views`: only that many views of each image."""
+    yield from read_views(split, root, max_views=max_views).batch(batch_size).prefetch(2).as_numpy_iterator()

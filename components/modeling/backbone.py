@@ -24,7 +24,7 @@ FIRST_LAYER = {"EfficientNetB0": "stem_conv_pad"}
 """First layer of the base in architectures that Keras builds with preprocessing layers; these are merged into one layer."""
 
 
-def weights_identity(backbone: Backbone) -> str:
+def weights_sha256(backbone: Backbone) -> str:
     """Hex sha256 of the backbone's weights file, or "imagenet" if Keras downloads the weights.
 
     Raises:
@@ -49,7 +49,7 @@ def build_base(backbone: Backbone) -> "keras.Model":
     Raises:
         LesionflowError: the weights are missing, cannot be downloaded, or do not match the architecture.
     """
-    return extractor_on(*_with_weights(backbone)).get_layer("base")
+    return build_extractor_on(*_with_weights(backbone)).get_layer("base")
 
 
 def build_extractor(backbone: Backbone) -> "keras.Model":
@@ -58,10 +58,10 @@ def build_extractor(backbone: Backbone) -> "keras.Model":
     Raises:
         LesionflowError: same as for `build_base`.
     """
-    return extractor_on(*_with_weights(backbone))
+    return build_extractor_on(*_with_weights(backbone))
 
 
-def extractor_on(base: "keras.Model", architecture: str, factor: Sequence[float] = (1.0, 1.0, 1.0)) -> "keras.Model":
+def build_extractor_on(base: "keras.Model", architecture: str, factor: Sequence[float] = (1.0, 1.0, 1.0)) -> "keras.Model":
     """Build an extractor from a base of Keras: preprocessing, the frozen base with folded batch normalization, and pooling.
 
     Args:
@@ -74,13 +74,13 @@ def extractor_on(base: "keras.Model", architecture: str, factor: Sequence[float]
     pixels = keras.Input(base.input_shape[1:], name="pixels")
     ready = preprocess(pixels, architecture, base, factor)
     first = FIRST_LAYER.get(architecture)
-    folded = without_batch_norm(_from_layer(base, first) if first else base)
+    folded = fold_batch_norm(_from_layer(base, first) if first else base)
     folded.trainable = False
     return keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="features")(folded(ready, training=False)))
 
 
 def _with_weights(backbone: Backbone) -> "tuple[keras.Model, str, Sequence[float]]":
-    """Arguments of `extractor_on`.
+    """Arguments of `build_extractor_on`.
 
     Keras builds EfficientNetB0 with one more layer when it downloads the weights than when it reads them from a file
     (keras-team/keras, applications/efficientnet.py); the factor replaces that layer.
@@ -133,7 +133,7 @@ def _from_layer(base: "keras.Model", first: str) -> "keras.Model":
     return copy
 
 
-def without_batch_norm(base: "keras.Model") -> "keras.Model":
+def fold_batch_norm(base: "keras.Model") -> "keras.Model":
     """Fold every batch normalization into the preceding convolution; the function of the base does not change.
 
     In inference mode a batch normalization is a factor and an offset per channel, which can be merged into the convolution's kernel
@@ -231,6 +231,6 @@ def unfreeze(base: "keras.Model", start: str | int) -> list[str]:
     return [layer.name for layer in base.layers if layer.trainable and layer.weights]
 
 
-def base_of(classifier: "keras.Model") -> "keras.Model":
+def get_base(classifier: "keras.Model") -> "keras.Model":
     """The convolutional base of a classifier."""
     return classifier.get_layer("base")

@@ -33,7 +33,7 @@ def logit_count(task: str) -> int:
     return len(output_names(task)) if task == "multiclass" else 1
 
 
-def assemble(extractor: "keras.Model", head: "keras.Model", task: str, temperature: float = 1.0) -> "keras.Model":
+def build_classifier(extractor: "keras.Model", head: "keras.Model", task: str, temperature: float = 1.0) -> "keras.Model":
     """Combine extractor and head into a classifier; both are shared, not copied."""
     import keras
 
@@ -42,14 +42,14 @@ def assemble(extractor: "keras.Model", head: "keras.Model", task: str, temperatu
     return keras.Model(extractor.input, keras.layers.Activation(squash, name="probabilities")(scaled), name="classifier")
 
 
-def logits_of(classifier: "keras.Model") -> "keras.Model":
+def logits_model(classifier: "keras.Model") -> "keras.Model":
     """The classifier up to its logits, before the temperature; layers are shared."""
     import keras
 
     return keras.Model(classifier.input, classifier.get_layer("temperature").input)
 
 
-def compiled(network: "keras.Model") -> Callable[[NDArray[np.generic]], NDArray[np.float32]]:
+def inference_function(network: "keras.Model") -> Callable[[NDArray[np.generic]], NDArray[np.float32]]:
     """Return the network in inference mode as a function of pixels (n, size, size, 3), traced once for all batch sizes."""
     import tensorflow as tf
 
@@ -58,14 +58,14 @@ def compiled(network: "keras.Model") -> Callable[[NDArray[np.generic]], NDArray[
     return lambda pixels: graph(tf.constant(pixels, tf.float32)).numpy()
 
 
-def extractor_of(classifier: "keras.Model") -> "keras.Model":
+def get_extractor(classifier: "keras.Model") -> "keras.Model":
     """The classifier up to its pooled features, like `build_extractor`; layers are shared."""
     import keras
 
     return keras.Model(classifier.input, classifier.get_layer("features").output)
 
 
-def lift_logits(classifier: "keras.Model", lift: NDArray[np.floating]) -> None:
+def add_logit_bias(classifier: "keras.Model", lift: NDArray[np.floating]) -> None:
     """Add `lift`, shape (outputs,), to the bias of the logits layer, so that every copy and export includes it."""
     bias = classifier.get_layer("head").get_layer("logits").bias
     bias.assign_add(lift)
@@ -73,7 +73,7 @@ def lift_logits(classifier: "keras.Model", lift: NDArray[np.floating]) -> None:
 
 def with_temperature(classifier: "keras.Model", task: str, temperature: float) -> "keras.Model":
     """The classifier with its logits divided by `temperature` (Guo et al. 2017); layers are shared."""
-    return assemble(extractor_of(classifier), classifier.get_layer("head"), task, temperature)
+    return build_classifier(get_extractor(classifier), classifier.get_layer("head"), task, temperature)
 
 
 def probabilities(logits: NDArray[np.floating], task: str, temperature: float = 1.0) -> NDArray[np.float64]:

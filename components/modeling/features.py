@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def pooled_batches(
-    extractor: "keras.Model", side: str, batch_size: int = 64, first: int | None = None
+    extractor: "keras.Model", split: str, batch_size: int = 64, max_views: int | None = None
 ) -> Iterator[tuple[dict[str, np.ndarray], NDArray[np.float32]]]:
-    """Yield batches of a split in the shards' order with their features; `first`: only that many views of each image."""
-    pooled_of = classifier.compiled(extractor)
-    for batch in tfrecords.in_order(side, batch_size=batch_size, first=first):
+    """Yield batches of a split in the shards' order with their features; `max_views`: only that many views of each image."""
+    pooled_of = classifier.inference_function(extractor)
+    for batch in tfrecords.iter_batches(split, batch_size=batch_size, max_views=max_views):
         yield batch, pooled_of(batch["pixels"])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.core.errors import LesionflowError
-from components.core.files import existing, replacing, sha256
+from components.core.files import atomic_write, require_file, sha256
 from components.modeling.backbone import first_line
 
 if TYPE_CHECKING:
@@ -18,9 +18,9 @@ ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 SHARED_OBJECT = re.compile(rb'("shared_object_id": )(\d+)')
 
 
-def save(classifier: "keras.Model", path: Path) -> None:
+def save_classifier(classifier: "keras.Model", path: Path) -> None:
     """Write a .keras file whose bytes depend only on the model; Keras' own files contain the time and memory addresses."""
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         raw = draft.with_name(f".{path.stem}.raw.keras")
         try:
             classifier.save(raw)
@@ -41,7 +41,7 @@ def _remove_nondeterminism(name: str, content: bytes) -> bytes:
     return content
 
 
-def read(path: Path) -> "keras.Model":
+def load_classifier(path: Path) -> "keras.Model":
     """Load a saved classifier.
 
     Raises:
@@ -50,12 +50,12 @@ def read(path: Path) -> "keras.Model":
     import keras
 
     try:
-        classifier = keras.models.load_model(existing(path), compile=False)
+        classifier = keras.models.load_model(require_file(path), compile=False)
     except (OSError, ValueError) as fault:
         raise LesionflowError(f"{path} is not a saved classifier: {first_line(fault)}") from None
     return classifier
 
 
-def fingerprint(path: Path) -> str:
-    """Hex sha256 of a saved classifier; `save` ensures that equal models have equal bytes."""
-    return sha256(existing(path))
+def classifier_sha256(path: Path) -> str:
+    """Hex sha256 of a saved classifier; `save_classifier` ensures that equal models have equal bytes."""
+    return sha256(require_file(path))

@@ -22,13 +22,13 @@ import numpy as np
 import pandas as pd
 
 from components.core.errors import LesionflowError
-from components.core.files import existing, read_json, sha256, write_json
-from components.core.paths import CANDIDATE, CATALOG, EVALUATION, EXPORT_REPORT, PREDICTIONS, SPLITS
+from components.core.files import read_json, require_file, sha256, write_json
+from components.core.paths import CANDIDATE, CATALOG, EVALUATION, EXPORT_REPORT, PREDICTIONS_FILENAME, SPLITS
 from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Rule
-from components.evaluation.predictions import Scored
+from components.evaluation.predictions import Predictions
 from components.registry import version_tags, versions
 from components.runtime.params import Settings
 from components.tracking import provenance
@@ -49,11 +49,11 @@ EVALUATION_IN_RUN = "evaluation"
 AGAIN = "`dvc repro --force --single-item register` registers the present candidate with evidence of its own"
 
 
-class Lost(LesionflowError):
+class EvidenceLost(LesionflowError):
     """The version has no evidence of its own, and its MLflow run no longer holds it: another version overwrote it, or it was deleted."""
 
 
-class Changed(LesionflowError):
+class EvidenceChanged(LesionflowError):
     """The version's evidence is not what was recorded."""
 
 
@@ -68,7 +68,7 @@ class Evidence:
 
     evaluation: Evaluation
     export: ExportReport
-    scored: Scored
+    scored: Predictions
     test_split_hash: str
     data_md5: str
     bins: int
@@ -80,40 +80,40 @@ class Evidence:
         return evaluated and _agreement(self.export) == _agreement(other.export)
 
 
-def of_candidate(card: Candidate, settings: Settings) -> Evidence:
+def candidate_evidence(candidate: Candidate, settings: Settings) -> Evidence:
     """The evidence on the candidate of this run, from build/ and reports/."""
     return Evidence(
         Evaluation.read(EVALUATION),
         ExportReport.read(EXPORT_REPORT),
-        _scored(existing(CANDIDATE / PREDICTIONS), card.task),
-        card.test_split_hash,
+        _scored(require_file(CANDIDATE / PREDICTIONS_FILENAME), candidate.task),
+        candidate.test_split_hash,
         provenance.provenance()["data.md5"],
         settings.evaluate.calibration_bins,
         None,
     )
 
 
-def write(folder: Path, card: Candidate, settings: Settings, alone: Sequence[Rule]) -> str:
+def write_evidence(folder: Path, candidate: Candidate, settings: Settings, alone: Sequence[Rule]) -> str:
     """Write the evidence on the candidate of this run into a new folder.
 
     Args:
         folder: to be made; its name must be FOLDER, under which `registry.log_model` logs it.
-        card: build/candidate/candidate.json.
+        candidate: build/candidate/candidate.json.
         settings: params.yaml as it is now.
-        alone: the verdict of the rules that need no other version (`judgement.alone`).
+        alone: the verdict of the rules that need no other version (`judgement.judge_alone`).
 
     Returns:
         The evidence's sha256.
     """
     folder.mkdir(parents=True)
-    for source in (CANDIDATE / PREDICTIONS, EVALUATION, EXPORT_REPORT):
-        shutil.copy(existing(source), folder / source.name)
-    pd.read_parquet(existing(SPLITS))[SPLIT_COLUMNS].to_parquet(folder / SPLIT, index=False)
+    for source in (CANDIDATE / PREDICTIONS_FILENAME, EVALUATION, EXPORT_REPORT):
+        shutil.copy(require_file(source), folder / source.name)
+    pd.read_parquet(require_file(SPLITS))[SPLIT_COLUMNS].to_parquet(folder / SPLIT, index=False)
     came_from = provenance.provenance()
     code = Path(__file__).parents[1]
     measured = {
-        **{name: getattr(card, name) for name in ("model_sha256", "phase", "phase_sha256", "task", "test_split_hash")},
-        "catalog_sha256": sha256(existing(CATALOG)),
+        **{name: getattr(candidate, name) for name in ("model_sha256", "phase", "phase_sha256", "task", "test_split_hash")},
+        "catalog_sha256": sha256(require_file(CATALOG)),
         "data_md5": came_from["data.md5"],
         "git": {"commit": came_from["git.commit"], "dirty": came_from["git.dirty"] == "true"},
         "params": {
@@ -128,16 +128,16 @@ def write(folder: Path, card: Candidate, settings: Settings, alone: Sequence[Rul
         "python": platform.python_version(),
     }
     write_json(folder / MEASURED, measured)
-    return digest(folder)
+    return folder_sha256(folder)
 
 
-def digest(folder: Path) -> str:
+def folder_sha256(folder: Path) -> str:
     """Hex sha256 over the names and contents of a folder's files, by name."""
     files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
     return hashlib.sha256("".join(f"{sha256(path)}  {name}\n" for name, path in files).encode()).hexdigest()
 
 
-def of_version(client: "MlflowClient", version: "ModelVersion", in_record: str | None) -> Evidence:
+def load_evidence(client: "MlflowClient", version: "ModelVersion", in_record: str | None) -> Evidence:
     """The evidence on a registered version, after checking that it is what was recorded.
 
     Args:
@@ -146,25 +146,25 @@ def of_version(client: "MlflowClient", version: "ModelVersion", in_record: str |
         in_record: the sha256 that the promotion record holds for this version (`promotion.evidence_of`), or None.
 
     Raises:
-        Changed: it is not what the version's tag, or the promotion record, says.
-        Lost: it was in the version's MLflow run, and is not there any more.
+        EvidenceChanged: it is not what the version's tag, or the promotion record, says.
+        EvidenceLost: it was in the version's MLflow run, and is not there any more.
         LesionflowError: Lesionflow did not register the version, or the evidence cannot be read.
     """
     tagged = version.tags.get(versions.EVIDENCE_TAG)
     if in_record not in (None, tagged):
-        raise Changed(_changed(version, f"the promotion record says sha256 {in_record}, and its tag {tagged or 'is gone'}"))
+        raise EvidenceChanged(_changed(version, f"the promotion record says sha256 {in_record}, and its tag {tagged or 'is gone'}"))
     if tagged is None:
         return _of_run(client, version)
     with tempfile.TemporaryDirectory() as place:
         folder = _download(client, version, Path(place))
-        held = digest(folder)
+        held = folder_sha256(folder)
         if held != tagged:
-            raise Changed(_changed(version, f"its sha256 was {tagged} when the version was registered, and is {held}"))
+            raise EvidenceChanged(_changed(version, f"its sha256 was {tagged} when the version was registered, and is {held}"))
         measured = read_json(folder / MEASURED)
         return Evidence(
             Evaluation.read(folder / EVALUATION.name, f"{EVALUATION.name} of {_named(version)}"),
             ExportReport.read(folder / EXPORT_REPORT.name, f"{EXPORT_REPORT.name} of {_named(version)}"),
-            _scored(folder / PREDICTIONS, measured["task"]),
+            _scored(folder / PREDICTIONS_FILENAME, measured["task"]),
             measured["test_split_hash"],
             measured["data_md5"],
             measured["params"]["evaluate"]["calibration_bins"],
@@ -209,7 +209,7 @@ def _of_run(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     others = [found for found in client.search_model_versions(f"run_id = '{version.run_id}'") if found.version != version.version]
     if version.run_id and others:
         numbers = ", ".join(sorted((str(other.version) for other in others), key=int))
-        raise Lost(
+        raise EvidenceLost(
             f"the evidence of {_named(version)} is lost: it shares its MLflow run {version.run_id} with"
             f" version {numbers}, and the last of them to be registered wrote over it. {AGAIN}"
         )
@@ -217,11 +217,11 @@ def _of_run(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     evaluation = Evaluation.parse(_artifact(client, version, name), f"{EVALUATION.name} of {_named(version)}")
     export = ExportReport.parse(_artifact(client, version, of_export), f"{EXPORT_REPORT.name} of {_named(version)}")
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
-        Path(file.name).write_bytes(_artifact(client, version, f"{EVALUATION_IN_RUN}/{PREDICTIONS}"))
+        Path(file.name).write_bytes(_artifact(client, version, f"{EVALUATION_IN_RUN}/{PREDICTIONS_FILENAME}"))
         scored = _scored(Path(file.name), tag(version, "task"))
-    figures = version_tags.figure_tags(evaluation.test)
+    figures = version_tags.metric_tags(evaluation.test)
     if any(version.tags.get(name, figure) != figure for name, figure in figures.items()):
-        raise Lost(
+        raise EvidenceLost(
             f"the evidence of {_named(version)} is lost: its MLflow run {version.run_id} holds other figures than"
             f" its tags, so a version that was deleted since wrote over it. {AGAIN}"
         )
@@ -229,18 +229,18 @@ def _of_run(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     return Evidence(evaluation, export, scored, split, data, _bins(evaluation.test.calibration_error.value, scored), None)
 
 
-def _bins(recorded: float, scored: Scored) -> int:
+def _bins(recorded: float, scored: Predictions) -> int:
     """The bins of a recorded calibration error, which was recorded without them: those that give it from the predictions."""
     everything, usual = np.arange(len(scored.images)), 15
     fits = (bins for bins in (usual, *range(2, 101)) if abs(scored.headline("calibration_error", everything, bins) - recorded) < 1e-9)
     return next(fits, usual)
 
 
-def _scored(path: Path, task: str) -> Scored:
+def _scored(path: Path, task: str) -> Predictions:
     try:
-        return Scored.of_table(pd.read_parquet(path), task)
+        return Predictions.of_table(pd.read_parquet(path), task)
     except (KeyError, ValueError, OSError) as fault:
-        raise LesionflowError(f"{PREDICTIONS} cannot be read: {_first_line(fault)}") from None
+        raise LesionflowError(f"{PREDICTIONS_FILENAME} cannot be read: {_first_line(fault)}") from None
 
 
 def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> bytes:
@@ -250,7 +250,7 @@ def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> byt
         try:
             return Path(client.download_artifacts(str(version.run_id), path, folder)).read_bytes()
         except (MlflowException, OSError) as fault:
-            raise Lost(
+            raise EvidenceLost(
                 f"{_named(version)} cannot be judged: its MLflow run {version.run_id or 'none'}"
                 f" gives no {path} ({_first_line(fault)}). {AGAIN}"
             ) from None

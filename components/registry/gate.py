@@ -3,18 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from components.core.reports.evaluation import CollectionCost, Estimate, Evaluation, ShiftCost
+from components.core.reports.evaluation import CollectionResult, Estimate, Evaluation, ShiftResult
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Rule
-from components.evaluation.shifts import SHIFTS, SQUARE_CROP, worst
+from components.evaluation.shifts import SHIFTS, SQUARE_CROP, worst_shift
 from components.runtime.params import Register
 
-ANEW = "when this version was evaluated: `dvc repro` measures and registers one that is"
+REEVALUATE_HINT = "when this version was evaluated: `dvc repro` measures and registers one that is"
 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the test side of the split holds: its groups (lesions), those that show a melanoma, and the classes without an image.
+    """Contents of the test split: its groups (lesions), those that show a melanoma, and the classes without an image.
 
     The model may never name a class without a test image, and no figure would show it. `few`: the classes with so few groups that
     balanced accuracy is uncertain, and how many each has.
@@ -41,7 +41,7 @@ class Comparison:
     measured_again: bool = False
 
 
-def judge(
+def evaluate_rules(
     evaluation: Evaluation, export: ExportReport, comparisons: Sequence[Comparison], thresholds: Register, coverage: Coverage
 ) -> list[Rule]:
     """Apply every rule; all must pass.
@@ -55,31 +55,33 @@ def judge(
     """
     test = evaluation.test
     return [
-        _measured(coverage.unmeasured),
-        _enough("test lesions", coverage.groups, thresholds.min_test_groups),
-        _enough("melanoma test lesions", coverage.melanoma_groups, thresholds.min_melanoma_groups),
-        _marked(_floor("balanced accuracy", test.balanced_accuracy, thresholds.min_balanced_accuracy), coverage.few),
-        _floor("melanoma sensitivity", test.melanoma_sensitivity, thresholds.min_melanoma_sensitivity),
-        _ceiling("calibration error", test.calibration_error, thresholds.max_calibration_error),
-        *_robust(evaluation.shifts, dict.fromkeys(SHIFTS, thresholds.max_shift_loss) | {SQUARE_CROP: thresholds.max_square_crop_loss}),
-        _carried(evaluation.collections_left_out, thresholds.max_collection_loss),
-        _agreement(export.float16.same_top1, thresholds.min_export_agreement),
-        *(_kept_against(comparison, thresholds.max_loss) for comparison in comparisons),
+        _rule_all_classes_tested(coverage.unmeasured),
+        _rule_enough_groups("test lesions", coverage.groups, thresholds.min_test_groups),
+        _rule_enough_groups("melanoma test lesions", coverage.melanoma_groups, thresholds.min_melanoma_groups),
+        _marked(_rule_minimum("balanced accuracy", test.balanced_accuracy, thresholds.min_balanced_accuracy), coverage.few),
+        _rule_minimum("melanoma sensitivity", test.melanoma_sensitivity, thresholds.min_melanoma_sensitivity),
+        _rule_maximum("calibration error", test.calibration_error, thresholds.max_calibration_error),
+        *_rules_shifts(
+            evaluation.shifts, dict.fromkeys(SHIFTS, thresholds.max_shift_loss) | {SQUARE_CROP: thresholds.max_square_crop_loss}
+        ),
+        _rule_collections(evaluation.collections_left_out, thresholds.max_collection_loss),
+        _rule_export_agreement(export.float16.same_top1, thresholds.min_export_agreement),
+        *(_rule_against_version(comparison, thresholds.max_loss) for comparison in comparisons),
     ]
 
 
-def _measured(unmeasured: Sequence[str]) -> Rule:
+def _rule_all_classes_tested(unmeasured: Sequence[str]) -> Rule:
     said = f"no test image of {', '.join(unmeasured)}" if unmeasured else "every class has test images"
     return Rule("every class measured", not unmeasured, said.replace("_", " "))
 
 
-def _enough(what: str, count: int, floor: int) -> Rule:
-    return Rule(f"enough {what}", count >= floor, f"{count} {what}, at least {floor} wanted")
+def _rule_enough_groups(what: str, count: int, floor: int) -> Rule:
+    return Rule(f"enough {what}", count >= floor, f"{count} {what}, at least {floor} required")
 
 
-def _floor(figure: str, estimate: Estimate, floor: float) -> Rule:
+def _rule_minimum(figure: str, estimate: Estimate, floor: float) -> Rule:
     passed = estimate.value >= floor
-    return Rule(f"{figure} floor", passed, f"{estimate:.3f}, at least {floor:.3f} wanted")
+    return Rule(f"{figure} floor", passed, f"{estimate:.3f}, at least {floor:.3f} required")
 
 
 def _marked(rule: Rule, few: Mapping[str, int]) -> Rule:
@@ -88,48 +90,48 @@ def _marked(rule: Rule, few: Mapping[str, int]) -> Rule:
     return replace(rule, says=f"{rule.says}; uncertain, for it rests on few lesions: {listed}") if few else rule
 
 
-def _ceiling(figure: str, estimate: Estimate, ceiling: float) -> Rule:
+def _rule_maximum(figure: str, estimate: Estimate, ceiling: float) -> Rule:
     passed = estimate.value <= ceiling
     return Rule(f"{figure} ceiling", passed, f"{estimate:.3f}, at most {ceiling:.3f} allowed")
 
 
-def _robust(shifts: dict[str, ShiftCost], limits: dict[str, float]) -> list[Rule]:
+def _rules_shifts(shifts: dict[str, ShiftResult], limits: dict[str, float]) -> list[Rule]:
     others = [name for name in limits if name != SQUARE_CROP]
     named = (("robust to shifts", others), ("robust to a square crop", [SQUARE_CROP]))
-    return [_kept(rule, names, shifts, limits[names[0]]) for rule, names in named]
+    return [_rule_shift_group(rule, names, shifts, limits[names[0]]) for rule, names in named]
 
 
-def _kept(rule: str, names: list[str], shifts: dict[str, ShiftCost], limit: float) -> Rule:
+def _rule_shift_group(rule: str, names: list[str], shifts: dict[str, ShiftResult], limit: float) -> Rule:
     missing = [name.replace("_", " ") for name in names if name not in shifts]
     if missing:
-        return Rule(rule, False, f"not measured under {', '.join(missing)} {ANEW}")
-    return _lost(rule, {f"under {name.replace('_', ' ')}": shifts[name] for name in names}, limit)
+        return Rule(rule, False, f"not measured under {', '.join(missing)} {REEVALUATE_HINT}")
+    return _drop_rule(rule, {f"under {name.replace('_', ' ')}": shifts[name] for name in names}, limit)
 
 
-def _carried(collections: dict[str, CollectionCost] | None, limit: float) -> Rule:
+def _rule_collections(collections: dict[str, CollectionResult] | None, limit: float) -> Rule:
     rule = "carries to other collections"
     if collections is None:
-        return Rule(rule, False, f"not measured on collections left out of training {ANEW}")
+        return Rule(rule, False, f"not measured on collections left out of training {REEVALUATE_HINT}")
     if not collections:
         return Rule(rule, True, "nothing to measure: the images do not come from several collections that share two classes")
-    return _lost(rule, {f"on {name} left out": row for name, row in collections.items()}, limit)
+    return _drop_rule(rule, {f"on {name} left out": row for name, row in collections.items()}, limit)
 
 
-def _lost(rule: str, costs: Mapping[str, ShiftCost] | Mapping[str, CollectionCost], limit: float) -> Rule:
+def _drop_rule(rule: str, costs: Mapping[str, ShiftResult] | Mapping[str, CollectionResult], limit: float) -> Rule:
     too_large = [where for where in costs if costs[where].drop.value > limit]
-    drops = ", ".join(f"{costs[where].drop:+.3f} {where}" for where in too_large or [worst(costs)])
+    drops = ", ".join(f"{costs[where].drop:+.3f} {where}" for where in too_large or [worst_shift(costs)])
     return Rule(rule, not too_large, f"balanced accuracy lost: {drops}; at most {limit:.3f} allowed")
 
 
-def _agreement(share: float, floor: float) -> Rule:
+def _rule_export_agreement(share: float, floor: float) -> Rule:
     return Rule(
         "export agrees",
         share >= floor,
-        f"float16 TFLite predicts the same class for {share:.3f} of test images, at least {floor:.3f} wanted",
+        f"float16 TFLite predicts the same class for {share:.3f} of test images, at least {floor:.3f} required",
     )
 
 
-def _kept_against(comparison: Comparison, margin: float) -> Rule:
+def _rule_against_version(comparison: Comparison, margin: float) -> Rule:
     """The loss must be surely below the margin: the whole interval of the difference lies above minus the margin.
 
     So a test set too small to show that fails the challenger, and small losses cannot add up from one champion to the next: the

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.core.classes import output_names, targets
+from components.core.classes import encode_targets, output_names
 from components.core.errors import LesionflowError
 from components.core.reports.registration import Rule
 from components.evaluation import bootstrap
-from components.evaluation.predictions import Scored, difference
+from components.evaluation.predictions import Predictions, paired_difference
 from components.registry import evidence, gate, promotion, reevaluation, versions
 from components.registry.evidence import Evidence
-from components.registry.promotion import Standing
+from components.registry.promotion import ChampionState
 from components.runtime.params import Settings
 
 if TYPE_CHECKING:
@@ -28,47 +28,49 @@ class Rival:
     """A version that a challenger is held against, with its probabilities on the same images."""
 
     version: str
-    scored: Scored
+    scored: Predictions
     measured_again: bool = False
 
 
-def judge(client: "MlflowClient", found: Evidence, number: str | None, standing: Standing, settings: Settings) -> list[Rule]:
+def judge_version(client: "MlflowClient", found: Evidence, number: str | None, state: ChampionState, settings: Settings) -> list[Rule]:
     """The gate's verdict, with the thresholds of params.yaml as they are now.
 
     Args:
         client: of the store.
         found: the evidence on the version to be judged.
         number: that version; None for a candidate that is not registered yet.
-        standing: the champion, and the promotion record.
+        state: the champion, and the promotion record.
         settings: thresholds, seed, bootstrap.
 
     Raises:
         LesionflowError: the champion answers another task; evidence was changed; or the champion must be measured again and data/
             does not hold the images.
     """
-    champion = None if standing.number in (None, number) else champion_rival(client, found, standing)
-    others = rivals(client, found, number, standing, settings)
-    return _verdict(found, compare(found.scored, champion, others, settings), settings)
+    champion = None if state.number in (None, number) else champion_rival(client, found, state)
+    others = rivals(client, found, number, state, settings)
+    return _verdict(found, compare_with_rivals(found.scored, champion, others, settings), settings)
 
 
-def alone(found: Evidence, settings: Settings) -> list[Rule]:
+def judge_alone(found: Evidence, settings: Settings) -> list[Rule]:
     """The verdict of the rules that need no other version."""
     return _verdict(found, (), settings)
 
 
 def _verdict(found: Evidence, comparisons: Sequence[gate.Comparison], settings: Settings) -> list[Rule]:
-    return gate.judge(found.evaluation, found.export, comparisons, settings.registration, coverage(found.scored))
+    return gate.evaluate_rules(found.evaluation, found.export, comparisons, settings.registration, test_coverage(found.scored))
 
 
-def coverage(scored: Scored) -> gate.Coverage:
+def test_coverage(scored: Predictions) -> gate.Coverage:
     """What a version's figures on test rest on."""
-    there = set(targets(list(scored.images["diagnosis"]), scored.task))
+    there = set(encode_targets(list(scored.images["diagnosis"]), scored.task))
     unmeasured = [name for number, name in enumerate(output_names(scored.task)) if number not in there]
     groups = scored.images["group"]
     return gate.Coverage(int(groups.nunique()), int(groups[scored.melanoma].nunique()), unmeasured, scored.few_groups())
 
 
-def compare(challenger: Scored, champion: Rival | None, others: Sequence[Rival], settings: Settings) -> list[gate.Comparison]:
+def compare_with_rivals(
+    challenger: Predictions, champion: Rival | None, others: Sequence[Rival], settings: Settings
+) -> list[gate.Comparison]:
     """A challenger against the champion, and in each figure against the best version, by a paired bootstrap over lesions.
 
     Args:
@@ -77,7 +79,7 @@ def compare(challenger: Scored, champion: Rival | None, others: Sequence[Rival],
         others: further versions measured on this test split (`rivals`).
         settings: seed, bootstrap, bins.
     """
-    samples = bootstrap.resamples(challenger.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    samples = bootstrap.cluster_bootstrap_indices(challenger.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
     everything, bins = np.arange(len(challenger.images)), settings.evaluate.calibration_bins
     measured = [*([champion] if champion and not champion.measured_again else []), *others]
     found = []
@@ -86,21 +88,21 @@ def compare(challenger: Scored, champion: Rival | None, others: Sequence[Rival],
         best = measured[int(np.argmax(figures))] if measured else None  # of equal ones the first, which is the champion
         for rival in [champion] if best is champion else [champion, best]:
             if rival is not None:
-                less = difference(challenger, rival.scored, figure, samples, bins)
+                less = paired_difference(challenger, rival.scored, figure, samples, bins)
                 found.append(gate.Comparison(figure, rival.version, less, rival is not champion, rival.measured_again))
     return found
 
 
-def champion_rival(client: "MlflowClient", found: Evidence, standing: Standing) -> Rival:
+def champion_rival(client: "MlflowClient", found: Evidence, state: ChampionState) -> Rival:
     """The champion on a version's test images: as recorded, or measured again where it was measured on another test split, or its
     evidence was lost before evidence belonged to versions.
 
     Raises:
         LesionflowError: as `judge`.
     """
-    champion, challenger = standing.champion, found.scored
+    champion, challenger = state.champion, found.scored
     if champion is None:
-        raise ValueError(f"{standing.model} has no champion")
+        raise ValueError(f"{state.model} has no champion")
     number, task = str(champion.version), champion.tags.get("task")
     if task != challenger.task:
         raise LesionflowError(
@@ -108,17 +110,17 @@ def champion_rival(client: "MlflowClient", found: Evidence, standing: Standing) 
             " register them under different names (register.model in params.yaml)"
         )
     try:
-        held = evidence.of_version(client, champion, promotion.evidence_of(standing.entries, number))
+        held = evidence.load_evidence(client, champion, promotion.evidence_of(state.entries, number))
         why = "was measured on another test split" if held.test_split_hash != found.test_split_hash else None
-    except evidence.Lost as fault:
+    except evidence.EvidenceLost as fault:
         held, why = None, f"has lost its evidence ({fault})"
     if held is not None and why is None:
-        return Rival(number, aligned(held.scored, challenger))
+        return Rival(number, align_predictions(held.scored, challenger))
     print(f"champion version {number} {why}: measuring it on this one's images")
-    return Rival(number, reevaluation.measure(champion, challenger.images, task, found.data_md5), measured_again=True)
+    return Rival(number, reevaluation.reevaluate(champion, challenger.images, task, found.data_md5), measured_again=True)
 
 
-def rivals(client: "MlflowClient", found: Evidence, number: str | None, standing: Standing, settings: Settings) -> list[Rival]:
+def rivals(client: "MlflowClient", found: Evidence, number: str | None, state: ChampionState, settings: Settings) -> list[Rival]:
     """The versions besides the champion that count for the best one on a test split.
 
     They are those measured on it, of the same task, that passed every rule that needs no other version with the thresholds they were
@@ -131,22 +133,22 @@ def rivals(client: "MlflowClient", found: Evidence, number: str | None, standing
         LesionflowError: a version's evidence was changed, or cannot be read.
     """
     counted = []
-    for version in versions.versions_tagged(client, standing.model, "test_split_hash", found.test_split_hash):
+    for version in versions.versions_tagged(client, state.model, "test_split_hash", found.test_split_hash):
         other = str(version.version)
-        if other in (number, standing.number) or version.tags.get("task") != found.scored.task:
+        if other in (number, state.number) or version.tags.get("task") != found.scored.task:
             continue
         try:
-            held = evidence.of_version(client, version, promotion.evidence_of(standing.entries, other))
-        except evidence.Lost as fault:
+            held = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, other))
+        except evidence.EvidenceLost as fault:
             print(f"left out of the comparison with the best version: {fault}")
             continue
-        passed = gate.passed(alone(held, settings)) if held.passed_alone is None else held.passed_alone
-        if passed or promotion.passed_the_gate(standing.entries, other):
-            counted.append(Rival(other, aligned(held.scored, found.scored)))
+        passed = gate.passed(judge_alone(held, settings)) if held.passed_alone is None else held.passed_alone
+        if passed or promotion.passed_the_gate(state.entries, other):
+            counted.append(Rival(other, align_predictions(held.scored, found.scored)))
     return counted
 
 
-def aligned(other: Scored, challenger: Scored) -> Scored:
+def align_predictions(other: Predictions, challenger: Predictions) -> Predictions:
     """The probabilities of `other` in the order of the challenger's images, which are the same ones."""
     table = other.table().set_index("pixels_sha256")
-    return Scored.of_table(table.loc[challenger.images["pixels_sha256"]].reset_index(), other.task)
+    return Predictions.of_table(table.loc[challenger.images["pixels_sha256"]].reset_index(), other.task)

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 
 from components.core.escaping import for_markdown
-from components.registry.version_tags import NEVER_JUDGED, figures_of, rules_of
+from components.registry.version_tags import NEVER_JUDGED, metrics_of, rules_of
 
-ABOUT = """Skin-lesion classifier over dermoscopy images, trained by Lesionflow.
+MODEL_DESCRIPTION = """Skin-lesion classifier over dermoscopy images, trained by Lesionflow.
 
 **For**: research, and drawing a clinician's attention to lesions that merit a closer look.
 **Not for**: diagnosis without a clinician, clinical photographs without a dermoscope, or skin and devices it was not measured on.
@@ -16,9 +16,9 @@ curves and the confusion matrix, its logged model the evidence: test predictions
 `lesionflow champion promote VERSION`, which applies the gate, or here; the experiment `promotions` keeps every change."""
 
 
-def describe(tags: Mapping[str, str]) -> str:
+def version_description(tags: Mapping[str, str]) -> str:
     """A version in Markdown for MLflow's page: phase, figures, verdict, dataset."""
-    figures = figures_of(tags)
+    figures = metrics_of(tags)
     rows = [f"| {name.replace('_', ' ')} | {row.value:.4f} | {row.low:.4f} to {row.high:.4f} |" for name, row in figures.items()]
     rules = [f"- {'passed' if rule.passed else '**FAILED**'} {rule.name}: {for_markdown(rule.says)}" for rule in rules_of(tags)]
     against = tags.get("judged.against", "none")

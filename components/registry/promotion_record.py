@@ -26,8 +26,8 @@ RUN_TAG = "promotions.run_id"
 """Tag of the registered model that names its ledger's run."""
 MODEL_TAG = "promotions.model"
 """Tag of the ledger's run that names the registered model."""
-NOTE = "mlflow.note.content"
-SHOWN = 40
+NOTE_TAG = "mlflow.note.content"
+MAX_SHOWN = 40
 """Entries in the run's description, as far as there is room."""
 NOTE_LIMIT = 7900
 """Characters of the run's description: MLflow cuts a tag at 8000."""
@@ -36,7 +36,7 @@ REASON_LIMIT = 1000
 
 
 @dataclass(frozen=True)
-class Ledger:
+class PromotionRecord:
     """A model's entries, oldest first, and whether the alias has followed the last one."""
 
     run_id: str
@@ -49,7 +49,7 @@ class Ledger:
         return self.entries[-1].after if self.entries else None
 
 
-class Overtaken(LesionflowError):
+class ConcurrentPromotionError(LesionflowError):
     """Another process wrote the entry first; nothing was changed."""
 
     def __init__(self, entry: Promotion) -> None:
@@ -61,19 +61,19 @@ class Overtaken(LesionflowError):
         )
 
 
-def nonce() -> str:
+def new_nonce() -> str:
     """What no other entry holds."""
     return uuid.uuid4().hex
 
 
-def start(client: "MlflowClient", model: str) -> str:
+def create_record(client: "MlflowClient", model: str) -> str:
     """Make an empty ledger for a model; returns its run's id."""
-    run = client.create_run(experiment_id(client, EXPERIMENT), run_name=model, tags={MODEL_TAG: model, NOTE: markdown(())})
+    run = client.create_run(experiment_id(client, EXPERIMENT), run_name=model, tags={MODEL_TAG: model, NOTE_TAG: markdown(())})
     client.set_terminated(run.info.run_id)
     return str(run.info.run_id)
 
 
-def locate(client: "MlflowClient", model: str) -> str | None:
+def find_record(client: "MlflowClient", model: str) -> str | None:
     """The run of a registered model's ledger; None if the registered model does not exist.
 
     A model that was registered by other means gets its ledger here, and so does one whose tag was removed by hand: the oldest
@@ -90,14 +90,14 @@ def locate(client: "MlflowClient", model: str) -> str | None:
     if run_id is None:
         experiment = experiment_id(client, EXPERIMENT)
         found = client.search_runs([experiment], f"tags.`{MODEL_TAG}` = '{model}'", order_by=["attributes.start_time ASC"], max_results=1)
-        run_id = str(found[0].info.run_id) if found else start(client, model)
+        run_id = str(found[0].info.run_id) if found else create_record(client, model)
         client.set_registered_model_tag(model, RUN_TAG, run_id)
     if client.get_run(run_id).info.lifecycle_stage == "deleted":
         client.restore_run(run_id)
     return str(run_id)
 
 
-def read(client: "MlflowClient", run_id: str) -> Ledger:
+def load_record(client: "MlflowClient", run_id: str) -> PromotionRecord:
     """The ledger as it stands.
 
     Raises:
@@ -111,14 +111,14 @@ def read(client: "MlflowClient", run_id: str) -> Ledger:
         entries = tuple(Promotion(**json.loads(params[_key(number)])) for number in numbers)
     except (KeyError, TypeError, ValueError) as fault:
         raise LesionflowError(f"the promotion record (MLflow run {run_id}) holds an entry that Lesionflow did not write: {fault}") from None
-    return Ledger(run_id, entries, not entries or _moved(len(entries)) in params)
+    return PromotionRecord(run_id, entries, not entries or _moved(len(entries)) in params)
 
 
-def append(client: "MlflowClient", ledger: Ledger, entry: Promotion) -> Ledger:
+def append_entry(client: "MlflowClient", ledger: PromotionRecord, entry: Promotion) -> PromotionRecord:
     """Write the entry that follows `ledger` as it was read: the claim that other writers respect.
 
     Raises:
-        Overtaken: another entry was written there first.
+        ConcurrentPromotionError: another entry was written there first.
     """
     from mlflow.exceptions import MlflowException
 
@@ -129,20 +129,20 @@ def append(client: "MlflowClient", ledger: Ledger, entry: Promotion) -> Ledger:
         client.log_param(ledger.run_id, _key(number), json.dumps(asdict(entry), sort_keys=True))
     except MlflowException:
         # Refused, or an answer lost on its way: what the ledger holds now says which.
-        now = read(client, ledger.run_id)
+        now = load_record(client, ledger.run_id)
         if len(now.entries) < number:
             raise
         if now.entries[number - 1] != entry:
-            raise Overtaken(now.entries[number - 1]) from None
+            raise ConcurrentPromotionError(now.entries[number - 1]) from None
     entries = (*ledger.entries, entry)
-    client.set_tag(ledger.run_id, NOTE, markdown(entries))
-    return Ledger(ledger.run_id, entries, settled=False)
+    client.set_tag(ledger.run_id, NOTE_TAG, markdown(entries))
+    return PromotionRecord(ledger.run_id, entries, settled=False)
 
 
-def settle(client: "MlflowClient", ledger: Ledger) -> Ledger:
+def mark_alias_moved(client: "MlflowClient", ledger: PromotionRecord) -> PromotionRecord:
     """Say that the alias has followed the last entry."""
     client.log_param(ledger.run_id, _moved(len(ledger.entries)), "yes")
-    return Ledger(ledger.run_id, ledger.entries, settled=True)
+    return PromotionRecord(ledger.run_id, ledger.entries, settled=True)
 
 
 def _key(number: int) -> str:
@@ -164,7 +164,7 @@ def markdown(entries: Sequence[Promotion]) -> str:
     rows = [
         f"| {row.when[:16].replace('T', ' ')} | {row.before or 'none'} | {row.after or 'none'} | {row.source} |"
         f" {for_markdown(row.verdict)} | {for_markdown(row.who)} | {_cell(row.reason)} |"
-        for row in reversed(entries[-SHOWN:])
+        for row in reversed(entries[-MAX_SHOWN:])
     ]
     text = "\n".join(head)
     for row in rows:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from components.core.classes import output_names
-from components.core.errors import LesionflowError, UnreadableImage
+from components.core.errors import LesionflowError, UnreadableImageError
 from components.core.paths import CATALOG, DATA
-from components.evaluation.predictions import Scored
+from components.evaluation.predictions import Predictions
 from components.imaging import images
 from components.serving import loading
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
-def measure(version: "ModelVersion", wanted: pd.DataFrame, task: str, data_md5: str) -> Scored:
+def reevaluate(version: "ModelVersion", wanted: pd.DataFrame, task: str, data_md5: str) -> Predictions:
     """A version's probabilities on images that are in data/.
 
     Args:
@@ -29,18 +29,18 @@ def measure(version: "ModelVersion", wanted: pd.DataFrame, task: str, data_md5: 
     Raises:
         LesionflowError: an image is not in data/, or shows something else; or the model cannot be loaded, or cannot read it.
     """
-    check_in_data(wanted, data_md5)
-    found, unreadable = loading.load(version).answers((DATA / path).read_bytes() for path in wanted["path"])
+    require_same_images(wanted, data_md5)
+    found, unreadable = loading.load_version(version).answers((DATA / path).read_bytes() for path in wanted["path"])
     if unreadable:
         number, reason = min(unreadable.items())
         raise LesionflowError(
             f"version {version.version} of {version.name} cannot read {len(unreadable)} of {len(wanted)} test images"
             f" (the first: {DATA / wanted['path'].iloc[number]}: {reason})"
         )
-    return Scored(wanted.reset_index(drop=True), found[list(output_names(task))].to_numpy(dtype=float), task)
+    return Predictions(wanted.reset_index(drop=True), found[list(output_names(task))].to_numpy(dtype=float), task)
 
 
-def check_in_data(wanted: pd.DataFrame, data_md5: str) -> None:
+def require_same_images(wanted: pd.DataFrame, data_md5: str) -> None:
     """See that data/ holds these images, pixel for pixel.
 
     Raises:
@@ -72,5 +72,5 @@ def _shows(path: Path, pixels_sha256: str, scanned: dict[str, str]) -> bool:
         if scanned.get(hashlib.sha256(content).hexdigest()) == pixels_sha256:
             return True
         return images.pixels_sha256(images.decode(content)) == pixels_sha256
-    except (FileNotFoundError, NotADirectoryError, UnreadableImage):
+    except (FileNotFoundError, NotADirectoryError, UnreadableImageError):
         return False

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from components.core.reports.evaluation import Estimate, TestFigures
+from components.core.reports.evaluation import Estimate, TestMetrics
 from components.core.reports.registration import Rule
-from components.evaluation.predictions import HEADLINES
+from components.evaluation.predictions import HEADLINE_METRICS
 from components.registry import gate
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def rules_of(tags: Mapping[str, str]) -> list[Rule]:
     return [Rule(name, value.startswith("passed: "), value.partition(": ")[2]) for name, value in held.items()]
 
 
-def verdict(version: "ModelVersion") -> str:
+def gate_verdict(version: "ModelVersion") -> str:
     """The gate's verdict on a version, in a line."""
     if "gate" not in version.tags:
         return NEVER_JUDGED
@@ -33,15 +33,15 @@ def verdict(version: "ModelVersion") -> str:
     return gate.verdict(rules) if rules else str(version.tags["gate"])
 
 
-def figure_tags(test: TestFigures) -> dict[str, str]:
+def metric_tags(test: TestMetrics) -> dict[str, str]:
     """The headline test figures of reports/evaluation.json as a version's tags."""
     figures = test.figures
-    return {f"test.{name}": interval_text(figures[name]) for name in HEADLINES}
+    return {f"test.{name}": interval_text(figures[name]) for name in HEADLINE_METRICS}
 
 
-def figures_of(tags: Mapping[str, str]) -> dict[str, Estimate]:
+def metrics_of(tags: Mapping[str, str]) -> dict[str, Estimate]:
     """The headline test figures as a version's tags hold them, with four decimals."""
-    found = {name: INTERVAL.fullmatch(tags.get(f"test.{name}", "")) for name in HEADLINES}
+    found = {name: INTERVAL.fullmatch(tags.get(f"test.{name}", "")) for name in HEADLINE_METRICS}
     return {name: Estimate(**{bound: float(text) for bound, text in match.groupdict().items()}) for name, match in found.items() if match}
 
 

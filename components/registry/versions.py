@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from components.core.reports.registration import Rule
 from components.registry import gate, promotion_record
-from components.registry.model_card import ABOUT, describe
+from components.registry.model_card import MODEL_DESCRIPTION, version_description
 from components.registry.version_tags import TAG_LIMIT
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ HOW_TO_REGISTER = (
 )
 
 
-def alias(client: "MlflowClient", model: str, name: str) -> "ModelVersion | None":
+def version_by_alias(client: "MlflowClient", model: str, name: str) -> "ModelVersion | None":
     """The version an alias stands at, or None."""
     from mlflow.exceptions import MlflowException
 
@@ -36,10 +36,10 @@ def alias(client: "MlflowClient", model: str, name: str) -> "ModelVersion | None
         raise
 
 
-def find(client: "MlflowClient", model: str, wanted: str) -> "ModelVersion | None":
+def find_version(client: "MlflowClient", model: str, wanted: str) -> "ModelVersion | None":
     """The version an alias or a version number names, or None."""
     if not wanted.isdigit():
-        return alias(client, model, wanted)
+        return version_by_alias(client, model, wanted)
     found = client.search_model_versions(f"name = '{model}' and version_number = {wanted}")
     return found[0] if found else None
 
@@ -53,7 +53,7 @@ def versions_tagged(client: "MlflowClient", model: str, tag: str, value: str) ->
 def create_version(client: "MlflowClient", model: str, source: str, run_id: str, tags: Mapping[str, str]) -> "ModelVersion":
     """Register a logged model as a new version, with its tags from the first moment."""
     ensure_model(client, model)
-    return client.create_model_version(model, source, run_id=run_id, tags=dict(tags), description=describe(tags))
+    return client.create_model_version(model, source, run_id=run_id, tags=dict(tags), description=version_description(tags))
 
 
 def ensure_model(client: "MlflowClient", model: str) -> None:
@@ -63,10 +63,10 @@ def ensure_model(client: "MlflowClient", model: str) -> None:
     """
     from mlflow.exceptions import MlflowException
 
-    if promotion_record.locate(client, model) is None:
-        run_id_of_record = promotion_record.start(client, model)
+    if promotion_record.find_record(client, model) is None:
+        run_id_of_record = promotion_record.create_record(client, model)
         try:
-            client.create_registered_model(model, tags={promotion_record.RUN_TAG: run_id_of_record}, description=ABOUT)
+            client.create_registered_model(model, tags={promotion_record.RUN_TAG: run_id_of_record}, description=MODEL_DESCRIPTION)
         except MlflowException as fault:
             client.delete_run(run_id_of_record)
             if fault.error_code != "RESOURCE_ALREADY_EXISTS":
@@ -106,4 +106,4 @@ def tag_verdict(client: "MlflowClient", model: str, version: str, verdict: Verdi
     for name, value in now.items():
         client.set_model_version_tag(model, version, name, value)
     kept = {name: value for name, value in before.items() if not name.startswith("gate.")}
-    client.update_model_version(model, version, description=describe({**kept, **now}))
+    client.update_model_version(model, version, description=version_description({**kept, **now}))

@@ -16,7 +16,7 @@ POLL = 0.1
 """Seconds between two attempts to take the lock."""
 
 
-class Busy(Exception):
+class WorkspaceBusy(Exception):
     """Another process holds the lock."""
 
 
@@ -29,7 +29,7 @@ def held(patience: float, root: Path) -> Iterator[int]:
     releases it.
 
     Raises:
-        Busy: another process still holds it after `patience` seconds.
+        WorkspaceBusy: another process still holds it after `patience` seconds.
     """
     path = root / LOCK
     inherited = _inherited(path)
@@ -42,7 +42,7 @@ def held(patience: float, root: Path) -> Iterator[int]:
         deadline = time.monotonic() + patience
         while not lock_descriptor(descriptor, blocking=False):
             if patience >= 0 and time.monotonic() >= deadline:
-                raise Busy(f"another run or import is active in {root.resolve()} and holds {LOCK}")
+                raise WorkspaceBusy(f"another run or import is active in {root.resolve()} and holds {LOCK}")
             time.sleep(POLL)
         yield descriptor
     finally:

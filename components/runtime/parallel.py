@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def streamed(pool: Executor, work: Callable[[Item], Iterable[Result]], items: Sequence[Item]) -> Iterator[Result]:
+def stream_map(pool: Executor, work: Callable[[Item], Iterable[Result]], items: Sequence[Item]) -> Iterator[Result]:
     """Yield the results of `work` for all items in the items' order, with at most AHEAD items submitted to the pool."""
     under_way: deque[Future[Iterable[Result]]] = deque()
     for item in items:

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from components.core.errors import SettingsError, describe_invalid
+from components.core.errors import ParamsError, describe_invalid
 from components.runtime.params import RENAMED, Backbone, Settings
 
 PARAMS_FILE = Path("params.yaml")
@@ -17,17 +17,17 @@ def load(path: Path = PARAMS_FILE) -> Settings:
     """Read and validate params.yaml.
 
     Raises:
-        SettingsError: the file is missing or not a YAML mapping, or a key is unknown, missing or out of range; the message lists each
+        ParamsError: the file is missing or not a YAML mapping, or a key is unknown, missing or out of range; the message lists each
             key and what is allowed.
     """
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SettingsError(f"{path} does not exist. Run this command from the project's root.") from None
+        raise ParamsError(f"{path} does not exist. Run this command from the project's root.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as fault:
-        raise SettingsError(f"{path} is not valid YAML: {fault}") from None
+        raise ParamsError(f"{path} is not valid YAML: {fault}") from None
     if not isinstance(document, dict):
-        raise SettingsError(f"{path} must be a mapping of sections, found {type(document).__name__}")
+        raise ParamsError(f"{path} must be a mapping of sections, found {type(document).__name__}")
     return parse(document, str(path))
 
 
@@ -37,7 +37,7 @@ def parse(document: dict[str, Any], origin: str = "params") -> Settings:
         return Settings.model_validate(document)
     except ValidationError as fault:
         faults = [_describe_fault(error) for error in fault.errors()]
-        raise SettingsError("\n".join(f"{origin}: {line}" for line in dict.fromkeys(faults))) from None
+        raise ParamsError("\n".join(f"{origin}: {line}" for line in dict.fromkeys(faults))) from None
 
 
 def _describe_fault(error: Any) -> str:

@@ -12,21 +12,21 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from components.core.errors import LesionflowError, Unavailable
+from components.core.errors import LesionflowError, ServiceUnavailable
 from components.core.escaping import for_terminal
 from components.runtime import environment
 from components.runtime.tensorflow import load_tensorflow
-from components.runtime.timing import PARTS, counted, seconds
+from components.runtime.timing import OVERHEAD, seconds, timed
 
 environment.prepare()
 
 INTERRUPTED = 130  # what shells report for Ctrl-C
 TRY_LATER = os.EX_TEMPFAIL
-GRACE = 20.0  # seconds to shut down after an interrupt
+SHUTDOWN_SECONDS = 20.0  # seconds to shut down after an interrupt
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def end_with_reader() -> None:
+def exit_when_stdout_closes() -> None:
     """Interrupt this process when its stdout pipe is closed.
 
     When a flow is killed, its stage would otherwise continue and hold DVC's lock. Only pipes are watched: a terminal sends its own
@@ -40,7 +40,7 @@ def end_with_reader() -> None:
         reader.register(1, 0)  # no event is requested: poll always reports POLLERR, which means that the pipe has no reader
         reader.poll()
         os.kill(os.getpid(), signal.SIGINT)
-        threading.Event().wait(GRACE)
+        threading.Event().wait(SHUTDOWN_SECONDS)
         os._exit(INTERRUPTED)
 
     threading.Thread(target=watch, daemon=True).start()
@@ -58,16 +58,16 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
     ).parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
-    end_with_reader()
+    exit_when_stdout_closes()
     try:
         if tensorflow:
             load_tensorflow()
-        with counted("work"):
+        with timed("work"):
             main()
-        shares = [f", including {seconds[part]:.1f} s for {part}" for part in PARTS if seconds[part]]
+        shares = [f", including {seconds[part]:.1f} s for {part}" for part in OVERHEAD if seconds[part]]
         print(f"took {seconds['work']:.1f} s{''.join(shares)}", flush=True)
     except LesionflowError as fault:
-        _stop(str(fault), TRY_LATER if isinstance(fault, Unavailable) else 1)
+        _stop(str(fault), TRY_LATER if isinstance(fault, ServiceUnavailable) else 1)
     except KeyboardInterrupt:
         print("\ninterrupted: incomplete outputs were discarded. Run `dvc repro` to continue.", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None

@@ -10,7 +10,7 @@ UNUSED_BY_KERAS = ("sklearn", "matplotlib")
 
 
 @contextmanager
-def quiet_stream(number: int) -> Iterator[None]:
+def silence_stream(number: int) -> Iterator[None]:
     """Redirect the file descriptor of standard output (1) or error (2) to /dev/null, for libraries that write from C++."""
     kept, null = os.dup(number), os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, number)
@@ -28,13 +28,13 @@ def load_tensorflow() -> None:
     # TensorFlow then reuses memory between tensors instead of returning it. Without transparent huge pages in the kernel, page faults
     # took 45 % of the time (with it, prediction is 1.8 times and training 1.25 times as fast).
     os.environ.setdefault("TF_CPU_ALLOCATOR_USE_BFC", "true")
-    with quiet_stream(2), hidden(UNUSED_BY_KERAS):
+    with silence_stream(2), block_imports(UNUSED_BY_KERAS):
         import keras  # noqa: F401
         import tensorflow  # noqa: F401
 
 
 @contextmanager
-def hidden(names: Sequence[str]) -> Iterator[None]:
+def block_imports(names: Sequence[str]) -> Iterator[None]:
     """Make imports of these packages fail within the body, unless they are already imported; afterwards they work again."""
     absent = [name for name in names if name not in sys.modules]
     sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]  # None marks a module that cannot be imported

@@ -7,12 +7,12 @@ from contextlib import contextmanager
 
 seconds: defaultdict[str, float] = defaultdict(float)
 """Elapsed wall seconds of this process by activity."""
-PARTS = ("imports", "MLflow")
+OVERHEAD = ("imports", "MLflow")
 """Activities reported as overhead."""
 
 
 @contextmanager
-def counted(what: str) -> Iterator[None]:
+def timed(what: str) -> Iterator[None]:
     """Add the seconds that the body takes to the activity `what`."""
     start = time.perf_counter()
     try:

@@ -27,7 +27,7 @@ BATCH = 64
 
 
 @dataclass(frozen=True)
-class Served:
+class ServedModel:
     """`model`: the model loaded by MLflow; `unreadable`: exceptions that its code raises for bytes that are not a supported image."""
 
     model: Any
@@ -65,7 +65,7 @@ def _batches(items: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, byt
     return iter(lambda: list(islice(left, BATCH)), [])
 
 
-def load(version: "ModelVersion") -> Served:
+def load_version(version: "ModelVersion") -> ServedModel:
     """Load a registered version with its own code.
 
     Raises:
@@ -82,8 +82,8 @@ def load(version: "ModelVersion") -> Served:
         raise LesionflowError(f"{what}: {(str(fault).splitlines() or [type(fault).__name__])[0]}") from None
 
 
-def load_folder(folder: Path) -> Served:
-    """Load a logged model from its folder, like `load`."""
+def load_folder(folder: Path) -> ServedModel:
+    """Load a logged model from its folder, like `load_version`."""
     import mlflow
 
     path = sys.path
@@ -94,7 +94,8 @@ def load_folder(folder: Path) -> Served:
             sys.path = path  # MLflow puts a version's code before everything else, for every later import
         packages = [found.name for found in (ready / CODE).glob(f"{packaging.PREFIX}*")]
     errors = [module for name, module in sys.modules.items() if name.partition(".")[0] in packages and name.endswith(".errors")]
-    return Served(model, tuple(module.UnreadableImage for module in errors))
+    unreadable = (getattr(module, "UnreadableImageError", None) or module.UnreadableImage for module in errors)  # its name in older code
+    return ServedModel(model, tuple(unreadable))
 
 
 @contextmanager

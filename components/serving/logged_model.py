@@ -22,7 +22,7 @@ def log_model(run_id: str, candidate: Path, evidence: Path, task: str) -> str:
     Args:
         run_id: ID of the candidate's run.
         candidate: build/candidate/.
-        evidence: the folder written by `evidence.write`.
+        evidence: the folder written by `evidence.write_evidence`.
         task: task that determines the outputs in the signature.
     """
     import mlflow

@@ -29,16 +29,16 @@ class LesionClassifier(PythonModel):
         import keras
 
         folder = Path(context.artifacts["candidate"])
-        self.card = json.loads((folder / "candidate.json").read_text(encoding="utf-8"))
+        self.candidate = json.loads((folder / "candidate.json").read_text(encoding="utf-8"))
         self.network = keras.models.load_model(folder / "model.keras", compile=False)
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
         """Predict each row.
 
         Raises:
-            UnreadableImage: a row's bytes are not a supported JPEG or PNG.
+            UnreadableImageError: a row's bytes are not a supported JPEG or PNG.
         """
-        read, names = images.reader(self.card), list(self.card["outputs"])
+        read, names = images.pixel_loader(self.candidate), list(self.candidate["outputs"])
         pixels = np.stack([read(bytes(content)) for content in model_input[INPUT]])
         found = self.network.predict(pixels.astype(np.float32), batch_size=64, verbose=0)
         if found.shape[1] == 1:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from components.core.errors import LesionflowError
-from components.runtime.timing import counted
+from components.runtime.timing import timed
 from components.tracking.provenance import provenance
 from components.tracking.store import connect, experiment_id, mlflow_errors
 
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from components.core.reports.candidate import Candidate
 
 
-def flat(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """Flatten nested params or metrics to dotted keys."""
     rows: dict[str, Any] = {}
     for key, value in document.items():
-        rows |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+        rows |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return rows
 
 
@@ -39,21 +39,21 @@ class PhaseRun:
 
     client: "MlflowClient"
     run_id: str
-    lost: bool = field(default=False)
+    disconnected: bool = field(default=False)
 
     def epoch(self, number: int, metrics: Mapping[str, float]) -> None:
         """Log the metrics of one epoch."""
-        self._attempt(lambda: log_figures(self.client, self.run_id, metrics, number))
+        self._attempt(lambda: log_metrics(self.client, self.run_id, metrics, number))
 
     def finish(self, model_sha256: str, metrics: Mapping[str, float]) -> None:
         """Log the final metrics, tag the run with the model's hash, and end the run."""
 
         def end() -> None:
-            log_figures(self.client, self.run_id, metrics, 0)
+            log_metrics(self.client, self.run_id, metrics, 0)
             self.client.set_tag(self.run_id, "model_sha256", model_sha256)
             self.client.set_terminated(self.run_id, "FINISHED")
 
-        if not self.lost:
+        if not self.disconnected:
             self._attempt(end)
 
     def __enter__(self) -> "PhaseRun":
@@ -65,17 +65,17 @@ class PhaseRun:
             self._attempt(lambda: self.client.set_terminated(self.run_id, status))
 
     def _attempt(self, call: Any) -> None:
-        if self.lost:
+        if self.disconnected:
             return
         try:
-            with counted("MLflow"), mlflow_errors("lost the connection to MLflow during training"):
+            with timed("MLflow"), mlflow_errors("lost the connection to MLflow during training"):
                 call()
         except LesionflowError as fault:
-            self.lost = True
+            self.disconnected = True
             print(f"warning: {fault}\nwarning: training continues; metrics are saved locally and uploaded at registration", file=sys.stderr)
 
 
-def log_figures(client: "MlflowClient", run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
+def log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float], step: int = 0) -> None:
     """Log the metrics of one step to a run."""
     import time
 
@@ -85,8 +85,8 @@ def log_figures(client: "MlflowClient", run_id: str, metrics: Mapping[str, float
     client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()])
 
 
-@counted("MLflow")
-def start_phase(phase: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> PhaseRun:
+@timed("MLflow")
+def start_phase_run(phase: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> PhaseRun:
     """Start a run for a training phase, before any training, so that an unavailable store is detected early.
 
     Raises:
@@ -99,7 +99,7 @@ def start_phase(phase: str, params: Mapping[str, Any], tags: Mapping[str, str]) 
         run = client.create_run(experiment_id(client), run_name=name, tags={"phase": phase, **came_from, **tags})
         from mlflow.entities import Param
 
-        client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in flat(params).items()])
+        client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in flatten(params).items()])
     return PhaseRun(client, str(run.info.run_id))
 
 
@@ -132,9 +132,9 @@ def candidate_run(client: "MlflowClient", candidate: "Candidate", params: Mappin
     run_id = str(client.create_run(experiment_id(client), run_name=name, tags={**came_from, **tags}).info.run_id)
     status = "FAILED"
     try:
-        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flat(params).items()])
+        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(params).items()])
         for row in curves.to_dict("records"):
-            log_figures(client, run_id, {str(key): value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
+            log_metrics(client, run_id, {str(key): value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
         yield run_id
         status = "FINISHED"
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.errors import LesionflowError, Unavailable
+from components.core.errors import LesionflowError, ServiceUnavailable
 from components.core.escaping import sqlite_uri
 from components.runtime import environment
 from components.tracking.relocation import relocate
@@ -71,7 +71,7 @@ def _follow_move(uri: str) -> None:
     try:
         moved = relocate(database)
     except sqlite3.OperationalError as fault:
-        raise Unavailable(f"MLflow's store {uri}: {fault}\n{_hint()}") from None
+        raise ServiceUnavailable(f"MLflow's store {uri}: {fault}\n{_hint()}") from None
     for location in moved:
         print(f"MLflow's artifacts were in {location}; the store now refers to {database.parent / 'artifacts'}", file=sys.stderr)
 
@@ -81,7 +81,7 @@ def mlflow_errors(message: str) -> Iterator[None]:
     """Convert errors of MLflow and its database to a user error that starts with `message` and ends with what to do.
 
     Raises:
-        Unavailable: the store did not respond or was locked.
+        ServiceUnavailable: the store did not respond or was locked.
         LesionflowError: the store rejected the request.
     """
     try:
@@ -94,7 +94,7 @@ def mlflow_errors(message: str) -> Iterator[None]:
         if not isinstance(fault, MlflowException | SQLAlchemyError | RequestException):
             raise
         transient = isinstance(fault, RequestException | OperationalError) or getattr(fault, "error_code", None) in TRANSIENT
-        kind = Unavailable if transient else LesionflowError
+        kind = ServiceUnavailable if transient else LesionflowError
         raise kind(f"{message}: {_reason(fault)}\n{_hint()}") from None
 
 

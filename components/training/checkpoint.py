@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from components.core.files import read_json, replacing, write_json
+from components.core.files import atomic_write, read_json, write_json
 
 if TYPE_CHECKING:
     import keras
 
-Rows = list[dict[str, float]]
+EpochLogs = list[dict[str, float]]
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Checkpoint:
     folder: Path
     identity: str
 
-    def resume(self, model: "keras.Model") -> tuple[Rows, list[Any] | None]:
+    def resume(self, model: "keras.Model") -> tuple[EpochLogs, list[Any] | None]:
         """Restore a built, compiled model to its state after the last complete epoch.
 
         Returns:
@@ -34,9 +34,9 @@ class Checkpoint:
         model.load_weights(self.folder / "last.weights.h5")
         return read_json(self.folder / "epochs.json")["epochs"], best
 
-    def save(self, model: "keras.Model", epochs: Rows, improved: bool) -> None:
+    def save(self, model: "keras.Model", epochs: EpochLogs, improved: bool) -> None:
         """Save the weights and the optimizer's state; `improved`: this epoch is the best so far."""
-        with replacing(self.folder) as draft:
+        with atomic_write(self.folder) as draft:
             draft.mkdir()
             model.save_weights(draft / "last.weights.h5")
             best = draft / "last.weights.h5" if improved else self.folder / "best.weights.h5"

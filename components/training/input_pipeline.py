@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.core.classes import CLASSES, targets
+from components.core.classes import CLASSES, encode_targets
 from components.core.paths import SHARDS
-from components.imaging.tfrecords import ordered, read
+from components.imaging.tfrecords import interleave_shards, read_views
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 
-def order(sizes: Sequence[int], shuffle_seed: int | None = None) -> "tf.data.Dataset":
+def shuffled_indices(sizes: Sequence[int], shuffle_seed: int | None = None) -> "tf.data.Dataset":
     """Positions (int64) of the views in the fixed order of `read`, in the order that `read` yields with `shuffle_seed`.
 
     Args:
@@ -25,10 +25,10 @@ def order(sizes: Sequence[int], shuffle_seed: int | None = None) -> "tf.data.Dat
 
     ends = np.cumsum(sizes, dtype=np.int64)
     shards = tf.data.Dataset.from_tensor_slices((ends - sizes, ends))
-    return ordered(shards, tf.data.Dataset.range, shuffle_seed).apply(tf.data.experimental.assert_cardinality(int(ends[-1])))
+    return interleave_shards(shards, tf.data.Dataset.range, shuffle_seed).apply(tf.data.experimental.assert_cardinality(int(ends[-1])))
 
 
-def turned(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
+def random_dihedral(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
     """Apply one of the eight flips and 90-degree rotations, selected by `seed`, int64 (2,), to a square image; pixels are not resampled."""
     import tensorflow as tf
 
@@ -38,11 +38,11 @@ def turned(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
     return tf.cond(swap, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
 
 
-def labels(task: str, weights: dict[int, float]) -> Callable[["tf.Tensor"], tuple["tf.Tensor", "tf.Tensor"]]:
+def label_mapper(task: str, weights: dict[int, float]) -> Callable[["tf.Tensor"], tuple["tf.Tensor", "tf.Tensor"]]:
     """Return a function from classes, int64 (n,), to targets, int (n,), and weights, float32 (n,)."""
     import tensorflow as tf
 
-    target_of_class = tf.constant(targets(CLASSES, task))
+    target_of_class = tf.constant(encode_targets(CLASSES, task))
     weight_of_target = tf.constant([weights[target] for target in range(len(weights))], tf.float32)
 
     def labelled(classes: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
@@ -52,37 +52,37 @@ def labels(task: str, weights: dict[int, float]) -> Callable[["tf.Tensor"], tupl
     return labelled
 
 
-def batches(
-    side: str,
+def training_batches(
+    split: str,
     task: str,
     batch_size: int,
     weights: dict[int, float],
     root: Path = SHARDS,
     shuffle_seed: int | None = None,
-    turn_seed: int | None = None,
-    reduced_to: int | None = None,
+    symmetry_seed: int | None = None,
+    resize_to: int | None = None,
 ) -> "tf.data.Dataset":
     """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,).
 
-    With `turn_seed` each view is `turned` at random, depending on the seed and its position in the order. With `reduced_to` views are
+    With `symmetry_seed` `random_dihedral` turns each view, depending on the seed and its position in the order. With `resize_to` views are
     downsampled to this size in pixels.
     """
     import tensorflow as tf
 
-    labelled = labels(task, weights)
+    labelled = label_mapper(task, weights)
 
     def pair(batch: dict[str, "tf.Tensor"]) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
         return tf.cast(batch["pixels"], tf.float32), *labelled(batch["class"])
 
     def reduce(view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
-        return {**view, "pixels": tf.image.resize(view["pixels"], (reduced_to, reduced_to), method="area")}
+        return {**view, "pixels": tf.image.resize(view["pixels"], (resize_to, resize_to), method="area")}
 
     def turn(number: "tf.Tensor", view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
-        return {**view, "pixels": turned(view["pixels"], tf.stack([tf.constant(turn_seed, tf.int64), number]))}
+        return {**view, "pixels": random_dihedral(view["pixels"], tf.stack([tf.constant(symmetry_seed, tf.int64), number]))}
 
-    views = read(side, root, shuffle_seed)
-    if turn_seed is not None:
+    views = read_views(split, root, shuffle_seed)
+    if symmetry_seed is not None:
         views = views.enumerate().map(turn, num_parallel_calls=tf.data.AUTOTUNE)
-    if reduced_to is not None:
+    if resize_to is not None:
         views = views.map(reduce, num_parallel_calls=tf.data.AUTOTUNE)
     return views.batch(batch_size).map(pair).prefetch(2)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from components.core.errors import LesionflowError
-from components.core.files import replacing
+from components.core.files import atomic_write
 from components.training.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ DRAWS_PER_EPOCH = 2**20
 """More than the steps of any epoch; multiplied by the maximum number of epochs it is below 2**32, the range of the counter."""
 
 
-def fit(
+def train_with_early_stopping(
     model: "keras.Model",
     train: "Callable[[int], tf.data.Dataset]",
     validation: "tf.data.Dataset",
     epochs: int,
     patience: int,
-    on_epoch: Callable[[int, dict[str, float]], None],
+    on_epoch_end: Callable[[int, dict[str, float]], None],
     checkpoint: Checkpoint | None = None,
-    compared_from: int = 0,
+    start_from_epoch: int = 0,
 ) -> pd.DataFrame:
     """Fit until balanced accuracy on validation has not improved for `patience` epochs, then restore the best epoch's weights.
 
@@ -44,9 +44,9 @@ def fit(
         validation: batches of the early-stopping metric.
         epochs: maximum number of epochs.
         patience: epochs without improvement before training stops.
-        on_epoch: called with the number and the metrics of each epoch, also for epochs before an interruption.
+        on_epoch_end: called with the number and the metrics of each epoch, also for epochs before an interruption.
         checkpoint: saves the state after each epoch and restores it.
-        compared_from: number of the first epoch that can be the best one; training does not stop earlier.
+        start_from_epoch: number of the first epoch that can be the best one; training does not stop earlier.
 
     Returns:
         One row per epoch: epoch, loss, balanced_accuracy, val_loss, val_balanced_accuracy, learning_rate.
@@ -60,9 +60,9 @@ def fit(
     if rows:
         print(f"resuming after epoch {len(rows)} of {epochs}")
     for row in rows:
-        on_epoch(int(row["epoch"]), _metrics(row))
+        on_epoch_end(int(row["epoch"]), _metrics(row))
     shapes = None
-    while len(rows) < epochs and (len(rows) <= compared_from or _epochs_since_best(rows, compared_from) < patience):
+    while len(rows) < epochs and (len(rows) <= start_from_epoch or _epochs_since_best(rows, start_from_epoch) < patience):
         number = len(rows)
         _reset_dropout_rng(model, number)
         shown = 1 if sys.stdout.isatty() else 2
@@ -84,12 +84,12 @@ def fit(
         if not math.isfinite(row["loss"] + row["val_loss"]):
             raise LesionflowError(f"the loss is not finite in epoch {number + 1}. Try a lower learning_rate in params.yaml.")
         rows.append(row)
-        improved = _epochs_since_best(rows, compared_from) == 0
+        improved = _epochs_since_best(rows, start_from_epoch) == 0
         if improved:
             best = model.get_weights()
         if checkpoint:
             checkpoint.save(model, rows, improved)
-        on_epoch(number, _metrics(row))
+        on_epoch_end(number, _metrics(row))
     model.set_weights(best)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -105,26 +105,26 @@ def _metrics(row: dict[str, float]) -> dict[str, float]:
     return {name: value for name, value in row.items() if name != "epoch"}
 
 
-def _epochs_since_best(rows: Sequence[Mapping[str, float]], compared_from: int) -> int:
-    return len(rows) - 1 - _best(rows, compared_from)
+def _epochs_since_best(rows: Sequence[Mapping[str, float]], start_from_epoch: int) -> int:
+    return len(rows) - 1 - _best(rows, start_from_epoch)
 
 
-def _best(rows: Sequence[Mapping[str, float]], compared_from: int) -> int:
+def _best(rows: Sequence[Mapping[str, float]], start_from_epoch: int) -> int:
     """Number of the epoch with the best balanced accuracy on validation; ties go to the lower loss, then to the earlier epoch.
 
-    Epochs before `compared_from` count only while there is no later one.
+    Epochs before `start_from_epoch` count only while there is no later one.
     """
-    compared = range(compared_from, len(rows)) or range(len(rows))
+    compared = range(start_from_epoch, len(rows)) or range(len(rows))
     return max(compared, key=lambda at: (rows[at]["val_balanced_accuracy"], -rows[at]["val_loss"], -at))
 
 
 def write_curves(history: pd.DataFrame, path: Path) -> None:
     """Write the curves as CSV for `dvc plots`."""
-    with replacing(path) as draft:
+    with atomic_write(path) as draft:
         history.to_csv(draft, index=False)
 
 
-def best_epoch(history: pd.DataFrame, compared_from: int = 0) -> dict[str, float]:
-    """Row of the epoch whose weights were restored; `compared_from` as in `fit`."""
+def best_epoch(history: pd.DataFrame, start_from_epoch: int = 0) -> dict[str, float]:
+    """Row of the epoch whose weights were restored; `start_from_epoch` as in `train_with_early_stopping`."""
     rows = [{str(name): float(value) for name, value in row.items()} for row in history.to_dict("records")]
-    return rows[_best(rows, compared_from)]
+    return rows[_best(rows, start_from_epoch)]

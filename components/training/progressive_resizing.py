@@ -13,17 +13,17 @@ STRIDE = 32
 """Stride in pixels of the last feature maps in every backbone; image sizes are multiples of it, so no border is cut."""
 
 
-def small_epochs(params: Finetune) -> int:
+def low_resolution_epochs(params: Finetune) -> int:
     """Number of first epochs that train on smaller images; never all epochs, so that a full-size epoch can be the best."""
     return int(params.small_share * params.epochs)
 
 
-def small_size(params: Finetune, image_size: int) -> int:
+def low_resolution_size(params: Finetune, image_size: int) -> int:
     """Size in pixels of the smaller images: the nearest multiple of 32, at most `image_size`."""
     return min(image_size, STRIDE * max(1, round(params.small_side * image_size / STRIDE)))
 
 
-def of_any_size(network: "keras.Model") -> "keras.Model":
+def with_dynamic_input_size(network: "keras.Model") -> "keras.Model":
     """Copy of a classifier, or of its part up to any layer, that accepts images of any size, float32 (n, height, width, 3); layers are
     shared."""
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.core.classes import CLASSES, output_names, targets
+from components.core.classes import CLASSES, encode_targets, output_names
 
 if TYPE_CHECKING:
     import keras
@@ -19,7 +19,7 @@ def class_weights(counts: Mapping[str, int], task: str, power: float = 1.0) -> d
         power: 0 to 1. With 1 all classes have the same total weight, with 0 all views have the same weight.
     """
     per_target = dict.fromkeys(range(len(output_names(task))), 0)
-    for diagnosis, target in zip(CLASSES, targets(CLASSES, task), strict=True):
+    for diagnosis, target in zip(CLASSES, encode_targets(CLASSES, task), strict=True):
         per_target[target] += counts.get(diagnosis, 0)
     raised = {target: count**-power if count else 0.0 for target, count in per_target.items()}
     mean = sum(raised[target] * count for target, count in per_target.items()) / sum(per_target.values())
@@ -35,7 +35,7 @@ def warmup_cosine_schedule(rate: float, steps: int, warmup_steps: int = 0) -> "k
     return keras.optimizers.schedules.CosineDecay(rate, steps)
 
 
-def compile_for(task: str, model: "keras.Model", optimizer: "keras.optimizers.Optimizer") -> None:
+def compile_classifier(task: str, model: "keras.Model", optimizer: "keras.optimizers.Optimizer") -> None:
     """Compile a model that outputs logits, with weighted cross-entropy as loss and unweighted balanced accuracy as metric."""
     import keras
 
@@ -72,7 +72,7 @@ def balanced_accuracy(task: str) -> "keras.metrics.Metric":
     return BalancedAccuracy()
 
 
-def strategy(devices: Sequence[str] | None = None) -> "tf.distribute.Strategy":
+def distribution_strategy(devices: Sequence[str] | None = None) -> "tf.distribute.Strategy":
     """Distribution strategy: data parallel over all devices if there are several.
 
     Args:

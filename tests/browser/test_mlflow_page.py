@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from components.registry.versions import alias
+from components.registry.versions import version_by_alias
 from components.tracking.store import EXPERIMENT
 from tests.support.prefect import free_port, wait
 from tests.support.project import ROOT, Project
@@ -126,7 +126,7 @@ def test_moving_champion_in_the_page_decides_what_serves_and_is_noticed(project,
     page.keyboard.press("Enter")
     picture(page, "alias")
     dialog.get_by_role("button", name="Save aliases").click()
-    wait("the alias to stand", lambda: (held := alias(client, model, "champion")) and str(held.version) == chosen, 30)
+    wait("the alias to stand", lambda: (held := version_by_alias(client, model, "champion")) and str(held.version) == chosen, 30)
     page.get_by_title("champion", exact=True).first.wait_for()
     page.get_by_role("dialog").wait_for(state="hidden")
     picture(page, "version")

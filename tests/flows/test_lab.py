@@ -270,7 +270,7 @@ def test_a_run_with_other_params_leaves_the_workspace_as_it_was_and_is_not_kept_
     assert copied["promote"] == "manual"
     assert copied["promotion"] is None
     assert not copied["gate_passed"]
-    assert "at least 0.999 wanted" in lab.artifacts(again, "summary")["summary"]
+    assert "at least 0.999 required" in lab.artifacts(again, "summary")["summary"]
 
 
 def test_params_that_are_not_allowed_stop_the_run_before_any_stage_and_are_not_tried_again(lab):

@@ -39,12 +39,12 @@ def test_registering_again_keeps_the_automation_that_waits_for_heartbeats_unless
         return found
 
     monkeypatch.chdir(ROOT)
-    deploy.crash_silent_runs()
+    deploy.create_heartbeat_automation()
     first = registered()
-    deploy.crash_silent_runs()
+    deploy.create_heartbeat_automation()
     assert registered()["trigger"]["id"] == first["trigger"]["id"], "a new trigger forgets the heartbeats that it has seen"
-    monkeypatch.setattr(deploy, "MISSED", deploy.MISSED + 1)
-    deploy.crash_silent_runs()
+    monkeypatch.setattr(deploy, "MISSED_HEARTBEATS", deploy.MISSED_HEARTBEATS + 1)
+    deploy.create_heartbeat_automation()
     assert registered()["trigger"]["within"] > first["trigger"]["within"]
     assert registered()["id"] == first["id"]
 
@@ -53,8 +53,8 @@ def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
     from prefect import flow
 
     from flows import tasks
-    from flows.processes import CommandFailed, TryLater
-    from flows.stages import Outcome
+    from flows.processes import CommandFailed, TransientCommandError
+    from flows.stages import StageResult
 
     tries = []
 
@@ -63,8 +63,8 @@ def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
         if name == "train":
             raise CommandFailed("train failed:\nthe data are bad")
         if tries.count(name) < 3:
-            raise TryLater("register failed:\nMLflow did not answer")
-        return Outcome(name, False, 1.0)
+            raise TransientCommandError("register failed:\nMLflow did not answer")
+        return StageResult(name, False, 1.0)
 
     monkeypatch.setattr(tasks, "run_stage", run_stage)
     quick = tasks.stage.with_options(retry_delay_seconds=0)
@@ -77,7 +77,7 @@ def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
     def training():
         return quick("train")
 
-    assert registering() == Outcome("register", False, 1.0)
+    assert registering() == StageResult("register", False, 1.0)
     with pytest.raises(CommandFailed, match="the data are bad"):
         training()
     assert tries == ["register"] * 3 + ["train"]
@@ -86,11 +86,11 @@ def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
 def test_a_time_limit_ends_the_command_too(tmp_path):
     from prefect import flow, task
 
-    from flows.processes import execute
+    from flows.processes import run_command
 
     @task(timeout_seconds=2)
     def hang():
-        execute([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(90)"], print, root=tmp_path, what="x")
+        run_command([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(90)"], print, root=tmp_path, what="x")
 
     @flow
     def hanging():

@@ -18,11 +18,22 @@ import yaml
 from components import register
 from components.core.classes import CLASSES
 from components.core.files import read_json, sha256, write_json
-from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EXPORT_REPORT, EXPORTED, FIGURES, PREDICTIONS, REPORTS, SPLITS
+from components.core.paths import (
+    CANDIDATE,
+    CATALOG,
+    CURVES,
+    EVALUATION,
+    EVALUATION_PLOTS,
+    EXPORT_REPORT,
+    EXPORTED,
+    PREDICTIONS_FILENAME,
+    REPORTS,
+    SPLITS,
+)
 from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.registration import Rule
-from components.evaluation.predictions import HEADLINES, Scored
+from components.evaluation.predictions import HEADLINE_METRICS, Predictions
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.registry import evidence, judgement, promotion, promotion_record, versions
@@ -66,22 +77,22 @@ class Lab:
         """
         card = self.candidate(self.scored(wrong), split=split, export=export, shifts=shifts)
         held = params_file.load()
-        found = evidence.of_candidate(card, held)
+        found = evidence.candidate_evidence(card, held)
         run = self.client.create_run(store.experiment_id(self.client)).info.run_id
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place) / evidence.FOLDER
-            digest = evidence.write(folder, card, held, judgement.alone(found, held))
+            digest = evidence.write_evidence(folder, card, held, judgement.judge_alone(found, held))
             source = self.log(run, folder, model)
         tags = register.version_tags(card, found.evaluation, (), digest)
         version = versions.create_version(self.client, MODEL, source, run, tags)
         number = str(version.version)
         if judged:
-            versions.tag_verdict(self.client, MODEL, number, versions.Verdict(judgement.alone(found, held), None))
+            versions.tag_verdict(self.client, MODEL, number, versions.Verdict(judgement.judge_alone(found, held), None))
         return number
 
     def candidate(
         self,
-        scored: Scored,
+        scored: Predictions,
         model_sha256: str = "",
         phase_sha256: str = "phase a",
         split: str = "split a",
@@ -96,16 +107,16 @@ class Lab:
         documents.export_report(export).write(EXPORT_REPORT)
         card = documents.candidate(phase_sha256=phase_sha256, model_sha256=model_sha256 or uuid.uuid4().hex, test_split_hash=split)
         card.write(CANDIDATE / "candidate.json")
-        scored.table().to_parquet(CANDIDATE / PREDICTIONS, index=False)
+        scored.table().to_parquet(CANDIDATE / PREDICTIONS_FILENAME, index=False)
         scored.images.assign(side="test").to_parquet(SPLITS)
         scored.images.assign(sha256=[sha256(self.root / "data" / path) for path in scored.images["path"]]).to_parquet(CATALOG)
-        for folder in (FIGURES, EXPORTED, CURVES, REPORTS / "validation", REPORTS / "split"):
+        for folder in (EVALUATION_PLOTS, EXPORTED, CURVES, REPORTS / "validation", REPORTS / "split"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "note.txt").write_text(card.model_sha256)
         pd.DataFrame({"epoch": [0, 1], "loss": [1.0, 0.5], "val_loss": [1.1, 0.6]}).to_csv(CURVES / "train.csv", index=False)
         return card
 
-    def version_of_old(self, scored: Scored, run: str | None = None) -> str:
+    def version_of_old(self, scored: Predictions, run: str | None = None) -> str:
         """Register a version as it was done before versions had evidence of their own: in a run, perhaps another version's."""
         run = run or self.client.create_run(store.experiment_id(self.client)).info.run_id
         card = self.candidate(scored)
@@ -114,7 +125,7 @@ class Lab:
             del document["schema_version"]  # which reports had not, then
             write_json(report, document)
             self.client.log_artifact(run, str(report), evidence.REPORTS_IN_RUN)
-        self.client.log_artifact(run, str(CANDIDATE / PREDICTIONS), evidence.EVALUATION_IN_RUN)
+        self.client.log_artifact(run, str(CANDIDATE / PREDICTIONS_FILENAME), evidence.EVALUATION_IN_RUN)
         tags = register.version_tags(card, Evaluation.read(EVALUATION), (), "")
         tags = {name: value for name, value in tags.items() if name not in (versions.EVIDENCE_TAG, "overrides")}
         return str(versions.create_version(self.client, MODEL, f"runs:/{run}/model", run, tags).version)
@@ -132,18 +143,18 @@ class Lab:
         self.client.finalize_logged_model(logged.model_id, "READY")
         return logged.model_uri
 
-    def missing(self, melanomas: int) -> Scored:
+    def missing(self, melanomas: int) -> Predictions:
         """The predictions of a model that misses so many melanomas and nothing else."""
         right, wrong = self.scored(0), self.scored(PER_CLASS)
         missed = np.isin(np.arange(len(right.images)), np.flatnonzero(right.melanoma)[:melanomas])
-        return Scored(right.images, np.where(missed[:, None], wrong.probabilities, right.probabilities), right.task)
+        return Predictions(right.images, np.where(missed[:, None], wrong.probabilities, right.probabilities), right.task)
 
     def evidence_folder(self, version: str) -> Path:
         """Where the local store keeps a version's evidence."""
         location = self.client.get_model_version_download_uri(MODEL, version)
         return Path(location.removeprefix("file://")) / "artifacts" / evidence.FOLDER
 
-    def scored(self, wrong: int) -> Scored:
+    def scored(self, wrong: int) -> Predictions:
         rows = [(f"{name}/{name}_{at}.png", name, f"{name}{at}") for name in CLASSES for at in range(PER_CLASS)]
         frame = pd.DataFrame(rows, columns=["path", "diagnosis", "group"])
         paths = [self.root / "data" / path for path in frame["path"]]
@@ -151,21 +162,21 @@ class Lab:
         truth = np.repeat(np.arange(len(CLASSES)), PER_CLASS)
         missed = np.tile(np.arange(PER_CLASS) < wrong, len(CLASSES))
         called = np.where(missed, (truth + 1) % len(CLASSES), truth)
-        return Scored(frame, np.eye(len(CLASSES))[called] * 0.91 + 0.01, "multiclass")
+        return Predictions(frame, np.eye(len(CLASSES))[called] * 0.91 + 0.01, "multiclass")
 
-    def look(self) -> promotion.Standing:
-        return promotion.look(self.client, MODEL)
+    def look(self) -> promotion.ChampionState:
+        return promotion.read_champion_state(self.client, MODEL)
 
     def champion(self) -> str | None:
-        found = versions.alias(self.client, MODEL, versions.CHAMPION)
+        found = versions.version_by_alias(self.client, MODEL, versions.CHAMPION)
         return str(found.version) if found else None
 
     def move_in_ui(self, version: str) -> None:
         """What MLflow's page does where a person moves the alias there."""
         self.client.set_registered_model_alias(MODEL, versions.CHAMPION, version)
 
-    def move(self, version: str, source: str = promotion.BY_HAND) -> promotion_record.Promotion:
-        return promotion.move(self.client, self.look(), version, promotion.Cause(source, "passed"))
+    def move(self, version: str, source: str = promotion.MANUAL) -> promotion_record.Promotion:
+        return promotion.move_champion(self.client, self.look(), version, promotion.Cause(source, "passed"))
 
     def get(self, version: str) -> "ModelVersion":
         return self.client.get_model_version(MODEL, version)
@@ -226,9 +237,9 @@ def run_cli() -> Callable[..., Any]:
     return run
 
 
-def headlines(scored: Scored) -> dict[str, Estimate]:
+def headlines(scored: Predictions) -> dict[str, Estimate]:
     """The headline figures without the time that a bootstrap takes: intervals of no width."""
-    figures = {name: scored.headline(name, np.arange(len(scored.images)), 15) for name in HEADLINES}
+    figures = {name: scored.headline(name, np.arange(len(scored.images)), 15) for name in HEADLINE_METRICS}
     return {name: Estimate(value, value, value) for name, value in figures.items()}
 
 

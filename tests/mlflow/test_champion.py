@@ -34,7 +34,7 @@ def test_show_gives_figures_verdict_and_origin_of_both(lab, run_cli):
     assert "balanced accuracy floor" in [rule["name"] for rule in challenger["rules"] if not rule["passed"]]
     table = run_cli("champion", "show").stdout
     assert "0.2500 [0.2500, 0.2500]" in table
-    assert "FAIL: 0.250 [0.250, 0.250], at least 0.500 wanted" in table
+    assert "FAIL: 0.250 [0.250, 0.250], at least 0.500 required" in table
 
 
 def test_a_move_in_the_ui_is_warned_of_once_on_standard_error_and_json_stands_alone(lab, run_cli):

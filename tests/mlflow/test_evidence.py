@@ -11,9 +11,9 @@ from components import register
 from components.core.errors import LesionflowError
 from components.core.files import read_json
 from components.core.paths import REGISTRATION
-from components.evaluation.predictions import Scored
+from components.evaluation.predictions import Predictions
 from components.registry import evidence, judgement, promotion, reevaluation, versions
-from components.registry.evidence import Changed, Lost
+from components.registry.evidence import EvidenceChanged, EvidenceLost
 from components.runtime import params_file
 from components.serving import logged_model
 from tests.mlflow.conftest import MD5, MODEL
@@ -33,7 +33,7 @@ def stored(lab, version: str) -> dict[str, bytes]:
 
 
 def read(lab, version: str) -> evidence.Evidence:
-    return evidence.of_version(lab.client, lab.get(version), promotion.evidence_of(lab.look().entries, version))
+    return evidence.load_evidence(lab.client, lab.get(version), promotion.evidence_of(lab.look().entries, version))
 
 
 def tamper(lab, version: str) -> None:
@@ -68,7 +68,7 @@ def test_evidence_holds_what_a_version_was_measured_by_and_its_hash_is_in_tag_an
     lab.params("augment", rotation=90)
     lab.candidate(lab.missing(0), model_sha256="a model")
     report = registered()
-    digest = evidence.digest(lab.evidence_folder("1"))
+    digest = evidence.folder_sha256(lab.evidence_folder("1"))
     assert lab.get("1").tags[versions.EVIDENCE_TAG] == digest
     assert report["promotion"]["evidence"] == lab.look().entries[0].evidence == digest
     measured = json.loads(stored(lab, "1")["measured.json"])
@@ -100,7 +100,7 @@ def test_tampered_evidence_is_refused_by_all_who_read_it_before_anything_is_writ
     assert lab.champion() == "2"
     tamper(lab, "2")
     lab.candidate(lab.missing(0))
-    with pytest.raises(Changed, match="version 2 was changed"):
+    with pytest.raises(EvidenceChanged, match="version 2 was changed"):
         registered()
     assert len(lab.client.search_model_versions(f"name = '{MODEL}'")) == 2
     assert "Lesionflow" not in run_cli("champion", "promote", "1", "--override", "a backup says it is sound").stderr
@@ -111,11 +111,11 @@ def test_a_tag_that_was_changed_with_the_evidence_does_not_hide_it_from_the_reco
     lab.version()
     lab.move("1")
     tamper(lab, "1")
-    lab.client.set_model_version_tag(MODEL, "1", versions.EVIDENCE_TAG, evidence.digest(lab.evidence_folder("1")))
-    with pytest.raises(Changed, match="the promotion record says sha256"):
+    lab.client.set_model_version_tag(MODEL, "1", versions.EVIDENCE_TAG, evidence.folder_sha256(lab.evidence_folder("1")))
+    with pytest.raises(EvidenceChanged, match="the promotion record says sha256"):
         read(lab, "1")
     lab.client.delete_model_version_tag(MODEL, "1", versions.EVIDENCE_TAG)
-    with pytest.raises(Changed, match="its tag is gone"):
+    with pytest.raises(EvidenceChanged, match="its tag is gone"):
         read(lab, "1")
 
 
@@ -123,7 +123,7 @@ def test_the_candidates_run_cannot_stand_in_for_evidence_whose_tag_is_gone(lab):
     lab.candidate(lab.missing(4))  # the gate refuses it, so the record does not name it
     assert registered()["champion"] is None
     lab.client.delete_model_version_tag(MODEL, "1", versions.EVIDENCE_TAG)
-    with pytest.raises(Lost, match=r"gives no evaluation/test_predictions\.parquet"):
+    with pytest.raises(EvidenceLost, match=r"gives no evaluation/test_predictions\.parquet"):
         read(lab, "1")
 
 
@@ -143,19 +143,19 @@ def test_versions_of_old_that_share_a_run_have_lost_their_evidence_and_the_champ
     second = lab.version_of_old(lab.missing(2), run)
     lab.move(first)
     for number, other in ((first, second), (second, first)):
-        with pytest.raises(Lost, match=f"shares its MLflow run {run} with version {other}"):
+        with pytest.raises(EvidenceLost, match=f"shares its MLflow run {run} with version {other}"):
             read(lab, number)
     refused = run_cli("champion", "promote", second)
     assert refused.exit_code == 1
     assert "`dvc repro --force --single-item register`" in refused.stderr
-    monkeypatch.setattr(reevaluation, "measure", lambda *_: lab.missing(0))
+    monkeypatch.setattr(reevaluation, "reevaluate", lambda *_: lab.missing(0))
     lab.candidate(lab.missing(2))
     report = registered()
     said = rule(report, "melanoma sensitivity kept against the champion")["says"]
     assert said.startswith("melanoma sensitivity -0.500")
     assert "measured again" in said
     lab.client.delete_model_version(MODEL, second)
-    with pytest.raises(Lost, match="a version that was deleted since wrote over it"):
+    with pytest.raises(EvidenceLost, match="a version that was deleted since wrote over it"):
         read(lab, first)
 
 
@@ -175,7 +175,7 @@ def test_a_candidate_evaluated_differently_is_a_version_of_its_own_and_a_former_
 
 def registered_with_measured_champion(lab) -> dict:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(reevaluation, "measure", lambda *_: lab.missing(0))
+        patch.setattr(reevaluation, "reevaluate", lambda *_: lab.missing(0))
         return registered()
 
 
@@ -197,10 +197,10 @@ def test_the_best_version_on_the_split_counts_beside_the_champion_and_a_degenera
     assert names["balanced accuracy kept against the best"]["passed"] is True
 
 
-def all_melanoma(lab) -> Scored:
+def all_melanoma(lab) -> Predictions:
     right = lab.scored(0)
     output = int(np.flatnonzero(right.probabilities[right.melanoma][0] > 0.5)[0])
-    return Scored(right.images, np.tile(np.eye(9)[output] * 0.91 + 0.01, (len(right.images), 1)), right.task)
+    return Predictions(right.images, np.tile(np.eye(9)[output] * 0.91 + 0.01, (len(right.images), 1)), right.task)
 
 
 @pytest.mark.parametrize(
@@ -221,23 +221,23 @@ def test_a_run_whose_overrides_touch_more_than_training_leaves_promotion_to_a_pe
     assert ("because this run overrides register.min_balanced_accuracy=0" in said) == bool(manual)
 
 
-def varied(lab, wrong: int) -> Scored:
+def varied(lab, wrong: int) -> Predictions:
     """Predictions whose calibration error depends on the number of bins."""
     scored = lab.scored(wrong)
     probabilities = scored.probabilities ** np.random.default_rng(0).uniform(0.4, 1.5, (len(scored.images), 1))
-    return Scored(scored.images, probabilities / probabilities.sum(axis=1, keepdims=True), scored.task)
+    return Predictions(scored.images, probabilities / probabilities.sum(axis=1, keepdims=True), scored.task)
 
 
 def test_verify_uses_the_bins_that_the_version_was_measured_with(lab, monkeypatch):
     lab.params("register", max_calibration_error=1.0)
     scored = varied(lab, 1)
-    monkeypatch.setattr(reevaluation, "measure", lambda *_: scored)
+    monkeypatch.setattr(reevaluation, "reevaluate", lambda *_: scored)
     lab.candidate(scored)
     assert registered()["champion"] == "1"
     lab.params("evaluate", calibration_bins=2)
     assert scored.headline("calibration_error", np.arange(36), 2) != pytest.approx(scored.headline("calibration_error", np.arange(36), 15))
-    report = verify.verify()
-    assert verify.holds(report)
+    report = verify.verify_version()
+    assert verify.is_reproduced(report)
 
 
 def test_a_registration_that_fails_half_way_ends_its_run_as_failed_and_registers_nothing(lab, monkeypatch):
@@ -259,5 +259,5 @@ def test_a_ranking_on_tags_edited_in_the_page_changes_nothing(lab):
     for name in ("test.balanced_accuracy", "test.melanoma_sensitivity"):
         lab.client.set_model_version_tag(MODEL, "1", name, "0.1000 [0.1000, 0.1000]")
     lab.version(wrong=1)
-    rules = judgement.judge(lab.client, read(lab, "3"), "3", lab.look(), params_file.load())
+    rules = judgement.judge_version(lab.client, read(lab, "3"), "3", lab.look(), params_file.load())
     assert "balanced accuracy kept against the best" in [rule.name for rule in rules if not rule.passed]

@@ -58,11 +58,11 @@ def machine(make: Callable[[], Lab], run_cli: Callable[..., object]) -> type[Rul
 
         @rule()
         def roll_back(self) -> None:
-            standing = self.lab.look()
-            target = promotion.previous(standing.entries)
+            state = self.lab.look()
+            target = promotion.rollback_target(state.entries)
             done = run_cli("champion", "rollback")
             assert (done.exit_code == 0) == (target is not None), done.stderr
-            assert self.lab.champion() == (target or standing.number)
+            assert self.lab.champion() == (target or state.number)
 
         @rule(version=versions)
         def verify(self, version: str) -> None:
@@ -72,7 +72,7 @@ def machine(make: Callable[[], Lab], run_cli: Callable[..., object]) -> type[Rul
         @invariant()
         def evidence_is_as_it_was_written(self) -> None:
             assert {number: stored(self.lab, number) for number in self.written} == self.written
-            assert {number: evidence.digest(self.lab.evidence_folder(number)) for number in self.written} == self.hashes
+            assert {number: evidence.folder_sha256(self.lab.evidence_folder(number)) for number in self.written} == self.hashes
             recorded = {entry.after: entry.evidence for entry in self.lab.look().entries}
             assert recorded.items() <= self.hashes.items()
 
@@ -84,7 +84,7 @@ def stored(lab: Lab, version: str) -> dict[str, bytes]:
 
 
 def read(lab: Lab, version: str) -> evidence.Evidence:
-    return evidence.of_version(lab.client, lab.get(version), promotion.evidence_of(lab.look().entries, version))
+    return evidence.load_evidence(lab.client, lab.get(version), promotion.evidence_of(lab.look().entries, version))
 
 
 @pytest.mark.parametrize(("examples", "steps"), [(2, 12), pytest.param(40, 30, marks=[pytest.mark.sweep, pytest.mark.timeout(3600)])])
@@ -99,7 +99,7 @@ def test_no_sequence_of_commands_changes_evidence(new_lab, run_cli, monkeypatch,
 
     lab: Lab = new_lab()
     monkeypatch.setattr(logged_model, "log_model", log_model)
-    monkeypatch.setattr(reevaluation, "measure", lambda version, *_: read(lab, str(version.version)).scored)
+    monkeypatch.setattr(reevaluation, "reevaluate", lambda version, *_: read(lab, str(version.version)).scored)
     run_state_machine_as_test(
         machine(make, run_cli),
         settings=settings(

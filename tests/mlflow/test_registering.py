@@ -34,7 +34,7 @@ def test_manual_leaves_a_candidate_that_passes_to_a_person(lab, capsys):
     report, said = registered(capsys)
     assert (report["gate_passed"], report["promotion"], report["champion"]) == (True, None, None)
     assert "`lesionflow champion promote 1`" in said
-    assert versions.alias(lab.client, MODEL, versions.CHALLENGER).version == lab.get("1").version
+    assert versions.version_by_alias(lab.client, MODEL, versions.CHALLENGER).version == lab.get("1").version
     assert lab.look().entries == ()
 
 
@@ -52,13 +52,13 @@ def test_champion_moved_while_the_candidate_was_judged_leaves_it_challenger_and_
         lab.version()
     lab.move("1")
     lab.version()
-    judge = judgement.judge
+    judge = judgement.judge_version
 
     def judge_slowly(*arguments):
         lab.move("2")
         return judge(*arguments)
 
-    monkeypatch.setattr(judgement, "judge", judge_slowly)
+    monkeypatch.setattr(judgement, "judge_version", judge_slowly)
     report, said = registered(capsys)
     assert (report["gate_passed"], report["promotion"], report["champion"]) == (True, None, "2")
     assert "champion of skin-lesion-mobilenetv2 moved to version 2 meanwhile" in report["overtaken"]
@@ -89,5 +89,5 @@ def test_a_move_in_the_ui_is_noticed_and_warned_of(lab, capsys):
 def test_any_collection_has_a_name_that_mlflow_takes(lab, name):
     run = lab.client.get_model_version(MODEL, lab.version()).run_id
     figure = f"collection_left_out/{register.metric_name(name)}"
-    runs.log_figures(lab.client, run, {figure: 0.25})
+    runs.log_metrics(lab.client, run, {figure: 0.25})
     assert lab.client.get_run(run).data.metrics[figure] == 0.25

@@ -41,7 +41,7 @@ def network():
 @pytest.fixture
 def candidate(lab, network):
     folder = lab.root / "candidate"
-    serialization.save(network, folder / "model.keras")
+    serialization.save_classifier(network, folder / "model.keras")
     write_json(folder / "candidate.json", {"image_size": SIZE, "outputs": list(CLASSES)})
     return folder
 
@@ -125,11 +125,11 @@ def as_png(picture):
 
 
 def expected(network, contents, see=lambda pixels: pixels):
-    return network(np.stack([see(images.read(content, SIZE)) for content in contents]).astype(np.float32)).numpy()
+    return network(np.stack([see(images.load_pixels(content, SIZE)) for content in contents]).astype(np.float32)).numpy()
 
 
 def answers(version, contents):
-    table, unreadable = loading.load(version).answers(contents)
+    table, unreadable = loading.load_version(version).answers(contents)
     assert not unreadable
     return table[list(CLASSES)].to_numpy(dtype=float)
 
@@ -166,8 +166,8 @@ def test_older_versions_with_different_preprocessing_each_use_their_own_in_one_p
     first, second, newer = registered_before(lab, candidate), registered_before(lab, candidate, inverted), registered(lab, candidate)
     plain, negative = expected(network, contents), expected(network, contents, lambda pixels: 255 - pixels)
     assert np.abs(plain - negative).max() > 0.1
-    monkeypatch.setattr(images, "fit", lambda _, size: np.zeros((size, size, 3), np.uint8))
-    both = [loading.load(version) for version in (first, second)]
+    monkeypatch.setattr(images, "center_square_resize", lambda _, size: np.zeros((size, size, 3), np.uint8))
+    both = [loading.load_version(version) for version in (first, second)]
     found = [one.answers(contents)[0][list(CLASSES)].to_numpy(dtype=float) for one in (*both, *reversed(both))]
     for probabilities, wanted in zip(found, (plain, negative, negative, plain), strict=True):
         assert np.abs(probabilities - wanted).max() < 1e-5
@@ -178,7 +178,7 @@ def test_older_versions_with_different_preprocessing_each_use_their_own_in_one_p
 
 @pytest.mark.parametrize("logged", [registered, registered_before, registered_flat])
 def test_files_that_are_not_images_are_named_with_the_versions_own_reason(lab, candidate, network, contents, logged):
-    table, unreadable = loading.load(logged(lab, candidate)).answers([contents[0], b"text", b"", contents[1]])
+    table, unreadable = loading.load_version(logged(lab, candidate)).answers([contents[0], b"text", b"", contents[1]])
     assert unreadable == {1: "not a JPEG or PNG image", 2: "empty file"}
     assert np.abs(table[list(CLASSES)].to_numpy(dtype=float) - expected(network, contents[:2])).max() < 1e-5
 
@@ -208,7 +208,7 @@ def test_a_version_is_measured_again_by_its_own_code_and_files_that_were_scanned
     wanted = lab.scored(0).images.iloc[::7]
     contents = [(lab.root / "data" / path).read_bytes() for path in wanted["path"]]
     negative = expected(network, contents, lambda pixels: 255 - pixels)
-    assert np.abs(reevaluation.measure(version, wanted, "multiclass", MD5).probabilities - negative).max() < 1e-5
+    assert np.abs(reevaluation.reevaluate(version, wanted, "multiclass", MD5).probabilities - negative).max() < 1e-5
     scanned = [reevaluation.hashlib.sha256(content).hexdigest() for content in contents]
     pd.DataFrame({"sha256": scanned, "pixels_sha256": list(wanted["pixels_sha256"])}).to_parquet(lab.root / "build/catalog.parquet")
 
@@ -216,4 +216,4 @@ def test_a_version_is_measured_again_by_its_own_code_and_files_that_were_scanned
         raise AssertionError("decoded")
 
     monkeypatch.setattr(images, "decode", decode)
-    reevaluation.check_in_data(wanted, MD5)
+    reevaluation.require_same_images(wanted, MD5)

@@ -6,7 +6,7 @@ import mlflow
 import pytest
 from sqlalchemy import create_engine
 
-from components.core.errors import Unavailable
+from components.core.errors import ServiceUnavailable
 from components.registry import evidence
 from components.tracking import store
 from components.tracking.relocation import relocate
@@ -77,7 +77,7 @@ def test_a_locked_local_database_is_answered_with_what_locks_it_and_not_with_a_v
     impatient = create_engine(store.store_uri(), connect_args={"timeout": 0})  # MLflow's own engine waits for 20 s
     with closing(sqlite3.connect("mlruns/mlflow.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(Unavailable) as locked, store.mlflow_errors("MLflow rejected a new run"), impatient.begin() as connection:
+        with pytest.raises(ServiceUnavailable) as locked, store.mlflow_errors("MLflow rejected a new run"), impatient.begin() as connection:
             connection.exec_driver_sql("DELETE FROM experiments")
     assert "Close the process that uses mlruns/mlflow.db" in str(locked.value)
     assert store.URI not in str(locked.value)
@@ -98,7 +98,7 @@ def test_the_store_follows_a_project_that_was_moved_or_copied(lab, monkeypatch, 
     with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
         text = "\n".join(database.iterdump())
     assert f"{there.as_uri()}/mlruns/artifacts" not in text
-    assert evidence.of_version(client, version, None).evaluation.test.images
+    assert evidence.load_evidence(client, version, None).evaluation.test.images
     assert mlflow.pyfunc.load_model(f"models:/{MODEL}@champion").predict([1.0]) == [7]
     run = client.create_run(store.experiment_id(client)).info
     assert run.artifact_uri.startswith((here / "mlruns/artifacts").as_uri())

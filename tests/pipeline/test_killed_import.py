@@ -105,7 +105,7 @@ def carried_on(source: Path, report: Path) -> Callable[[], None]:
 
     def work() -> None:
         with replacement.locked():
-            said = list(replacement.recover())
+            said = list(replacement.recover_dataset())
         found = {"data": sorted(held(replacement.DATA)), "pointer": replacement.DATA_POINTER.read_text()}
         again = ""
         try:
@@ -146,7 +146,7 @@ def sweep(
 
     def recover() -> None:
         with replacement.locked():
-            list(replacement.recover())
+            list(replacement.recover_dataset())
 
     def fresh() -> None:
         shutil.rmtree(root)

@@ -16,7 +16,7 @@ import yaml
 
 from components.core.classes import CLASSES
 from components.evaluation.shifts import SHIFTS
-from components.registry.evidence import digest
+from components.registry.evidence import folder_sha256
 from flows.stages import STAGES
 from tests.support.project import COLLECTIONS, DEAD_PROXY, ROOT, WILD, Project, nameless_or_skip, ran
 
@@ -169,7 +169,7 @@ def test_a_version_says_where_it_came_from_and_its_run_holds_the_curves(project)
     assert not client.list_artifacts(phase.info.run_id), "what belongs to one candidate is not in a run that several share"
     logged_model = urlsplit(client.get_model_version_download_uri(version.name, version.version)).path
     evidence = Path(unquote(logged_model), "artifacts/evidence")
-    assert digest(evidence) == version.tags["evidence.sha256"]
+    assert folder_sha256(evidence) == version.tags["evidence.sha256"]
     splits = pd.read_parquet(project.root / "build/splits.parquet")
     assert len(pd.read_parquet(evidence / "split.parquet")) == len(splits)
     figures = report(project, "evaluation")["test"]["balanced_accuracy"]

@@ -25,12 +25,12 @@ def sample() -> tuple[pd.DataFrame, np.ndarray]:
     table = pd.read_csv(ROOT / "data/metadata.csv")
     if set(table["collection"]) != {"synthetic"}:
         pytest.skip("data/ holds another dataset than the bundled sample")
-    return table, np.stack([images.read((ROOT / "data" / name).read_bytes(), 96) for name in table["filename"]])
+    return table, np.stack([images.load_pixels((ROOT / "data" / name).read_bytes(), 96) for name in table["filename"]])
 
 
 def frozen_accuracy(backbone, table, pixels) -> float:
     """Held-out balanced accuracy of a linear head on frozen features, lesions kept on one side."""
-    extractor = classifier.compiled(build_extractor(backbone))
+    extractor = classifier.inference_function(build_extractor(backbone))
     features = np.concatenate([extractor(pixels[start : start + 64]) for start in range(0, len(pixels), 64)])
     train, test = next(StratifiedGroupKFold(4, shuffle=True, random_state=0).split(features, table["diagnosis"], table["lesion_id"]))
     head = make_pipeline(StandardScaler(), LogisticRegression(C=0.01, max_iter=300, class_weight="balanced"))

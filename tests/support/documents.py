@@ -8,18 +8,18 @@ from components.core.reports.evaluation import (
     Estimate,
     Evaluation,
     PhaseDifference,
-    ShiftCost,
-    TestFigures,
-    ValidationFigures,
+    ShiftResult,
+    TestMetrics,
+    ValidationMetrics,
 )
 from components.core.reports.export import ExportedModel, ExportReport
 from components.core.reports.registration import Registration
 
 
-def figures_on_test(images: int = 40, groups: int = 30, **figures: Estimate) -> TestFigures:
+def figures_on_test(images: int = 40, groups: int = 30, **figures: Estimate) -> TestMetrics:
     """Figures on test; those that are not named are 0.7 [0.6, 0.8]."""
-    names = [name for name in TestFigures.model_fields if name not in ("images", "groups")]
-    return TestFigures(images=images, groups=groups, **{**dict.fromkeys(names, Estimate(0.7, 0.6, 0.8)), **figures})
+    names = [name for name in TestMetrics.model_fields if name not in ("images", "groups")]
+    return TestMetrics(images=images, groups=groups, **{**dict.fromkeys(names, Estimate(0.7, 0.6, 0.8)), **figures})
 
 
 def evaluation(**values: Any) -> Evaluation:
@@ -34,13 +34,13 @@ def evaluation(**values: Any) -> Evaluation:
         "temperature": 1.0,
         "test": figures_on_test(),
         "test_split_hash": "split a",
-        "validation": {"frozen": ValidationFigures(**phase)},
+        "validation": {"frozen": ValidationMetrics(**phase)},
     }
     return Evaluation(**{**defaults, **values})
 
 
-def shift_cost(balanced_accuracy: float, value: float, low: float, high: float) -> ShiftCost:
-    return ShiftCost(balanced_accuracy=balanced_accuracy, drop=Estimate(value, low, high))
+def shift_cost(balanced_accuracy: float, value: float, low: float, high: float) -> ShiftResult:
+    return ShiftResult(balanced_accuracy=balanced_accuracy, drop=Estimate(value, low, high))
 
 
 def export_report(float16: float = 1.0, int8: float = 1.0) -> ExportReport:

@@ -8,9 +8,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from components.core.classes import CLASSES
-from components.imaging.tfrecords import View, Writer, as_png
+from components.imaging.tfrecords import ShardWriter, View, as_png
 from components.modeling import backbone
-from components.modeling.classifier import assemble, build_head
+from components.modeling.classifier import build_classifier, build_head
 from components.runtime.params import Train
 from tests.support.images import noise
 
@@ -27,7 +27,7 @@ NETWORKS = [
 def write_shards(root: Path, size: int = 32, views: int = 1) -> Path:
     """24 training images, in `views` each, and 9 of validation, of nine classes."""
     for side, count, each in (("train", 24, views), ("validation", 9, 1)):
-        with Writer(root / side, count * each, size, seed=0) as writer:
+        with ShardWriter(root / side, count * each, size, seed=0) as writer:
             for number in range(count):
                 picture = as_png(np.asarray(noise(number, size)))
                 for view in range(each):
@@ -128,5 +128,5 @@ def classifier(architecture: str = "small", size: int = 32):
         width = {"alpha": 0.35} if architecture == "MobileNetV2" else {}
         build = getattr(keras.applications, architecture)
         base = build(include_top=False, weights=None, input_shape=(size, size, 3), name="base", **width)
-        extractor = backbone.extractor_on(base, architecture)
-    return assemble(extractor, build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")
+        extractor = backbone.build_extractor_on(base, architecture)
+    return build_classifier(extractor, build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")

@@ -13,6 +13,6 @@ from components.runtime.params import Validate
 def judged(root: Path, limits: Validate, table: pd.DataFrame | None = None):
     """The catalog indexed by path, the findings and the findings' table, as the stage makes them."""
     scans = scan(root, dataset.list_files(root), root.parent / "scans")
-    table = decisions.read(Path("nowhere")) if table is None else table
-    frame, found, listed = validate.judge(root, scans, table, limits)
+    table = decisions.load_decisions(Path("nowhere")) if table is None else table
+    frame, found, listed = validate.audit_dataset(root, scans, table, limits)
     return frame.set_index("path"), found, listed

@@ -23,9 +23,9 @@ from components.core.reports.registration import Promotion, Rule
 from components.data_quality import dataset, decisions, expectations, policy
 from components.data_quality.findings import Finding
 from components.evaluation import plots, report
-from components.evaluation.predictions import Scored
+from components.evaluation.predictions import Predictions
 from components.imaging import tfrecords
-from components.imaging.tfrecords import View, Writer
+from components.imaging.tfrecords import ShardWriter, View
 from components.registry import model_card, promotion_record
 from components.runtime.params_file import load
 from flows import artifacts
@@ -44,7 +44,7 @@ PATHS = [f"{CLASSES[number % 5]}/{name}.png" for number, name in enumerate(wild.
 def test_import_keeps_names_as_they_are(names):
     members = [Member(f"Nevus/{name}.jpg", 1) for name in names]
     assert [_name_problem(member.name) for member in members] == [""] * len(members)
-    targets, left = ingest.plan(members)
+    targets, left = ingest.plan_import(members)
     visible = [name for name in names if not name.startswith(".")]
     assert [targets[f"Nevus/{name}.jpg"] for name in visible] == [f"nevus/{name}.jpg" for name in visible]
     assert len(left) == len(names) - len(visible)
@@ -68,18 +68,18 @@ def test_validation_split_and_views_keep_every_name(root, settings):
     assert frame["group"].is_unique
     assert frame["isic_id"].str.fullmatch(r"\S(?:.*\S)?").all()
     usable = frame.reset_index()
-    usable["side"] = split.deal(usable["diagnosis"], np.arange(len(usable)), 0.2, 0.2, 0)
+    usable["side"] = split.assign_splits(usable["diagnosis"], np.arange(len(usable)), 0.2, 0.2, 0)
     usable.to_parquet(root.parent / "splits.parquet", index=False)
-    assert catalog.splits(root.parent / "splits.parquet")["path"].tolist() == usable["path"].tolist()
+    assert catalog.load_splits(root.parent / "splits.parquet")["path"].tolist() == usable["path"].tolist()
     assert set(listed["path"]) == set(PATHS)
 
-    planned = views.plan(usable, dict.fromkeys(CLASSES, 1), 0)
+    planned = views.plan_views(usable, dict.fromkeys(CLASSES, 1), 0)
     shards = root.parent / "shards"
-    with Writer(shards / "train", len(planned), 32, seed=0) as writer:
+    with ShardWriter(shards / "train", len(planned), 32, seed=0) as writer:
         for image in planned:
-            for view in views.augmented(root, 32, None, settings.augment, 0, image):
+            for view in views.render_augmented_view(root, 32, None, settings.augment, 0, image):
                 writer.write(view)
-    read = [path for batch in tfrecords.in_order("train", shards) for path in tfrecords.paths_of(batch)]
+    read = [path for batch in tfrecords.iter_batches("train", shards) for path in tfrecords.paths_of(batch)]
     assert sorted(read) == sorted(PATHS)
 
 
@@ -95,12 +95,12 @@ def test_a_name_that_is_not_utf_8_is_refused_with_what_to_do(tmp_path):
 def test_ids_of_metadata_come_in_one_line_and_equal_ones_stay_equal(rows):
     files = pd.DataFrame({"path": ["nevus/a.jpg", "nevus/b.jpg", "nevus/ .jpg"]})
     table = pd.DataFrame(rows, columns=["isic_id", "lesion_id", "collection"], index=["nevus/a.jpg", "nevus/b.jpg"])
-    frame = dataset.describe(files, table.rename_axis("filename"))
+    frame = dataset.add_labels(files, table.rename_axis("filename"))
     for column in ("isic_id", "lesion_id"):
         assert all(value and value == " ".join(value.split()) for value in frame[column])
         assert not frame[column].isin([""]).any()
     assert frame["isic_id"].iloc[2] == frame["lesion_id"].iloc[2] == "nevus/ .jpg"
-    same = dataset.describe(files, table.assign(lesion_id=rows[0][1]).rename_axis("filename"))
+    same = dataset.add_labels(files, table.assign(lesion_id=rows[0][1]).rename_axis("filename"))
     if same["lesion_named"].iloc[0]:
         assert same["lesion_id"].iloc[0] == same["lesion_id"].iloc[1]
 
@@ -111,17 +111,17 @@ def test_decisions_about_any_file_are_read_back_and_found_again(tmp_path_factory
     path = tmp_path_factory.mktemp("decisions") / "decisions.csv"
     files = pd.DataFrame({"path": [f"{name}.jpg" for name in names], "sha256": [str(number) for number in range(len(names))]})
     review.spreadsheets.write(files.assign(decision="keep", to="", note=note)[decisions.COLUMNS], path)
-    read = decisions.read(path)
+    read = decisions.load_decisions(path)
     assert read["note"].tolist() == [note] * len(names)
-    assert decisions.match(read, files).keep == frozenset(files["path"])
-    assert decisions.match(read, files).stale == ()
+    assert decisions.match_decisions(read, files).keep == frozenset(files["path"])
+    assert decisions.match_decisions(read, files).stale == ()
 
 
 @wild.FEW
 @given(wild.names(controls=True), wild.texts())
 def test_what_stops_a_stage_names_each_file_in_one_line(name, why):
     found = [Finding("unreadable", (f"nevus/{name}.jpg",), why)]
-    lines = policy.exceeded(found, SETTINGS.validation.policy)
+    lines = policy.policy_violations(found, SETTINGS.validation.policy)
     assert len(lines) == 2
     assert all(line.isprintable() for line in lines)
 
@@ -145,7 +145,7 @@ def test_the_review_page_shows_any_name_and_its_table_gives_it_back(tmp_path, mo
     assert table["path"].tolist() == [row[3] for row in rows]
     validate.spreadsheets.write(table.assign(decision="drop"), filled)
     list(review.merge(filled))
-    assert set(decisions.read(tmp_path / "decisions.csv")["path"]) == {row[3] for row in rows}
+    assert set(decisions.load_decisions(tmp_path / "decisions.csv")["path"]) == {row[3] for row in rows}
 
 
 def test_data_docs_show_values_of_metadata_and_run_none(tmp_path, make_dataset, settings):
@@ -178,7 +178,7 @@ def test_data_docs_show_values_of_metadata_and_run_none(tmp_path, make_dataset, 
 def test_pictures_are_drawn_whatever_names_stand_on_them(tmp_path_factory, names):
     folder = tmp_path_factory.mktemp("figures")
     picture = np.zeros((8, 8, 3), dtype=np.uint8)
-    plots.gallery([picture] * len(names), [f"nevus\n50%  {plotting.shortened(name)}" for name in names], len(names), folder / "a.png")
+    plots.gallery([picture] * len(names), [f"nevus\n50%  {plotting.shorten_name(name)}" for name in names], len(names), folder / "a.png")
     plots.drops({f"without {name}": Estimate(0.1, 0.0, 0.2) for name in names}, folder / "b.png")
     for path in folder.iterdir():
         assert max(Image.open(path).size) < 2000
@@ -187,16 +187,16 @@ def test_pictures_are_drawn_whatever_names_stand_on_them(tmp_path_factory, names
 def test_mistakes_are_drawn_with_the_pictures_they_are_about(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [f"nevus/{name}.png" for name in wild.EXAMPLES[:9]]
-    with Writer(tmp_path / "build/shards/test", len(paths), 16, seed=0) as writer:
+    with ShardWriter(tmp_path / "build/shards/test", len(paths), 16, seed=0) as writer:
         for number, path in enumerate(paths):
             writer.write(View(tfrecords.as_png(np.asarray(noise(number, 16))), "nevus", path, 0))
     drawn = {}
     monkeypatch.setattr(plots, "gallery", lambda pictures, captions, *_: drawn.update(zip(captions, pictures, strict=True)))
     images = pd.DataFrame({"path": paths, "diagnosis": "nevus"})
-    report.draw_mistakes(Scored(images, np.eye(9)[[0] * len(paths)], "multiclass"), 9, tmp_path / "m.png")
+    report.draw_mistakes(Predictions(images, np.eye(9)[[0] * len(paths)], "multiclass"), 9, tmp_path / "m.png")
     assert len(drawn) == len(paths)
     for number, path in enumerate(paths):
-        [caption] = [one for one in drawn if one.endswith(f"  {plotting.shortened(Path(path).stem)}".replace("_", " "))]
+        [caption] = [one for one in drawn if one.endswith(f"  {plotting.shorten_name(Path(path).stem)}".replace("_", " "))]
         assert np.array_equal(drawn[caption], np.asarray(noise(number, 16)))
 
 
@@ -230,7 +230,7 @@ def test_the_history_of_champions_prints_markup_as_it_was_written(monkeypatch, r
 def test_predictions_name_each_image_as_it_is_called(names):
     paths = [f"{name}.jpg" for name in names]
     table = pd.DataFrame({"image": paths, "diagnosis": "nevus", "nevus": 0.75, "melanoma": 0.25})
-    result = predict.Diagnoses("model", "1", table, {}, [])
+    result = predict.PredictionResult("model", "1", table, {}, [])
     assert [row["image"] for row in json.loads(predict.as_json(result))] == paths
     assert predict.as_table(result).count("0.750") == len(paths)
 
@@ -238,7 +238,7 @@ def test_predictions_name_each_image_as_it_is_called(names):
 def test_images_that_differ_in_brackets_alone_are_told_apart(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     table = pd.DataFrame({"image": ["lesion[left].jpg", "lesion[right].jpg"], "diagnosis": "nevus", "nevus": 1.0})
-    printed = predict.as_table(predict.Diagnoses("model", "1", table, {}, []))
+    printed = predict.as_table(predict.PredictionResult("model", "1", table, {}, []))
     assert "lesion[left].jpg" in printed
     assert "lesion[right].jpg" in printed
 
@@ -248,7 +248,7 @@ def test_images_that_differ_in_brackets_alone_are_told_apart(monkeypatch):
 def test_what_people_read_in_mlflow_and_prefect_holds_no_markup_from_outside(text):
     tags = {"gate": "failed", "judged.at": WHEN, "gate.collections": f"failed: {text}"}
     evaluation, registration = documents.evaluation(), documents.registration(gate_passed=False, gate=(Rule("c", False, text),))
-    for shown in (model_card.describe(tags), artifacts.summary(evaluation, registration, {"champion": None})):
+    for shown in (model_card.version_description(tags), artifacts.summary(evaluation, registration, {"champion": None})):
         assert tags_of(shown) == []
     assert "\n| **fail** | c | " in artifacts.summary(evaluation, registration, {"champion": None})
 
@@ -257,4 +257,4 @@ def test_what_people_read_in_mlflow_and_prefect_holds_no_markup_from_outside(tex
 @given(st.lists(wild.names(controls=True), min_size=1, max_size=3, unique=True))
 def test_differences_of_datasets_name_any_file(names):
     added = [{"path": f"data/nevus/{name}.jpg", "hash": str(number)} for number, name in enumerate(names)]
-    assert diff.difference({"added": added}).added == sorted(f"nevus/{name}.jpg" for name in names)
+    assert diff.parse_difference({"added": added}).added == sorted(f"nevus/{name}.jpg" for name in names)

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from components.core.errors import LesionflowError, describe_invalid
-from components.core.files import existing, write_json
+from components.core.files import require_file, write_json
 
 
 class Part(BaseModel):
@@ -28,7 +28,7 @@ class Document(Part):
         Raises:
             LesionflowError: the file does not exist, or as `parse`.
         """
-        return cls.parse(existing(path).read_bytes(), origin or str(path))
+        return cls.parse(require_file(path).read_bytes(), origin or str(path))
 
     @classmethod
     def parse(cls, content: bytes, origin: str) -> Self:

@@ -28,7 +28,7 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-class TestFigures(Part):
+class TestMetrics(Part):
     """The candidate's figures on test. The names are in alphabetical order, as in the file."""
 
     __test__ = False  # pytest: this is not a test
@@ -53,7 +53,7 @@ class TestFigures(Part):
         return {name: value for name, value in self if isinstance(value, Estimate)}
 
 
-class ValidationFigures(Part):
+class ValidationMetrics(Part):
     """The figures of one phase on validation, from which the phase is chosen."""
 
     accuracy: float = Field(description=ACCURACY)
@@ -62,7 +62,7 @@ class ValidationFigures(Part):
     macro_f1: float = Field(description=MACRO_F1)
 
 
-class PhaseFigures(Part):
+class PhaseMetrics(Part):
     """The figures of one phase on test, before calibration."""
 
     accuracy: Estimate = Field(description=ACCURACY)
@@ -77,14 +77,14 @@ class PhaseDifference(Part):
     balanced_accuracy: Estimate = Field(description="paired difference between the phases, fine-tuned less frozen")
 
 
-class ShiftCost(Part):
+class ShiftResult(Part):
     """What a simulated shift costs on test."""
 
     balanced_accuracy: float = Field(description="balanced accuracy under the simulated shift")
     drop: Estimate = Field(description="paired loss against the unchanged images")
 
 
-class CollectionCost(Part):
+class CollectionResult(Part):
     """What it costs to leave a collection out of training, on that collection's test images."""
 
     images: int = Field(description="test images of the collection that were measured on")
@@ -101,7 +101,7 @@ class Averages(Part):
     recall: float = Field(description=RECALL)
 
 
-class ClassFigures(Part):
+class ClassMetrics(Part):
     """The candidate's figures for one class on test."""
 
     f1: float = Field(description=F1)
@@ -120,7 +120,7 @@ class Evaluation(Document):
     averages: dict[str, Averages] = Field(
         json_schema_extra={"key": "average"}, description="over classes that count the same (macro) or by their images (weighted)"
     )
-    collections_left_out: dict[str, CollectionCost] | None = Field(
+    collections_left_out: dict[str, CollectionResult] | None = Field(
         default=None,
         json_schema_extra={"key": "collection"},
         description="by collection; empty if the training images have fewer than two collections; missing in older files",
@@ -136,17 +136,17 @@ class Evaluation(Document):
         description="constant added to the melanoma logit (binary task: to the malignant logit), chosen on validation; missing in"
         " older files",
     )
-    per_class: dict[str, ClassFigures] = Field(json_schema_extra={"key": "class"}, description="metrics of one class on test")
-    phases_on_test: dict[str, PhaseFigures] = Field(
+    per_class: dict[str, ClassMetrics] = Field(json_schema_extra={"key": "class"}, description="metrics of one class on test")
+    phases_on_test: dict[str, PhaseMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics of both phases on test, before calibration"
     )
     picked: str = Field(description="phase that became the candidate: `frozen` or `finetuned`, chosen on validation")
-    shifts: dict[str, ShiftCost] = Field(
+    shifts: dict[str, ShiftResult] = Field(
         default_factory=dict, json_schema_extra={"key": "shift"}, description="by simulated shift; missing in older files"
     )
     temperature: float = Field(description="divisor of the logits, fitted on validation")
-    test: TestFigures = Field(description="metrics of the candidate on test")
+    test: TestMetrics = Field(description="metrics of the candidate on test")
     test_split_hash: str = Field(description="as in `reports/split.json`")
-    validation: dict[str, ValidationFigures] = Field(
+    validation: dict[str, ValidationMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics on validation, from which the phase is chosen"
     )

@@ -8,7 +8,7 @@ def entry(path, digest):
 
 
 def test_files_are_added_removed_changed_relabelled_and_renamed():
-    apart = diff.difference(
+    apart = diff.parse_difference(
         {
             "added": [entry("", "x"), entry("nevus/new.jpg", "1"), entry("melanoma/was_nevus.jpg", "2"), entry("nevus/again.jpg", "3")],
             "deleted": [entry("nevus/was.jpg", "2"), entry("nevus/before.jpg", "3"), entry("nevus/gone.jpg", "4")],
@@ -28,7 +28,7 @@ def test_files_are_added_removed_changed_relabelled_and_renamed():
 
 def test_a_copy_under_the_same_class_is_the_one_that_was_renamed():
     removed = [entry("melanoma/a.jpg", "1"), entry("nevus/a.jpg", "1")]
-    apart = diff.difference({"added": [entry("nevus/b.jpg", "1")], "deleted": removed})
+    apart = diff.parse_difference({"added": [entry("nevus/b.jpg", "1")], "deleted": removed})
     assert apart.renamed == [("nevus/a.jpg", "nevus/b.jpg")]
     assert apart.removed == ["melanoma/a.jpg"]
 

@@ -22,7 +22,7 @@ TABLES = {
 
 
 def join(texts: dict[str, str], images: dict[str, str] = IMAGES) -> pd.DataFrame | None:
-    return metadata.joined({name: metadata.read(text.encode(), name) for name, text in texts.items()}, images)
+    return metadata.join_tables({name: metadata.read(text.encode(), name) for name, text in texts.items()}, images)
 
 
 @pytest.mark.parametrize("form", TABLES)
@@ -92,7 +92,7 @@ def test_a_row_without_its_file_is_kept_for_validate_to_find():
     [("raw/Train/nevus/a.jpg", "train"), ("TEST\\nevus\\a.jpg", "test"), ("val/nevus/a.jpg", "validation"), ("nevus/train.jpg", None)],
 )
 def test_the_side_of_a_given_split_is_read_off_the_folders(name, side):
-    assert metadata.given_side(name) == side
+    assert metadata.original_split(name) == side
 
 
 def test_metadata_follows_its_files_and_keeps_their_sides():

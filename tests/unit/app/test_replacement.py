@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from app.data import ingest, replacement
-from components.core.errors import LesionflowError, Unavailable
+from components.core.errors import LesionflowError, ServiceUnavailable
 from tests.support.project import ROOT
 from tests.support.versioned import NEW, OLD, command, commit, held, template, versioned, write
 
@@ -65,7 +65,7 @@ def test_an_import_is_refused_while_a_stage_reads_data(versioned, tmp_path):
             deadline = time.monotonic() + 60
             while not (versioned / "started").exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
-            with pytest.raises(Unavailable, match=r"DVC is reading or writing data/.*repro") as refusal:
+            with pytest.raises(ServiceUnavailable, match=r"DVC is reading or writing data/.*repro") as refusal:
                 list(ingest.import_dataset(tmp_path / "source"))
         finally:
             os.killpg(running.pid, signal.SIGKILL)
@@ -92,7 +92,7 @@ def test_no_dvc_command_gets_at_data_while_an_import_replaces_it(versioned, tmp_
 
 def test_an_import_is_refused_while_a_run_holds_the_workspace(versioned, tmp_path):
     with holder(versioned) as other:
-        with pytest.raises(Unavailable, match=r"workspace\.lock"):
+        with pytest.raises(ServiceUnavailable, match=r"workspace\.lock"):
             list(ingest.import_dataset(tmp_path / "source"))
         other.kill()
     assert held(versioned / "data") == OLD
@@ -102,7 +102,7 @@ def test_an_import_is_refused_while_a_run_holds_the_workspace(versioned, tmp_pat
 def holder(root):
     """A process that holds the workspace as a flow does."""
     code = "import time\nfrom pathlib import Path\nfrom flows import workspace\n"
-    code += "with workspace.held(0, Path()): print('held', flush=True); time.sleep(120)"
+    code += "with workspace.lock(0, Path()): print('held', flush=True); time.sleep(120)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, env=environment, text=True) as other:
         assert other.stdout is not None
@@ -149,7 +149,7 @@ def checkout(versioned, tmp_path):
 
 def test_the_dataset_of_another_checkout_is_taken_with_its_pointer(versioned, checkout):
     pointer = (checkout / "data.dvc").read_text()
-    said = list(replacement.adopt(checkout))
+    said = list(replacement.adopt_dataset(checkout))
     assert said == [f"data/ and data.dvc are now those of {checkout}"]
     assert held(versioned / "data") == NEW
     assert (versioned / "data.dvc").read_text() == pointer
@@ -160,7 +160,7 @@ def test_a_checkout_that_does_not_hold_what_its_pointer_names_is_not_taken(versi
     before = (versioned / "data.dvc").read_text()
     (checkout / "data" / "nevus" / "new_1.jpg").unlink()
     with pytest.raises(LesionflowError, match=r"does not contain the files listed in its data\.dvc"):
-        list(replacement.adopt(checkout))
+        list(replacement.adopt_dataset(checkout))
     assert held(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_text() == before
     assert "nevus/new_2.jpg" in held(checkout / "data"), "the checkout has its data again"
@@ -204,9 +204,9 @@ def test_a_run_that_takes_the_lock_has_a_killed_import_undone_first(versioned, t
 
     killed_while_replacing(tmp_path / "source", monkeypatch)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(workspace, "execute", lambda *arguments, **options: undone.append((arguments, options)))
+    monkeypatch.setattr(workspace, "run_command", lambda *arguments, **options: undone.append((arguments, options)))
     undone: list = []
-    with workspace.held(0, versioned) as descriptor:
+    with workspace.lock(0, versioned) as descriptor:
         pass
     (command_line, _, environment, root), options = undone[0]
     assert command_line[-2:] == ["data", "recover"]

@@ -13,7 +13,7 @@ def lines(tmp_path, monkeypatch, evaluated) -> list[str]:
     monkeypatch.chdir(tmp_path)
     documents.evaluation(**evaluated).write(EVALUATION)
     documents.registration().write(REGISTRATION)
-    return summary.lines()
+    return summary.summary_lines()
 
 
 def test_a_balanced_accuracy_on_few_lesions_of_a_class_is_marked(tmp_path, monkeypatch):

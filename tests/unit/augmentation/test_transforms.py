@@ -28,7 +28,7 @@ def view(image: Image.Image, size: int, seed: int = 0, **changes: object) -> np.
 
 
 def warped(image: Image.Image, size: int, turn: object = ((1, 0), (0, 1)), zoom: float = 1, shift: tuple[float, float] = (0, 0)):
-    return transforms.warped(image, size, Warp(np.array(turn, float), zoom, np.array(shift)))
+    return transforms.warp_image(image, size, Warp(np.array(turn, float), zoom, np.array(shift)))
 
 
 def apart(one: np.ndarray, other: np.ndarray) -> float:
@@ -39,7 +39,7 @@ def apart(one: np.ndarray, other: np.ndarray) -> float:
 @settings(max_examples=40, deadline=None)
 def test_with_every_knob_at_rest_a_view_is_what_serving_sees(width, height, size):
     image = textured(3, width, height)
-    assert apart(view(image, size), images.fit(image, size)) <= 1
+    assert apart(view(image, size), images.center_square_resize(image, size)) <= 1
 
 
 @given(
@@ -120,12 +120,12 @@ def test_a_fine_pattern_does_not_alias_where_a_view_is_coarser_than_the_image():
 
 def test_a_draw_keeps_to_its_ranges_and_to_the_images_area():
     range_of = params(rotation=180, flips=True, shift=0.1, shear=45, zoom=(0.5, 2), aspect=1.5)
-    draws = [transforms.draw_warp(range_of, np.random.default_rng(seed)) for seed in range(300)]
+    draws = [transforms.sample_warp(range_of, np.random.default_rng(seed)) for seed in range(300)]
     zooms = np.log2([draw.zoom for draw in draws])
     assert -1 <= zooms.min() < -0.9 and 0.9 < zooms.max() <= 1
     assert abs(np.median(zooms)) < 0.2  # as often larger as smaller
     assert 0.09 < np.abs([draw.shift for draw in draws]).max() <= 0.1
-    assert {round(float(np.linalg.det(draw.turn)), 6) for draw in draws} == {-1, 1}
+    assert {round(float(np.linalg.det(draw.linear_map)), 6) for draw in draws} == {-1, 1}
 
 
 @pytest.mark.parametrize(
@@ -140,14 +140,14 @@ def test_a_draw_keeps_to_its_ranges_and_to_the_images_area():
 )
 def test_a_change_of_colour_leaves_what_it_should(changes, steady):
     pixels = np.asarray(textured(7, 32, 32), np.float32) / 2 + 60
-    before = transforms.coloured(pixels, params(), np.random.default_rng(0))
-    after = transforms.coloured(pixels, params(**changes), np.random.default_rng(0))
+    before = transforms.jitter_color(pixels, params(), np.random.default_rng(0))
+    after = transforms.jitter_color(pixels, params(**changes), np.random.default_rng(0))
     assert np.abs(after - before).max() > 2
     assert np.allclose(steady(before), steady(after), rtol=1e-4)
 
 
 def test_a_vignette_darkens_the_corners_alone():
-    factors = transforms.vignette(101, 0.5)[..., 0]
+    factors = transforms.vignette_mask(101, 0.5)[..., 0]
     assert (factors[37:64, 37:64] == 1).all()
     assert factors[0, 0] == pytest.approx(0.5)
     assert np.allclose(factors, factors.T)
@@ -155,7 +155,7 @@ def test_a_vignette_darkens_the_corners_alone():
 
 def test_blur_sharpening_jpeg_and_vignette_touch_their_share_of_views():
     image = textured(8, 224, 224)
-    still = images.fit(image, 224)
+    still = images.center_square_resize(image, 224)
     for name in ("blur", "sharpen", "jpeg", "vignette"):
         touched = [not np.array_equal(view(image, 224, seed, **{name: 0.3}), still) for seed in range(150)]
         assert np.mean(touched) == pytest.approx(0.3, abs=0.1), name
@@ -164,7 +164,7 @@ def test_blur_sharpening_jpeg_and_vignette_touch_their_share_of_views():
 def test_sharpening_raises_contrast_along_edges_and_leaves_flat_skin():
     edge = np.full((64, 64, 3), 90, np.float32)
     edge[:, 32:] = 150
-    sharp = transforms.sharpened(edge, 2, 150)
+    sharp = transforms.sharpen(edge, 2, 150)
     assert sharp[:, 28:32].min() < 90 and sharp[:, 32:36].max() > 150
     assert (sharp[:, :20] == 90).all() and (sharp[:, 44:] == 150).all()
 
@@ -174,7 +174,7 @@ def test_views_are_as_they_were_before_there_was_sharpening_and_otherwise_alike_
     digest = hashlib.sha256()
     for number in range(4):
         image = textured(number, 200, 150)
-        plain, keen = (transforms.render(image, 96, params, transforms.generator(0, "a.jpg", number)) for params in (still, sharp))
+        plain, keen = (transforms.render(image, 96, params, transforms.random_generator(0, "a.jpg", number)) for params in (still, sharp))
         digest.update(plain.tobytes())
         assert 0 < np.abs(plain.astype(int) - keen).mean() < 60
     assert digest.hexdigest() == "5df7ade27fa290893c63f44cada2955e7b979471bcfdb307b39e999902dcf034"
@@ -182,7 +182,7 @@ def test_views_are_as_they_were_before_there_was_sharpening_and_otherwise_alike_
 
 def test_a_view_is_drawn_from_its_seed_path_and_number():
     def drawn(*key):
-        return transforms.generator(*key).random()
+        return transforms.random_generator(*key).random()
 
     assert drawn(0, "nevus/a.jpg", 1) == drawn(0, "nevus/a.jpg", 1)
     assert len({drawn(seed, path, number) for seed in (0, 1) for path in ("a", "b") for number in (0, 1)}) == 8

@@ -12,7 +12,7 @@ def row(variant: str, wrong: int, seed: int = 0) -> dict:
     found = [number % 9 for number in range(90)]
     found[:wrong] = [(number + 1) % 9 for number in found[:wrong]]
     knobs = variants.VARIANTS[variant].plain()
-    readings = {ablation.LAST: dict.fromkeys(ablation.SIDES, "".join(map(str, found)))}
+    readings = {ablation.LAST: dict.fromkeys(ablation.COMPARED_SPLITS, "".join(map(str, found)))}
     return {
         "variant": variant,
         "seed": seed,
@@ -26,11 +26,11 @@ def row(variant: str, wrong: int, seed: int = 0) -> dict:
 @pytest.fixture
 def frames():
     frame = pd.DataFrame({"target": [number % 9 for number in range(90)], "group": range(90)})
-    return {0: dict.fromkeys(ablation.SIDES, frame)}
+    return {0: dict.fromkeys(ablation.COMPARED_SPLITS, frame)}
 
 
 def test_a_variants_gain_is_against_the_default_on_the_same_images(frames):
-    default, mixup = ablation.lines([row("default", 18), row("mixup 0.3", 9)], frames)
+    default, mixup = ablation.table_rows([row("default", 18), row("mixup 0.3", 9)], frames)
     assert (default["validation"], default["validation gain"]) == ("0.800", "")
     assert (mixup["validation"], mixup["worst shift"], mixup["minutes"]) == ("0.900", "0.040 wide", "1.5")
     assert str(mixup["test gain"]).startswith("+0.100 [+0.0")
@@ -38,14 +38,14 @@ def test_a_variants_gain_is_against_the_default_on_the_same_images(frames):
 
 def test_a_row_counts_only_for_the_knobs_it_was_measured_with():
     variant = variants.VARIANTS["mixup 0.3"]
-    assert ablation.is_of(row("mixup 0.3", 0), "mixup 0.3", variant, 0)
-    assert not ablation.is_of(row("mixup 0.3", 0), "mixup 0.3", variant, 1)
-    assert not ablation.is_of(row("mixup 0.3", 0), "mixup 0.3", ablation.replaced(variant, 2), 0)
+    assert ablation.matches(row("mixup 0.3", 0), "mixup 0.3", variant, 0)
+    assert not ablation.matches(row("mixup 0.3", 0), "mixup 0.3", variant, 1)
+    assert not ablation.matches(row("mixup 0.3", 0), "mixup 0.3", ablation.replaced(variant, 2), 0)
 
 
 def test_a_training_that_diverged_is_no_row():
     with pytest.raises(SystemExit, match="diverged"):
-        ablation.guess(np.array([[0.1, np.nan]]))
+        ablation.encode_classes(np.array([[0.1, np.nan]]))
 
 
 @pytest.mark.parametrize("balance", ["weights", "root", "effective", "none"])

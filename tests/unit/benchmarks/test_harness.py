@@ -34,8 +34,8 @@ def row(seed: int, gain: float = 0.12, **changed) -> dict:
     }
 
 
-def asked(**changed) -> manifest.Asked:
-    return manifest.Asked(**{"dataset": "isic9.zip, 1 files", "overrides": ("seed=1",), "notebook_epochs": 24, **changed})
+def asked(**changed) -> manifest.BenchmarkRequest:
+    return manifest.BenchmarkRequest(**{"dataset": "isic9.zip, 1 files", "overrides": ("seed=1",), "notebook_epochs": 24, **changed})
 
 
 def line_of(text: str, name: str) -> list[str]:
@@ -60,16 +60,16 @@ def test_the_interval_over_seeds_is_students_and_two_seeds_have_none():
 
 def test_what_is_measured_takes_turns_and_the_first_round_is_not_kept():
     order: list[str] = []
-    found = timing.in_turn({name: lambda name=name: order.append(name) or float(len(order)) for name in "ab"}, 2)
+    found = timing.interleaved_rounds({name: lambda name=name: order.append(name) or float(len(order)) for name in "ab"}, 2)
     assert order == ["a", "b", "b", "a", "a", "b"]
     assert found == {"a": [4.0, 5.0], "b": [3.0, 6.0]}
 
 
 def test_a_gain_is_sure_only_where_it_exceeds_the_noise_in_every_round():
     default = [100.0, 102.0]
-    assert computing.sure({computing.DEFAULT: default, "x": [110.0, 109.0]}, "x")
-    assert not computing.sure({computing.DEFAULT: default, "x": [110.0, 103.0]}, "x")
-    assert not computing.sure({computing.DEFAULT: default[:1], "x": [200.0]}, "x")
+    assert computing.exceeds_noise({computing.DEFAULT: default, "x": [110.0, 109.0]}, "x")
+    assert not computing.exceeds_noise({computing.DEFAULT: default, "x": [110.0, 103.0]}, "x")
+    assert not computing.exceeds_noise({computing.DEFAULT: default[:1], "x": [200.0]}, "x")
 
 
 def test_an_operations_kind_is_read_from_a_traces_event():
@@ -84,7 +84,7 @@ def test_what_a_stage_says_it_took_is_understood():
 
 
 def test_the_glance_holds_means_over_seeds_against_targets():
-    text = summary.glance([row(0), row(1, gain=0.02), row(2, gain=0.1)], summary.TARGETS)
+    text = summary.headline_table([row(0), row(1, gain=0.02), row(2, gain=0.1)], summary.TARGETS)
     assert line_of(text, "frozen phase: seconds over")[1:] == ["0.450 [0.450, 0.450]", "<= 0.5", "met"]
     assert line_of(text, "with fine-tuning: balanced")[2:] == [">= 0.1", "MISSED"]
     assert line_of(text, "frozen phase: balanced")[2:] == [">= 0", "met"]
@@ -100,8 +100,8 @@ def test_the_report_counts_what_was_found_of_each_class_where_rows_tell():
 
 
 def test_registering_computes_nothing_and_other_stages_lose_what_their_parts_say():
-    assert summary.outside("register", COST) == 10.0
-    assert summary.outside("embed", COST) == 5.5
+    assert summary.overhead_seconds("register", COST) == 10.0
+    assert summary.overhead_seconds("embed", COST) == 5.5
 
 
 def test_fine_tuning_as_a_whole_weighs_each_size_of_picture_by_its_epochs(settings):
@@ -132,12 +132,12 @@ def test_costs_that_grow_faster_than_the_images_miss_their_target():
 
 
 def test_results_of_another_dataset_or_other_overrides_are_refused_with_the_way_out(tmp_path):
-    folder = manifest.claimed(asked(), "isic9", tmp_path)
-    assert manifest.claimed(asked(), "isic9", tmp_path) == folder
+    folder = manifest.claim_results_folder(asked(), "isic9", tmp_path)
+    assert manifest.claim_results_folder(asked(), "isic9", tmp_path) == folder
     others = {"dataset": "another.zip, 1 files", "overrides": (), "quick": True, "machine": "another", "params": {"embed": {"views": 4}}}
     for other in (asked(**{name: value}) for name, value in others.items()):
         with pytest.raises(SystemExit, match="another --name, or delete the folder"):
-            manifest.claimed(other, "isic9", tmp_path)
+            manifest.claim_results_folder(other, "isic9", tmp_path)
 
 
 def test_where_files_lie_is_not_written_down():
@@ -148,20 +148,20 @@ def test_where_files_lie_is_not_written_down():
 
 def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_differ(tmp_path):
     weights = ["backbone=imagenet", "backbones.imagenet.weights=/home/me/w.h5"]
-    six, four = (manifest.Asked.of(tmp_path, [*weights, f"embed.views={views}"], 0) for views in (6, 4))
+    six, four = (manifest.BenchmarkRequest.of(tmp_path, [*weights, f"embed.views={views}"], 0) for views in (6, 4))
     assert "/home/me" not in json.dumps(six.document())
     assert manifest.differences(six.document(), four.document())[1:] == ["params.embed.views: 6, not 4"]
     with pytest.raises(SystemExit, match=r"^error: params\.yaml with the overrides: embed\.views: 0 is not allowed"):
-        manifest.Asked.of(tmp_path, ["embed.views=0"], 0)
+        manifest.BenchmarkRequest.of(tmp_path, ["embed.views=0"], 0)
 
 
 def test_a_dataset_is_known_by_its_name_and_its_files_sizes(tmp_path):
     (tmp_path / "lesions").mkdir()
     (tmp_path / "lesions" / "a.jpg").write_bytes(b"12345")
-    found = manifest.Asked.of(tmp_path / "lesions", [], 0)
+    found = manifest.BenchmarkRequest.of(tmp_path / "lesions", [], 0)
     assert (found.name, found.dataset) == ("lesions", "lesions, 1 files, 5 bytes")
     with pytest.raises(SystemExit, match="does not exist"):
-        manifest.Asked.of(tmp_path / "none.zip", [], 0)
+        manifest.BenchmarkRequest.of(tmp_path / "none.zip", [], 0)
 
 
 def test_a_part_that_has_its_result_is_not_measured_again(tmp_path, capsys):
@@ -180,7 +180,7 @@ def test_a_part_without_the_flags_of_the_quick_mode_is_left_out():
 
 def test_seeds_that_have_their_rows_are_not_measured_again(tmp_path, monkeypatch):
     machine.write(pipeline.NAME, {"rows": [row(0)]}, tmp_path)
-    monkeypatch.setattr(pipeline, "prepared", lambda _: (tmp_path, None))
+    monkeypatch.setattr(pipeline, "prepare_copy", lambda _: (tmp_path, None))
     monkeypatch.setattr(pipeline, "measure", lambda _root, seed, _asked: {"machine": f"measured {seed}"})
     rows = pipeline.measure_missing(asked(), [0, 2], tmp_path)
     assert [found["machine"] for found in rows] == ["a machine", "measured 2"]
@@ -190,7 +190,7 @@ def test_seeds_that_have_their_rows_are_not_measured_again(tmp_path, monkeypatch
 def test_benchmarks_keep_off_a_labs_own_servers(monkeypatch):
     lab = dict.fromkeys(("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "LESIONFLOW_WEBHOOK"), "http://lab")
     monkeypatch.setattr(machine.os, "environ", {**lab, "PATH": "/bin"})
-    machine.keep_to_itself()
+    machine.isolate_environment()
     assert machine.os.environ == {"PATH": "/bin"}
 
 
@@ -203,7 +203,13 @@ def sharpness_row(variant: str, seed: int, wrong: int, wrong_when_sharp: int) ->
     predicted = {name: said(wrong_when_sharp if name in sharpness.SHARPENED else wrong) for name in (sharpness.AS_IT_IS, *sharpness.SHIFTS)}
     side = {"truth": truth, "groups": list(range(36)), "predicted": predicted}
     overrides = sharpness.variants("auto", 0.5)[variant]
-    return {"variant": variant, "seed": seed, "overrides": overrides, "resolution": None, "sides": dict.fromkeys(sharpness.SIDES, side)}
+    return {
+        "variant": variant,
+        "seed": seed,
+        "overrides": overrides,
+        "resolution": None,
+        "sides": dict.fromkeys(sharpness.COMPARED_SPLITS, side),
+    }
 
 
 def test_the_variant_is_chosen_that_is_best_where_it_is_worst_on_validation():
@@ -220,6 +226,6 @@ def test_the_variant_is_chosen_that_is_best_where_it_is_worst_on_validation():
 
 def test_a_row_of_sharpness_counts_only_for_the_params_it_was_measured_with():
     row = sharpness_row("sharpen", 1, 0, 0)
-    assert sharpness.is_of(row, 1, sharpness.variants("auto", 0.5)["sharpen"])
-    assert not sharpness.is_of(row, 2, sharpness.variants("auto", 0.5)["sharpen"])
-    assert not sharpness.is_of(row, 1, sharpness.variants("auto", 0.3)["sharpen"])
+    assert sharpness.matches(row, 1, sharpness.variants("auto", 0.5)["sharpen"])
+    assert not sharpness.matches(row, 2, sharpness.variants("auto", 0.5)["sharpen"])
+    assert not sharpness.matches(row, 1, sharpness.variants("auto", 0.3)["sharpen"])

@@ -1,6 +1,6 @@
 import pytest
 
-from components.core.classes import CLASSES, class_of_folder, output_names, targets
+from components.core.classes import CLASSES, class_of_folder, encode_targets, output_names
 
 
 @pytest.mark.parametrize(
@@ -20,10 +20,10 @@ def test_folder_names_match_without_regard_to_case_spaces_hyphens_and_the_known_
 
 
 def test_multiclass_targets_follow_the_order_of_the_classes():
-    assert targets(CLASSES, "multiclass") == list(range(9))
+    assert encode_targets(CLASSES, "multiclass") == list(range(9))
     assert output_names("multiclass") == CLASSES
 
 
 def test_binary_targets_call_four_diagnoses_malignant():
-    malignant = [name for name, target in zip(CLASSES, targets(CLASSES, "binary"), strict=True) if target]
+    malignant = [name for name, target in zip(CLASSES, encode_targets(CLASSES, "binary"), strict=True) if target]
     assert malignant == ["actinic_keratosis", "basal_cell_carcinoma", "melanoma", "squamous_cell_carcinoma"]

@@ -23,17 +23,17 @@ HEAD = "path,sha256,decision,to,note\n"
 def test_a_table_that_cannot_be_used_names_its_line(tmp_path, text, said):
     (tmp_path / "decisions.csv").write_text(text)
     with pytest.raises(LesionflowError, match=said):
-        decisions.read(tmp_path / "decisions.csv")
+        decisions.load_decisions(tmp_path / "decisions.csv")
 
 
 def test_undecided_rows_are_passed_over_and_classes_are_canonical(tmp_path):
     (tmp_path / "decisions.csv").write_text(HEAD + "a.jpg,1,,,\nb.jpg,2, Relabel ,Basal Cell Carcinoma,\nc.jpg,3,KEEP,,\n")
-    table = decisions.read(tmp_path / "decisions.csv")
+    table = decisions.load_decisions(tmp_path / "decisions.csv")
     assert table[["path", "decision", "to"]].to_numpy().tolist() == [["b.jpg", "relabel", "basal_cell_carcinoma"], ["c.jpg", "keep", ""]]
 
 
 def test_the_repositorys_own_table_is_in_order():
-    assert list(decisions.read(ROOT / "decisions.csv").columns) == decisions.COLUMNS
+    assert list(decisions.load_decisions(ROOT / "decisions.csv").columns) == decisions.COLUMNS
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_filled_in_table_is_merged_and_the_page_remembers(project):
     table.loc[2, "decision"] = "drop"
     table.to_csv(filled, index=False)
     assert next(iter(review.merge(filled))) == "2 decisions merged (1 relabel, 1 drop), 0 replaced"
-    kept = decisions.read(project / "decisions.csv")
+    kept = decisions.load_decisions(project / "decisions.csv")
     assert kept[["path", "decision", "to"]].to_numpy().tolist() == [
         ["nevus/bad.jpg", "drop", ""],
         ["nevus/nevus_0.png", "relabel", "melanoma"],
@@ -84,7 +84,7 @@ def test_a_filled_in_table_is_merged_and_the_page_remembers(project):
     again.loc[0, ["decision", "to"]] = ["keep", ""]
     again.iloc[:1].to_csv(filled, index=False)
     assert "1 replaced" in next(iter(review.merge(filled)))
-    assert decisions.read(project / "decisions.csv").set_index("path").loc["nevus/nevus_0.png", "decision"] == "keep"
+    assert decisions.load_decisions(project / "decisions.csv").set_index("path").loc["nevus/nevus_0.png", "decision"] == "keep"
 
 
 def test_an_empty_table_is_refused(project):

@@ -38,8 +38,8 @@ def test_a_group_or_a_lesion_on_two_sides_and_a_side_without_a_class_are_named(t
     splits.loc[4, "lesion_id"] = splits.loc[3, "lesion_id"]
     splits = splits[(splits["diagnosis"] != "melanoma") | (splits["side"] != "test")]
     unmet = "\n".join(expectations.check_splits(splits, splits["diagnosis"], tmp_path / "again"))
-    assert "sides_of_group" in unmet
-    assert "sides_of_lesion_id" in unmet
+    assert "splits_of_group" in unmet
+    assert "splits_of_lesion_id" in unmet
     assert "expect_column_values_to_be_between on test" in unmet
 
 

@@ -43,24 +43,24 @@ def test_a_rule_does_what_it_says(settings, kind, then, at_most):
         named = sorted(MALIGNANT)[:2] if kind == "scarce_cancer" else ["nevus", "dermatofibroma"]
         found = [Finding(kind, (name,), "few") for name in named]
         catalog = pd.DataFrame({"path": ["1.jpg", "2.jpg"], "diagnosis": named, "reason": "", "usable": True})
-        used = validate.leave_out(catalog, found, rules, "multiclass")["usable"].tolist()
+        used = validate.exclude_small_classes(catalog, found, rules, "multiclass")["usable"].tolist()
     else:
         found = [Finding(kind, FILES, "wrong")]
-        reasons = policy.apply(found, rules, UNDECIDED, dict.fromkeys(FILES, "nevus"))
+        reasons = policy.apply_policy(found, rules, UNDECIDED, dict.fromkeys(FILES, "nevus"))
         used = [path not in reasons for path in FILES]
     most = 0 if then == "fail" and at_most is None else at_most
     stops = most is not None and most < 2
-    assert bool(policy.exceeded(found, rules)) == stops
+    assert bool(policy.policy_violations(found, rules)) == stops
     if not stops:
         assert used == {"keep one": [True, False], "group": [True, True], "warn": [True, True]}.get(then, [False, False])
     if then == "fail" and at_most is None:
-        assert f"validate.policy.{kind}" in policy.exceeded(found, rules)[0]
+        assert f"validate.policy.{kind}" in policy.policy_violations(found, rules)[0]
 
 
 def test_a_scarce_output_of_the_binary_task_is_left_out_whole(settings):
     catalog = pd.DataFrame({"path": ["1.jpg", "2.jpg"], "diagnosis": ["nevus", "melanoma"], "reason": "", "usable": True})
     rules = with_rule(settings, "scarce_class", "quarantine", 1)
-    left = validate.leave_out(catalog, [Finding("scarce_class", ("benign",), "few")], rules, "binary")
+    left = validate.exclude_small_classes(catalog, [Finding("scarce_class", ("benign",), "few")], rules, "binary")
     assert left["usable"].tolist() == [False, True]
 
 
@@ -76,5 +76,5 @@ def test_many_conflicts_take_time_in_proportion_to_their_number():
     )
     none = Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0))
     start = time.process_time()
-    assert len(findings.conflicts(images, none, None)) == count
+    assert len(findings.find_label_conflicts(images, none, None)) == count
     assert time.process_time() - start < 10

@@ -30,7 +30,7 @@ def test_a_file_gives_its_hashes_its_size_and_its_thumbnail(folder, tmp_path):
     assert row["sha256"] == hashlib.sha256((folder / "0.png").read_bytes()).hexdigest()
     assert row["pixels_sha256"] == hashlib.sha256(b"(64, 64, 3)" + np.asarray(noise(0)).tobytes()).hexdigest()
     assert (row["width"], row["height"], row["format"], row["mode"], row["orientation"], row["fault"]) == (64, 64, "PNG", "RGB", 1, "")
-    assert found.thumbnails.shape == (5, scan.SIDE, scan.SIDE)
+    assert found.thumbnails.shape == (5, scan.THUMBNAIL_SIZE, scan.THUMBNAIL_SIZE)
     assert found.decoded == 5
 
 
@@ -72,7 +72,7 @@ def test_flat_colour_is_told_from_a_photograph_and_its_dark_corners():
     vignetted = Image.new("RGB", (200, 200))
     vignetted.paste(noise(2, 120), (40, 40))
     table = scan.table_of(
-        [scan.look(content, "") for content in (encoded(screenshot(), "PNG"), encoded(vignetted, "PNG"), encoded(noise(3)))]
+        [scan.scan_file(content, "") for content in (encoded(screenshot(), "PNG"), encoded(vignetted, "PNG"), encoded(noise(3)))]
     )
     assert table["one_colour"].iloc[0] > 0.8
     assert table["one_colour"].iloc[1:].max() < 0.1
@@ -89,7 +89,7 @@ def test_an_unreadable_file_says_why_and_has_an_empty_thumbnail(folder, tmp_path
 def test_no_files_make_an_empty_table(tmp_path):
     found = scan.scan(tmp_path, [], tmp_path / "cache")
     assert len(found.table) == 0
-    assert found.thumbnails.shape == (0, scan.SIDE, scan.SIDE)
+    assert found.thumbnails.shape == (0, scan.THUMBNAIL_SIZE, scan.THUMBNAIL_SIZE)
 
 
 def test_a_phones_jpeg_with_a_second_picture_is_a_jpeg_in_the_catalog(folder, tmp_path):

@@ -5,9 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
-from components.core.reports.evaluation import CollectionCost, Estimate
+from components.core.reports.evaluation import CollectionResult, Estimate
 from components.evaluation import bootstrap, report, robustness, shifts
-from components.evaluation.predictions import Scored
+from components.evaluation.predictions import Predictions
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from tests.support.images import noise, textured
@@ -51,7 +51,7 @@ def test_every_shift_takes_every_size_gives_rgb_and_leaves_its_input_alone(width
 @pytest.mark.parametrize("name", sorted(SHIFTS))
 def test_a_shift_shows_in_what_the_model_sees_but_for_the_crop_that_fit_makes_itself(name):
     image = textured(2)
-    moved = np.abs(images.fit(SHIFTS[name](image), 96).astype(int) - images.fit(image, 96)).mean()
+    moved = np.abs(images.center_square_resize(SHIFTS[name](image), 96).astype(int) - images.center_square_resize(image, 96)).mean()
     assert moved < 0.1 if name == "square_crop" else moved > 0.5
 
 
@@ -124,10 +124,10 @@ def test_a_picture_of_224_px_is_sharpened_by_whole_pixels(name, radius, percent)
 def test_under_a_shift_a_picture_is_brought_to_the_one_resolution_after_it(tmp_path):
     textured(7, 400, 300).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
-    seen = robustness.seen(content, 96, 60)
+    seen = robustness.shifted_views(content, 96, 60)
     for name in ("square_crop", "sharpened_strong"):
-        assert np.array_equal(seen[name], images.fit(images.reduced(SHIFTS[name](textured(7, 400, 300)), 60), 96))
-    assert np.abs(seen["square_crop"].astype(int) - images.read(content, 96, 60)).mean() < 0.3
+        assert np.array_equal(seen[name], images.center_square_resize(images.downsample_to(SHIFTS[name](textured(7, 400, 300)), 60), 96))
+    assert np.abs(seen["square_crop"].astype(int) - images.load_pixels(content, 96, 60)).mean() < 0.3
 
 
 def test_jpeg_is_close_and_not_the_same():
@@ -160,19 +160,21 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
     decoded = []
     decode = images.decode
     monkeypatch.setattr(images, "decode", lambda content, least=None: decoded.append(1) or decode(content, least))
-    clean = Scored(frame, classify(np.stack([images.read((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), "multiclass")
+    clean = Predictions(
+        frame, classify(np.stack([images.load_pixels((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), "multiclass"
+    )
     decoded.clear()
-    shifted = robustness.under_shifts(classify, clean, 16, None, tmp_path)
-    costs = robustness.costs(clean, shifted, bootstrap.resamples(frame["group"].to_numpy(), 100, 0), 15)
+    shifted = robustness.predict_under_shifts(classify, clean, 16, None, tmp_path)
+    costs = robustness.shift_drops(clean, shifted, bootstrap.cluster_bootstrap_indices(frame["group"].to_numpy(), 100, 0), 15)
     assert len(decoded) == len(frame)
     assert list(costs) == list(SHIFTS)
     assert costs["blur"].drop == Estimate(0.0, 0.0, 0.0)
     assert costs["exposure_dark"].balanced_accuracy == 0.5
     assert costs["exposure_dark"].drop.value == 0.5
-    assert shifts.worst(costs) in ("exposure_dark", "exposure_bright")
+    assert shifts.worst_shift(costs) in ("exposure_dark", "exposure_bright")
     example = (tmp_path / frame["path"][0]).read_bytes()
     drop = Estimate(0.1, 0.0, 0.2)
-    left_out = {"HAM10000": CollectionCost(images=10, classes=("melanoma", "nevus"), balanced_accuracy=0.6, drop=drop)}
+    left_out = {"HAM10000": CollectionResult(images=10, classes=("melanoma", "nevus"), balanced_accuracy=0.6, drop=drop)}
     report.draw_shifts(costs, left_out, tmp_path)
     report.draw_shift_examples(example, 16, None, tmp_path)
     table = pd.read_csv(tmp_path / "shifts.csv").set_index("shift")

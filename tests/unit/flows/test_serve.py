@@ -17,7 +17,7 @@ STUBBORN = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); 
 
 def test_children_that_do_not_end_and_their_runs_are_killed_within_ten_seconds():
     code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}]); {STUBBORN}"
-    children = [serve.Supervised(name, sys.executable, "-c", code) for name in ("server", "worker")]
+    children = [serve.SupervisedProcess(name, sys.executable, "-c", code) for name in ("server", "worker")]
     started = time.monotonic()
     while any(len(child.family()) < 2 for child in children):
         assert time.monotonic() < started + 60

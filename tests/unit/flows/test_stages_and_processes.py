@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from flows import processes, stages
-from flows.processes import CommandFailed, TryLater
+from flows.processes import CommandFailed, TransientCommandError
 
 
 def python(code: str) -> list[str]:
@@ -28,7 +28,7 @@ def test_lines_are_handed_on_while_the_command_runs(tmp_path):
     seen = []
     code = "import time; print('now', flush=True); time.sleep(1); print('later')"
     started = time.monotonic()
-    processes.execute(python(code), lambda line: seen.append((line, time.monotonic() - started)), root=tmp_path, what="x")
+    processes.run_command(python(code), lambda line: seen.append((line, time.monotonic() - started)), root=tmp_path, what="x")
     assert [line for line, _ in seen] == ["now", "later"]
     assert seen[1][1] - seen[0][1] > 0.5
 
@@ -37,14 +37,14 @@ def test_lines_are_handed_on_while_the_command_runs(tmp_path):
     ("code", "kind"),
     [
         ("raise SystemExit('error: bad data')", CommandFailed),
-        ("raise SystemExit(75)", TryLater),
-        ("raise SystemExit('ERROR: failed to run: python -m components.train, exited with 75')", TryLater),
-        ("raise SystemExit('ERROR: Unable to acquire lock. Most likely another DVC process is running')", TryLater),
+        ("raise SystemExit(75)", TransientCommandError),
+        ("raise SystemExit('ERROR: failed to run: python -m components.train, exited with 75')", TransientCommandError),
+        ("raise SystemExit('ERROR: Unable to acquire lock. Most likely another DVC process is running')", TransientCommandError),
     ],
 )
 def test_only_what_did_not_answer_is_worth_another_try(tmp_path, code, kind):
     with pytest.raises(CommandFailed) as failed:
-        processes.execute(python(code), print, root=tmp_path, what="x")
+        processes.run_command(python(code), print, root=tmp_path, what="x")
     assert type(failed.value) is kind
 
 
@@ -58,7 +58,7 @@ def test_whatever_ends_the_call_ends_the_command_and_what_it_started(tmp_path):
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        processes.execute(python(code), cancel, root=tmp_path, what="x")
+        processes.run_command(python(code), cancel, root=tmp_path, what="x")
     end = time.monotonic() + 10
     while _lives(seen[0]) and time.monotonic() < end:
         time.sleep(0.1)
@@ -72,17 +72,17 @@ def _lives(pid: int) -> bool:
 def test_an_answer_is_kept_apart_from_what_is_said_for_people(tmp_path):
     said = []
     code = "import sys; print('warning: moved', file=sys.stderr); print('{\"champion\": 2}')"
-    assert processes.ask(python(code), said.append, root=tmp_path, what="x") == {"champion": 2}
+    assert processes.run_json(python(code), said.append, root=tmp_path, what="x") == {"champion": 2}
     assert said == ["warning: moved"]
 
 
 def test_an_answer_before_an_error_is_an_answer_and_an_error_alone_is_not(tmp_path):
     code = "print('{\"moved\": [1]}'); raise SystemExit(1)"
-    assert processes.ask(python(code), print, root=tmp_path, what="x") == {"moved": [1]}
+    assert processes.run_json(python(code), print, root=tmp_path, what="x") == {"moved": [1]}
     with pytest.raises(CommandFailed, match="no champion"):
-        processes.ask(python("raise SystemExit('error: no champion')"), print, root=tmp_path, what="x")
+        processes.run_json(python("raise SystemExit('error: no champion')"), print, root=tmp_path, what="x")
 
 
 def test_fresh_stages_end_at_the_first_stale_one(monkeypatch):
-    monkeypatch.setattr(stages, "ask", lambda *_, **__: {"embed": [], "train": []})
-    assert stages.fresh_stages(print) == ["data.dvc", "weights.dvc", "validate", "split", "augment"]
+    monkeypatch.setattr(stages, "run_json", lambda *_, **__: {"embed": [], "train": []})
+    assert stages.up_to_date_stages(print) == ["data.dvc", "weights.dvc", "validate", "split", "augment"]

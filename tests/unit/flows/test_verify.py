@@ -23,11 +23,11 @@ def test_the_champion_is_read_once_while_the_workspace_is_held_and_that_version_
         calls.append(f"measure {version}")
         return {"model": "m", "version": version, "images": 1, "figures": {}, "moved": [], "unsupported": []}
 
-    monkeypatch.setattr(workspace, "held", held)
-    monkeypatch.setattr(verify, "look", look)
+    monkeypatch.setattr(workspace, "lock", held)
+    monkeypatch.setattr(verify, "champion_status", look)
     monkeypatch.setattr(verify, "copy_with_data", lambda _: tmp_path)
     monkeypatch.setattr(verify, "pull", lambda _: None)
-    monkeypatch.setattr(verify, "measure", measure)
+    monkeypatch.setattr(verify, "measure_champion", measure)
     monkeypatch.setattr(verify, "create_table_artifact", lambda **_: None)
     monkeypatch.setattr(verify, "get_run_logger", lambda: logging.getLogger("test"))
     verify.verify.fn()

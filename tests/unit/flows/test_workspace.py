@@ -48,7 +48,7 @@ def without_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_copy_holds_the_project_as_it_is_now_and_what_it_changes_stays_there(repository):
     (repository / "params.yaml").write_text("seed: 1\n")
     (repository / "new.txt").write_text("not yet in git")
-    target = workspace.copy(repository)
+    target = workspace.copy_worktree(repository)
     assert (target / "params.yaml").read_text() == "seed: 1\n"
     assert (target / "new.txt").exists()
     assert not (target / "build").exists()
@@ -60,7 +60,7 @@ def test_a_copy_holds_the_project_as_it_is_now_and_what_it_changes_stays_there(r
     assert str(repository.parent / "shelf") in config or str(repository / "shelf") in config
 
     (repository / "new.txt").unlink()
-    assert workspace.copy(repository) == target
+    assert workspace.copy_worktree(repository) == target
     assert (target / "params.yaml").read_text() == "seed: 1\n", "what an earlier run changed is put right"
     assert not (target / "new.txt").exists()
 
@@ -70,7 +70,7 @@ def test_a_copy_that_a_killed_run_left_half_made_is_made_anew(repository):
     target = repository / workspace.COPY
     target.mkdir(parents=True)
     (target / "half").write_text("")
-    assert workspace.copy(repository) == target
+    assert workspace.copy_worktree(repository) == target
     assert not (target / "half").exists()
 
 
@@ -98,7 +98,7 @@ def test_one_run_at_a_time_holds_the_workspace_and_a_killed_one_lets_go(tmp_path
 import time
 from pathlib import Path
 from flows import workspace
-with workspace.held(0, Path({str(tmp_path)!r})):
+with workspace.lock(0, Path({str(tmp_path)!r})):
     print("held", flush=True)
     time.sleep(60)
 """
@@ -106,11 +106,11 @@ with workspace.held(0, Path({str(tmp_path)!r})):
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, env=environment, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(workspace.Busy, match="another run"), workspace.held(0, tmp_path):
+        with pytest.raises(workspace.WorkspaceBusy, match="another run"), workspace.lock(0, tmp_path):
             pass
         other.kill()
         other.wait()
-    with workspace.held(5, tmp_path):
+    with workspace.lock(5, tmp_path):
         pass
 
 
@@ -129,12 +129,12 @@ def test_the_params_of_a_run_list_its_overrides_and_no_override_takes_itself_off
 
 @pytest.mark.usefixtures("without_dvc")
 def test_a_copy_follows_a_project_that_was_moved_or_copied(repository):
-    workspace.copy(repository)
+    workspace.copy_worktree(repository)
     for action, name in ((shutil.copytree, "copied"), (shutil.move, "moved")):
         elsewhere = repository.with_name(name)
         action(repository, elsewhere)
         (elsewhere / "params.yaml").write_text(f"seed: {name}\n")
-        target = workspace.copy(elsewhere)
+        target = workspace.copy_worktree(elsewhere)
         assert (target / "params.yaml").read_text() == f"seed: {name}\n"
         assert git("rev-parse", "--path-format=absolute", "--git-common-dir", root=target) == str(elsewhere / ".git")
 
@@ -150,4 +150,4 @@ def test_a_folder_without_git_is_answered_in_one_line(tmp_path, monkeypatch):
 def test_a_repository_of_another_owner_is_answered_in_one_line(repository, monkeypatch):
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")  # git's own switch for its own tests
     with pytest.raises(CommandFailed, match=r"belongs to another user\. Run `git config --global --add safe\.directory [^\n]*$"):
-        workspace.copy(repository)
+        workspace.copy_worktree(repository)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageOps
 
-from components.core.errors import UnreadableImage
+from components.core.errors import UnreadableImageError
 from components.imaging import images
 from tests.support.images import encoded, noise, png_header, textured
 
@@ -110,7 +110,7 @@ def apart(one: Image.Image, other: Image.Image) -> int:
     ids=["empty", "text", "gif", "truncated jpeg", "truncated png", "30,000 px", "100,000 px"],
 )
 def test_what_is_no_acceptable_image_says_why(content, reason):
-    with pytest.raises(UnreadableImage, match=reason):
+    with pytest.raises(UnreadableImageError, match=reason):
         images.decode(content)
 
 
@@ -118,7 +118,7 @@ def test_what_is_no_acceptable_image_says_why(content, reason):
 def test_any_bytes_decode_or_are_called_unreadable(content):
     try:
         images.decode(content)
-    except UnreadableImage as fault:
+    except UnreadableImageError as fault:
         assert str(fault)
 
 
@@ -129,14 +129,14 @@ def test_a_damaged_jpeg_decodes_or_is_called_unreadable(data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     try:
         assert images.decode(bytes(content)).mode == "RGB"
-    except UnreadableImage as fault:
+    except UnreadableImageError as fault:
         assert str(fault)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGBA", "P", "CMYK", "1"])
 def test_every_colour_mode_becomes_rgb(mode):
     form = "JPEG" if mode == "CMYK" else "PNG"
-    assert images.read(encoded(noise(2).convert(mode), form), 32).shape == (32, 32, 3)
+    assert images.load_pixels(encoded(noise(2).convert(mode), form), 32).shape == (32, 32, 3)
 
 
 def test_exif_orientation_is_applied():
@@ -287,7 +287,7 @@ def test_a_plain_rgb_jpeg_decodes_byte_for_byte_as_pillow_decodes_it(options):
     content = encoded(textured(7, 203, 151), **options)
     with Image.open(io.BytesIO(content)) as plain:
         assert images.decode(content).tobytes() == plain.tobytes()
-        assert images.read(content, 96).tobytes() == images.fit(plain, 96).tobytes()
+        assert images.load_pixels(content, 96).tobytes() == images.center_square_resize(plain, 96).tobytes()
 
 
 def turned(orientation: int) -> Image.Exif:
@@ -345,10 +345,10 @@ def test_metadata_without_end_is_passed_over_or_refused_in_a_moment():
     bomb = png(4, 4, 8, 2, [bytes(12)] * 4, iCCP=b"name\0\0" + zlib.compress(bytes(5_000_000)))
     began = time.process_time()
     assert apart(images.decode(much), images.decode(plain)) == 0
-    with pytest.raises(UnreadableImage, match="too large"):
+    with pytest.raises(UnreadableImageError, match="too large"):
         images.decode(bomb)
     for content in endless.values():
-        with pytest.raises(UnreadableImage, match=r"metadata|truncated"):
+        with pytest.raises(UnreadableImageError, match=r"metadata|truncated"):
             images.decode(content)
     assert time.process_time() - began < 4
 
@@ -385,7 +385,7 @@ def test_mutated_bytes_decode_or_are_called_unreadable_and_nothing_else_is_raise
     for least in (None, 4):
         try:
             assert images.decode(bytes(content), least).mode == "RGB"
-        except UnreadableImage as fault:
+        except UnreadableImageError as fault:
             assert str(fault)
 
 
@@ -402,7 +402,7 @@ def late(name: bytes, data: bytes) -> bytes:
 def test_a_broken_chunk_behind_the_pixels_is_refused_or_ignored(name, data):
     try:
         assert images.decode(late(name, data)).mode == "RGB"
-    except UnreadableImage as fault:
+    except UnreadableImageError as fault:
         assert "truncated or corrupt: " in str(fault)
 
 
@@ -412,7 +412,7 @@ def test_fit_takes_the_largest_centred_square(turned):
     rows[:, 30:70] = 90
     rows[:, 50:70] = 200
     picture = Image.fromarray(rows.transpose(1, 0, 2) if turned else rows)
-    fitted = images.fit(picture, 20)
+    fitted = images.center_square_resize(picture, 20)
     fitted = fitted.transpose(1, 0, 2) if turned else fitted
     assert fitted.dtype == np.uint8
     assert np.unique(fitted[:, 1:9]).tolist() == [90]
@@ -421,7 +421,7 @@ def test_fit_takes_the_largest_centred_square(turned):
 
 def test_a_square_image_is_fitted_whole():
     picture = noise(5).resize((64, 64))
-    assert np.array_equal(images.fit(picture, 32), np.asarray(picture.resize((32, 32), Image.Resampling.BILINEAR)))
+    assert np.array_equal(images.center_square_resize(picture, 32), np.asarray(picture.resize((32, 32), Image.Resampling.BILINEAR)))
 
 
 @pytest.mark.parametrize(
@@ -434,7 +434,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction_that_keeps_the_side_asked_for(wid
     assert min(scaled.size) >= least
     if scale == 1:
         assert scaled.tobytes() == full.tobytes()
-    shown = [images.fit(image, least // 4).astype(int) for image in (full, scaled)]
+    shown = [images.center_square_resize(image, least // 4).astype(int) for image in (full, scaled)]
     assert np.abs(shown[0] - shown[1]).mean() < 1
     assert np.abs(shown[0] - shown[1]).max() < 12
 
@@ -444,50 +444,58 @@ def test_a_fraction_is_turned_managed_and_repeatable_like_the_whole():
         content = encoded(textured(11, 600, 400), quality=95, **options)
         full, scaled = images.decode(content), images.decode(content, 150)
         assert scaled.size == tuple(side // 2 for side in full.size)
-        assert np.abs(images.fit(full, 50).astype(int) - images.fit(scaled, 50)).mean() < 1
+        assert np.abs(images.center_square_resize(full, 50).astype(int) - images.center_square_resize(scaled, 50)).mean() < 1
         assert images.decode(content, 150).tobytes() == scaled.tobytes()
     inks = encoded(cmyk_of(textured(11, 600, 400)), quality=95)
-    assert np.abs(images.fit(images.decode(inks), 50).astype(int) - images.fit(images.decode(inks, 150), 50)).mean() < 1
+    assert (
+        np.abs(
+            images.center_square_resize(images.decode(inks), 50).astype(int) - images.center_square_resize(images.decode(inks, 150), 50)
+        ).mean()
+        < 1
+    )
 
 
 def test_what_a_model_sees_of_a_large_jpeg_is_its_fraction_fitted():
     content = encoded(textured(12, 1200, 900), quality=95)
-    assert images.read(content, 100).tobytes() == images.fit(images.decode(content, images.detail(100, None)), 100).tobytes()
-    assert images.decode(content, images.detail(100, None)).size == (600, 450)
+    assert (
+        images.load_pixels(content, 100).tobytes()
+        == images.center_square_resize(images.decode(content, images.required_detail(100, None)), 100).tobytes()
+    )
+    assert images.decode(content, images.required_detail(100, None)).size == (600, 450)
 
 
 @pytest.mark.parametrize(("resolution", "decoded"), [(None, (600, 450)), (300, (600, 450)), (200, (600, 450)), (100, (300, 225))])
 def test_at_one_resolution_a_jpeg_is_decoded_at_twice_that_at_least_and_looks_like_the_whole(resolution, decoded):
     content = encoded(textured(12, 1200, 900), quality=95)
-    least = images.detail(100, resolution)
+    least = images.required_detail(100, resolution)
     assert images.decode(content, least).size == decoded
-    in_full = images.fit(images.reduced(images.decode(content), resolution), 100).astype(int)
-    assert np.abs(images.read(content, 100, resolution) - in_full).mean() < 1
+    in_full = images.center_square_resize(images.downsample_to(images.decode(content), resolution), 100).astype(int)
+    assert np.abs(images.load_pixels(content, 100, resolution) - in_full).mean() < 1
 
 
 def test_a_truncated_jpeg_is_refused_at_every_fraction():
     content = encoded(textured(13, 800, 600))
     for least in (None, 300, 100):
-        with pytest.raises(UnreadableImage, match="truncated or corrupt"):
+        with pytest.raises(UnreadableImageError, match="truncated or corrupt"):
             images.decode(content[: len(content) * 2 // 3], least)
 
 
 @pytest.mark.parametrize(("width", "height"), [(300, 200), (200, 300), (151, 151), (150, 400)])
 def test_one_resolution_averages_the_square_and_keeps_what_lies_beside_it(width, height):
     image = textured(14, width, height)
-    small = images.reduced(image, 100)
+    small = images.downsample_to(image, 100)
     assert min(small.size) == 100
     side = min(width, height)
     left, top = (width - side) / 2, (height - side) / 2
     square = image.resize((100, 100), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
-    assert np.abs(images.fit(small, 100).astype(int) - np.asarray(square)).max() <= 1
+    assert np.abs(images.center_square_resize(small, 100).astype(int) - np.asarray(square)).max() <= 1
     assert max(small.size) == pytest.approx(max(width, height) * 100 / side, abs=2)
 
 
 def test_a_picture_no_larger_than_the_resolution_stays_as_it_is():
     image = textured(15, 200, 150)
-    assert images.reduced(image, 150) is image
-    assert images.reduced(image, None) is image
+    assert images.downsample_to(image, 150) is image
+    assert images.downsample_to(image, None) is image
 
 
 def test_at_one_resolution_a_sharp_picture_and_a_coarse_one_look_alike():
@@ -496,7 +504,7 @@ def test_at_one_resolution_a_sharp_picture_and_a_coarse_one_look_alike():
         encoded(textured(16, 600, 600).resize((150, 150), Image.Resampling.BILINEAR), "PNG"),
     )
     as_they_come, at_one = (
-        [images.read(content, 224, resolution).astype(int) for content in (sharp, coarse)] for resolution in (None, 150)
+        [images.load_pixels(content, 224, resolution).astype(int) for content in (sharp, coarse)] for resolution in (None, 150)
     )
     assert np.abs(at_one[0] - at_one[1]).max() == 0
     assert np.abs(as_they_come[0] - as_they_come[1]).max() > 3

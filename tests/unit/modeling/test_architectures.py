@@ -19,13 +19,13 @@ from components.modeling.backbone import (
     IMAGENET_FACTOR,
     _has_imagenet_factor,
     _with_weights,
-    base_of,
     build_extractor,
+    fold_batch_norm,
+    get_base,
     preprocess,
     unfreeze,
-    without_batch_norm,
 )
-from components.modeling.classifier import assemble, lift_logits, logits_of, probabilities, with_temperature
+from components.modeling.classifier import add_logit_bias, build_classifier, logits_model, probabilities, with_temperature
 from components.runtime.params import Backbone
 from components.serving.pyfunc_model import LesionClassifier
 from components.training import feature_cache, progressive_resizing
@@ -54,8 +54,8 @@ def network(request, tmp_path_factory):
     features = extractor(PIXELS).numpy()
     seen, kinds = labelled_pictures(72, SIZE)
     head = fitted_head(np.concatenate([extractor(part).numpy() for part in np.split(seen, 3)]), kinds)
-    whole = assemble(extractor, head, "multiclass", 1.3)
-    serialization.save(whole, folder / "candidate/model.keras")
+    whole = build_classifier(extractor, head, "multiclass", 1.3)
+    serialization.save_classifier(whole, folder / "candidate/model.keras")
     logits = head(features).numpy()
     return SimpleNamespace(folder=folder, pooled=pooled, features=features, logits=logits, whole=whole)
 
@@ -73,7 +73,7 @@ def test_classifier_saved_classifier_and_served_model_say_what_extractor_and_hea
     expected = probabilities(network.logits, "multiclass", 1.3)
     assert len(set(expected.argmax(axis=1))) > 3
     close(network.whole(PIXELS).numpy(), expected)
-    close(serialization.read(network.folder / "candidate/model.keras")(PIXELS).numpy(), expected)
+    close(serialization.load_classifier(network.folder / "candidate/model.keras")(PIXELS).numpy(), expected)
     write_json(network.folder / "candidate/candidate.json", {"image_size": SIZE, "outputs": [str(number) for number in range(9)]})
     served, context = LesionClassifier(), PythonModelContext({"candidate": str(network.folder / "candidate")}, None)
     served.load_context(context)
@@ -82,30 +82,30 @@ def test_classifier_saved_classifier_and_served_model_say_what_extractor_and_hea
 
 
 def test_every_rebuilt_form_of_a_saved_classifier_keeps_its_numbers(network):
-    read = serialization.read(network.folder / "candidate/model.keras")
-    close(progressive_resizing.of_any_size(logits_of(read))(PIXELS).numpy(), network.logits)
+    read = serialization.load_classifier(network.folder / "candidate/model.keras")
+    close(progressive_resizing.with_dynamic_input_size(logits_model(read))(PIXELS).numpy(), network.logits)
     close(with_temperature(read, "multiclass", 0.7)(PIXELS).numpy(), probabilities(network.logits, "multiclass", 0.7))
-    base = base_of(read)
+    base = get_base(read)
     unfreeze(base, len(base.layers) - 20)
-    at = feature_cache.cut(base)
-    close(feature_cache.above(read, at)(feature_cache.below(read, at)(PIXELS)).numpy(), network.logits)
+    at = feature_cache.cut_layer_index(base)
+    close(feature_cache.trainable_part(read, at)(feature_cache.frozen_part(read, at)(PIXELS)).numpy(), network.logits)
     lift = np.zeros(9, dtype=np.float32)
     lift[3] = 1.5
-    lift_logits(read, lift)
-    close(logits_of(read)(PIXELS).numpy(), network.logits + lift)
+    add_logit_bias(read, lift)
+    close(logits_model(read)(PIXELS).numpy(), network.logits + lift)
 
 
 @pytest.mark.architectures
 def test_the_float16_export_is_the_classifier(network):
-    classifier = serialization.read(network.folder / "candidate/model.keras")
+    classifier = serialization.load_classifier(network.folder / "candidate/model.keras")
     many, kinds = labelled_pictures(200, SIZE, first=1000)
     expected = np.concatenate([classifier(many[start : start + 50]).numpy() for start in range(0, len(many), 50)])
     assert (expected.argmax(axis=1) == kinds).mean() > 0.5
     assert np.median(expected.max(axis=1)) < 0.99  # not so sure that nothing could change it
-    infer = export.interpreter(export.convert(classifier, "float16", lambda: iter(())))
+    infer = export.tflite_predictor(export.convert_to_tflite(classifier, "float16", lambda: iter(())))
     found = np.stack([infer(pixels[None]) for pixels in many])
     assert np.abs(found - expected).max() <= 0.05
-    assert (export.top(found) == export.top(expected)).mean() >= 0.985
+    assert (export.predicted_class(found) == export.predicted_class(expected)).mean() >= 0.985
 
 
 def test_folding_keeps_the_statistics_of_a_normalization():
@@ -115,7 +115,7 @@ def test_folding_keeps_the_statistics_of_a_normalization():
     base = keras.Model(pixels, tensor)
     normal.set_weights([np.array([0.5, 0.4, 0.3]), np.array([0.2, 0.3, 0.4]), np.array(1)])
     normal.finalize_state()
-    close(without_batch_norm(base)(PIXELS[:, :8, :8]).numpy(), base(PIXELS[:, :8, :8], training=False).numpy())
+    close(fold_batch_norm(base)(PIXELS[:, :8, :8]).numpy(), base(PIXELS[:, :8, :8], training=False).numpy())
 
 
 @pytest.mark.parametrize("architecture", ["MobileNetV2", "ResNet50"])

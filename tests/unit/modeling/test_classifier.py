@@ -6,14 +6,14 @@ import pytest
 from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
 from components.modeling import serialization
-from components.modeling.backbone import base_of, build_base, build_extractor, unfreeze, without_batch_norm
+from components.modeling.backbone import build_base, build_extractor, fold_batch_norm, get_base, unfreeze
 from components.modeling.classifier import (
-    assemble,
+    add_logit_bias,
+    build_classifier,
     build_head,
-    compiled,
-    lift_logits,
+    inference_function,
     logit_count,
-    logits_of,
+    logits_model,
     probabilities,
     with_temperature,
 )
@@ -44,7 +44,7 @@ def base(backbone):
 
 def classifier(backbone: Backbone, task: str = "multiclass"):
     extractor = build_extractor(backbone)
-    return assemble(extractor, build_head(extractor.output_shape[-1], HEAD, logit_count(task)), task)
+    return build_classifier(extractor, build_head(extractor.output_shape[-1], HEAD, logit_count(task)), task)
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
@@ -68,7 +68,7 @@ def test_folding_keeps_the_function_and_leaves_no_statistic_to_move():
             shape = layer.gamma.shape
             gamma, variance = random.uniform(0.5, 1.5, shape), random.uniform(0.5, 2, shape)
             layer.set_weights([gamma, *random.normal(0, 0.3, (2, *shape)), variance])
-    folded = without_batch_norm(base)
+    folded = fold_batch_norm(base)
     pixels = PIXELS / 127.5 - 1
     expected = base(pixels, training=False).numpy()
     assert expected.std() > 0.01
@@ -81,16 +81,16 @@ def test_what_cannot_be_folded_is_named():
     pixels = keras.Input((8, 8, 3))
     maps = keras.layers.Conv2D(4, 3, activation="relu", name="curved")(pixels)
     with pytest.raises(ValueError, match="norm cannot be folded into curved"):
-        without_batch_norm(keras.Model(pixels, keras.layers.BatchNormalization(name="norm")(maps)))
+        fold_batch_norm(keras.Model(pixels, keras.layers.BatchNormalization(name="norm")(maps)))
 
 
 def test_a_fine_tuning_step_moves_what_is_unfrozen_and_nothing_else(backbone):
     whole = classifier(backbone)
-    base = base_of(whole)
+    base = get_base(whole)
     names = unfreeze(base, "block_13")
     trained = {v.path: v.numpy().copy() for v in base.trainable_variables}
     frozen = {v.path: v.numpy().copy() for v in base.non_trainable_variables}
-    network = logits_of(whole)
+    network = logits_model(whole)
     network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     network.fit(PIXELS, np.array([0, 1, 2, 3]), epochs=2, verbose=0)
     assert trained and frozen
@@ -120,16 +120,16 @@ def test_equal_models_are_saved_as_equal_bytes_and_read_back_equal(backbone, tmp
     keras.utils.set_random_seed(5)
     keras.backend.clear_session()
     whole = classifier(backbone)
-    serialization.save(twin, tmp_path / "a.keras")
-    serialization.save(whole, tmp_path / "b.keras")
-    assert serialization.fingerprint(tmp_path / "a.keras") == serialization.fingerprint(tmp_path / "b.keras")
-    assert np.array_equal(serialization.read(tmp_path / "a.keras")(PIXELS).numpy(), whole(PIXELS).numpy())
+    serialization.save_classifier(twin, tmp_path / "a.keras")
+    serialization.save_classifier(whole, tmp_path / "b.keras")
+    assert serialization.classifier_sha256(tmp_path / "a.keras") == serialization.classifier_sha256(tmp_path / "b.keras")
+    assert np.array_equal(serialization.load_classifier(tmp_path / "a.keras")(PIXELS).numpy(), whole(PIXELS).numpy())
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 def test_the_temperature_in_the_model_is_the_one_in_the_probabilities(backbone, task):
     whole = classifier(backbone, task)
-    logits = compiled(logits_of(whole))(PIXELS)
+    logits = inference_function(logits_model(whole))(PIXELS)
     warm = with_temperature(whole, task, 2.5)(PIXELS).numpy()
     expected = probabilities(logits, task, 2.5)
     assert np.allclose(warm if task == "multiclass" else warm[:, 0], expected if task == "multiclass" else expected[:, 1], atol=1e-5)
@@ -138,11 +138,11 @@ def test_the_temperature_in_the_model_is_the_one_in_the_probabilities(backbone, 
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
 def test_lifted_logits_stay_lifted_in_every_later_form_of_the_classifier(backbone, task):
     whole = classifier(backbone, task)
-    logits = compiled(logits_of(whole))(PIXELS)
+    logits = inference_function(logits_model(whole))(PIXELS)
     lift = np.zeros(logit_count(task), dtype=np.float32)
     lift[-1] = 1.5
-    lift_logits(whole, lift)
-    assert np.allclose(compiled(logits_of(with_temperature(whole, task, 2.0)))(PIXELS), logits + lift, atol=1e-5)
+    add_logit_bias(whole, lift)
+    assert np.allclose(inference_function(logits_model(with_temperature(whole, task, 2.0)))(PIXELS), logits + lift, atol=1e-5)
 
 
 def test_missing_and_misfitting_weights_say_what_to_do(backbone, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from components.core.classes import CLASSES
 from components.core.reports.registration import Rule
-from components.evaluation.predictions import Scored
+from components.evaluation.predictions import Predictions
 from components.registry import gate, judgement
 from components.registry.judgement import Rival
 
@@ -20,7 +20,7 @@ def settings(settings):
     return settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"bootstrap": 100})})
 
 
-def scored(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0, lesions: int = LESIONS) -> Scored:
+def scored(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0, lesions: int = LESIONS) -> Predictions:
     """Predictions that miss this share of the lesions of these classes, never the same lesions with another seed."""
     diagnoses = np.repeat(CLASSES, lesions)
     groups = [f"{name}{at}" for name in CLASSES for at in range(lesions)]
@@ -28,12 +28,12 @@ def scored(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0, lesi
     truth = np.repeat(np.arange(len(CLASSES)), lesions)
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(lesions), (len(CLASSES), 1)), axis=1).ravel()
     missed = (order < round(wrong * lesions)) & np.isin(diagnoses, classes)
-    return Scored(images, np.eye(len(CLASSES))[np.where(missed, (truth + 1) % len(CLASSES), truth)], "multiclass")
+    return Predictions(images, np.eye(len(CLASSES))[np.where(missed, (truth + 1) % len(CLASSES), truth)], "multiclass")
 
 
-def rules(challenger: Scored, champion: Rival, others: list[Rival], settings) -> list[Rule]:
-    compared = judgement.compare(challenger, champion, others, settings)
-    return [gate._kept_against(comparison, settings.registration.max_loss) for comparison in compared]
+def rules(challenger: Predictions, champion: Rival, others: list[Rival], settings) -> list[Rule]:
+    compared = judgement.compare_with_rivals(challenger, champion, others, settings)
+    return [gate._rule_against_version(comparison, settings.registration.max_loss) for comparison in compared]
 
 
 @pytest.mark.parametrize(("classes", "figure"), [(CLASSES, "balanced_accuracy"), (("melanoma",), "melanoma_sensitivity")])
@@ -60,18 +60,18 @@ def test_a_test_set_too_small_to_rule_a_loss_out_does_not_make_promotion_easier(
 
 def test_each_figure_has_its_own_best_version(settings):
     champion, careful, accurate = Rival("1", scored(0.2)), Rival("2", scored(0.3, CLASSES[4:])), Rival("3", scored(0.2, ("melanoma",)))
-    compared = judgement.compare(champion.scored, champion, [careful, accurate], settings)
+    compared = judgement.compare_with_rivals(champion.scored, champion, [careful, accurate], settings)
     best = {comparison.figure: comparison.version for comparison in compared if comparison.best}
     assert best == {"balanced_accuracy": "3", "melanoma_sensitivity": "2"}
 
 
 def test_a_champion_that_is_the_best_is_compared_with_once(settings):
     champion = Rival("1", scored(0.1))
-    compared = judgement.compare(scored(0.1), champion, [Rival("2", scored(0.2)), Rival("3", scored(0.1))], settings)
+    compared = judgement.compare_with_rivals(scored(0.1), champion, [Rival("2", scored(0.2)), Rival("3", scored(0.1))], settings)
     assert [(comparison.version, comparison.best) for comparison in compared] == [("1", False)] * 2
 
 
 def test_a_champion_measured_again_is_not_the_best_version_of_this_split(settings):
     champion = Rival("1", scored(0.0), measured_again=True)
-    compared = judgement.compare(scored(0.1), champion, [Rival("2", scored(0.2))], settings)
+    compared = judgement.compare_with_rivals(scored(0.1), champion, [Rival("2", scored(0.2))], settings)
     assert [(item.version, item.best, item.measured_again) for item in compared[:2]] == [("1", False, True), ("2", True, False)]

@@ -1,6 +1,6 @@
 import pytest
 
-from components.core.reports.evaluation import CollectionCost, Estimate, Evaluation
+from components.core.reports.evaluation import CollectionResult, Estimate, Evaluation
 from components.evaluation import shifts
 from components.registry import gate
 from tests.support import documents
@@ -15,8 +15,8 @@ ENOUGH = gate.Coverage(99, 13)
 EXPORT = documents.export_report(0.99, 0.5)
 
 
-def collection(balanced_accuracy: float, *drop: float) -> CollectionCost:
-    return CollectionCost(images=10, classes=("melanoma", "nevus"), balanced_accuracy=balanced_accuracy, drop=Estimate(*drop))
+def collection(balanced_accuracy: float, *drop: float) -> CollectionResult:
+    return CollectionResult(images=10, classes=("melanoma", "nevus"), balanced_accuracy=balanced_accuracy, drop=Estimate(*drop))
 
 
 COLLECTIONS = {"HAM10000": collection(0.5, 0.2, 0.1, 0.3)}
@@ -34,7 +34,7 @@ def failed(rules):
 
 
 def test_a_good_first_candidate_passes_with_no_champion_to_beat(settings):
-    rules = gate.judge(GOOD, EXPORT, (), settings.registration, ENOUGH)
+    rules = gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, ENOUGH)
     assert gate.passed(rules)
     assert len(rules) == 10
 
@@ -48,21 +48,21 @@ def test_a_good_first_candidate_passes_with_no_champion_to_beat(settings):
     ],
 )
 def test_each_floor_and_ceiling_fails_alone_and_says_by_how_much(settings, figure, value, rule):
-    rules = gate.judge(measured({**TEST, figure: Estimate(value, 0.1, 0.9)}), EXPORT, (), settings.registration, ENOUGH)
+    rules = gate.evaluate_rules(measured({**TEST, figure: Estimate(value, 0.1, 0.9)}), EXPORT, (), settings.registration, ENOUGH)
     assert failed(rules) == [rule]
     assert f"{value:.3f} [0.100, 0.900]" in next(item.says for item in rules if not item.passed)
 
 
 def test_a_balanced_accuracy_on_few_lesions_of_a_class_is_marked(settings):
     few = gate.Coverage(99, 13, few={"vascular_lesion": 9})
-    rules = gate.judge(GOOD, EXPORT, (), settings.registration, few)
+    rules = gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, few)
     marked = next(rule for rule in rules if rule.name == "balanced accuracy floor")
     assert marked.passed
     assert marked.says.endswith("uncertain, for it rests on few lesions: 9 of vascular lesion")
 
 
 def test_an_export_that_disagrees_fails(settings):
-    rules = gate.judge(GOOD, documents.export_report(0.5), (), settings.registration, ENOUGH)
+    rules = gate.evaluate_rules(GOOD, documents.export_report(0.5), (), settings.registration, ENOUGH)
     assert failed(rules) == ["export agrees"]
 
 
@@ -82,7 +82,7 @@ def test_an_int8_export_that_disagrees_is_warned_of_and_does_not_fail_the_gate()
 @pytest.mark.parametrize("best", [True, False], ids=["best", "champion"])
 def test_a_loss_must_be_surely_below_the_margin_against_champion_and_best(settings, figure, best, value, low, high, passes):
     comparison = gate.Comparison(figure, "3", Estimate(value, low, high), best)
-    rules = gate.judge(GOOD, EXPORT, [comparison], settings.registration, ENOUGH)
+    rules = gate.evaluate_rules(GOOD, EXPORT, [comparison], settings.registration, ENOUGH)
     name = f"{figure.replace('_', ' ')} kept against the {'best' if best else 'champion'}"
     assert failed(rules) == ([] if passes else [name])
     said = next(rule.says for rule in rules if rule.name == name)
@@ -94,12 +94,12 @@ def test_a_loss_must_be_surely_below_the_margin_against_champion_and_best(settin
     (gate.Coverage(49, 13), "enough test lesions"), (gate.Coverage(99, 9), "enough melanoma test lesions"),
 ])  # fmt: skip
 def test_too_few_lesions_on_the_test_side_fail_and_are_counted(settings, coverage, rule):
-    rules = gate.judge(GOOD, EXPORT, (), settings.registration, coverage)
+    rules = gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, coverage)
     assert failed(rules) == [rule]
 
 
 def test_a_class_without_test_images_keeps_a_version_from_becoming_champion(settings):
-    rules = gate.judge(GOOD, EXPORT, (), settings.registration, gate.Coverage(99, 13, ["seborrheic_keratosis"]))
+    rules = gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, gate.Coverage(99, 13, ["seborrheic_keratosis"]))
     assert [rule.says for rule in rules if not rule.passed] == ["no test image of seborrheic keratosis"]
 
 
@@ -109,7 +109,7 @@ def lost(**values):
 
 def test_every_shift_that_costs_too_much_is_named_with_its_figure(settings):
     knobs = settings.registration.model_copy(update={"max_shift_loss": 0.05})
-    rules = gate.judge(measured(shifts=lost(blur=0.06, vignette=0.08, narrow=0.05)), EXPORT, (), knobs, ENOUGH)
+    rules = gate.evaluate_rules(measured(shifts=lost(blur=0.06, vignette=0.08, narrow=0.05)), EXPORT, (), knobs, ENOUGH)
     assert failed(rules) == ["robust to shifts"]
     said = next(rule.says for rule in rules if not rule.passed)
     assert "+0.060 [+0.000, +0.200] under blur, +0.080 [+0.000, +0.200] under vignette; at most 0.050 allowed" in said
@@ -117,23 +117,23 @@ def test_every_shift_that_costs_too_much_is_named_with_its_figure(settings):
 
 
 def test_a_square_crop_is_allowed_less_and_judged_alone(settings):
-    rules = gate.judge(measured(shifts=lost(square_crop=0.04)), EXPORT, (), settings.registration, ENOUGH)
+    rules = gate.evaluate_rules(measured(shifts=lost(square_crop=0.04)), EXPORT, (), settings.registration, ENOUGH)
     assert failed(rules) == ["robust to a square crop"]
 
 
 def test_a_robust_version_is_told_its_worst_shift(settings):
-    rules = gate.judge(measured(shifts=lost(blur=0.03)), EXPORT, (), settings.registration, ENOUGH)
+    rules = gate.evaluate_rules(measured(shifts=lost(blur=0.03)), EXPORT, (), settings.registration, ENOUGH)
     assert "+0.030 [+0.000, +0.200] under blur" in next(rule.says for rule in rules if rule.name == "robust to shifts")
 
 
 def test_a_version_without_shifts_fails_and_is_told_how_to_get_them(settings):
-    rules = gate.judge(measured(shifts={}), EXPORT, (), settings.registration, ENOUGH)
+    rules = gate.evaluate_rules(measured(shifts={}), EXPORT, (), settings.registration, ENOUGH)
     assert failed(rules) == ["robust to shifts", "robust to a square crop"]
     assert all("not measured under" in rule.says and "`dvc repro`" in rule.says for rule in rules if not rule.passed)
 
 
 def test_one_shift_that_was_not_measured_fails_alone(settings):
-    rules = gate.judge(
+    rules = gate.evaluate_rules(
         measured(shifts={name: row for name, row in SHIFTS.items() if name != "jpeg_40"}), EXPORT, (), settings.registration, ENOUGH
     )
     assert ["not measured under jpeg 40" in rule.says for rule in rules if not rule.passed] == [True]
@@ -141,7 +141,7 @@ def test_one_shift_that_was_not_measured_fails_alone(settings):
 
 def test_every_collection_that_a_head_does_not_carry_to_is_named(settings):
     two = COLLECTIONS | {"BCN_20000": collection(0.3, 0.4, 0.3, 0.5)}
-    rules = gate.judge(measured(collections=two), EXPORT, (), settings.registration, ENOUGH)
+    rules = gate.evaluate_rules(measured(collections=two), EXPORT, (), settings.registration, ENOUGH)
     assert failed(rules) == ["carries to other collections"]
     said = next(rule.says for rule in rules if not rule.passed)
     assert "+0.400 [+0.300, +0.500] on BCN_20000 left out; at most 0.250 allowed" in said
@@ -149,7 +149,7 @@ def test_every_collection_that_a_head_does_not_carry_to_is_named(settings):
 
 
 def test_a_version_without_collections_left_out_fails_and_images_of_one_collection_pass(settings):
-    before, one = (gate.judge(measured(collections=given), EXPORT, (), settings.registration, ENOUGH) for given in (None, {}))
+    before, one = (gate.evaluate_rules(measured(collections=given), EXPORT, (), settings.registration, ENOUGH) for given in (None, {}))
     assert failed(before) == ["carries to other collections"]
     assert "`dvc repro`" in next(rule.says for rule in before if not rule.passed)
     assert gate.passed(one)

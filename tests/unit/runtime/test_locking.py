@@ -15,7 +15,7 @@ try:
     with locking.held(0, Path()):
         print("held", flush=True)
         {then}
-except locking.Busy as busy:
+except locking.WorkspaceBusy as busy:
     print(busy, flush=True)
 """
 
@@ -61,7 +61,7 @@ def test_a_child_that_outlives_the_holder_keeps_others_out(tmp_path):
     with locking.held(0, tmp_path) as descriptor:
         child, said = start(tmp_path, (descriptor,), then="time.sleep(60)", **locking.for_child(descriptor))
     assert said == "held"
-    with pytest.raises(locking.Busy), locking.held(0, tmp_path):
+    with pytest.raises(locking.WorkspaceBusy), locking.held(0, tmp_path):
         pass
     child.kill()
     child.communicate()

@@ -5,7 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from components.core.errors import SettingsError
+from components.core.errors import ParamsError
 from components.runtime.params_file import load, parse
 from tests.support.project import ROOT
 
@@ -22,7 +22,7 @@ def test_the_repositorys_params_are_in_order():
 def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, section):
     key = next(iter(params[section]))
     params[section][f"{key}x"] = params[section].pop(key)
-    with pytest.raises(SettingsError) as fault:
+    with pytest.raises(ParamsError) as fault:
         parse(params)
     assert f"{section}.{key}x: unknown key" in str(fault.value)
     assert f"did you mean {key!r}" in str(fault.value)
@@ -54,20 +54,20 @@ def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, sectio
 )
 def test_a_value_out_of_range_stops_with_the_key_the_value_and_the_range(params, section, key, value, said):
     params[section][key] = value
-    with pytest.raises(SettingsError) as fault:
+    with pytest.raises(ParamsError) as fault:
         parse(params)
     assert said in str(fault.value)
 
 
 def test_a_backbone_nobody_described_is_named_with_those_there_are(params):
     params["backbone"] = "resnet"
-    with pytest.raises(SettingsError, match=r"'resnet' is not one of backbones: imagenet, starter"):
+    with pytest.raises(ParamsError, match=r"'resnet' is not one of backbones: imagenet, starter"):
         parse(params)
 
 
 def test_only_mobilenet_takes_a_width(params):
     params["backbones"]["starter"] |= {"architecture": "ResNet50", "alpha": 0.35}
-    with pytest.raises(SettingsError, match=r"alpha must be 1\.0 for ResNet50"):
+    with pytest.raises(ParamsError, match=r"alpha must be 1\.0 for ResNet50"):
         parse(params)
 
 
@@ -97,19 +97,19 @@ def test_auto_unfreezes_from_the_architectures_own_block_and_mlflow_is_given_its
 def test_a_layer_that_the_backbone_lacks_is_refused_before_anything_runs(params, architecture, start, said):
     params["backbones"]["starter"] |= {"architecture": architecture, "alpha": 1.0}
     params["finetune"]["unfreeze_from"] = start
-    with pytest.raises(SettingsError, match=f"finetune.unfreeze_from: .*{said}"):
+    with pytest.raises(ParamsError, match=f"finetune.unfreeze_from: .*{said}"):
         parse(params)
 
 
 def test_a_width_without_imagenet_weights_is_refused(params):
     params["backbones"]["imagenet"]["alpha"] = 0.6
-    with pytest.raises(SettingsError, match=r"backbones.imagenet: ImageNet weights exist only for alpha 0.35, .*1.4, not for 0.6"):
+    with pytest.raises(ParamsError, match=r"backbones.imagenet: ImageNet weights exist only for alpha 0.35, .*1.4, not for 0.6"):
         parse(params)
 
 
 def test_a_misspelled_backbone_key_says_what_a_backbone_takes(params):
     params["backbones"]["starter"]["wieghts"] = "x"
-    with pytest.raises(SettingsError, match=r"backbones.starter.wieghts: unknown key; did you mean 'weights'"):
+    with pytest.raises(ParamsError, match=r"backbones.starter.wieghts: unknown key; did you mean 'weights'"):
         parse(params)
 
 
@@ -119,14 +119,14 @@ def test_settings_are_frozen(settings):
 
 
 def test_a_missing_file_and_broken_yaml_say_so(tmp_path):
-    with pytest.raises(SettingsError, match=r"does not exist\. Run this command from the project's root"):
+    with pytest.raises(ParamsError, match=r"does not exist\. Run this command from the project's root"):
         load(tmp_path / "params.yaml")
     broken = tmp_path / "broken.yaml"
     broken.write_text("a: [1,", encoding="utf-8")
-    with pytest.raises(SettingsError, match="is not valid YAML"):
+    with pytest.raises(ParamsError, match="is not valid YAML"):
         load(broken)
     broken.write_text("- 1", encoding="utf-8")
-    with pytest.raises(SettingsError, match="must be a mapping"):
+    with pytest.raises(ParamsError, match="must be a mapping"):
         load(Path(broken))
 
 
@@ -142,13 +142,13 @@ def test_whatever_stands_in_a_section_either_parses_or_stops_with_a_message(valu
     document = {**PARAMS, section: value}
     try:
         parse(document)
-    except SettingsError as fault:
+    except ParamsError as fault:
         assert str(fault)
 
 
 def test_a_key_that_was_renamed_says_its_new_name(params):
     params["register"]["max_melanoma_sensitivity_loss"] = params["register"].pop("max_loss")
-    with pytest.raises(SettingsError, match=r"register\.max_melanoma_sensitivity_loss: renamed to register\.max_loss"):
+    with pytest.raises(ParamsError, match=r"register\.max_melanoma_sensitivity_loss: renamed to register\.max_loss"):
         parse(params)
 
 

@@ -2,7 +2,7 @@ import os
 import subprocess
 import sys
 
-from components.core.errors import LesionflowError, Unavailable
+from components.core.errors import LesionflowError, ServiceUnavailable
 from components.runtime.stage import INTERRUPTED, TRY_LATER
 from tests.support.project import ROOT
 
@@ -27,7 +27,7 @@ def test_a_stage_whose_output_goes_to_a_file_runs_to_its_end(tmp_path):
 
 
 def test_exit_codes_tell_what_may_work_later_from_what_a_person_mends():
-    for fault, code in ((LesionflowError, 1), (Unavailable, TRY_LATER)):
+    for fault, code in ((LesionflowError, 1), (ServiceUnavailable, TRY_LATER)):
         with stage(f"raise errors.{fault.__name__}('said')", stderr=subprocess.PIPE) as process:
             assert process.stderr is not None
             assert process.stderr.read() == "error: said\n"

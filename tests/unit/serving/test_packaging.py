@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from components.core.errors import UnreadableImage
+from components.core.errors import UnreadableImageError
 from components.serving import loading, logged_model, packaging
 
 
@@ -19,14 +19,14 @@ class Decoder:
         for content in frame["image"]:
             self.decoded.append(content)
             if content.startswith(b"bad"):
-                raise UnreadableImage(f"{content.decode()} is not an image")
+                raise UnreadableImageError(f"{content.decode()} is not an image")
         return pd.DataFrame({"diagnosis": [content.decode() for content in frame["image"]]})
 
 
 def test_images_are_answered_in_order_and_those_that_cannot_be_read_are_named_with_the_reason():
     contents = [b"bad 0", *(f"good {number}".encode() for number in range(1, 130)), b"bad 130"]
     contents[70] = b"bad 70"
-    table, reasons = loading.Served(Decoder(), (UnreadableImage,)).answers(contents)
+    table, reasons = loading.ServedModel(Decoder(), (UnreadableImageError,)).answers(contents)
     assert reasons == {number: f"bad {number} is not an image" for number in (0, 70, 130)}
     assert list(table.index) == [number for number in range(131) if number not in reasons]
     assert list(table["diagnosis"]) == [f"good {number}" for number in table.index]
@@ -41,12 +41,12 @@ def test_every_readable_image_of_a_good_batch_is_decoded_once_and_only_a_batch_i
             given.append(number)
             yield b"good"
 
-    loading.Served(version, (UnreadableImage,)).answers(contents())
+    loading.ServedModel(version, (UnreadableImageError,)).answers(contents())
     assert len(version.decoded) == len(given) == 3 * loading.BATCH
 
 
 def test_nothing_to_answer_is_an_empty_table():
-    assert loading.Served(SimpleNamespace(), ()).answers([])[0].empty
+    assert loading.ServedModel(SimpleNamespace(), ()).answers([])[0].empty
 
 
 def test_any_other_fault_of_a_version_is_raised():
@@ -54,7 +54,7 @@ def test_any_other_fault_of_a_version_is_raised():
         raise KeyError("broken")
 
     with pytest.raises(KeyError):
-        loading.Served(SimpleNamespace(predict=predict), (UnreadableImage,)).answers([b"x"])
+        loading.ServedModel(SimpleNamespace(predict=predict), (UnreadableImageError,)).answers([b"x"])
 
 
 def test_the_package_holds_what_serving_imports_and_imports_nothing_of_the_project(tmp_path):

@@ -12,9 +12,9 @@ from PIL import Image
 
 from components import augment
 from components.augmentation import preview, views
-from components.augmentation.views import Planned, augmented, clean, plan, views_per_image
+from components.augmentation.views import PlannedImage, plan_views, render_augmented_view, render_clean_view, views_per_image
 from components.core.classes import CLASSES
-from components.core.errors import UnreadableImage
+from components.core.errors import UnreadableImageError
 from components.imaging import images
 from components.runtime import parallel
 from tests.support.project import ROOT
@@ -46,23 +46,27 @@ def test_rarer_classes_get_more_views_up_to_the_limit():
 
 def test_the_plan_covers_every_image_as_often_as_its_class_asks():
     rows = pd.DataFrame({"path": ["a", "b", "c"], "diagnosis": ["nevus", "nevus", "melanoma"]})
-    planned = plan(rows, {"nevus": 1, "melanoma": 3}, seed=0)
+    planned = plan_views(rows, {"nevus": 1, "melanoma": 3}, seed=0)
     assert sorted(planned) == [("a", "nevus", 1), ("b", "nevus", 1), ("c", "melanoma", 3)]
 
 
 def test_views_and_their_order_depend_on_the_seed_and_on_no_number_of_processes(settings, root, rows):
-    planned = plan(rows, dict.fromkeys(CLASSES, 3), seed=0)
-    first, other = ([view for image in planned for view in augmented(root, 32, None, settings.augment, seed, image)] for seed in (0, 1))
+    planned = plan_views(rows, dict.fromkeys(CLASSES, 3), seed=0)
+    first, other = (
+        [view for image in planned for view in render_augmented_view(root, 32, None, settings.augment, seed, image)] for seed in (0, 1)
+    )
     for count in (1, 3):
         with parallel.workers(views.__name__, count) as pool:
-            assert list(parallel.streamed(pool, partial(augmented, root, 32, None, settings.augment, 0), planned)) == first
+            assert list(parallel.stream_map(pool, partial(render_augmented_view, root, 32, None, settings.augment, 0), planned)) == first
     assert not {view.png for view in first} & {view.png for view in other}
     assert len({view.png for view in first}) == len(first) == 54
     assert [(view.path, view.number) for view in first] == [(path, number) for path, _, views in planned for number in range(views)]
 
 
 def test_more_views_leave_the_first_ones_as_they_were(settings, root):
-    few, more = (augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", views)) for views in (2, 5))
+    few, more = (
+        render_augmented_view(root, 32, None, settings.augment, 0, PlannedImage("nevus/nevus_0.png", "nevus", views)) for views in (2, 5)
+    )
     assert more[:2] == few
 
 
@@ -81,7 +85,7 @@ def test_no_more_images_are_under_way_than_said():
         return [image]
 
     pool, seen = Pool(), []
-    for image in parallel.streamed(pool, look, range(3 * parallel.AHEAD)):
+    for image in parallel.stream_map(pool, look, range(3 * parallel.AHEAD)):
         pool.waiting -= 1
         seen.append(image)
     assert seen == list(range(3 * parallel.AHEAD))
@@ -89,8 +93,8 @@ def test_no_more_images_are_under_way_than_said():
 
 def test_an_image_that_a_worker_cannot_read_stops_the_stage(root):
     (root / "nevus/nevus_0.png").write_bytes(b"")
-    with parallel.workers(views.__name__, 1) as pool, pytest.raises(UnreadableImage, match="empty file"):
-        list(parallel.streamed(pool, partial(clean, root, 32, None), [Planned("nevus/nevus_0.png", "nevus", 1)]))
+    with parallel.workers(views.__name__, 1) as pool, pytest.raises(UnreadableImageError, match="empty file"):
+        list(parallel.stream_map(pool, partial(render_clean_view, root, 32, None), [PlannedImage("nevus/nevus_0.png", "nevus", 1)]))
 
 
 def test_workers_end_with_a_stage_that_was_killed():
@@ -114,20 +118,20 @@ def test_workers_end_with_a_stage_that_was_killed():
 
 
 def test_clean_images_are_exactly_what_serving_sees(root):
-    (view,) = clean(root, 48, None, Planned("nevus/nevus_0.png", "nevus", 1))
-    assert np.array_equal(pixels(view), images.read((root / "nevus/nevus_0.png").read_bytes(), 48))
+    (view,) = render_clean_view(root, 48, None, PlannedImage("nevus/nevus_0.png", "nevus", 1))
+    assert np.array_equal(pixels(view), images.load_pixels((root / "nevus/nevus_0.png").read_bytes(), 48))
 
 
 def test_training_and_serving_see_a_picture_at_one_resolution(settings, root):
     path = root / "nevus/nevus_0.png"
-    (view,) = clean(root, 48, 20, Planned("nevus/nevus_0.png", "nevus", 1))
-    assert np.array_equal(pixels(view), images.read(path.read_bytes(), 48, 20))
-    assert not np.array_equal(pixels(view), images.read(path.read_bytes(), 48))
+    (view,) = render_clean_view(root, 48, 20, PlannedImage("nevus/nevus_0.png", "nevus", 1))
+    assert np.array_equal(pixels(view), images.load_pixels(path.read_bytes(), 48, 20))
+    assert not np.array_equal(pixels(view), images.load_pixels(path.read_bytes(), 48))
     still = settings.augment.model_copy(
         update={"rotation": 0, "flips": False, "shift": 0, "shear": 0, "zoom": (1, 1), "aspect": 1, "brightness": 0, "contrast": 0}
         | {"saturation": 0, "white_balance": 0, "blur": 0, "sharpen": 0, "jpeg": 0, "vignette": 0}
     )
-    (drawn,) = augmented(root, 48, 20, still, 0, Planned("nevus/nevus_0.png", "nevus", 1))
+    (drawn,) = render_augmented_view(root, 48, 20, still, 0, PlannedImage("nevus/nevus_0.png", "nevus", 1))
     assert np.abs(pixels(drawn).astype(int) - pixels(view)).max() <= 1
 
 
@@ -141,10 +145,10 @@ def test_auto_is_the_short_side_that_nearly_all_training_images_have(tmp_path):
 
 
 def test_the_preview_shows_views_that_are_trained_on(settings, root, rows):
-    grid = preview.preview(rows, root, 32, None, settings.augment, seed=0)
+    grid = preview.write_preview(rows, root, 32, None, settings.augment, seed=0)
     assert list(grid) == [name.replace("_", " ") for name in CLASSES]
     original, *views = grid["nevus"]
-    assert np.array_equal(original, images.read((root / "nevus/nevus_0.png").read_bytes(), 32))
-    trained = augmented(root, 32, None, settings.augment, 0, Planned("nevus/nevus_0.png", "nevus", 3))
+    assert np.array_equal(original, images.load_pixels((root / "nevus/nevus_0.png").read_bytes(), 32))
+    trained = render_augmented_view(root, 32, None, settings.augment, 0, PlannedImage("nevus/nevus_0.png", "nevus", 3))
     assert all(np.array_equal(one, pixels(view)) for one, view in zip(views, trained, strict=False))
     assert len(views) == preview.PREVIEW_VIEWS

@@ -21,8 +21,8 @@ def embedded(settings, tmp_path, monkeypatch):
     """A function that embeds three views of 24 images, and gives back the features of the training views and whose they are."""
     monkeypatch.chdir(tmp_path)
     write_shards(tmp_path / SHARDS, views=3)
-    monkeypatch.setattr(backbone, "build_extractor", lambda _: classifier.extractor_of(small_classifier()))
-    monkeypatch.setattr(backbone, "weights_identity", lambda _: "")
+    monkeypatch.setattr(backbone, "build_extractor", lambda _: classifier.get_extractor(small_classifier()))
+    monkeypatch.setattr(backbone, "weights_sha256", lambda _: "")
 
     def run(**params):
         embed.embed(settings.model_copy(update={"embed": settings.embed.model_copy(update=params)}))
@@ -42,5 +42,7 @@ def test_every_row_of_the_features_is_its_owners_progress_bar_or_none(embedded, 
     monkeypatch.setattr(embed, "tqdm", partial(embed.tqdm, disable=True))
     features, owners = embedded(views=1, batch_size=5)
     pixels = {f"{number}.jpg": np.asarray(noise(number, 32)) for number in range(24)}
-    expected = classifier.compiled(classifier.extractor_of(small_classifier()))(np.stack([pixels[path] for path in owners["path"]]))
+    expected = classifier.inference_function(classifier.get_extractor(small_classifier()))(
+        np.stack([pixels[path] for path in owners["path"]])
+    )
     assert np.allclose(features, expected, atol=1e-5)

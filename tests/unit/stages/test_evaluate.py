@@ -4,19 +4,19 @@ import pytest
 
 from components.core.classes import CLASSES
 from components.evaluation import calibration
-from components.evaluation.predictions import Scored
+from components.evaluation.predictions import Predictions
 from components.modeling import classifier
 
 
-def scored(task: str, images: int = 200) -> tuple[Scored, np.ndarray]:
+def scored(task: str, images: int = 200) -> tuple[Predictions, np.ndarray]:
     random = np.random.default_rng(0)
     diagnosis = random.choice(CLASSES, images)
     logits = random.normal(size=(images, 9 if task == "multiclass" else 1)).astype(np.float32)
     frame = pd.DataFrame({"diagnosis": diagnosis})
-    return Scored(frame, classifier.probabilities(logits, task), task), logits
+    return Predictions(frame, classifier.probabilities(logits, task), task), logits
 
 
-def sensitivity(found: Scored) -> float:
+def sensitivity(found: Predictions) -> float:
     return float(found.called_melanoma[found.melanoma].mean())
 
 
@@ -25,7 +25,7 @@ def sensitivity(found: Scored) -> float:
 def test_the_operating_point_finds_as_many_melanomas_as_asked_for_and_hardly_more(task, wanted):
     found, logits = scored(task)
     lift = calibration.operating_point(found, logits, wanted)
-    lifted = Scored(found.images, classifier.probabilities(logits + lift, task), task)
+    lifted = Predictions(found.images, classifier.probabilities(logits + lift, task), task)
     assert sensitivity(lifted) >= wanted
     assert sensitivity(lifted) < max(wanted, sensitivity(found)) + 0.06
     assert lift.min() >= 0

@@ -4,7 +4,7 @@ import pytest
 
 from components import finetune
 from components.core.files import read_json
-from components.core.paths import CHECKPOINT, FINETUNED, FROZEN, MAPS, MODEL
+from components.core.paths import CHECKPOINT, FEATURE_CACHE, FINETUNED, FROZEN, MODEL_FILENAME
 from components.modeling import serialization
 from tests.support.models import classifier, write_shards
 
@@ -45,7 +45,7 @@ def stage(tmp_path, monkeypatch, settings):
     weights.write_bytes(b"")
     write_shards(tmp_path / "build/shards", 64)
     FROZEN.mkdir(parents=True)
-    serialization.save(classifier(size=64), FROZEN / MODEL)
+    serialization.save_classifier(classifier(size=64), FROZEN / MODEL_FILENAME)
     backbone = settings.base.model_copy(update={"image_size": 64, "weights": str(weights)})
 
     def run(stop_after=None, **knobs):
@@ -54,9 +54,9 @@ def stage(tmp_path, monkeypatch, settings):
             "finetune": settings.finetune.model_copy(update={**common, **knobs}),
             "backbones": {settings.backbone: backbone},
         }
-        monkeypatch.setattr(finetune.runs, "start_phase", lambda *_: Run(stop_after))
+        monkeypatch.setattr(finetune.runs, "start_phase_run", lambda *_: Run(stop_after))
         finetune.finetune(settings.model_copy(update=changed))
-        return serialization.fingerprint(FINETUNED / MODEL), read_json(finetune.REPORT)
+        return serialization.classifier_sha256(FINETUNED / MODEL_FILENAME), read_json(finetune.REPORT)
 
     return run
 
@@ -73,7 +73,7 @@ def test_stopped_and_taken_up_again_it_ends_in_the_same_model_and_leaves_nothing
     assert report["epochs"] == 4
     with pytest.raises(Killed):
         stage(1, **knobs)
-    assert MAPS.exists() == (not knobs["symmetries"])
+    assert FEATURE_CACHE.exists() == (not knobs["symmetries"])
     assert stage(**knobs) == (whole, report)
-    assert not MAPS.exists()
+    assert not FEATURE_CACHE.exists()
     assert not CHECKPOINT.exists()

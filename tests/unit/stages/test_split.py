@@ -25,24 +25,24 @@ def rows(lesions_per_class: int, images_per_lesion: int) -> pd.DataFrame:
 def test_no_group_stands_on_two_sides_and_every_class_is_on_each(seed, shares):
     images = rows(12, 3)
     groups = images["group"].to_numpy()
-    images = images.assign(side=split.deal(images["diagnosis"], groups, *shares, seed))
-    split.check(images, "multiclass")
+    images = images.assign(side=split.assign_splits(images["diagnosis"], groups, *shares, seed))
+    split.require_no_leakage(images, "multiclass")
     assert abs((images["side"] == "test").mean() - shares[0]) < 0.06
     assert abs((images["side"] == "validation").mean() - shares[1]) < 0.06
 
 
 def test_images_that_leave_a_headline_figure_without_an_image_are_refused():
-    split.check_measurable({"melanoma", "nevus"})
+    split.require_measurable({"melanoma", "nevus"})
     with pytest.raises(LesionflowError, match="no usable melanoma"):
-        split.check_measurable(set(CLASSES) - {"melanoma"})
+        split.require_measurable(set(CLASSES) - {"melanoma"})
     with pytest.raises(LesionflowError, match="every usable image is malignant"):
-        split.check_measurable({"melanoma", "basal_cell_carcinoma"})
+        split.require_measurable({"melanoma", "basal_cell_carcinoma"})
 
 
 def test_the_same_seed_deals_the_same_split():
     images = rows(12, 2)
     groups = images["group"].to_numpy()
-    first, again, other = (split.deal(images["diagnosis"], groups, 0.2, 0.2, seed) for seed in (1, 1, 2))
+    first, again, other = (split.assign_splits(images["diagnosis"], groups, 0.2, 0.2, seed) for seed in (1, 1, 2))
     assert (first == again).all()
     assert (first != other).any()
 
@@ -53,7 +53,7 @@ def test_a_class_of_two_lesions_cannot_be_split():
     groups = images["group"].to_numpy()
     for task in ("multiclass", "binary"):
         with pytest.raises(LesionflowError, match="melanoma has 2"):
-            split.deal(split.strata(images["diagnosis"], task), groups, 0.2, 0.2, 0)
+            split.assign_splits(split.strata(images["diagnosis"], task), groups, 0.2, 0.2, 0)
 
 
 @pytest.mark.parametrize("scarce", ["dermatofibroma", "squamous_cell_carcinoma"])
@@ -62,12 +62,12 @@ def test_the_binary_task_splits_a_diagnosis_of_two_lesions_where_its_classes_hav
     images = images[(images["diagnosis"] != scarce) | images["lesion_id"].isin([f"{scarce}_0", f"{scarce}_1"])].reset_index(drop=True)
     groups = images["group"].to_numpy()
     with pytest.raises(LesionflowError, match=f"{scarce} has 2"):
-        split.deal(split.strata(images["diagnosis"], "multiclass"), groups, 0.2, 0.2, 0)
-    side = split.deal(split.strata(images["diagnosis"], "binary"), groups, 0.2, 0.2, 0)
+        split.assign_splits(split.strata(images["diagnosis"], "multiclass"), groups, 0.2, 0.2, 0)
+    side = split.assign_splits(split.strata(images["diagnosis"], "binary"), groups, 0.2, 0.2, 0)
     images = images.assign(side=side)
-    split.check(images, "binary")
+    split.require_no_leakage(images, "binary")
     with pytest.raises(LesionflowError, match=f"split has no {scarce}"):
-        split.check(images, "multiclass")
+        split.require_no_leakage(images, "multiclass")
     shares = pd.crosstab(split.strata(images["diagnosis"], "binary"), images["side"], normalize="index")
     assert (shares.drop(split.OTHER_MALIGNANT)["test"].sub(0.2).abs() < 0.1).all()
 
@@ -76,10 +76,10 @@ def test_the_binary_task_splits_a_diagnosis_of_two_lesions_where_its_classes_hav
 def test_check_refuses_what_stands_on_two_sides(key):
     images = rows(3, 1)
     images = images.assign(group=range(len(images)), side=["train", "validation", "test"] * 9)
-    split.check(images, "multiclass")
+    split.require_no_leakage(images, "multiclass")
     images.loc[1, key] = images.loc[0, key]
     with pytest.raises(LesionflowError, match=f"{key} .* is in two splits"):
-        split.check(images, "multiclass")
+        split.require_no_leakage(images, "multiclass")
 
 
 def test_the_split_hash_names_the_labelled_images_and_nothing_else():

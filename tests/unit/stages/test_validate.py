@@ -14,7 +14,7 @@ from components.core.catalog import COLUMNS
 from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
 from components.data_quality import dataset, decisions
-from components.data_quality.policy import counts, exceeded
+from components.data_quality.policy import count_findings, policy_violations
 from components.data_quality.scan import scan
 from components.runtime.params import Validate
 from tests.support.images import encoded, noise, png_header, textured
@@ -36,7 +36,7 @@ def root(tmp_path, make_dataset):
 
 
 def kinds_of(found, path):
-    return {finding.kind for finding in found if path in finding.paths}
+    return {finding.kind for finding in found if path in finding.subjects}
 
 
 def decided(*rows):
@@ -48,7 +48,7 @@ def test_a_clean_dataset_is_wholly_usable(root, limits):
     assert frame["usable"].all()
     assert sorted(frame["diagnosis"].unique()) == sorted(CLASSES)
     assert list(frame.reset_index().columns) == list(COLUMNS)
-    assert set(counts(found)) == {"missing_licence"}
+    assert set(count_findings(found)) == {"missing_licence"}
 
 
 def animated() -> bytes:
@@ -96,7 +96,7 @@ def test_what_cannot_be_used_is_left_out_with_one_reason_and_not_touched(root, l
     assert said.startswith(reason)
     assert "\n" not in said
     assert frame["usable"].sum() == len(frame) - 1
-    assert any(f"nevus/bad.jpg: {said.partition(': ')[2]}" in line for line in exceeded(found, limits.policy))
+    assert any(f"nevus/bad.jpg: {said.partition(': ')[2]}" in line for line in policy_violations(found, limits.policy))
     assert (root / "nevus" / "bad.jpg").read_bytes() == content
 
 
@@ -232,7 +232,7 @@ def test_one_photograph_under_two_classes_is_never_used_where_the_rule_is_to_fai
         rule = with_rule(limits, "label_conflict", "fail", at_most)
         frame, found, _ = judged(root, rule)
         assert set(frame.index[~frame["usable"]]) == {"melanoma/x.png", "nevus/nevus_0.png"}
-        assert bool(exceeded(found, rule.policy)) == stops
+        assert bool(policy_violations(found, rule.policy)) == stops
 
 
 @pytest.mark.parametrize("kind", ["unreadable", "unplaced"])
@@ -263,7 +263,7 @@ def test_conflicts_that_could_hide_a_cancer_come_first_then_the_surest(root, lim
     noise(78).save(root / "melanoma" / "ISIC_0000001 (1).png")
     shutil.copy(root / "nevus" / "nevus_1.png", root / "melanoma" / "y.png")
     _, found, _ = judged(root, limits)
-    said = [finding.says for finding in found if finding.kind == "label_conflict"]
+    said = [finding.message for finding in found if finding.kind == "label_conflict"]
     assert said == [
         "the same bytes under melanoma and nevus",
         "the same archive id under melanoma and nevus",
@@ -298,7 +298,7 @@ def test_one_photograph_on_both_given_sides_is_said(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "nevus" / "again.png")
     (root / "metadata.csv").write_text("filename,given_side\nnevus/nevus_0.png,train\nnevus/again.png,test\nnevus/nevus_1.png,test\n")
     _, found, _ = judged(root, limits)
-    assert [finding.paths for finding in found if finding.kind == "across_sides"] == [("nevus/again.png", "nevus/nevus_0.png")]
+    assert [finding.subjects for finding in found if finding.kind == "across_sides"] == [("nevus/again.png", "nevus/nevus_0.png")]
 
 
 def test_a_file_in_no_class_folder_is_unplaced(root, limits):
@@ -347,7 +347,7 @@ def test_a_decision_about_other_bytes_is_stale_and_changes_nothing(root, limits)
     table = decided(("nevus/nevus_0.png", "0" * 64, "drop", "", ""), ("nevus/gone.png", "0" * 64, "drop", "", ""))
     frame, found, _ = judged(root, limits, table)
     assert frame["usable"].all()
-    assert [finding.says for finding in found if finding.kind == "stale_decision"] == [
+    assert [finding.message for finding in found if finding.kind == "stale_decision"] == [
         "drop no longer applies: the file's bytes have changed",
         "drop no longer applies: the file does not exist",
     ]
@@ -367,8 +367,8 @@ def test_thresholds_name_the_knob_and_the_files(root, limits):
     for path in (root / "melanoma").iterdir():
         path.unlink()
     frame, found, _ = judged(root, limits)
-    found += validate.scarce(validate.count_classes(frame.reset_index(), "multiclass"), 2)
-    lines = "\n".join(exceeded(found, limits.policy))
+    found += validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
+    lines = "\n".join(policy_violations(found, limits.policy))
     assert "1 unreadable (truncated, corrupt, too large, or not an image); validate.policy.unreadable.at_most allows 0" in lines
     assert "nevus/bad.jpg: empty file" in lines
     assert "validate.policy.missing_file.at_most allows 0" in lines
@@ -381,12 +381,12 @@ def test_a_small_benign_class_is_left_out_whole_and_a_small_malignant_one_stops_
         for path in sorted((root / name).iterdir())[1:]:
             path.unlink()
     frame, _, _ = judged(root, limits)
-    small = validate.scarce(validate.count_classes(frame.reset_index(), "multiclass"), 2)
-    left = validate.leave_out(frame.reset_index(), small, limits.policy, "multiclass").set_index("path")
+    small = validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
+    left = validate.exclude_small_classes(frame.reset_index(), small, limits.policy, "multiclass").set_index("path")
     assert left.loc["nevus/nevus_0.png", "reason"] == "scarce_class: 1 usable images, validate.min_images_per_class asks for 2"
     assert left.loc["melanoma/melanoma_0.png", "usable"]
-    assert exceeded(small, limits.policy)[0].startswith("1 scarce_cancer")
-    assert not any("scarce_class" in line for line in exceeded(small, limits.policy))
+    assert policy_violations(small, limits.policy)[0].startswith("1 scarce_cancer")
+    assert not any("scarce_class" in line for line in policy_violations(small, limits.policy))
 
 
 def test_binary_counts_malignant_and_benign(root, limits):
@@ -399,9 +399,9 @@ def test_every_id_under_two_diagnoses_of_the_public_download_is_found_and_left_o
     limits = settings.validation
     source = ingest.open_source(KAGGLE, settings.importing)
     members = source.members()
-    targets, _ = ingest.plan(members)
-    ingest.fetch(source, targets, {member.name: member.size for member in members}, tmp_path / "data")
-    ingest.join_companions(tmp_path / "data", targets)
+    targets, _ = ingest.plan_import(members)
+    ingest.copy_members(source, targets, {member.name: member.size for member in members}, tmp_path / "data")
+    ingest.join_metadata(tmp_path / "data", targets)
 
     classes_of_id, files_of_id, bytes_of = defaultdict(set), defaultdict(set), defaultdict(set)
     with zipfile.ZipFile(KAGGLE) as archive:
@@ -416,13 +416,13 @@ def test_every_id_under_two_diagnoses_of_the_public_download_is_found_and_left_o
     assert len(torn) == 155
 
     frame, found, _ = judged(tmp_path / "data", limits)
-    conflicts = [set(finding.paths) for finding in found if finding.kind == "label_conflict"]
+    conflicts = [set(finding.subjects) for finding in found if finding.kind == "label_conflict"]
     for identity in torn:
         assert any(files_of_id[identity] <= paths for paths in conflicts), identity
         assert not frame.loc[sorted(files_of_id[identity]), "usable"].any()
-    together = [set(finding.paths) for finding in found if finding.kind in ("exact_duplicate", "label_conflict")]
+    together = [set(finding.subjects) for finding in found if finding.kind in ("exact_duplicate", "label_conflict")]
     assert all(any(files <= paths for paths in together) for files in equal)
     used = frame[frame["usable"]]
     assert used["pixels_sha256"].is_unique
     assert used.groupby("lesion_id")["diagnosis"].nunique().max() == 1
-    assert exceeded(found, limits.policy) == []
+    assert policy_violations(found, limits.policy) == []

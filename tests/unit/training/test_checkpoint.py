@@ -33,7 +33,7 @@ def train(epoch: int):
 def network(rate: float = 0.05):
     keras.utils.set_random_seed(3)
     made = keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.3), keras.layers.Dense(9)])
-    setup.compile_for("multiclass", made, keras.optimizers.AdamW(setup.warmup_cosine_schedule(rate, 40, 4)))
+    setup.compile_classifier("multiclass", made, keras.optimizers.AdamW(setup.warmup_cosine_schedule(rate, 40, 4)))
     return made
 
 
@@ -45,7 +45,7 @@ def fit(made, checkpoint=None, stop_after=None, epochs=8, patience=8, compared_f
         if epoch == stop_after:
             raise Killed
 
-    return loop.fit(made, train, VALIDATION, epochs, patience, on_epoch, checkpoint, compared_from), told
+    return loop.train_with_early_stopping(made, train, VALIDATION, epochs, patience, on_epoch, checkpoint, compared_from), told
 
 
 @cache

@@ -7,7 +7,7 @@ import pytest
 
 from components.core.errors import LesionflowError
 from components.modeling import backbone, serialization
-from components.modeling.classifier import logits_of
+from components.modeling.classifier import logits_model
 from components.training import feature_cache, input_pipeline, loop, setup
 from tests.support.images import noise
 from tests.support.models import classifier as small_classifier
@@ -28,7 +28,7 @@ def shards(tmp_path_factory):
 @pytest.fixture(scope="module")
 def base():
     """A base for tests that change nothing but what of it is trained."""
-    return backbone.base_of(small_classifier("MobileNetV2"))
+    return backbone.get_base(small_classifier("MobileNetV2"))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def base():
 )
 def test_the_cut_is_the_last_place_that_one_tensor_crosses(base, start, last):
     unfrozen = backbone.unfreeze(base, start)
-    at = feature_cache.cut(base)
+    at = feature_cache.cut_layer_index(base)
     assert base.layers[at].name == last
     below = {layer.name for layer in base.layers[: at + 1]}
     assert not below & set(unfrozen)
@@ -47,18 +47,18 @@ def test_the_cut_is_the_last_place_that_one_tensor_crosses(base, start, last):
 
 def test_within_a_residual_block_the_cut_moves_down_to_before_it(base):
     backbone.unfreeze(base, "block_5_project")
-    assert base.layers[feature_cache.cut(base)].name == "block_4_add"
+    assert base.layers[feature_cache.cut_layer_index(base)].name == "block_4_add"
 
 
 def test_nothing_is_kept_where_nothing_is_frozen(base):
     backbone.unfreeze(base, 0)
-    assert feature_cache.cut(base) is None
+    assert feature_cache.cut_layer_index(base) is None
 
 
 def test_what_drops_units_at_random_is_never_kept():
-    base = backbone.base_of(small_classifier("EfficientNetB0"))
+    base = backbone.get_base(small_classifier("EfficientNetB0"))
     backbone.unfreeze(base, "block7a")
-    below = base.layers[: feature_cache.cut(base) + 1]
+    below = base.layers[: feature_cache.cut_layer_index(base) + 1]
     assert not any(isinstance(layer, keras.layers.Dropout) for layer in below)
 
 
@@ -66,32 +66,32 @@ def test_what_drops_units_at_random_is_never_kept():
 def test_below_and_above_make_up_the_classifier_and_share_its_weights(saved, tmp_path):
     classifier = small_classifier("MobileNetV2")
     if saved:
-        serialization.save(classifier, tmp_path / "m.keras")
-        classifier = serialization.read(tmp_path / "m.keras")
-    backbone.unfreeze(backbone.base_of(classifier), "block_6")
-    at = feature_cache.cut(backbone.base_of(classifier))
+        serialization.save_classifier(classifier, tmp_path / "m.keras")
+        classifier = serialization.load_classifier(tmp_path / "m.keras")
+    backbone.unfreeze(backbone.get_base(classifier), "block_6")
+    at = feature_cache.cut_layer_index(backbone.get_base(classifier))
     pixels = np.stack([np.asarray(noise(number, 32)) for number in range(4)]).astype(np.float32)
-    below, above = feature_cache.below(classifier, at), feature_cache.above(classifier, at)
-    expected = logits_of(classifier)(pixels).numpy()
+    below, above = feature_cache.frozen_part(classifier, at), feature_cache.trainable_part(classifier, at)
+    expected = logits_model(classifier)(pixels).numpy()
     assert np.allclose(above(below(pixels)).numpy(), expected, atol=1e-6)
-    assert [id(v) for v in above.trainable_variables] == [id(v) for v in logits_of(classifier).trainable_variables]
-    serialization.save(classifier, tmp_path / "again.keras")
-    assert np.allclose(logits_of(serialization.read(tmp_path / "again.keras"))(pixels).numpy(), expected, atol=1e-6)
+    assert [id(v) for v in above.trainable_variables] == [id(v) for v in logits_model(classifier).trainable_variables]
+    serialization.save_classifier(classifier, tmp_path / "again.keras")
+    assert np.allclose(logits_model(serialization.load_classifier(tmp_path / "again.keras"))(pixels).numpy(), expected, atol=1e-6)
 
 
 def test_training_on_kept_maps_ends_in_the_same_classifier(shards, tmp_path):
     def fitted(kept_in=None):
         classifier = small_classifier()
-        backbone.unfreeze(backbone.base_of(classifier), "block_3")
-        network, read = logits_of(classifier), lambda *given: input_pipeline.batches(*given[:4], shards, *given[4:])
+        backbone.unfreeze(backbone.get_base(classifier), "block_3")
+        network, read = logits_model(classifier), lambda *given: input_pipeline.training_batches(*given[:4], shards, *given[4:])
         if kept_in:
-            at = feature_cache.cut(backbone.base_of(classifier))
+            at = feature_cache.cut_layer_index(backbone.get_base(classifier))
             network, read = (
-                feature_cache.above(classifier, at),
-                feature_cache.keep(feature_cache.below(classifier, at), kept_in, "one", shards).batches,
+                feature_cache.trainable_part(classifier, at),
+                feature_cache.build_feature_cache(feature_cache.frozen_part(classifier, at), kept_in, "one", shards).batches,
             )
-        setup.compile_for("multiclass", network, keras.optimizers.AdamW(0.001))
-        history = loop.fit(
+        setup.compile_classifier("multiclass", network, keras.optimizers.AdamW(0.001))
+        history = loop.train_with_early_stopping(
             network, lambda epoch: read("train", "multiclass", 8, EVEN, epoch), read("validation", "multiclass", 8, EVEN), 2, 2, print
         )
         return history, classifier.get_weights()
@@ -106,13 +106,13 @@ def test_training_on_kept_maps_ends_in_the_same_classifier(shards, tmp_path):
 
 def test_views_come_in_the_order_of_the_shards_with_what_is_theirs(shards, tmp_path):
     classifier = small_classifier()
-    backbone.unfreeze(backbone.base_of(classifier), "block_3")
-    below = feature_cache.below(classifier, feature_cache.cut(backbone.base_of(classifier)))
-    kept = feature_cache.keep(below, tmp_path / "maps", "one", shards)
+    backbone.unfreeze(backbone.get_base(classifier), "block_3")
+    below = feature_cache.frozen_part(classifier, feature_cache.cut_layer_index(backbone.get_base(classifier)))
+    kept = feature_cache.build_feature_cache(below, tmp_path / "maps", "one", shards)
     for seed in (None, 5):
         pairs = zip(
             kept.batches("train", "multiclass", 8, EVEN, seed),
-            input_pipeline.batches("train", "multiclass", 8, EVEN, shards, seed),
+            input_pipeline.training_batches("train", "multiclass", 8, EVEN, shards, seed),
             strict=True,
         )
         for (found, target, weight), (pixels, expected, even) in pairs:
@@ -124,11 +124,11 @@ def test_views_come_in_the_order_of_the_shards_with_what_is_theirs(shards, tmp_p
 
 def test_kept_maps_are_taken_up_by_their_own_training_alone(shards, tmp_path, capsys):
     classifier = small_classifier()
-    backbone.unfreeze(backbone.base_of(classifier), "block_3")
-    below = feature_cache.below(classifier, feature_cache.cut(backbone.base_of(classifier)))
+    backbone.unfreeze(backbone.get_base(classifier), "block_3")
+    below = feature_cache.frozen_part(classifier, feature_cache.cut_layer_index(backbone.get_base(classifier)))
     times = []
     for identity in ("one", "one", "other"):
-        feature_cache.keep(below, tmp_path / "maps", identity, shards)
+        feature_cache.build_feature_cache(below, tmp_path / "maps", identity, shards)
         times.append((tmp_path / "maps/train.npy").stat().st_mtime_ns)
     assert times[0] == times[1] < times[2]
     assert capsys.readouterr().out.count("reusing cached feature maps") == 1
@@ -136,11 +136,14 @@ def test_kept_maps_are_taken_up_by_their_own_training_alone(shards, tmp_path, ca
 
 def test_maps_that_do_not_fit_on_the_disk_are_not_begun(shards, tmp_path, monkeypatch):
     classifier = small_classifier()
-    backbone.unfreeze(backbone.base_of(classifier), "block_3")
+    backbone.unfreeze(backbone.get_base(classifier), "block_3")
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(LesionflowError, match=r"finetune\.symmetries: true"):
-        feature_cache.keep(
-            feature_cache.below(classifier, feature_cache.cut(backbone.base_of(classifier))), tmp_path / "maps", "one", shards
+        feature_cache.build_feature_cache(
+            feature_cache.frozen_part(classifier, feature_cache.cut_layer_index(backbone.get_base(classifier))),
+            tmp_path / "maps",
+            "one",
+            shards,
         )
     assert not (tmp_path / "maps").exists()

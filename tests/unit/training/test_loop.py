@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from components.core.classes import CLASSES, targets
+from components.core.classes import CLASSES, encode_targets
 from components.evaluation.metrics import balanced_accuracy
 from components.training import setup
 from tests.support.project import ROOT
@@ -26,18 +26,18 @@ from components.training.checkpoint import Checkpoint
 
 processor = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(processor, [tf.config.LogicalDeviceConfiguration()] * 2)
-assert setup.strategy().num_replicas_in_sync == 1
-assert setup.strategy(["CPU:0"]).num_replicas_in_sync == 1
+assert setup.distribution_strategy().num_replicas_in_sync == 1
+assert setup.distribution_strategy(["CPU:0"]).num_replicas_in_sync == 1
 random = np.random.default_rng(0)
 features, target = random.normal(size=(64, 6)).astype(np.float32), random.integers(0, 9, 64)
 views = tf.data.Dataset.from_tensor_slices((features, target, np.ones(64, np.float32))).batch(16)
 
 def fitted(devices):
     keras.utils.set_random_seed(3)
-    with setup.strategy(devices).scope():
+    with setup.distribution_strategy(devices).scope():
         made = keras.Sequential([keras.Input((6,)), keras.layers.Dense(9)])
         rate = setup.warmup_cosine_schedule(0.05, 15, 2)
-        setup.compile_for("multiclass", made, keras.optimizers.AdamW(rate))
+        setup.compile_classifier("multiclass", made, keras.optimizers.AdamW(rate))
     assert made.distribute_strategy.num_replicas_in_sync == len(devices)
     seen = []
     checkpoint = Checkpoint(Path(sys.argv[1]) / f"{len(devices)}", "one")
@@ -48,9 +48,9 @@ def fitted(devices):
             raise InterruptedError
 
     try:
-        loop.fit(made, lambda epoch: views, views, 3, 3, stopped, checkpoint)
+        loop.train_with_early_stopping(made, lambda epoch: views, views, 3, 3, stopped, checkpoint)
     except InterruptedError:
-        loop.fit(made, lambda epoch: views, views, 3, 3, stopped, checkpoint)
+        loop.train_with_early_stopping(made, lambda epoch: views, views, 3, 3, stopped, checkpoint)
     return made.get_weights()
 
 one, two = fitted(["CPU:0"]), fitted(["CPU:0", "CPU:1"])
@@ -78,7 +78,7 @@ def test_full_class_weights_make_every_class_count_the_same_and_none_every_view(
 @pytest.mark.parametrize("power", [0.0, 0.25, 0.5, 1.0])
 def test_class_weights_are_one_on_average_and_rise_with_rarity(power, task):
     weights = setup.class_weights(COUNTS, task, power)
-    of_class = {name: weights[targets([name], task)[0]] for name in COUNTS}
+    of_class = {name: weights[encode_targets([name], task)[0]] for name in COUNTS}
     assert sum(of_class[name] * count for name, count in COUNTS.items()) == pytest.approx(1000)
     rare, common = of_class["basal_cell_carcinoma"], of_class["nevus"]
     assert rare / common == pytest.approx((900 / 10 if task == "multiclass" else 900 / 100) ** power)

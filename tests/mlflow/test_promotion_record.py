@@ -6,7 +6,7 @@ import pytest
 
 from components.core.errors import LesionflowError
 from components.registry import promotion, promotion_record
-from components.registry.promotion_record import Overtaken
+from components.registry.promotion_record import ConcurrentPromotionError
 from components.tracking import store
 from tests.mlflow.conftest import MODEL
 
@@ -14,7 +14,7 @@ WRITERS, TURNS = 5, 6
 
 
 def entry(after: str, before: str | None = None) -> promotion_record.Promotion:
-    return promotion._entry(MODEL, before, after, promotion.Cause(promotion.BY_HAND, "passed", who="someone"))
+    return promotion._promotion_entry(MODEL, before, after, promotion.Cause(promotion.MANUAL, "passed", who="someone"))
 
 
 def write_by_turns(writer: int, start, results) -> None:
@@ -23,26 +23,26 @@ def write_by_turns(writer: int, start, results) -> None:
     start.wait()
     written, lost = [], 0
     while len(written) < TURNS:
-        stands = promotion_record.read(client, promotion_record.locate(client, MODEL))
+        stands = promotion_record.load_record(client, promotion_record.find_record(client, MODEL))
         mine = entry(f"{writer}")
         try:
             if not stands.settled:
-                stands = promotion_record.settle(client, stands)
-            promotion_record.append(client, stands, mine)
+                stands = promotion_record.mark_alias_moved(client, stands)
+            promotion_record.append_entry(client, stands, mine)
             written.append(mine.nonce)
-        except Overtaken:
+        except ConcurrentPromotionError:
             lost += 1
     results.put((written, lost))
 
 
 def promote_at_once(version: str, start, results) -> None:
     client = store.connect()
-    standing = promotion.look(client, MODEL)
+    state = promotion.read_champion_state(client, MODEL)
     start.wait()
     try:
-        promotion.move(client, standing, version, promotion.Cause(promotion.BY_HAND, "passed"))
+        promotion.move_champion(client, state, version, promotion.Cause(promotion.MANUAL, "passed"))
         results.put((version, None))
-    except Overtaken as fault:
+    except ConcurrentPromotionError as fault:
         results.put((version, str(fault)))
 
 
@@ -52,7 +52,7 @@ def first_version(start, results) -> None:
     client = store.connect()
     start.wait()
     version = versions.create_version(client, MODEL, "runs:/x/model", "", {})
-    results.put((version.version, promotion_record.locate(client, MODEL)))
+    results.put((version.version, promotion_record.find_record(client, MODEL)))
 
 
 def together(target, arguments: list[tuple]) -> list:
@@ -72,8 +72,8 @@ def together(target, arguments: list[tuple]) -> list:
 def test_entries_of_many_writers_have_no_gap_and_none_is_lost(lab):
     lab.version()
     found = together(write_by_turns, [(number,) for number in range(WRITERS)])
-    run_id = promotion_record.locate(lab.client, MODEL)
-    entries = promotion_record.read(lab.client, run_id).entries
+    run_id = promotion_record.find_record(lab.client, MODEL)
+    entries = promotion_record.load_record(lab.client, run_id).entries
     assert len(entries) == WRITERS * TURNS
     assert {row.nonce for row in entries} == {nonce for written, _ in found for nonce in written}
     assert sum(lost for _, lost in found) > 0, "no writer ever came second: the test was no race"
@@ -103,46 +103,48 @@ def test_two_first_registrations_share_one_record(lab):
 
 def test_an_entry_cannot_be_written_over(lab):
     lab.version()
-    empty = promotion_record.read(lab.client, promotion_record.locate(lab.client, MODEL))
-    first = promotion_record.append(lab.client, empty, entry("1"))
-    with pytest.raises(Overtaken):
-        promotion_record.append(lab.client, empty, entry("1"))
-    assert promotion_record.read(lab.client, empty.run_id) == first
+    empty = promotion_record.load_record(lab.client, promotion_record.find_record(lab.client, MODEL))
+    first = promotion_record.append_entry(lab.client, empty, entry("1"))
+    with pytest.raises(ConcurrentPromotionError):
+        promotion_record.append_entry(lab.client, empty, entry("1"))
+    assert promotion_record.load_record(lab.client, empty.run_id) == first
 
 
 def test_writing_the_same_entry_again_is_no_defeat(lab):
     lab.version()
-    empty = promotion_record.read(lab.client, promotion_record.locate(lab.client, MODEL))
+    empty = promotion_record.load_record(lab.client, promotion_record.find_record(lab.client, MODEL))
     mine = entry("1")
-    promotion_record.append(lab.client, empty, mine)
-    assert promotion_record.append(lab.client, empty, mine).entries == (mine,)
+    promotion_record.append_entry(lab.client, empty, mine)
+    assert promotion_record.append_entry(lab.client, empty, mine).entries == (mine,)
 
 
 def test_a_record_whose_run_was_deleted_or_whose_tag_was_removed_is_found_again(lab):
     lab.version()
     lab.move("1")
-    run_id = promotion_record.locate(lab.client, MODEL)
+    run_id = promotion_record.find_record(lab.client, MODEL)
     lab.client.delete_registered_model_tag(MODEL, promotion_record.RUN_TAG)
-    assert promotion_record.locate(lab.client, MODEL) == run_id
+    assert promotion_record.find_record(lab.client, MODEL) == run_id
     lab.client.delete_run(run_id)
     assert [row.after for row in lab.look().entries] == ["1"]
 
 
 def test_a_record_that_other_hands_wrote_into_is_refused(lab):
     lab.version()
-    run_id = promotion_record.locate(lab.client, MODEL)
+    run_id = promotion_record.find_record(lab.client, MODEL)
     lab.client.log_param(run_id, "0002", "{}")
     with pytest.raises(LesionflowError, match="has gaps"):
-        promotion_record.read(lab.client, run_id)
+        promotion_record.load_record(lab.client, run_id)
     lab.client.log_param(run_id, "0001", "{}")
     with pytest.raises(LesionflowError, match="did not write"):
-        promotion_record.read(lab.client, run_id)
+        promotion_record.load_record(lab.client, run_id)
 
 
 def test_the_record_can_be_read_in_mlflows_page(lab):
     lab.version()
-    promotion.move(lab.client, lab.look(), "1", promotion.Cause(promotion.OVERRIDE, "failed: export agrees", "the only one | we have"))
-    note = lab.client.get_run(promotion_record.locate(lab.client, MODEL)).data.tags[promotion_record.NOTE]
+    promotion.move_champion(
+        lab.client, lab.look(), "1", promotion.Cause(promotion.OVERRIDE, "failed: export agrees", "the only one | we have")
+    )
+    note = lab.client.get_run(promotion_record.find_record(lab.client, MODEL)).data.tags[promotion_record.NOTE_TAG]
     assert "| none | 1 | override | failed: export agrees |" in note
     assert "the only one \\| we have" in note
 
@@ -156,10 +158,14 @@ def test_a_long_record_still_fits_a_tag():
 def test_what_a_person_writes_stands_for_itself_in_the_record(lab, run_cli):
     lab.version()
     reason = "see [/wiki/42] <img src=x onerror=alert(1)> *now*"
-    entry = promotion.move(lab.client, lab.look(), "1", promotion.Cause(promotion.OVERRIDE, "failed: export agrees", reason))
-    note = lab.client.get_run(promotion_record.locate(lab.client, MODEL)).data.tags[promotion_record.NOTE]
+    entry = promotion.move_champion(lab.client, lab.look(), "1", promotion.Cause(promotion.OVERRIDE, "failed: export agrees", reason))
+    note = lab.client.get_run(promotion_record.find_record(lab.client, MODEL)).data.tags[promotion_record.NOTE_TAG]
     assert r"see \[/wiki/42\] &lt;img src=x onerror=alert(1)&gt; \*now\*" in note
-    assert promotion_record.read(lab.client, promotion_record.locate(lab.client, MODEL)).entries[-1].reason == entry.reason == reason
+    assert (
+        promotion_record.load_record(lab.client, promotion_record.find_record(lab.client, MODEL)).entries[-1].reason
+        == entry.reason
+        == reason
+    )
     shown = run_cli("champion", "history")
     assert shown.exit_code == 0
     assert "[/wiki/42]" in shown.stdout
@@ -167,7 +173,7 @@ def test_what_a_person_writes_stands_for_itself_in_the_record(lab, run_cli):
 
 def test_entries_written_before_evidence_was_recorded_are_still_read(lab):
     lab.version()
-    run_id = promotion_record.locate(lab.client, MODEL)
+    run_id = promotion_record.find_record(lab.client, MODEL)
     old = {name: value for name, value in asdict(entry("1")).items() if name != "evidence"}
     lab.client.log_param(run_id, "0001", json.dumps(old))
-    assert promotion_record.read(lab.client, run_id).entries[0].evidence is None
+    assert promotion_record.load_record(lab.client, run_id).entries[0].evidence is None
