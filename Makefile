@@ -27,7 +27,7 @@ PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc &
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run check test test-kill test-evidence test-architectures lint format docs lock ui server deploy worker starter clean bench
+.PHONY: help setup data run check test test-kill test-evidence test-architectures test-postgresql lint format docs lock ui server deploy worker starter clean bench
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -82,6 +82,9 @@ test-evidence: setup  ## try long sequences of register, promote, rollback and v
 
 test-architectures: setup  ## test the larger networks, and the pipeline with each of them
 	pytest -m architectures tests/unit tests/pipeline
+
+test-postgresql: setup  ## run flows with Prefect and MLflow on PostgreSQL
+	pytest -m postgresql tests/flows
 
 lint: setup  ## ruff, mypy, and the import rules (lint-imports)
 	ruff check .

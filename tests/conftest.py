@@ -11,10 +11,11 @@ from components.core.classes import CLASSES
 from components.runtime.params import Settings
 from components.runtime.params_file import parse
 from tests.support.images import noise
+from tests.support.postgresql import postgresql
 from tests.support.prefect import lab
 from tests.support.project import ROOT, built, project
 
-__all__ = ["ROOT", "built", "lab", "project"]
+__all__ = ["ROOT", "built", "lab", "postgresql", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
