@@ -8,7 +8,7 @@ import click
 import yaml
 
 from app.cli import main
-from documentation.markdown import table
+from documentation.markdown import source, table
 from documentation.mentions import make_targets
 from documentation.repository import GENERATED_NOTE, ROOT
 
@@ -32,7 +32,7 @@ def page() -> str:
         table(["command", "description"], [[f"`{command}`", _first_sentence(command.split()[-1])] for command in _stage_commands()]),
         "## Flows and servers",
         *(section for module in FLOW_COMMANDS for section in _module(module)),
-        "Source: `app/cli.py`, `Makefile`, `dvc.yaml`, `flows/training.py`, `flows/serve.py`",
+        source("app/cli.py", "Makefile", "dvc.yaml", "flows/training.py", "flows/serve.py", "flows/server.py", "flows/deploy.py"),
     ]
     return "\n\n".join(parts) + "\n"
 

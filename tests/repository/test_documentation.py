@@ -13,7 +13,7 @@ from documentation.repository import pages as every_page
 
 README_LIMIT = 5 * 1024
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
-WITH_SOURCE = [path for path in DOCS if path.parent.name in ("reference", "explanation")]
+WITH_SOURCE = [path for path in DOCS if path.parent.name in ("reference", "explanation", "decisions") and path.name != "README.md"]
 
 
 def test_no_generated_page_is_stale():
@@ -45,12 +45,12 @@ def linked_pages(page):
 
 
 @pytest.mark.parametrize("path", WITH_SOURCE, ids=lambda path: path.name)
-def test_a_reference_or_explanation_names_its_source_at_the_end(path):
+def test_a_page_about_code_links_its_source_at_the_end(path):
     last = path.read_text(encoding="utf-8").rstrip().split("\n\n")[-1]
     named = re.findall(r"`([^`]+)`", last)
     assert last.startswith("Source: ")
     assert named
-    assert all((ROOT / name).exists() for name in named)
+    assert [(path.parent / target).resolve() for target in markdown.links(last)] == [(ROOT / name).resolve() for name in named]
 
 
 def test_every_package_has_a_row_in_the_architecture():
