@@ -20,7 +20,8 @@ def page() -> str:
     parts = [
         "# Command line",
         GENERATED_NOTE,
-        "Run every command from the project's root, in the environment that `make setup` creates (`source .venv/bin/activate`)."
+        "Every command, its options and defaults."
+        " Run them from the project's root, in the environment that `make setup` creates (`source .venv/bin/activate`)."
         " Exit codes are on [their own page](exit-codes-and-errors.md).",
         "## lesionflow",
         *(section for path, command in commands(main, "lesionflow") for section in _command(path, command)),

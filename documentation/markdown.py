@@ -45,7 +45,7 @@ def anchors(text: str) -> set[str]:
 
 
 def links(text: str) -> list[str]:
-    """The targets of a page's links and pictures, in order; those in code are not links."""
+    """The targets of a page's links and images, in order; those in code are not links."""
     return [str(token.attrGet("href") or token.attrGet("src")) for token in _inline(text) if token.type in ("link_open", "image")]
 
 

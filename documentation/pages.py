@@ -1,4 +1,4 @@
-"""Which pages and pictures are generated, and whether they are up to date."""
+"""Which pages and diagrams are generated, and whether they are up to date."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -25,7 +25,8 @@ def page() -> str:
     parts = [
         "# Parameters",
         GENERATED_NOTE,
-        "Every setting is in `params.yaml`. An unknown, missing or disallowed key stops every stage, with the allowed keys in the"
+        "Every setting of `params.yaml`, its value and its limits."
+        " An unknown, missing or disallowed key stops every stage, with the allowed keys in the"
         " message; `lesionflow params check` checks the file."
         " [Change parameters](../how-to/change-parameters.md) shows how to try other values.",
         "## General",

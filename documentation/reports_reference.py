@@ -85,7 +85,8 @@ def page() -> str:
     parts = [
         "# Reports",
         GENERATED_NOTE,
-        "JSON reports, except `registration.json` and `candidate.json`, are in git, so `dvc metrics diff` compares commits. An"
+        "What each report contains."
+        " JSON reports, except `registration.json` and `candidate.json`, are in git, so `dvc metrics diff` compares commits. An"
         " *estimate* is an object with `value`, `low` and `high`: a metric and its 95 % interval. Words in angle brackets stand for one"
         " key of each kind, `[]` for each item of a list.",
     ]

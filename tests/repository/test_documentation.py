@@ -12,6 +12,7 @@ from documentation.repository import ROOT
 from documentation.repository import pages as every_page
 
 README_LIMIT = 5 * 1024
+GLOSSARY_LIMIT = 20
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
 WITH_SOURCE = [path for path in DOCS if path.parent.name in ("reference", "explanation", "decisions") and path.name != "README.md"]
 
@@ -30,6 +31,11 @@ def test_every_file_and_command_that_is_mentioned_exists():
 
 def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_bytes()) <= README_LIMIT
+
+
+def test_the_glossary_is_short():
+    rows = re.findall(r"^\| (?!term|---)", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert 10 < len(rows) <= GLOSSARY_LIMIT
 
 
 def test_every_page_is_two_clicks_from_the_readme():
