@@ -96,7 +96,7 @@ format: setup  ## format the code with ruff
 	ruff check --fix .
 	ruff format .
 
-docs: setup  ## generate the reference pages and pictures of docs/, check links, anchors and mentioned commands
+docs: setup  ## generate the reference pages and diagrams of docs/, check links, anchors and mentioned commands
 	python -m documentation
 
 lock: setup  ## regenerate requirements.lock from pyproject.toml

@@ -1,1 +1,1 @@
-"""Generates the reference pages and pictures of docs/, and checks every page: `python -m documentation`, or `make docs`."""
+"""Generates the reference pages and diagrams of docs/, and checks every page: `python -m documentation`, or `make docs`."""

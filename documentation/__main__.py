@@ -1,4 +1,4 @@
-"""Write the generated pages and pictures, then check every page; with --check, write nothing."""
+"""Write the generated pages and diagrams, then check every page; with --check, write nothing."""
 
 import argparse
 import sys

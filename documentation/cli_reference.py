@@ -8,7 +8,7 @@ import click
 import yaml
 
 from app.cli import main
-from documentation.markdown import table
+from documentation.markdown import source, table
 from documentation.mentions import make_targets
 from documentation.repository import GENERATED_NOTE, ROOT
 
@@ -20,7 +20,8 @@ def page() -> str:
     parts = [
         "# Command line",
         GENERATED_NOTE,
-        "Run every command from the project's root, in the environment that `make setup` creates (`source .venv/bin/activate`)."
+        "Every command, its options and defaults."
+        " Run them from the project's root, in the environment that `make setup` creates (`source .venv/bin/activate`)."
         " Exit codes are on [their own page](exit-codes-and-errors.md).",
         "## lesionflow",
         *(section for path, command in commands(main, "lesionflow") for section in _command(path, command)),
@@ -32,7 +33,7 @@ def page() -> str:
         table(["command", "description"], [[f"`{command}`", _first_sentence(command.split()[-1])] for command in _stage_commands()]),
         "## Flows and servers",
         *(section for module in FLOW_COMMANDS for section in _module(module)),
-        "Source: `app/cli.py`, `Makefile`, `dvc.yaml`, `flows/training.py`, `flows/serve.py`",
+        source("app/cli.py", "Makefile", "dvc.yaml", "flows/training.py", "flows/serve.py", "flows/server.py", "flows/deploy.py"),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -23,6 +23,11 @@ def cell(text: str) -> str:
     return re.sub(r"(?<!\\)\|", r"\\|", " ".join(text.split()))
 
 
+def source(*names: str) -> str:
+    """The last paragraph of a page in docs/reference/: links to the files of the repository that it describes."""
+    return f"Source: {', '.join(f'[`{name}`](../../{name})' for name in names)}"
+
+
 def slug(heading: str) -> str:
     """The anchor that GitHub gives to the text of a heading."""
     return NOT_IN_SLUG.sub("", heading.strip().lower()).replace(" ", "-")
@@ -40,7 +45,7 @@ def anchors(text: str) -> set[str]:
 
 
 def links(text: str) -> list[str]:
-    """The targets of a page's links and pictures, in order; those in code are not links."""
+    """The targets of a page's links and images, in order; those in code are not links."""
     return [str(token.attrGet("href") or token.attrGet("src")) for token in _inline(text) if token.type in ("link_open", "image")]
 
 

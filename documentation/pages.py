@@ -1,15 +1,23 @@
-"""Which pages and pictures are generated, and whether they are up to date."""
+"""Which pages and diagrams are generated, and whether they are up to date."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from documentation import cli_reference, params_reference, pipeline_diagram, reports_reference, sequence_diagram
+from documentation import (
+    cli_reference,
+    params_reference,
+    pipeline_diagram,
+    reports_reference,
+    sequence_diagram,
+    stored_files_reference,
+)
 from documentation.repository import DOCS, ROOT
 
 GENERATED: dict[Path, Callable[[], str]] = {
     DOCS / "reference" / "cli.md": cli_reference.page,
     DOCS / "reference" / "params.md": params_reference.page,
     DOCS / "reference" / "reports.md": reports_reference.page,
+    DOCS / "reference" / "stored-files.md": stored_files_reference.page,
     DOCS / "assets" / "pipeline.svg": pipeline_diagram.svg,
     DOCS / "assets" / "sequence.svg": sequence_diagram.svg,
 }

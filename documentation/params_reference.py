@@ -8,7 +8,7 @@ import yaml
 
 from components.runtime.params import Settings
 from components.runtime.params_file import PARAMS_FILE
-from documentation.markdown import table
+from documentation.markdown import source, table
 from documentation.repository import GENERATED_NOTE, ROOT
 
 ENTRY = re.compile(r"^(?P<indent> *)(?P<key>[\w]+):(?P<value>[^#]*)(?:#\s*(?P<comment>.*))?$")
@@ -25,7 +25,8 @@ def page() -> str:
     parts = [
         "# Parameters",
         GENERATED_NOTE,
-        "Every setting is in `params.yaml`. An unknown, missing or disallowed key stops every stage, with the allowed keys in the"
+        "Every setting of `params.yaml`, its value and its limits."
+        " An unknown, missing or disallowed key stops every stage, with the allowed keys in the"
         " message; `lesionflow params check` checks the file."
         " [Change parameters](../how-to/change-parameters.md) shows how to try other values.",
         "## General",
@@ -38,10 +39,8 @@ def page() -> str:
         nested = [f"`{key}`: {note}" for key, note in notes.items() if key.startswith(f"{section}.") and _is_nested(schema, values, key)]
         parts += [f"## {section}", used, *_about(schema, section), *nested]
         parts.append(table(HEAD, [_format(row) for row in rows if row[0].startswith(f"{section}.")]))
-    return (
-        "\n\n".join([*parts, "Source: `components/runtime/params.py`, `components/runtime/params_file.py`, `params.yaml`, `dvc.yaml`"])
-        + "\n"
-    )
+    parts.append(source("components/runtime/params.py", "components/runtime/params_file.py", "params.yaml", "dvc.yaml"))
+    return "\n\n".join(parts) + "\n"
 
 
 def _about(schema: Mapping[str, Any], section: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""The picture docs/assets/pipeline.svg: the stages of dvc.yaml in order, and what each hands to the next. Light and dark."""
+"""The diagram docs/assets/pipeline.svg: the stages of dvc.yaml in order, and what each hands to the next. Light and dark."""
 
 from html import escape
 
@@ -23,7 +23,7 @@ DOES = {
 
 
 def svg() -> str:
-    """The picture as SVG text."""
+    """The diagram as SVG text."""
     stages = list(yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"])
     boxes = [*stages, "champion"]
     rows = -(-len(boxes) // COLUMNS)

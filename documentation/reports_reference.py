@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import PurePath
 from typing import Any
 
-from components.core.catalog import COLUMNS, SPLIT_NAMES
+from components.core.catalog import SPLIT_NAMES
 from components.core.classes import CLASSES
 from components.core.reports.candidate import Candidate
 from components.core.reports.document import Document
@@ -14,7 +14,7 @@ from components.core.reports.export import ExportReport
 from components.core.reports.registration import Registration
 from components.data_quality.findings import KINDS
 from documentation import schema_rows
-from documentation.markdown import table
+from documentation.markdown import source, table
 from documentation.repository import GENERATED_NOTE, ROOT
 
 WRITTEN_BY = {"validation": "validate", "split": "split", "train": "train", "finetune": "finetune"}
@@ -26,6 +26,10 @@ MODELS: tuple[tuple[str, str, type[Document]], ...] = (
     ("reports/registration.json", "register", Registration),
 )
 """Path, stage and model of the others."""
+SOURCES = (
+    *(f"components/{stage}.py" for stage in ("validate", "split", "train", "finetune", "evaluate", "export", "register")),
+    "components/core/reports/",
+)
 PLACEHOLDERS = {
     "<class>": set(CLASSES),
     "<split>": set(SPLIT_NAMES),
@@ -43,7 +47,7 @@ MEANING = {
         "expectations_met": "whether the Great Expectations suites passed",
     },
     "split": {
-        "test_split_hash": "sha256 that identifies the labelled test images",
+        "test_split_hash": "sha256 that identifies the labeled test images",
         "groups": "groups (lesions joined by duplicates) that are never divided",
         "images.<split>": "images in the split",
         "images_per_class.<split>.<class>": "images of the class in the split",
@@ -70,10 +74,6 @@ MEANING = {
 OTHER_FILES = """\
 | file | written by | content |
 | --- | --- | --- |
-| `build/candidate/test_predictions.parquet` | `evaluate` | one row per test image: path, pixel hash, diagnosis, group, `p_<class>` |
-| `build/quarantine.csv` | `validate` | excluded files with `path`, `diagnosis`, `lesion_id` and `reason` |
-| `build/findings.csv` | `validate` | every finding: `kind`, `number`, `rank`, `path`, `then`, `left_out`, `says`, `sha256`, `diagnosis` |
-| `build/splits.parquet` | `split` | one row per usable image, with `side` (train, validation, test) and `group` |
 | `reports/curves/*.csv` | `train`, `finetune` | one row per epoch |
 | `reports/evaluation/` | `evaluate` | plots, and the tables behind them |
 | `reports/augment/views.png` | `augment` | training views next to their originals |
@@ -85,7 +85,8 @@ def page() -> str:
     parts = [
         "# Reports",
         GENERATED_NOTE,
-        "JSON reports, except `registration.json` and `candidate.json`, are in git, so `dvc metrics diff` compares commits. An"
+        "What each report contains."
+        " JSON reports, except `registration.json` and `candidate.json`, are in git, so `dvc metrics diff` compares commits. An"
         " *estimate* is an object with `value`, `low` and `high`: a metric and its 95 % interval. Words in angle brackets stand for one"
         " key of each kind, `[]` for each item of a list.",
     ]
@@ -104,12 +105,8 @@ def page() -> str:
     parts += [
         "## Other files",
         OTHER_FILES,
-        "## catalog.parquet",
-        "`build/catalog.parquet`, written by `validate`: one row per file.",
-        table(["column", "meaning"], [[f"`{column}`", meaning] for column, meaning in COLUMNS.items()]),
-        "Source: `components/validate.py`, `components/split.py`, `components/train.py`, `components/finetune.py`,"
-        " `components/evaluate.py`, `components/export.py`, `components/register.py`, `components/core/catalog.py`,"
-        " `components/core/reports/`",
+        "The files in `build/` are described in [stored files](stored-files.md).",
+        source(*SOURCES),
     ]
     return "\n\n".join(parts) + "\n"
 

@@ -1,4 +1,4 @@
-"""The picture docs/assets/results.png: what was measured on real images, from the committed results of the benchmarks."""
+"""The plot docs/assets/results.png: what was measured on real images, from the committed results of the benchmarks."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ FACE = "white"
 
 
 def draw(path: Path) -> None:
-    """Write the picture."""
+    """Write the plot."""
     rows = json.loads((ROOT / RESULTS).read_text(encoding="utf-8"))["rows"]
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.2, 3.1), layout="constrained", gridspec_kw={"width_ratios": [1, 1.15]})
     _phases(left, rows)

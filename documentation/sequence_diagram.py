@@ -1,4 +1,4 @@
-"""The picture docs/assets/sequence.svg: what happens between a Prefect task and MLflow when a stage runs. Light and dark."""
+"""The diagram docs/assets/sequence.svg: what happens between a Prefect task and MLflow when a stage runs. Light and dark."""
 
 from dataclasses import dataclass
 from html import escape
@@ -35,7 +35,7 @@ MESSAGES = (
 
 
 def svg() -> str:
-    """The picture as SVG text."""
+    """The diagram as SVG text."""
     width = 2 * MARGIN + (len(PARTICIPANTS) - 1) * GAP + BOX_WIDTH
     height = FIRST + len(MESSAGES) * STEP
     lines = [f'<path class="thin" d="M{_x(number)} {MARGIN + BOX_HEIGHT}V{height - MARGIN}"/>' for number in range(len(PARTICIPANTS))]

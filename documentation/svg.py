@@ -1,4 +1,4 @@
-"""What the SVG pictures of docs/assets/ share: the frame, and colours that are readable on a light and on a dark page."""
+"""What the SVG diagrams of docs/assets/ share: the frame, and colors that are readable on a light and on a dark page."""
 
 from collections.abc import Iterable
 from html import escape

@@ -53,9 +53,28 @@ IMAGENET_WIDTHS = (0.35, 0.5, 0.75, 1.0, 1.3, 1.4)
 """Values of MobileNetV2's alpha for which Keras has ImageNet weights."""
 
 
+def layers_of(architecture: str) -> tuple[str, ...]:
+    """Names of the base's layers, in order.
+
+    Raises:
+        LesionflowError: the architecture is not one of LAYERS.
+    """
+    if architecture not in LAYERS:
+        raise LesionflowError(f"architecture: {architecture!r} is not supported. Use one of {', '.join(LAYERS)}.")
+    return LAYERS[architecture]
+
+
 def unfreeze_from(architecture: str, start: str | int) -> str | int:
-    """Resolve "auto" to the architecture's default block; any other name or layer number is returned unchanged."""
-    return UNFREEZE_FROM[architecture] if start == AUTO else start
+    """Resolve "auto" to the architecture's default block; any other name or layer number is returned unchanged.
+
+    Raises:
+        LesionflowError: "auto", and the architecture has no default block.
+    """
+    if start != AUTO:
+        return start
+    if architecture not in UNFREEZE_FROM:
+        raise LesionflowError(f"architecture: {architecture!r} has no default block to unfreeze. Use one of {', '.join(UNFREEZE_FROM)}.")
+    return UNFREEZE_FROM[architecture]
 
 
 def layer_number(names: list[str], start: str | int) -> int:

@@ -24,7 +24,7 @@ COLUMNS = {
     "height": "pixels, upright; 0 if unreadable",
     "sha256": "hash of the file's bytes",
     "pixels_sha256": "hash of the decoded RGB pixels; empty if unreadable",
-    "group": "path of the first of the files that must be in the same split: same lesion, archive ID or picture, also if excluded",
+    "group": "path of the first of the files that must be in the same split: same lesion, archive ID or image, also if excluded",
     "usable": "whether later stages may use the image",
     "reason": "why the image is excluded; empty if usable",
 }

@@ -22,6 +22,8 @@ IMAGENET_DEVIATION_RGB = (0.229, 0.224, 0.225)  # EfficientNetB0's weights store
 IMAGENET_FACTOR = tuple(deviation**-0.5 for deviation in IMAGENET_DEVIATION_RGB)
 FIRST_LAYER = {"EfficientNetB0": "stem_conv_pad"}
 """First layer of the base in architectures that Keras builds with preprocessing layers; these are merged into one layer."""
+PREPROCESSED = ("MobileNetV2", "ResNet50", *FIRST_LAYER)
+"""Architectures for which `preprocess` scales the pixels."""
 
 
 def weights_sha256(backbone: Backbone) -> str:
@@ -193,7 +195,13 @@ def first_line(fault: Exception) -> str:
 
 
 def preprocess(pixels: Any, architecture: str, base: "keras.Model", factor: Sequence[float]) -> Any:
-    """Scale pixels to the input that the base, from its FIRST_LAYER on, was trained with."""
+    """Scale pixels to the input that the base, from its FIRST_LAYER on, was trained with.
+
+    Raises:
+        LesionflowError: the architecture is not one of PREPROCESSED.
+    """
+    if architecture not in PREPROCESSED:
+        raise LesionflowError(f"architecture: {architecture!r} has no preprocessing. Use one of {', '.join(PREPROCESSED)}.")
     import keras
 
     if architecture == "MobileNetV2":

@@ -295,9 +295,9 @@ class Settings(_Section):
 
     @model_validator(mode="after")
     def _backbone_has_the_layer_to_unfreeze_from(self) -> "Settings":
-        start = architectures.unfreeze_from(self.base.architecture, self.finetune.unfreeze_from)
         try:
-            architectures.layer_number(list(architectures.LAYERS[self.base.architecture]), start)
+            start = architectures.unfreeze_from(self.base.architecture, self.finetune.unfreeze_from)
+            architectures.layer_number(list(architectures.layers_of(self.base.architecture)), start)
         except LesionflowError as fault:
             raise ValueError(f"{fault} (backbone {self.backbone}: {self.base.architecture}); or {architectures.AUTO!r}") from None
         return self

@@ -12,8 +12,9 @@ from documentation.repository import ROOT
 from documentation.repository import pages as every_page
 
 README_LIMIT = 5 * 1024
+GLOSSARY_LIMIT = 20
 DOCS = sorted((ROOT / "docs").rglob("*.md"))
-WITH_SOURCE = [path for path in DOCS if path.parent.name in ("reference", "explanation")]
+WITH_SOURCE = [path for path in DOCS if path.parent.name in ("reference", "explanation", "decisions") and path.name != "README.md"]
 
 
 def test_no_generated_page_is_stale():
@@ -32,6 +33,11 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_bytes()) <= README_LIMIT
 
 
+def test_the_glossary_is_short():
+    rows = re.findall(r"^\| (?!term|---)", (ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert 10 < len(rows) <= GLOSSARY_LIMIT
+
+
 def test_every_page_is_two_clicks_from_the_readme():
     reached = {ROOT / "README.md"}
     for _ in range(2):
@@ -45,12 +51,12 @@ def linked_pages(page):
 
 
 @pytest.mark.parametrize("path", WITH_SOURCE, ids=lambda path: path.name)
-def test_a_reference_or_explanation_names_its_source_at_the_end(path):
+def test_a_page_about_code_links_its_source_at_the_end(path):
     last = path.read_text(encoding="utf-8").rstrip().split("\n\n")[-1]
     named = re.findall(r"`([^`]+)`", last)
     assert last.startswith("Source: ")
     assert named
-    assert all((ROOT / name).exists() for name in named)
+    assert [(path.parent / target).resolve() for target in markdown.links(last)] == [(ROOT / name).resolve() for name in named]
 
 
 def test_every_package_has_a_row_in_the_architecture():
