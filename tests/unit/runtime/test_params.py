@@ -67,7 +67,7 @@ def test_a_backbone_nobody_described_is_named_with_those_there_are(params):
 
 def test_an_unknown_architecture_is_named_with_the_allowed_ones(params):
     params["backbones"]["starter"]["architecture"] = "VGG16"
-    with pytest.raises(SettingsError, match=r"architecture: 'VGG16' is not allowed: .*'MobileNetV2', 'EfficientNetB0' or 'ResNet50'"):
+    with pytest.raises(ParamsError, match=r"architecture: 'VGG16' is not allowed: .*'MobileNetV2', 'EfficientNetB0' or 'ResNet50'"):
         parse(params)
 
 
