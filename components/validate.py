@@ -46,7 +46,7 @@ def group(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]:
     """
     shown = frame["pixels_sha256"].where((frame["fault"] == "") & (frame["contrast"] >= limits.min_contrast))
     keys = pd.DataFrame({"lesion": frame["lesion_id"], "image": frame["isic_id"].str.extract(ARCHIVE_ID, expand=False), "pixels": shown})
-    linking = pairs if limits.policy.near_duplicate.then != "warn" else Pairs(pairs.indices[:0], pairs.scores[:0])
+    linking = pairs if limits.policy.near_duplicate.action != "warn" else Pairs(pairs.indices[:0], pairs.scores[:0])
     return frame["path"].groupby(groups.numbers(keys, linking)).transform("first").tolist()
 
 
@@ -60,7 +60,7 @@ def find(frame: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None, dropp
     found += findings.lesions(images[images["lesion_named"]])
     found += findings.exact(images)
     found += findings.near(images, pairs)
-    found += findings.across_sides(images, pairs)
+    found += findings.train_test_leaks(images, pairs)
     if metadata is not None:
         there = set(frame["path"])
         found += [Finding("missing_file", (name,), findings.KINDS["missing_file"]) for name in sorted(set(metadata.index) - there)]
@@ -91,11 +91,11 @@ def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["class", "images", "lesions"])
 
 
-def scarce(classes: pd.DataFrame, least: int) -> list[Finding]:
+def find_small_classes(classes: pd.DataFrame, least: int) -> list[Finding]:
     """Find classes with fewer usable images than `least`."""
     found = []
     for row in classes.itertuples():
-        kind = "scarce_cancer" if row[1] in MALIGNANT or row[1] == "malignant" else "scarce_class"
+        kind = "small_malignant_class" if row[1] in MALIGNANT or row[1] == "malignant" else "small_benign_class"
         if row.images < least:
             found.append(Finding(kind, (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}"))
     return found
@@ -107,7 +107,7 @@ def leave_out(frame: pd.DataFrame, found: list[Finding], limits: Policy, task: s
     output = frame["diagnosis"].map(dict(zip(CLASSES, (output_names(task)[target] for target in targets(CLASSES, task)), strict=True)))
     for finding in found:
         of_kind = [one for one in found if one.kind == finding.kind]
-        if policy.rule(limits, finding.kind).then in policy.LEFT_OUT and not policy.exceeded(of_kind, limits):
+        if policy.rule(limits, finding.kind).action in policy.LEFT_OUT and not policy.exceeded(of_kind, limits):
             rows = frame["usable"] & (output == finding.paths[0])
             frame.loc[rows, "reason"] = f"{finding.kind}: {finding.says}"
     return frame.assign(usable=frame["reason"] == "")
@@ -158,7 +158,7 @@ def validate(settings: Settings) -> None:
     decided = decisions.read()
     frame, found, table = judge(DATA, scans, decided, limits)
     classes = count_classes(frame, settings.task)
-    small = scarce(classes, limits.min_images_per_class)
+    small = find_small_classes(classes, limits.min_images_per_class)
     found += small
     frame = leave_out(frame, small, limits.policy, settings.task)
     classes = count_classes(frame, settings.task)
@@ -188,7 +188,7 @@ def validate(settings: Settings) -> None:
     )
     print(f"{len(frame)} files ({scans.decoded} decoded), {int(frame['usable'].sum())} usable, {len(left_out)} excluded ({QUARANTINE})")
     for kind, count in policy.counts(found).most_common():
-        print(f"  {count:>6} {kind:<16} {policy.rule(limits.policy, kind).then:<11} {findings.KINDS[kind]}")
+        print(f"  {count:>6} {kind:<21} {policy.rule(limits.policy, kind).action:<11} {findings.KINDS[kind]}")
     if exceeded or unmet:
         hint = f"{FINDINGS} lists all findings. Run `lesionflow data review` to see the images; {DATA}/ was not changed."
         raise LesionflowError("\n".join([*exceeded, *unmet, hint]))

@@ -4,11 +4,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 
 from components.core.escaping import sqlite_uri
 from components.core.paths import UNFINISHED_SWAP
-from components.runtime import locking
+from components.runtime import locking, renamed_params
 from components.runtime.locking import Busy as Busy
 from flows.git_commands import git
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, execute
@@ -94,12 +95,15 @@ def set_params(path: Path, overrides: list[str]) -> None:
     """Change params like DVC's --set-param.
 
     Raises:
-        CommandFailed: the file is not a YAML mapping, or an override is invalid.
+        CommandFailed: the file is not a YAML mapping, or an override is invalid or has the old name of a key.
     """
     import yaml
     from dvc.exceptions import InvalidArgumentError
     from dvc.utils.hydra import apply_overrides
 
+    renamed = {key: new for key in map(renamed_params.override_key, overrides) if (new := renamed_params.new_name(key))}
+    if renamed:
+        raise CommandFailed(f"params override: {'; '.join(starmap(renamed_params.describe, renamed.items()))}")
     try:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as fault:

@@ -15,7 +15,7 @@ SHOWN = 5
 BY_A_PERSON = "dropped"
 LEFT_OUT = ("fail", "quarantine")
 """Actions that exclude files: `fail` with a limit acts like `quarantine`; without one the first file fails the stage."""
-NEVER_KEPT = ("unreadable", "unplaced")
+NEVER_KEPT = ("unreadable", "unknown_class")
 """Kinds of finding whose files cannot be kept by a decision."""
 
 
@@ -26,7 +26,7 @@ def rule(policy: Policy, kind: str) -> Rule:
 
 def most(rule: Rule) -> int | None:
     """Maximum number of files with a kind of finding; None means no limit."""
-    return 0 if rule.then == "fail" and rule.at_most is None else rule.at_most
+    return 0 if rule.action == "fail" and rule.max_files is None else rule.max_files
 
 
 def apply(findings: list[Finding], policy: Policy, decisions: Decisions, diagnosis: dict[str, str]) -> dict[str, str]:
@@ -42,7 +42,7 @@ def apply(findings: list[Finding], policy: Policy, decisions: Decisions, diagnos
     reasons = dict.fromkeys(decisions.drop, f"{BY_A_PERSON}: decisions.csv")
     order = {kind: number for number, kind in enumerate(KINDS)}
     for finding in sorted(findings, key=lambda one: order[one.kind]):
-        then = rule(policy, finding.kind).then
+        action = rule(policy, finding.kind).action
         left = [path for path in finding.paths if path not in reasons]
         if finding.kind == "label_conflict":
             _one_label_kept(finding, decisions, diagnosis)
@@ -51,11 +51,11 @@ def apply(findings: list[Finding], policy: Policy, decisions: Decisions, diagnos
                 f"decisions.csv keeps {finding.paths[0]}, which is {finding.kind} ({finding.says}). Drop it or, if only its folder is"
                 " wrong, relabel it."
             )
-        if then in LEFT_OUT:
+        if action in LEFT_OUT:
             for path in left:
                 if path not in decisions.keep:
                     reasons[path] = f"{finding.kind}: {finding.says}"
-        elif then == "keep one" and len(left) > 1:
+        elif action == "keep one" and len(left) > 1:
             first = next((path for path in left if path in decisions.keep), left[0])
             for path in left:
                 if path != first:
@@ -83,9 +83,9 @@ def exceeded(findings: list[Finding], policy: Policy) -> list[str]:
         if limit is None or count <= limit:
             continue
         allows = (
-            f"validate.policy.{kind}.at_most allows {limit}"
-            if rule(policy, kind).at_most is not None
-            else (f"validate.policy.{kind}.then is fail, without at_most")
+            f"validate.policy.{kind}.max_files allows {limit}"
+            if rule(policy, kind).max_files is not None
+            else (f"validate.policy.{kind}.action is fail, without max_files")
         )
         lines.append(f"{count} {kind} ({KINDS[kind]}); {allows}:")
         named = [(path, finding.says) for finding in findings if finding.kind == kind for path in finding.paths]
@@ -99,7 +99,7 @@ def as_table(findings: list[Finding], policy: Policy, reasons: dict[str, str], f
     """One row per finding and file: kind, number, rank, path, then, left_out, says, sha256, diagnosis."""
     known = files.set_index("path")
     rows = [
-        (finding.kind, number, finding.rank, path, rule(policy, finding.kind).then, reasons.get(path, ""), finding.says)
+        (finding.kind, number, finding.rank, path, rule(policy, finding.kind).action, reasons.get(path, ""), finding.says)
         for number, finding in enumerate(findings)
         for path in finding.paths
     ]

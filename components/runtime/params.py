@@ -20,8 +20,6 @@ SECTIONS_OF = {"frozen": ("images", "augment", "embed", "train"), "finetuned": (
 TRAINING_PARAMS = ("augment", "embed", "train", "finetune", "backbone")
 """Sections that a flow run may override and still promote automatically; new sections are excluded unless they are added here."""
 
-RENAMED = {"register.max_melanoma_sensitivity_loss": "register.max_loss"}
-
 
 def _twentieth(share: float) -> float:
     if abs(share * SPLIT_RESOLUTION - round(share * SPLIT_RESOLUTION)) > 1e-9:
@@ -62,78 +60,78 @@ class Backbone(_Section):
 
 
 class Rule(_Section):
-    """Action for files with a finding. The stage fails if more than `at_most` files have the finding; null means no limit.
+    """Action for files with a finding. The stage fails if more than `max_files` files have the finding; null means no limit.
 
-    With `fail`, the first such file fails the stage unless `at_most` allows some; these are then excluded as with `quarantine`. Files
+    With `fail`, the first such file fails the stage unless `max_files` allows some; these are then excluded as with `quarantine`. Files
     with a finding under `fail` are never used.
     """
 
-    then: str
-    at_most: Limit
+    action: str
+    max_files: Limit
 
 
 class FileRule(Rule):
     """Policy for a problem of one file."""
 
-    then: Literal["fail", "quarantine", "warn"]
+    action: Literal["fail", "quarantine", "warn"]
 
 
 class HardRule(Rule):
     """Policy for a problem that no later stage can handle."""
 
-    then: Literal["fail", "quarantine"]
+    action: Literal["fail", "quarantine"]
 
 
 class CopyRule(Rule):
     """Policy for near-duplicates. `keep one`: only the first by path is used; `group`: all are used, in the same split."""
 
-    then: Literal["fail", "quarantine", "keep one", "group", "warn"]
+    action: Literal["fail", "quarantine", "keep one", "group", "warn"]
 
 
 class SameRule(Rule):
     """Policy for exact duplicates. Equal pixels are never used twice, so `group` and `warn` are not available."""
 
-    then: Literal["fail", "quarantine", "keep one"]
+    action: Literal["fail", "quarantine", "keep one"]
 
 
 class NoticeRule(Rule):
     """Policy for a finding that is reported but excludes no file."""
 
-    then: Literal["fail", "warn"]
+    action: Literal["fail", "warn"]
 
 
 class Policy(_Section):
     """One policy per kind of finding; findings.py describes the kinds."""
 
     unreadable: HardRule
-    unplaced: HardRule
-    tiny: FileRule
-    blank: FileRule
-    odd_shape: FileRule
-    odd_mode: FileRule
+    unknown_class: HardRule
+    too_small: FileRule
+    low_information: FileRule
+    odd_aspect_ratio: FileRule
+    not_rgb: FileRule
     exif_rotated: FileRule
     not_dermoscopic: FileRule
     label_conflict: HardRule
     lesion_conflict: HardRule
     exact_duplicate: SameRule
     near_duplicate: CopyRule
-    across_sides: NoticeRule
-    missing_licence: FileRule
+    train_test_leak: NoticeRule
+    missing_license: FileRule
     missing_file: NoticeRule
-    scarce_cancer: FileRule
-    scarce_class: FileRule
+    small_malignant_class: FileRule
+    small_benign_class: FileRule
     stale_decision: NoticeRule
 
 
 class Validate(_Section):
-    """`min_side`: pixels; `max_aspect`: long side divided by short side; `max_one_colour`: share of an image's pixels;
+    """`min_side`: pixels; `max_aspect`: long side divided by short side; `max_dominant_color_fraction`: share of an image's pixels;
     `near_duplicate_score`: correlation (near_duplicates.near_pairs)."""
 
     min_images_per_class: Annotated[int, Field(ge=1)]
     min_side: Annotated[int, Field(ge=1)]
     max_aspect: Annotated[float, Field(ge=1)]
     min_contrast: Annotated[float, Field(ge=0, le=128)]
-    max_one_colour: Share
+    max_dominant_color_fraction: Share
     near_duplicate_score: Annotated[float, Field(ge=0.5, le=1)]
     policy: Policy
 

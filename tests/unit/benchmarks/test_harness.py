@@ -155,6 +155,15 @@ def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_dif
         manifest.Asked.of(tmp_path, ["embed.views=0"], 0)
 
 
+def test_results_of_params_under_old_names_are_of_the_same_params():
+    old = {"overrides": ["+validate.policy.tiny.then=warn"], "params": {"validate": {"policy": {"tiny": {"then": "warn", "at_most": 0}}}}}
+    new = {
+        "overrides": ["+validate.policy.too_small.action=warn"],
+        "params": {"validate": {"policy": {"too_small": {"action": "warn", "max_files": 0}}}},
+    }
+    assert manifest.differences(old, new) == []
+
+
 def test_a_dataset_is_known_by_its_name_and_its_files_sizes(tmp_path):
     (tmp_path / "lesions").mkdir()
     (tmp_path / "lesions" / "a.jpg").write_bytes(b"12345")

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.errors import SettingsError
+from components.runtime import renamed_params
 from components.runtime.params_file import load, parse
 from tests.support.project import ROOT
 
@@ -146,10 +147,48 @@ def test_whatever_stands_in_a_section_either_parses_or_stops_with_a_message(valu
         assert str(fault)
 
 
-def test_a_key_that_was_renamed_says_its_new_name(params):
-    params["register"]["max_melanoma_sensitivity_loss"] = params["register"].pop("max_loss")
-    with pytest.raises(SettingsError, match=r"register\.max_melanoma_sensitivity_loss: renamed to register\.max_loss"):
+def said_of(params: dict) -> list[str]:
+    with pytest.raises(SettingsError) as fault:
         parse(params)
+    return str(fault.value).splitlines()
+
+
+@pytest.mark.parametrize(("old", "new"), renamed_params.KEYS.items())
+def test_a_key_that_was_renamed_says_its_new_name_and_nothing_else(params, old, new):
+    section, key = new.split(".")
+    params[section][old.partition(".")[2]] = params[section].pop(key)
+    assert said_of(params) == [f"params: `{old}` was renamed to `{new}`"]
+
+
+def test_a_policy_of_before_is_answered_with_every_new_name_at_once(params):
+    olds = {new: old for old, new in renamed_params.KINDS.items()}
+    params["validate"]["policy"] = {
+        olds.get(kind, kind): {"then": rule["action"], "at_most": rule["max_files"]} for kind, rule in params["validate"]["policy"].items()
+    }
+    renamed = {f"validate.policy.{old}": f"validate.policy.{new}" for old, new in renamed_params.KINDS.items()}
+    renamed |= {"validate.policy.*.then": "validate.policy.*.action", "validate.policy.*.at_most": "validate.policy.*.max_files"}
+    assert sorted(said_of(params)) == sorted(f"params: `{old}` was renamed to `{new}`" for old, new in renamed.items())
+
+
+def test_another_fault_is_named_beside_a_renamed_key(params):
+    params["validate"]["max_one_colour"] = params["validate"].pop("max_dominant_color_fraction")
+    params["seed"] = -1
+    said = said_of(params)
+    assert said[0] == "params: `validate.max_one_colour` was renamed to `validate.max_dominant_color_fraction`"
+    assert len(said) == 2
+    assert "seed: -1" in said[1]
+
+
+def test_every_new_name_of_a_key_exists():
+    for new in renamed_params.KEYS.values():
+        section, key = new.split(".")
+        assert key in PARAMS[section]
+    assert set(renamed_params.KINDS.values()) <= set(PARAMS["validate"]["policy"])
+
+
+def test_an_override_gets_the_new_name_of_its_key():
+    assert renamed_params.with_new_key("+validate.policy.blank.then=warn") == "+validate.policy.low_information.action=warn"
+    assert renamed_params.with_new_key("train.dropout=0.4") == "train.dropout=0.4"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +202,7 @@ def test_a_key_that_was_renamed_says_its_new_name(params):
         ("backbones.starter.image_size=64", True),
         ("register.min_balanced_accuracy=0", True),
         ("evaluate.melanoma_sensitivity=0", True),
-        ("validate.policy.blank.then=warn", True),
+        ("validate.policy.low_information.action=warn", True),
         ("seed=3", True),
         ("overrides=[]", True),
         ("trains.dropout=0.4", True),
