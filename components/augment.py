@@ -2,7 +2,7 @@
 
 Reads build/splits.parquet and data/. Writes build/shards/{train,validation,test}/, build/shards/resolution.json with the resolution
 that every image is first downsampled to, and reports/augment/views.png.
-Only training images are augmented; rarer classes get more views of each image, up to `max_views`.
+Only training images are augmented; rarer classes get more views of each image, up to `max_views_per_image`.
 Images are rendered on all cores and streamed to the shards in a fixed order, so memory does not grow with their number.
 """
 
@@ -47,7 +47,7 @@ def augment(settings: Settings) -> None:
     params, size, seed = settings.augment, settings.base.image_size, settings.seed
     sides = {name: catalog.side(name) for name in SIDES}
     counts = {name: int((sides["train"]["diagnosis"] == name).sum()) for name in CLASSES}
-    planned = {"train": plan(sides["train"], views_per_image(counts, params.views, params.max_views), seed)}
+    planned = {"train": plan(sides["train"], views_per_image(counts, params.views_per_image, params.max_views_per_image), seed)}
     for name in ("validation", "test"):
         planned[name] = [Planned(row.path, row.diagnosis, 1) for row in sides[name].itertuples()]
     resolution = one_resolution(settings.images.resolution, DATA, sides["train"])

@@ -1,4 +1,4 @@
-"""Compute the frozen base's features of `embed.views` training views of each image, and of the validation images.
+"""Compute the frozen base's features of `embed.max_views_per_image` training views of each image, and of the validation images.
 
 Reads build/shards/ and the backbone's weights. Writes build/features/: for each split the features, float32
 (views, width), as .npy, and the image of each row as .parquet; and backbone.json, which identifies the weights.
@@ -36,11 +36,11 @@ def embed(settings: Settings) -> None:
     with replacing(FEATURES) as draft:
         draft.mkdir()
         for side in SIDES:
-            expected = tfrecords.count(side, first=params.views)
+            expected = tfrecords.count(side, first=params.max_views_per_image)
             features = np.lib.format.open_memmap(draft / f"{side}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
             owners, at = [], 0
             with tqdm(total=expected, desc=side, unit="view", mininterval=1) as bar:
-                for batch, pooled in pooled_batches(extractor, side, params.batch_size, params.views):
+                for batch, pooled in pooled_batches(extractor, side, params.batch_size, params.max_views_per_image):
                     features[at : at + len(pooled)] = pooled
                     at += len(pooled)
                     owners.append(pd.DataFrame({"class": batch["class"], "path": tfrecords.paths_of(batch), "view": batch["view"]}))

@@ -160,39 +160,38 @@ class Images(_Section):
 
 
 class Augment(_Section):
-    """`views`: views per image of the largest class. Ranges of the values drawn for each view, symmetric around no change: rotation
-    and shear in degrees, shift as a share of the side, brightness, contrast and saturation as shares of the value. `zoom` (two
-    factors) and `aspect` (maximum factor) are log-uniform; `white_balance` is the largest log factor of a channel. `blur`, `sharpen`,
-    `jpeg` and `vignette` are probabilities."""
+    """`views_per_image`: views per image of the largest class. Ranges of the values drawn for each view, symmetric around no change:
+    rotation and shear in degrees, shift as a fraction of the size, brightness, contrast and saturation as fractions of the value.
+    `zoom` (two factors) and `max_aspect_stretch` (a factor) are log-uniform; `white_balance` is the largest log factor of a channel."""
 
-    views: Annotated[int, Field(ge=1, le=100)]
-    max_views: Annotated[int, Field(ge=1, le=1000)]
+    views_per_image: Annotated[int, Field(ge=1, le=100)]
+    max_views_per_image: Annotated[int, Field(ge=1, le=1000)]
     rotation: Annotated[float, Field(ge=0, le=180)]
     flips: bool
     shift: Annotated[float, Field(ge=0, le=0.5)]
     shear: Annotated[float, Field(ge=0, le=45)]
     zoom: tuple[Annotated[float, Field(ge=0.25, le=1)], Annotated[float, Field(ge=1, le=4)]]
-    aspect: Annotated[float, Field(ge=1, le=2)]
+    max_aspect_stretch: Annotated[float, Field(ge=1, le=2)]
     brightness: Annotated[float, Field(ge=0, lt=1)]
     contrast: Annotated[float, Field(ge=0, lt=1)]
     saturation: Share
     white_balance: Annotated[float, Field(ge=0, lt=1)]
-    blur: Share
-    sharpen: Share
-    jpeg: Share
-    vignette: Share
+    blur_probability: Share
+    sharpen_probability: Share
+    jpeg_probability: Share
+    vignette_probability: Share
 
     @model_validator(mode="after")
     def _rarer_classes_get_no_fewer(self) -> "Augment":
-        if self.max_views < self.views:
-            raise ValueError(f"max_views ({self.max_views}) must be at least views ({self.views})")
+        if self.max_views_per_image < self.views_per_image:
+            raise ValueError(f"max_views_per_image ({self.max_views_per_image}) must be at least views_per_image ({self.views_per_image})")
         return self
 
 
 class Embed(_Section):
-    """The frozen base embeds at most `views` views of each training image, the first ones, in batches of `batch_size`."""
+    """The frozen base embeds at most `max_views_per_image` views of each training image, the first ones, in batches of `batch_size`."""
 
-    views: Annotated[int, Field(ge=1, le=1000)]
+    max_views_per_image: Annotated[int, Field(ge=1, le=1000)]
     batch_size: BatchSize
 
 

@@ -20,6 +20,14 @@ POLICY_KEYS = {"then": "action", "at_most": "max_files"}
 """New name of each renamed key of the policy for a kind of finding."""
 KEYS = {
     "validate.max_one_colour": "validate.max_dominant_color_fraction",
+    "augment.views": "augment.views_per_image",
+    "augment.max_views": "augment.max_views_per_image",
+    "augment.aspect": "augment.max_aspect_stretch",
+    "augment.blur": "augment.blur_probability",
+    "augment.sharpen": "augment.sharpen_probability",
+    "augment.jpeg": "augment.jpeg_probability",
+    "augment.vignette": "augment.vignette_probability",
+    "embed.views": "embed.max_views_per_image",
     "register.max_melanoma_sensitivity_loss": "register.max_loss",
 }
 """New name of each other renamed key."""

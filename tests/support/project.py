@@ -34,8 +34,8 @@ COPIED = (
 SMALL = {
     "validate": {"min_images_per_class": 5},
     "images": {"resolution": 48},
-    "augment": {"views": 2, "max_views": 2},
-    "embed": {"views": 1},
+    "augment": {"views_per_image": 2, "max_views_per_image": 2},
+    "embed": {"max_views_per_image": 1},
     "train": {"epochs": 3},
     "finetune": {"epochs": 2, "unfreeze_from": "block_16"},
     "evaluate": {"bootstrap": 100},

@@ -134,7 +134,13 @@ def test_costs_that_grow_faster_than_the_images_miss_their_target():
 def test_results_of_another_dataset_or_other_overrides_are_refused_with_the_way_out(tmp_path):
     folder = manifest.claimed(asked(), "isic9", tmp_path)
     assert manifest.claimed(asked(), "isic9", tmp_path) == folder
-    others = {"dataset": "another.zip, 1 files", "overrides": (), "quick": True, "machine": "another", "params": {"embed": {"views": 4}}}
+    others = {
+        "dataset": "another.zip, 1 files",
+        "overrides": (),
+        "quick": True,
+        "machine": "another",
+        "params": {"embed": {"max_views_per_image": 4}},
+    }
     for other in (asked(**{name: value}) for name, value in others.items()):
         with pytest.raises(SystemExit, match="another --name, or delete the folder"):
             manifest.claimed(other, "isic9", tmp_path)
@@ -148,11 +154,11 @@ def test_where_files_lie_is_not_written_down():
 
 def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_differ(tmp_path):
     weights = ["backbone=imagenet", "backbones.imagenet.weights=/home/me/w.h5"]
-    six, four = (manifest.Asked.of(tmp_path, [*weights, f"embed.views={views}"], 0) for views in (6, 4))
+    six, four = (manifest.Asked.of(tmp_path, [*weights, f"embed.max_views_per_image={views}"], 0) for views in (6, 4))
     assert "/home/me" not in json.dumps(six.document())
-    assert manifest.differences(six.document(), four.document())[1:] == ["params.embed.views: 6, not 4"]
-    with pytest.raises(SystemExit, match=r"^error: params\.yaml with the overrides: embed\.views: 0 is not allowed"):
-        manifest.Asked.of(tmp_path, ["embed.views=0"], 0)
+    assert manifest.differences(six.document(), four.document())[1:] == ["params.embed.max_views_per_image: 6, not 4"]
+    with pytest.raises(SystemExit, match=r"^error: params\.yaml with the overrides: embed\.max_views_per_image: 0 is not allowed"):
+        manifest.Asked.of(tmp_path, ["embed.max_views_per_image=0"], 0)
 
 
 def test_results_of_params_under_old_names_are_of_the_same_params():
