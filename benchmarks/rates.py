@@ -182,7 +182,7 @@ class FineTuning:
             self._params.batch_size,
             weights,
             shuffle_seed=number,
-            turn_seed=number if self._params.symmetries else None,
+            turn_seed=number if self._params.random_dihedral else None,
             reduced_to=self._reduced_to,
         )
         watch, start = Stopwatch(), time.perf_counter()

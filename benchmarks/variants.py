@@ -147,7 +147,7 @@ PREPARATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 POWERS = {"weights": 1.0, "root": 0.5}
-"""Power of a class's inverse frequency, as in `train.class_weights`; 0 for other balancing methods and for none."""
+"""Power of a class's inverse frequency, as in `train.class_weight_power`; 0 for other balancing methods and for none."""
 
 
 def class_weights(balance: str, counts: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -68,7 +68,7 @@ def train(settings: Settings) -> None:
     for side in ("train", "validation"):
         owners = pd.read_parquet(existing(FEATURES / f"{side}.parquet"))
         counts = owners["diagnosis"].value_counts().to_dict()
-        weights = setup.class_weights(counts, task, params.class_weights if side == "train" else 1.0)
+        weights = setup.class_weights(counts, task, params.class_weight_power if side == "train" else 1.0)
         target = np.array(targets(owners["diagnosis"].tolist(), task))
         sides[side] = Embedded(np.load(FEATURES / f"{side}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
 

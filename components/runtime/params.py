@@ -198,19 +198,20 @@ class Embed(_Section):
 class Train(_Section):
     """The head: widths of its hidden dense layers, then parameters of the optimizer and of early stopping."""
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...]
+    hidden_units: tuple[Annotated[int, Field(ge=1, le=8192)], ...]
     dropout: Dropout
     learning_rate: Rate
     batch_size: BatchSize
     epochs: Epochs
     patience: Annotated[int, Field(ge=1)]
-    class_weights: Share
+    class_weight_power: Share
 
 
 class Finetune(_Section):
     """`unfreeze_from`: name of a layer or block, a layer number, or "auto" for the backbone's default (architectures.py); the base is
-    trained from this layer up. `symmetries`: apply a random flip or 90-degree rotation to each view in every epoch. `small_share`:
-    share of the epochs, the first ones, that train on smaller images; `small_side`: their size as a share of image_size."""
+    trained from this layer up. `random_dihedral`: apply a random flip or 90-degree rotation to each view in every epoch.
+    `low_resolution_epochs_fraction`: fraction of the epochs, the first ones, that train on smaller images;
+    `low_resolution_size_fraction`: their size as a fraction of image_size."""
 
     unfreeze_from: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
     learning_rate: Rate
@@ -219,10 +220,10 @@ class Finetune(_Section):
     batch_size: BatchSize
     epochs: Epochs
     patience: Annotated[int, Field(ge=1)]
-    class_weights: Share
-    symmetries: bool
-    small_share: Annotated[float, Field(ge=0, lt=1)]
-    small_side: Annotated[float, Field(gt=0, lt=1)]
+    class_weight_power: Share
+    random_dihedral: bool
+    low_resolution_epochs_fraction: Annotated[float, Field(ge=0, lt=1)]
+    low_resolution_size_fraction: Annotated[float, Field(gt=0, lt=1)]
 
     @model_validator(mode="after")
     def _warms_up_within_its_epochs(self) -> "Finetune":

@@ -28,6 +28,12 @@ KEYS = {
     "augment.jpeg": "augment.jpeg_probability",
     "augment.vignette": "augment.vignette_probability",
     "embed.views": "embed.max_views_per_image",
+    "train.hidden": "train.hidden_units",
+    "train.class_weights": "train.class_weight_power",
+    "finetune.class_weights": "finetune.class_weight_power",
+    "finetune.symmetries": "finetune.random_dihedral",
+    "finetune.small_share": "finetune.low_resolution_epochs_fraction",
+    "finetune.small_side": "finetune.low_resolution_size_fraction",
     "register.max_melanoma_sensitivity_loss": "register.max_loss",
 }
 """New name of each other renamed key."""

@@ -34,7 +34,7 @@ def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, sectio
     ("section", "key", "value", "said"),
     [
         ("train", "dropout", 1.0, "train.dropout: 1.0 is not allowed"),
-        ("train", "hidden", [0], "train.hidden.0: 0 is not allowed"),
+        ("train", "hidden_units", [0], "train.hidden_units.0: 0 is not allowed"),
         ("split", "test", 0.23, "must be a multiple of 0.05"),
         ("split", "validation", 0.5, "less than or equal to 0.4"),
         ("augment", "max_views_per_image", 1, "must be at least views_per_image"),
@@ -49,8 +49,18 @@ def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, sectio
         ("register", "promote", "sometimes", "'automatic' or 'manual'"),
         ("finetune", "learning_rate", "fast", "finetune.learning_rate: 'fast'"),
         ("finetune", "warmup_epochs", 9, "finetune: warmup_epochs (9) must be at most epochs (5)"),
-        ("finetune", "small_share", 1.0, "finetune.small_share: 1.0 is not allowed: input should be less than 1"),
-        ("finetune", "small_side", 0, "finetune.small_side: 0 is not allowed: input should be greater than 0"),
+        (
+            "finetune",
+            "low_resolution_epochs_fraction",
+            1.0,
+            "finetune.low_resolution_epochs_fraction: 1.0 is not allowed: input should be less than 1",
+        ),
+        (
+            "finetune",
+            "low_resolution_size_fraction",
+            0,
+            "finetune.low_resolution_size_fraction: 0 is not allowed: input should be greater than 0",
+        ),
     ],
 )
 def test_a_value_out_of_range_stops_with_the_key_the_value_and_the_range(params, section, key, value, said):

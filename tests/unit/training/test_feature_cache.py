@@ -139,7 +139,7 @@ def test_maps_that_do_not_fit_on_the_disk_are_not_begun(shards, tmp_path, monkey
     backbone.unfreeze(backbone.base_of(classifier), "block_3")
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(LesionflowError, match=r"finetune\.symmetries: true"):
+    with pytest.raises(LesionflowError, match=r"finetune\.random_dihedral: true"):
         feature_cache.keep(
             feature_cache.below(classifier, feature_cache.cut(backbone.base_of(classifier))), tmp_path / "maps", "one", shards
         )
