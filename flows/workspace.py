@@ -68,7 +68,7 @@ def set_params_of_run(path: Path, overrides: list[str], promote: str) -> None:
     Args:
         path: params.yaml of the copy.
         overrides: overrides in the format of DVC's --set-param.
-        promote: value of register.promote for this run; "params.yaml" does not change it. It does not count as an override.
+        promote: value of register.promotion for this run; "params.yaml" does not change it. It does not count as an override.
 
     Raises:
         CommandFailed: same as for `set_params`.
@@ -79,7 +79,7 @@ def set_params_of_run(path: Path, overrides: list[str], promote: str) -> None:
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     params["overrides"] = overrides
     if promote != "params.yaml":
-        params["register"] = {**params["register"], "promote": promote}
+        params["register"] = {**params["register"], "promotion": promote}
     path.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 

@@ -38,7 +38,7 @@ def diagnose(paths: list[Path], wanted: str) -> Diagnoses:
     Raises:
         LesionflowError: the version does not exist, or MLflow does not answer.
     """
-    model = params_file.load().registration.model
+    model = params_file.load().registration.registered_model
     client = store.connect()
     with store.mlflow_errors("MLflow's registry did not answer"):
         noticed = promotion.look(client, model).noticed

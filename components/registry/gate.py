@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from components.core.classes import CRITICAL_CLASS, metric_label
 from components.core.reports.evaluation import CollectionCost, Estimate, Evaluation, ShiftCost
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Rule
@@ -14,14 +15,14 @@ ANEW = "when this version was evaluated: `dvc repro` measures and registers one 
 
 @dataclass(frozen=True)
 class Coverage:
-    """What the test side of the split holds: its groups (lesions), those that show a melanoma, and the classes without an image.
+    """What the test side of the split holds: its groups (lesions), those of the critical class, and the classes without an image.
 
     The model may never name a class without a test image, and no figure would show it. `few`: the classes with so few groups that
     balanced accuracy is uncertain, and how many each has.
     """
 
     groups: int
-    melanoma_groups: int
+    critical_groups: int
     unmeasured: Sequence[str] = ()
     few: Mapping[str, int] = field(default_factory=dict)
 
@@ -57,14 +58,14 @@ def judge(
     return [
         _measured(coverage.unmeasured),
         _enough("test lesions", coverage.groups, thresholds.min_test_groups),
-        _enough("melanoma test lesions", coverage.melanoma_groups, thresholds.min_melanoma_groups),
+        _enough(f"{CRITICAL_CLASS} test lesions", coverage.critical_groups, thresholds.min_critical_groups),
         _marked(_floor("balanced accuracy", test.balanced_accuracy, thresholds.min_balanced_accuracy), coverage.few),
-        _floor("melanoma sensitivity", test.melanoma_sensitivity, thresholds.min_melanoma_sensitivity),
+        _floor(metric_label("critical_sensitivity"), test.critical_sensitivity, thresholds.min_critical_sensitivity),
         _ceiling("calibration error", test.calibration_error, thresholds.max_calibration_error),
-        *_robust(evaluation.shifts, dict.fromkeys(SHIFTS, thresholds.max_shift_loss) | {SQUARE_CROP: thresholds.max_square_crop_loss}),
-        _carried(evaluation.collections_left_out, thresholds.max_collection_loss),
+        *_robust(evaluation.shifts, dict.fromkeys(SHIFTS, thresholds.max_shift_drop) | {SQUARE_CROP: thresholds.max_square_crop_drop}),
+        _carried(evaluation.collections_left_out, thresholds.max_collection_drop),
         _agreement(export.float16.same_top1, thresholds.min_export_agreement),
-        *(_kept_against(comparison, thresholds.max_loss) for comparison in comparisons),
+        *(_kept_against(comparison, thresholds.max_drop) for comparison in comparisons),
     ]
 
 
@@ -135,7 +136,7 @@ def _kept_against(comparison: Comparison, margin: float) -> Rule:
     So a test set too small to show that fails the challenger, and small losses cannot add up from one champion to the next: the
     best version stays the measure.
     """
-    figure, difference = comparison.figure.replace("_", " "), comparison.difference
+    figure, difference = metric_label(comparison.figure), comparison.difference
     passed = difference.low > -margin
     rival = "best" if comparison.best else "champion"
     again = ", measured again on this split, of which it may have trained on a part" if comparison.measured_again else ""

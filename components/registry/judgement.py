@@ -19,7 +19,7 @@ from components.runtime.params import Settings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KEPT = ("balanced_accuracy", "melanoma_sensitivity")
+KEPT = ("balanced_accuracy", "critical_sensitivity")
 """The figures in which a challenger must not lose."""
 
 
@@ -65,7 +65,7 @@ def coverage(scored: Scored) -> gate.Coverage:
     there = set(targets(list(scored.images["diagnosis"]), scored.task))
     unmeasured = [name for number, name in enumerate(output_names(scored.task)) if number not in there]
     groups = scored.images["group"]
-    return gate.Coverage(int(groups.nunique()), int(groups[scored.melanoma].nunique()), unmeasured, scored.few_groups())
+    return gate.Coverage(int(groups.nunique()), int(groups[scored.critical].nunique()), unmeasured, scored.few_groups())
 
 
 def compare(challenger: Scored, champion: Rival | None, others: Sequence[Rival], settings: Settings) -> list[gate.Comparison]:
@@ -77,7 +77,7 @@ def compare(challenger: Scored, champion: Rival | None, others: Sequence[Rival],
         others: further versions measured on this test split (`rivals`).
         settings: seed, bootstrap, bins.
     """
-    samples = bootstrap.resamples(challenger.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    samples = bootstrap.resamples(challenger.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed)
     everything, bins = np.arange(len(challenger.images)), settings.evaluate.calibration_bins
     measured = [*([champion] if champion and not champion.measured_again else []), *others]
     found = []
@@ -105,7 +105,7 @@ def champion_rival(client: "MlflowClient", found: Evidence, standing: Standing) 
     if task != challenger.task:
         raise LesionflowError(
             f"champion version {number} is a {task} model and the candidate a {challenger.task} one:"
-            " register them under different names (register.model in params.yaml)"
+            " register them under different names (register.registered_model in params.yaml)"
         )
     try:
         held = evidence.of_version(client, champion, promotion.evidence_of(standing.entries, number))

@@ -235,13 +235,13 @@ class Finetune(_Section):
 
 
 class Evaluate(_Section):
-    """`melanoma_sensitivity`: sensitivity on validation that the melanoma logit is raised to reach; then the numbers of bootstrap
-    resamples, calibration bins and images in the gallery of mistakes."""
+    """`target_critical_sensitivity`: sensitivity on validation that the logit of the critical class (classes.CRITICAL_CLASS) is raised to
+    reach."""
 
-    melanoma_sensitivity: Annotated[float, Field(ge=0, lt=1)]
-    bootstrap: Annotated[int, Field(ge=100, le=100_000)]
+    target_critical_sensitivity: Annotated[float, Field(ge=0, lt=1)]
+    bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
-    gallery: Annotated[int, Field(ge=1, le=100)]
+    gallery_images: Annotated[int, Field(ge=1, le=100)]
 
 
 class Export(_Section):
@@ -250,20 +250,20 @@ class Export(_Section):
 
 
 class Register(_Section):
-    """The gate: thresholds that a challenger must meet to become champion. `max_loss`: largest drop of balanced accuracy and of melanoma
-    sensitivity, compared with the champion and the best version. A group is the test images of one lesion."""
+    """The gate: thresholds that a challenger must meet to become champion. `max_drop`: largest drop of balanced accuracy and of the
+    critical class's sensitivity, compared with the champion and the best version. A group is the test images of one lesion."""
 
-    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
-    promote: Literal["automatic", "manual"]
+    registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    promotion: Literal["automatic", "manual"]
     min_balanced_accuracy: Share
-    min_melanoma_sensitivity: Share
-    max_loss: Share
+    min_critical_sensitivity: Share
+    max_drop: Share
     min_test_groups: Annotated[int, Field(ge=0)]
-    min_melanoma_groups: Annotated[int, Field(ge=0)]
+    min_critical_groups: Annotated[int, Field(ge=0)]
     max_calibration_error: Share
-    max_shift_loss: Share
-    max_square_crop_loss: Share
-    max_collection_loss: Share
+    max_shift_drop: Share
+    max_square_crop_drop: Share
+    max_collection_drop: Share
     min_export_agreement: Share
 
 

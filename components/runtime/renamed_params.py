@@ -34,7 +34,18 @@ KEYS = {
     "finetune.symmetries": "finetune.random_dihedral",
     "finetune.small_share": "finetune.low_resolution_epochs_fraction",
     "finetune.small_side": "finetune.low_resolution_size_fraction",
-    "register.max_melanoma_sensitivity_loss": "register.max_loss",
+    "evaluate.melanoma_sensitivity": "evaluate.target_critical_sensitivity",
+    "evaluate.bootstrap": "evaluate.bootstrap_resamples",
+    "evaluate.gallery": "evaluate.gallery_images",
+    "register.model": "register.registered_model",
+    "register.promote": "register.promotion",
+    "register.min_melanoma_sensitivity": "register.min_critical_sensitivity",
+    "register.min_melanoma_groups": "register.min_critical_groups",
+    "register.max_melanoma_sensitivity_loss": "register.max_drop",
+    "register.max_loss": "register.max_drop",
+    "register.max_shift_loss": "register.max_shift_drop",
+    "register.max_square_crop_loss": "register.max_square_crop_drop",
+    "register.max_collection_loss": "register.max_collection_drop",
 }
 """New name of each other renamed key."""
 

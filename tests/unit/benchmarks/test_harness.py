@@ -161,6 +161,14 @@ def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_dif
         manifest.Asked.of(tmp_path, ["embed.max_views_per_image=0"], 0)
 
 
+def test_results_that_name_a_metric_as_before_are_read():
+    found = {"value": 0.6, "low": 0.5, "high": 0.7}
+    old = row(1, test={"images": 20, "melanoma_sensitivity": found})
+    [new] = summary.with_new_names([old])
+    assert new["test"] == {"images": 20, "critical_sensitivity": found}
+    assert line_of(summary.metrics_table([new]), "melanoma sensitivity")
+
+
 def test_results_of_params_under_old_names_are_of_the_same_params():
     old = {"overrides": ["+validate.policy.tiny.then=warn"], "params": {"validate": {"policy": {"tiny": {"then": "warn", "at_most": 0}}}}}
     new = {

@@ -46,7 +46,7 @@ def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, sectio
         ("augment", "sharpen_probability", -0.1, "augment.sharpen_probability: -0.1 is not allowed"),
         ("images", "resolution", 31, "images.resolution: 31 is not allowed: input should be greater than or equal to 32"),
         ("images", "resolution", "sharp", "images.resolution: 'sharp' is not allowed: input should be 'auto'"),
-        ("register", "promote", "sometimes", "'automatic' or 'manual'"),
+        ("register", "promotion", "sometimes", "'automatic' or 'manual'"),
         ("finetune", "learning_rate", "fast", "finetune.learning_rate: 'fast'"),
         ("finetune", "warmup_epochs", 9, "finetune: warmup_epochs (9) must be at most epochs (5)"),
         (
@@ -211,7 +211,7 @@ def test_an_override_gets_the_new_name_of_its_key():
         ("backbone=imagenet", False),
         ("backbones.starter.image_size=64", True),
         ("register.min_balanced_accuracy=0", True),
-        ("evaluate.melanoma_sensitivity=0", True),
+        ("evaluate.target_critical_sensitivity=0", True),
         ("validate.policy.low_information.action=warn", True),
         ("seed=3", True),
         ("overrides=[]", True),

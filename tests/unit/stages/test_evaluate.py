@@ -17,7 +17,7 @@ def scored(task: str, images: int = 200) -> tuple[Scored, np.ndarray]:
 
 
 def sensitivity(found: Scored) -> float:
-    return float(found.called_melanoma[found.melanoma].mean())
+    return float(found.called_critical[found.critical].mean())
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
