@@ -111,10 +111,7 @@ def report(asked: Asked, folder: Path) -> str:
     sections = [f"# Measured on {machine.name()}", f"Dataset: {asked.dataset}{params}{quick}."]
     for name in NAMES:
         if document := machine.read(name, folder):
-            sections += [
-                f"## {name}",
-                summary.report(document["rows"], folder.name) if name == pipeline.NAME else rendered(name, document),
-            ]
+            sections += [f"## {name}", summary.report(document["rows"], folder.name) if name == pipeline.NAME else rendered(name, document)]
     return "\n\n".join(sections) + "\n"
 
 

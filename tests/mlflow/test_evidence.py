@@ -208,7 +208,7 @@ def all_melanoma(lab) -> Scored:
     [(["train.dropout=0.4", "+finetune.epochs=3"], []), (["train.dropout=0.4", "register.min_balanced_accuracy=0"], [1])],
 )
 def test_a_run_whose_overrides_touch_more_than_training_leaves_promotion_to_a_person(lab, capsys, overrides, manual):
-    lab.params("register", promote="automatic")
+    lab.params("register", promotion="automatic")
     lab.top_params(overrides=overrides)
     lab.candidate(lab.missing(0))
     report = registered()
