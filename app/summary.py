@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from components.core.classes import metric_label
 from components.core.paths import EVALUATION, REGISTRATION
 from components.core.reports.evaluation import CollectionResult, Evaluation, ShiftResult
 from components.core.reports.registration import Registration
@@ -25,7 +26,7 @@ def summary_lines() -> list[str]:
     return [
         "",
         f"Test figures of the {evaluation.picked} model on {test.images} images of {test.groups} lesions, with 95 % intervals:",
-        *(f"  {name.replace('_', ' '):<26} {row.value:.3f}  [{row.low:.3f}, {row.high:.3f}]" for name, row in test.figures.items()),
+        *(f"  {metric_label(name):<26} {row.value:.3f}  [{row.low:.3f}, {row.high:.3f}]" for name, row in test.figures.items()),
         *_few(evaluation.few_groups),
         *_shifts(evaluation.shifts),
         *_left_out(evaluation.collections_left_out or {}),

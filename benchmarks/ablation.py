@@ -23,6 +23,7 @@ from components.core.classes import CLASSES
 from components.core.paths import DATA
 from components.evaluation import bootstrap, metrics, shifts
 from components.imaging import images
+from components.runtime import renamed_params
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
@@ -67,7 +68,15 @@ def replaced(variant: Variant, epochs: int) -> Variant:
 
 def matches(row: dict[str, Any], name: str, variant: Variant, seed: int) -> bool:
     """Whether the row was measured with exactly these params."""
-    return bool(row["variant"] == name and row["seed"] == seed and row["knobs"] == variant.plain())
+    knobs = {**row["knobs"], "augment": with_new_names(row["knobs"]["augment"])}
+    return bool(row["variant"] == name and row["seed"] == seed and knobs == variant.plain())
+
+
+def with_new_names(augment: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Stored params of augmentation under the names that they have in params.yaml now."""
+    if augment is None:
+        return None
+    return {(renamed_params.new_name(f"augment.{name}") or name).removeprefix("augment."): value for name, value in augment.items()}
 
 
 def split_frames(settings: Settings, seed: int) -> dict[str, pd.DataFrame]:

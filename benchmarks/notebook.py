@@ -24,7 +24,7 @@ from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
 from components.training import setup
 
-FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "melanoma_sensitivity")
+FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "critical_sensitivity")
 WARP = {
     "rotation_range": 40,
     "width_shift_range": 0.2,
@@ -48,7 +48,7 @@ def main() -> None:
     ours = Predictions.of_table(pd.read_parquet(require_file(CANDIDATE / PREDICTIONS_FILENAME)), settings.task)
     load_tensorflow()
     theirs, seconds, epochs = trained(settings, ours.images, given.epochs)
-    samples = bootstrap.cluster_bootstrap_indices(ours.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    samples = bootstrap.cluster_bootstrap_indices(ours.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed)
     bins = settings.evaluate.calibration_bins
     candidate, notebook = (scored.estimates(FIGURES, samples, bins) for scored in (ours, theirs))
     table = {

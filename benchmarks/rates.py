@@ -184,7 +184,7 @@ class FineTuning:
             self._params.batch_size,
             weights,
             shuffle_seed=number,
-            symmetry_seed=number if self._params.symmetries else None,
+            symmetry_seed=number if self._params.random_dihedral else None,
             resize_to=self._reduced_to,
         )
         watch, start = Stopwatch(), time.perf_counter()

@@ -30,6 +30,7 @@ from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.imaging.images import Pixels
 from components.modeling import classifier, serialization
+from components.runtime import renamed_params
 from components.runtime.params_file import PARAMS_FILE, load
 from components.runtime.tensorflow import load_tensorflow
 from flows.processes import CommandFailed
@@ -73,8 +74,8 @@ def main() -> None:
 
 def variants(resolution: str, share: float) -> dict[str, list[str]]:
     """Params of each variant."""
-    one, sharpen = f"images.resolution={resolution}", f"augment.sharpen={share:g}"
-    return {NONE: ["images.resolution=null", "augment.sharpen=0"], "resolution": [one, "augment.sharpen=0"]} | {
+    one, sharpen = f"images.resolution={resolution}", f"augment.sharpen_probability={share:g}"
+    return {NONE: ["images.resolution=null", "augment.sharpen_probability=0"], "resolution": [one, "augment.sharpen_probability=0"]} | {
         "sharpen": ["images.resolution=null", sharpen],
         "both": [one, sharpen],
     }
@@ -82,7 +83,7 @@ def variants(resolution: str, share: float) -> dict[str, list[str]]:
 
 def matches(row: Row, seed: int, overrides: list[str]) -> bool:
     """Whether the row was measured with this seed and exactly these params."""
-    return bool(row["seed"] == seed and row["overrides"] == overrides)
+    return bool(row["seed"] == seed and [renamed_params.with_new_key(override) for override in row["overrides"]] == overrides)
 
 
 def measure(asked: BenchmarkRequest, seed: int, overrides: list[str]) -> Row:

@@ -14,27 +14,27 @@ MILD = {
     "shift": 0.08,
     "shear": 8,
     "zoom": (0.85, 1.18),
-    "aspect": 1.0,
+    "max_aspect_stretch": 1.0,
     "brightness": 0.12,
     "contrast": 0.15,
     "saturation": 0,
     "white_balance": 0,
-    "blur": 0,
-    "jpeg": 0,
-    "vignette": 0,
+    "blur_probability": 0,
+    "jpeg_probability": 0,
+    "vignette_probability": 0,
 }
 STRONG = {
     "shift": 0.15,
     "shear": 15,
     "zoom": (0.5, 2.2),
-    "aspect": 1.5,
+    "max_aspect_stretch": 1.5,
     "brightness": 0.35,
     "contrast": 0.35,
     "saturation": 0.4,
     "white_balance": 0.2,
-    "blur": 0.35,
-    "jpeg": 0.35,
-    "vignette": 0.3,
+    "blur_probability": 0.35,
+    "jpeg_probability": 0.35,
+    "vignette_probability": 0.3,
 }
 
 
@@ -147,7 +147,7 @@ PREPARATIONS: dict[str, Callable[[Image.Image], Image.Image]] = {
 
 
 POWERS = {"weights": 1.0, "root": 0.5}
-"""Power of a class's inverse frequency, as in `train.class_weights`; 0 for other balancing methods and for none."""
+"""Power of a class's inverse frequency, as in `train.class_weight_power`; 0 for other balancing methods and for none."""
 
 
 def class_weights(balance: str, counts: NDArray[np.int64]) -> NDArray[np.float64]:

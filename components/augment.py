@@ -2,7 +2,7 @@
 
 Reads build/splits.parquet and data/. Writes build/shards/{train,validation,test}/, build/shards/resolution.json with the resolution
 that every image is first downsampled to, and reports/augment/views.png.
-Only training images are augmented; rarer classes get more views of each image, up to `max_views`.
+Only training images are augmented; rarer classes get more views of each image, up to `max_views_per_image`.
 Images are rendered on all cores and streamed to the shards in a fixed order, so memory does not grow with their number.
 """
 
@@ -47,7 +47,7 @@ def augment(settings: Settings) -> None:
     params, size, seed = settings.augment, settings.base.image_size, settings.seed
     by_split = {name: catalog.load_split(name) for name in SPLIT_NAMES}
     counts = {name: int((by_split["train"]["diagnosis"] == name).sum()) for name in CLASSES}
-    planned = {"train": plan_views(by_split["train"], views_per_image(counts, params.views, params.max_views), seed)}
+    planned = {"train": plan_views(by_split["train"], views_per_image(counts, params.views_per_image, params.max_views_per_image), seed)}
     for name in ("validation", "test"):
         planned[name] = [PlannedImage(row.path, row.diagnosis, 1) for row in by_split[name].itertuples()]
     resolution = one_resolution(settings.images.resolution, DATA, by_split["train"])

@@ -1,4 +1,4 @@
-"""Compute the frozen base's features of `embed.views` training views of each image, and of the validation images.
+"""Compute the frozen base's features of `embed.max_views_per_image` training views of each image, and of the validation images.
 
 Reads build/shards/ and the backbone's weights. Writes build/features/: for each split the features, float32
 (views, width), as .npy, and the image of each row as .parquet; and backbone.json, which identifies the weights.
@@ -36,11 +36,11 @@ def embed(settings: Settings) -> None:
     with atomic_write(FEATURES) as draft:
         draft.mkdir()
         for split in EMBEDDED_SPLITS:
-            expected = tfrecords.view_count(split, max_views=params.views)
+            expected = tfrecords.view_count(split, max_views=params.max_views_per_image)
             features = np.lib.format.open_memmap(draft / f"{split}.npy", mode="w+", dtype=np.float32, shape=(expected, width))
             owners, at = [], 0
             with tqdm(total=expected, desc=split, unit="view", mininterval=1) as bar:
-                for batch, pooled in pooled_batches(extractor, split, params.batch_size, params.views):
+                for batch, pooled in pooled_batches(extractor, split, params.batch_size, params.max_views_per_image):
                     features[at : at + len(pooled)] = pooled
                     at += len(pooled)
                     owners.append(pd.DataFrame({"class": batch["class"], "path": tfrecords.paths_of(batch), "view": batch["view"]}))

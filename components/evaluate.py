@@ -113,7 +113,7 @@ def better_phase(on_validation: dict[str, Predictions]) -> str:
 
 
 def calibrate(selection: Selection, sensitivity: float, task: str) -> Calibration:
-    """Fit the operating point for this melanoma sensitivity, then the temperature, both on validation."""
+    """Fit the operating point for this sensitivity of the critical class, then the temperature, both on validation."""
     scored = selection.validation[selection.phase]
     lift = calibration.operating_point(scored, selection.logits, sensitivity)
     return Calibration(lift, calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits + lift, task)))
@@ -144,7 +144,7 @@ def write_candidate(classifier: Any, test: Predictions, evaluation: Evaluation, 
             task=settings.task,
             outputs=output_names(settings.task),
             temperature=evaluation.temperature,
-            melanoma_lift=evaluation.melanoma_lift,
+            critical_lift=evaluation.critical_lift,
             image_size=model_input.size,
             resolution=model_input.resolution,
             backbone=Base(**settings.base.model_dump()),
@@ -156,7 +156,7 @@ def draw_plots(test: TestScores, evaluation: Evaluation, model_input: ModelInput
     """Write reports/evaluation/."""
     with atomic_write(EVALUATION_PLOTS) as draft:
         draft.mkdir()
-        report.draw_metrics(test.after, test.before, settings.evaluate.calibration_bins, settings.evaluate.gallery, draft)
+        report.draw_metrics(test.after, test.before, settings.evaluate.calibration_bins, settings.evaluate.gallery_images, draft)
         report.draw_shifts(evaluation.shifts, evaluation.collections_left_out or {}, draft)
         example = (DATA / test.after.images["path"][0]).read_bytes()
         report.draw_shift_examples(example, model_input.size, model_input.resolution, draft)
@@ -169,9 +169,11 @@ def evaluate(settings: Settings) -> None:
     seed_everything(settings.seed)
     classifiers = {name: serialization.load_classifier(folder / MODEL_FILENAME) for name, folder in PHASE_FOLDERS.items()}
     selection = select_phase(classifiers, task)
-    fitted = calibrate(selection, params.melanoma_sensitivity, task)
+    fitted = calibrate(selection, params.target_critical_sensitivity, task)
     test = score_on_test(classifiers, selection.phase, fitted, task, model_input)
-    left_out = leave_one_collection_out.leave_one_collection_out(*load_features(classifiers["frozen"]), params.bootstrap, settings.seed)
+    left_out = leave_one_collection_out.leave_one_collection_out(
+        *load_features(classifiers["frozen"]), params.bootstrap_resamples, settings.seed
+    )
     evaluation = measure(selection, fitted, test, left_out, settings)
     write_candidate(classifiers[selection.phase], test.after, evaluation, model_input, settings)
     draw_plots(test, evaluation, model_input, settings)

@@ -82,7 +82,7 @@ def finetune(settings: Settings) -> None:
 
 def inputs_repeat(params: Finetune) -> bool:
     """Whether every epoch has the same inputs, so that the outputs of the frozen blocks can be cached."""
-    return not params.symmetries and not progressive_resizing.low_resolution_epochs(params)
+    return not params.random_dihedral and not progressive_resizing.low_resolution_epochs(params)
 
 
 def trainable_model(network: "keras.Model", params: Finetune, cut: int | None) -> "keras.Model":
@@ -112,7 +112,7 @@ class EpochDatasets:
     def train(self, epoch: int) -> "tf.data.Dataset":
         """Batches of one epoch; they depend only on the epoch number."""
         params, task, seed = self._settings.finetune, self._settings.task, epoch_seed(self._settings.seed, epoch)
-        weights = setup.class_weights(self._counts["train"], task, params.class_weights)
+        weights = setup.class_weights(self._counts["train"], task, params.class_weight_power)
         if self._kept:
             return self._kept.batches("train", task, params.batch_size, weights, seed)
         small = epoch < progressive_resizing.low_resolution_epochs(params)
@@ -122,7 +122,7 @@ class EpochDatasets:
             params.batch_size,
             weights,
             shuffle_seed=seed,
-            symmetry_seed=seed if params.symmetries else None,
+            symmetry_seed=seed if params.random_dihedral else None,
             resize_to=progressive_resizing.low_resolution_size(params, self._settings.base.image_size) if small else None,
         )
 

@@ -118,7 +118,7 @@ def create_version(client: "MlflowClient", candidate: Candidate, found: Evidence
         log_evaluation(client, run_id, found.evaluation, found.export)
         source = logged_model.log_model(run_id, CANDIDATE, folder, candidate.task)
         tags = version_tags(candidate, found.evaluation, settings.overrides, digest)
-        return versions.create_version(client, settings.registration.model, source, run_id, tags)
+        return versions.create_version(client, settings.registration.registered_model, source, run_id, tags)
 
 
 @dataclass(frozen=True)
@@ -150,17 +150,17 @@ def register(settings: Settings) -> None:
     found = evidence.candidate_evidence(candidate, settings)
     client = store.connect()
     with store.mlflow_errors("MLflow refused the registration"):
-        versions.ensure_model(client, params.model)
-        state = promotion.read_champion_state(client, params.model)
+        versions.ensure_model(client, params.registered_model)
+        state = promotion.read_champion_state(client, params.registered_model)
         registered = find_or_create(client, candidate, found, state, settings)
         tag_challenger(client, registered, state, settings)
         promoted, overtaken = promote(client, registered, state, settings)
-        now = promotion.read_champion_state(client, params.model)
+        now = promotion.read_champion_state(client, params.registered_model)
     noticed = now.noticed or state.noticed
     if noticed is not None:
         print(f"warning: {promotion.external_move_warning(noticed)}", file=sys.stderr)
     report = Registration(
-        model=params.model,
+        model=params.registered_model,
         version=registered.number,
         new_version=registered.new,
         mlflow_run=registered.version.run_id,
@@ -182,7 +182,7 @@ def register(settings: Settings) -> None:
 
 def find_or_create(client: "MlflowClient", candidate: Candidate, found: Evidence, state: ChampionState, settings: Settings) -> Registered:
     """Judge the candidate, and register it as a new version unless one holds it with the same evidence."""
-    holding = versions.versions_tagged(client, settings.registration.model, "model_sha256", candidate.model_sha256)
+    holding = versions.versions_tagged(client, settings.registration.registered_model, "model_sha256", candidate.model_sha256)
     before = registered_before(client, found, holding, state.entries)
     version, judged = before or (None, found)
     rules = judgement.judge_version(client, judged, str(version.version) if version else None, state, settings)
@@ -194,7 +194,7 @@ def find_or_create(client: "MlflowClient", candidate: Candidate, found: Evidence
 
 def tag_challenger(client: "MlflowClient", registered: Registered, state: ChampionState, settings: Settings) -> None:
     """Move the alias `challenger` to the version, and tag it with the gate's verdict."""
-    model, number = settings.registration.model, registered.number
+    model, number = settings.registration.registered_model, registered.number
     client.set_registered_model_alias(model, versions.CHALLENGER, number)
     rival = state.number if state.number != number else None
     versions.tag_verdict(client, model, number, versions.Verdict(registered.rules, rival, settings.overrides))
@@ -202,7 +202,7 @@ def tag_challenger(client: "MlflowClient", registered: Registered, state: Champi
 
 def promote_mode(settings: Settings) -> str:
     """`automatic` or `manual`; a run that overrides more than training params is always manual."""
-    return "manual" if settings.overrides_beyond_training else settings.registration.promote
+    return "manual" if settings.overrides_beyond_training else settings.registration.promotion
 
 
 def promote(
@@ -242,7 +242,7 @@ def summary_lines(report: Registration) -> list[str]:
             f" `lesionflow champion promote {report.version}`"
         )
     elif report.promote == "manual":
-        why = f"a person decides (register.promote: manual): `lesionflow champion promote {report.version}`"
+        why = f"a person decides (register.promotion: manual): `lesionflow champion promote {report.version}`"
     else:
         why = f"it was champion before, and comes back only by hand: `lesionflow champion promote {report.version}`"
     return [*lines, f"it is challenger: {why}; champion: {report.champion or 'none yet'}"]

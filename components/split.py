@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from components.core import catalog
-from components.core.classes import CLASSES, MALIGNANT
+from components.core.classes import CLASSES, CRITICAL_CLASS, MALIGNANT, metric_label
 from components.core.errors import LesionflowError
 from components.core.files import atomic_write, write_json
 from components.core.paths import REPORTS, SPLITS
@@ -24,18 +24,18 @@ from components.runtime.stage import run
 
 REPORT = REPORTS / "split.json"
 DOCS = REPORTS / "split"
-OTHER_MALIGNANT = "malignant but melanoma"
-"""An optional stratum: a split with melanoma images already has malignant ones."""
+OTHER_MALIGNANT = f"malignant but {CRITICAL_CLASS}"
+"""An optional stratum: a split with images of the critical class already has malignant ones."""
 
 
 def strata(diagnoses: "pd.Series[str]", task: str) -> "pd.Series[str]":
-    """Strata of the split: the diagnoses or, for the binary task, melanoma, OTHER_MALIGNANT and benign.
+    """Strata of the split: the diagnoses or, for the binary task, the critical class, OTHER_MALIGNANT and benign.
 
-    Melanoma is separate because both tasks report its sensitivity.
+    The critical class is separate because both tasks report its sensitivity.
     """
     if task == "multiclass":
         return diagnoses
-    other = diagnoses.where(~diagnoses.isin(MALIGNANT - {"melanoma"}), OTHER_MALIGNANT)
+    other = diagnoses.where(~diagnoses.isin(MALIGNANT - {CRITICAL_CLASS}), OTHER_MALIGNANT)
     return other.where(diagnoses.isin(MALIGNANT), "benign")
 
 
@@ -103,11 +103,12 @@ def require_measurable(diagnoses: set[str]) -> None:
     """Raise if a headline metric would have no images.
 
     Raises:
-        LesionflowError: there are no melanoma images, or no benign ones.
+        LesionflowError: there are no images of the critical class, or no benign ones.
     """
-    if "melanoma" not in diagnoses:
+    if CRITICAL_CLASS not in diagnoses:
         raise LesionflowError(
-            "no usable melanoma images: melanoma sensitivity cannot be measured. Import melanoma images with `lesionflow import`."
+            f"no usable {CRITICAL_CLASS} images: {metric_label('critical_sensitivity')} cannot be measured."
+            f" Import {CRITICAL_CLASS} images with `lesionflow import`."
         )
     if diagnoses <= MALIGNANT:
         raise LesionflowError(

@@ -68,7 +68,7 @@ def train(settings: Settings) -> None:
     for split in ("train", "validation"):
         owners = pd.read_parquet(require_file(FEATURES / f"{split}.parquet"))
         counts = owners["diagnosis"].value_counts().to_dict()
-        weights = setup.class_weights(counts, task, params.class_weights if split == "train" else 1.0)
+        weights = setup.class_weights(counts, task, params.class_weight_power if split == "train" else 1.0)
         target = np.array(encode_targets(owners["diagnosis"].tolist(), task))
         by_split[split] = EmbeddedViews(np.load(FEATURES / f"{split}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
 

@@ -46,7 +46,7 @@ def add_groups(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]
     """
     shown = frame["pixels_sha256"].where((frame["fault"] == "") & (frame["contrast"] >= limits.min_contrast))
     keys = pd.DataFrame({"lesion": frame["lesion_id"], "image": frame["isic_id"].str.extract(ARCHIVE_ID, expand=False), "pixels": shown})
-    linking = pairs if limits.policy.near_duplicate.then != "warn" else Pairs(pairs.indices[:0], pairs.scores[:0])
+    linking = pairs if limits.policy.near_duplicate.action != "warn" else Pairs(pairs.indices[:0], pairs.scores[:0])
     return frame["path"].groupby(groups.group_numbers(keys, linking)).transform("first").tolist()
 
 
@@ -62,7 +62,7 @@ def find_problems(
     found += findings.find_lesion_conflicts(images[images["lesion_named"]])
     found += findings.find_exact_duplicates(images)
     found += findings.find_near_duplicates(images, pairs)
-    found += findings.find_split_leaks(images, pairs)
+    found += findings.train_test_leaks(images, pairs)
     if metadata is not None:
         there = set(frame["path"])
         found += [Finding("missing_file", (name,), findings.KINDS["missing_file"]) for name in sorted(set(metadata.index) - there)]
@@ -97,7 +97,7 @@ def find_small_classes(classes: pd.DataFrame, least: int) -> list[Finding]:
     """Find classes with fewer usable images than `least`."""
     found = []
     for row in classes.itertuples():
-        kind = "scarce_cancer" if row[1] in MALIGNANT or row[1] == "malignant" else "scarce_class"
+        kind = "small_malignant_class" if row[1] in MALIGNANT or row[1] == "malignant" else "small_benign_class"
         if row.images < least:
             found.append(Finding(kind, (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}"))
     return found
@@ -111,7 +111,7 @@ def exclude_small_classes(frame: pd.DataFrame, found: list[Finding], limits: Pol
     )
     for finding in found:
         of_kind = [one for one in found if one.kind == finding.kind]
-        if policy.policy_for(limits, finding.kind).then in policy.LEFT_OUT and not policy.policy_violations(of_kind, limits):
+        if policy.policy_for(limits, finding.kind).action in policy.LEFT_OUT and not policy.policy_violations(of_kind, limits):
             rows = frame["usable"] & (output == finding.subjects[0])
             frame.loc[rows, "reason"] = f"{finding.kind}: {finding.message}"
     return frame.assign(usable=frame["reason"] == "")
@@ -192,7 +192,7 @@ def validate(settings: Settings) -> None:
     )
     print(f"{len(frame)} files ({scans.decoded} decoded), {int(frame['usable'].sum())} usable, {len(left_out)} excluded ({QUARANTINE})")
     for kind, count in policy.count_findings(found).most_common():
-        print(f"  {count:>6} {kind:<16} {policy.policy_for(limits.policy, kind).then:<11} {findings.KINDS[kind]}")
+        print(f"  {count:>6} {kind:<21} {policy.policy_for(limits.policy, kind).action:<11} {findings.KINDS[kind]}")
     if exceeded or unmet:
         hint = f"{FINDINGS} lists all findings. Run `lesionflow data review` to see the images; {DATA}/ was not changed."
         raise LesionflowError("\n".join([*exceeded, *unmet, hint]))

@@ -57,7 +57,7 @@ def _is_nested(schema: Mapping[str, Any], values: Mapping[str, Any], path: str) 
     node: Any = values
     for key in path.split("."):
         node = node[key]
-    return isinstance(node, dict) and "then" not in node
+    return isinstance(node, dict) and "action" not in node
 
 
 def comments(text: str) -> dict[str, str]:
@@ -81,10 +81,10 @@ def _rows(
     for key, value in values.items():
         known = _resolved(schema, node.get("properties", {}).get(key) or node.get("additionalProperties"))
         path = f"{prefix}{key}"
-        if isinstance(value, dict) and "then" not in value:
+        if isinstance(value, dict) and "action" not in value:
             yield from _rows(schema, known, value, notes, f"{path}.")
         elif isinstance(value, dict):
-            yield path, _shown(value), f"then: {allowed(schema, known['properties']['then'])}", notes.get(path, "")
+            yield path, _shown(value), f"action: {allowed(schema, known['properties']['action'])}", notes.get(path, "")
         else:
             yield path, _shown(value), allowed(schema, known), notes.get(path, "")
 

@@ -9,6 +9,7 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from components.core.classes import metric_label
 from components.core.escaping import for_markdown
 from components.core.paths import EVALUATION, EVALUATION_PLOTS, REGISTRATION
 from components.core.reports.evaluation import Estimate, Evaluation
@@ -41,7 +42,7 @@ def summary(evaluation: Evaluation, registration: Registration, registry: dict[s
     champion = registry["champion"]
     test = evaluation.test
     recorded = {name: Estimate(**row) for name, row in champion["figures"].items()} if champion else {}
-    rows = [f"| {name.replace('_', ' ')} | {_figure(row)} | {_figure(recorded.get(name))} |" for name, row in test.figures.items()]
+    rows = [f"| {metric_label(name)} | {_figure(row)} | {_figure(recorded.get(name))} |" for name, row in test.figures.items()]
     rules = [f"| {'pass' if rule.passed else '**fail**'} | {rule.name} | {for_markdown(rule.says)} |" for rule in registration.gate]
     verdict = "passed" if registration.gate_passed else "not passed"
     reigning = f"version {champion['version']}" if champion else "none yet"

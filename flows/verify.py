@@ -7,6 +7,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
+from components.core.classes import metric_label
 from components.core.paths import DATA_POINTER
 from flows import notifications, workspace
 from flows.processes import LESIONFLOW, CommandFailed, run_json
@@ -56,10 +57,10 @@ def verify() -> dict[str, Any]:
         found = measure_champion(root, champion["version"])
     create_table_artifact(
         key="verification",
-        table=[{"test metric": name, **values} for name, values in found["figures"].items()],
+        table=[{"test metric": metric_label(name), **values} for name, values in found["figures"].items()],
         description=f"{found['model']} version {found['version']} on {found['images']} test images, as recorded and now",
     )
-    moved = [*found["moved"], *found["unsupported"]]
+    moved = [metric_label(name) for name in (*found["moved"], *found["unsupported"])]
     if moved:
         raise MetricsChanged(f"{found['model']} version {found['version']}: {', '.join(moved)} changed; see the artifact `verification`")
     logger.info("the metrics of version %s on %s test images are as recorded", found["version"], found["images"])

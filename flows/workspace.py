@@ -4,11 +4,12 @@ import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import starmap
 from pathlib import Path
 
 from components.core.escaping import sqlite_uri
 from components.core.paths import UNFINISHED_SWAP
-from components.runtime import locking
+from components.runtime import locking, renamed_params
 from components.runtime.locking import WorkspaceBusy as WorkspaceBusy
 from flows.git_commands import git
 from flows.processes import LESIONFLOW, ROOT, CommandFailed, run_command
@@ -67,7 +68,7 @@ def set_params_of_run(path: Path, overrides: list[str], promote: str) -> None:
     Args:
         path: params.yaml of the copy.
         overrides: overrides in the format of DVC's --set-param.
-        promote: value of register.promote for this run; "params.yaml" does not change it. It does not count as an override.
+        promote: value of register.promotion for this run; "params.yaml" does not change it. It does not count as an override.
 
     Raises:
         CommandFailed: same as for `set_params`.
@@ -78,7 +79,7 @@ def set_params_of_run(path: Path, overrides: list[str], promote: str) -> None:
     params = yaml.safe_load(path.read_text(encoding="utf-8"))
     params["overrides"] = overrides
     if promote != "params.yaml":
-        params["register"] = {**params["register"], "promote": promote}
+        params["register"] = {**params["register"], "promotion": promote}
     path.write_text(yaml.safe_dump(params, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -94,12 +95,15 @@ def set_params(path: Path, overrides: list[str]) -> None:
     """Change params like DVC's --set-param.
 
     Raises:
-        CommandFailed: the file is not a YAML mapping, or an override is invalid.
+        CommandFailed: the file is not a YAML mapping, or an override is invalid or has the old name of a key.
     """
     import yaml
     from dvc.exceptions import InvalidArgumentError
     from dvc.utils.hydra import apply_overrides
 
+    renamed = {key: new for key in map(renamed_params.override_key, overrides) if (new := renamed_params.new_name(key))}
+    if renamed:
+        raise CommandFailed(f"params override: {'; '.join(starmap(renamed_params.describe, renamed.items()))}")
     try:
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as fault:

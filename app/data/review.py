@@ -15,6 +15,7 @@ from components.core.paths import DATA, FINDINGS, REPORTS
 from components.data_quality import decisions
 from components.data_quality.findings import KINDS
 from components.imaging import images
+from components.runtime import renamed_params
 
 REVIEW = REPORTS / "review"
 TABLE = "decisions.csv"
@@ -22,7 +23,7 @@ SIDE = 180
 """Longest side of an image on the page, in pixels."""
 SHOWN = 300
 """Findings of each kind on the page; the rest are counted, and build/findings.csv lists all."""
-WITHOUT_PICTURES = ("missing_licence", "missing_file", "odd_mode", "exif_rotated")
+WITHOUT_PICTURES = ("missing_license", "missing_file", "not_rgb", "exif_rotated")
 STYLE = """
 body{font:15px/1.45 system-ui,sans-serif;margin:2rem auto;max-width:80rem;padding:0 1rem;color:#222}
 section{margin:2.5rem 0}article{border-top:1px solid #ddd;padding:.8rem 0}article p{margin:.2rem 0 .6rem}
@@ -38,7 +39,7 @@ def write_page() -> Iterator[str]:
     Raises:
         LesionflowError: `validate` has not run.
     """
-    found = spreadsheets.read(require_file(FINDINGS)).astype({"number": int})
+    found = spreadsheets.read(require_file(FINDINGS)).astype({"number": int}).replace({"kind": renamed_params.KINDS})
     decided = decisions.load_decisions().set_index("path")
     shown = found[~found["kind"].isin(WITHOUT_PICTURES)]
     with atomic_write(REVIEW) as draft:

@@ -34,7 +34,7 @@ class PromotionResult:
 
 def load_champion_state() -> "tuple[MlflowClient, ChampionState]":
     """Connect, and see who is champion of the registered model that params.yaml names."""
-    model = params_file.load().registration.model
+    model = params_file.load().registration.registered_model
     client = store.connect()
     with store.mlflow_errors(REGISTRY_ERROR):
         return client, promotion.read_champion_state(client, model)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from app.console import render_table
 from app.models.champion import REGISTRY_ERROR
+from components.core.classes import metric_label
 from components.core.escaping import for_terminal
 from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
@@ -100,7 +101,7 @@ def overview_table(found: Overview) -> str:
         table.add_row(label, *(row[label] or "-" for row in facts))
     table.add_section()
     for figure in dict.fromkeys(figure for version in shown.values() for figure in version.figures):
-        table.add_row(figure.replace("_", " "), *(_interval(version.figures.get(figure)) for version in shown.values()))
+        table.add_row(metric_label(figure), *(_interval(version.figures.get(figure)) for version in shown.values()))
     table.add_section()
     table.add_row("gate", *(f"{version.gate}{_judged_against(version)}" for version in shown.values()))
     for rule in dict.fromkeys(rule.name for version in shown.values() for rule in version.rules):

@@ -38,7 +38,7 @@ def predict_images(paths: list[Path], wanted: str) -> PredictionResult:
     Raises:
         LesionflowError: the version does not exist, or MLflow does not answer.
     """
-    model = params_file.load().registration.model
+    model = params_file.load().registration.registered_model
     client = store.connect()
     with store.mlflow_errors("MLflow's registry did not answer"):
         noticed = promotion.read_champion_state(client, model).noticed

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app.models.champion import REGISTRY_ERROR, existing_version, load_champion_state
+from components.core.classes import metric_label
 from components.core.errors import LesionflowError
 from components.core.reports.evaluation import TestMetrics
 from components.evaluation.predictions import HEADLINE_METRICS, Predictions
@@ -110,11 +111,11 @@ def is_reproduced(report: Verification) -> bool:
 def lines(report: Verification) -> list[str]:
     """The report for a person."""
     rows = [
-        f"  {name.replace('_', ' '):<24} {row.recorded:.4f} recorded, {row.now:.4f} now ({row.now - row.recorded:+.4f})"
+        f"  {metric_label(name):<24} {row.recorded:.4f} recorded, {row.now:.4f} now ({row.now - row.recorded:+.4f})"
         f"{'  MOVED' if name in report.moved else ''}"
         for name, row in report.figures.items()
     ]
-    unsupported = [f"the recorded predictions do not give the recorded {name}" for name in report.unsupported]
+    unsupported = [f"the recorded predictions do not give the recorded {metric_label(name)}" for name in report.unsupported]
     return [
         f"{report.model} version {report.version} on its {report.images} test images (dataset md5 {report.data_md5})",
         *rows,

@@ -11,6 +11,7 @@ import yaml
 
 from benchmarks.harness import machine
 from components.core.errors import ParamsError
+from components.runtime import renamed_params
 from components.runtime.params_file import PARAMS_FILE, parse
 from flows import workspace
 from flows.processes import ROOT, CommandFailed
@@ -100,11 +101,19 @@ def claim_results_folder(asked: BenchmarkRequest, name: str, results: Path = mac
 
 
 def differences(held: dict[str, Any] | None, asked: dict[str, Any]) -> list[str]:
-    """Differences between the request of existing results and the new one."""
+    """Differences between the request of existing results and the new one; old names of params count as their new names."""
     if held is None:
         return []
-    before, now = dict(_flat(held)), dict(_flat(asked))
+    before = {_with_new_name(name): value for name, value in _flat(held)}
+    before["overrides"] = [renamed_params.with_new_key(override) for override in held["overrides"]]
+    now = dict(_flat(asked))
     return [f"{name}: {before.get(name)!r}, not {now.get(name)!r}" for name in now if before.get(name) != now[name]]
+
+
+def _with_new_name(name: str) -> str:
+    section, _, key = name.partition(".")
+    new = renamed_params.new_name(key) if section == "params" else None
+    return f"{section}.{new}" if new else name
 
 
 def _flat(document: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

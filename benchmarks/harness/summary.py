@@ -7,6 +7,8 @@ from operator import itemgetter
 from typing import Any
 
 from benchmarks.harness.tables import Target, mean_with_interval, table, target_cells
+from components.core.classes import metric_label
+from components.core.reports.evaluation import FORMER_NAMES
 from components.evaluation.shifts import SQUARE_CROP
 from flows.stages import STAGES
 
@@ -34,8 +36,20 @@ OF_DATASET = {
 """Targets on test, by name of the results."""
 
 
+def with_new_names(rows: list[Row]) -> list[Row]:
+    """Rows with today's names of metrics; results that were measured before a metric was renamed have the old ones."""
+    return [_renamed(row) for row in rows]
+
+
+def _renamed(part: Any) -> Any:
+    if isinstance(part, dict):
+        return {FORMER_NAMES.get(name, name): _renamed(value) for name, value in part.items()}
+    return part
+
+
 def report(rows: list[Row], name: str) -> str:
     """All tables; `name` is the name of the results."""
+    rows = with_new_names(rows)
     parts = [headline_table(rows, TARGETS | OF_DATASET.get(name, {})), metrics_table(rows)]
     if with_classes := [row for row in rows if "per_class" in row]:
         parts.append(classes(with_classes))
@@ -74,11 +88,11 @@ def headline_table(rows: list[Row], targets: Mapping[str, Target]) -> str:
 def metrics_table(rows: list[Row]) -> str:
     """Test metrics: one column per seed with its bootstrap interval, and the mean over seeds."""
     found = _on_test(rows)
-    found |= {f"frozen, {name.replace('_', ' ')}": [row["frozen"][name] for row in rows] for name in rows[0]["frozen"]}
+    found |= {f"frozen, {metric_label(name)}": [row["frozen"][name] for row in rows] for name in rows[0]["frozen"]}
     found["fine-tuned less frozen, balanced accuracy"] = [row["finetuned_less_frozen"] for row in rows]
     compared = [row["notebook"]["figures"] for row in rows if row["notebook"]]
     if len(compared) == len(rows):
-        found |= {f"less the notebook, {name.replace('_', ' ')}": [one[name]["gain"] for one in compared] for name in compared[0]}
+        found |= {f"less the notebook, {metric_label(name)}": [one[name]["gain"] for one in compared] for name in compared[0]}
     found |= {f"lost under {name.replace('_', ' ')}": [row["shifts"][name] for row in rows] for name in rows[0]["shifts"]}
     lines = [
         [name, *map(_interval, estimates), mean_with_interval([one["value"] for one in estimates])] for name, estimates in found.items()
@@ -100,7 +114,7 @@ def classes(rows: list[Row]) -> str:
 
 def _on_test(rows: list[Row]) -> dict[str, list[dict[str, float]]]:
     named = [name for name, found in rows[0]["test"].items() if isinstance(found, dict)]
-    return {name.replace("_", " "): [row["test"][name] for row in rows] for name in named}
+    return {metric_label(name): [row["test"][name] for row in rows] for name in named}
 
 
 def _interval(found: dict[str, float]) -> str:

@@ -59,16 +59,16 @@ def render(image: Image.Image, size: int, params: Augment, random: np.random.Gen
     """
     (sharpening,) = random.spawn(1)  # a separate generator, so that sharpening does not change the other draws
     pixels = warp_image(image, size, sample_warp(params, random))
-    if random.random() < params.blur:
+    if random.random() < params.blur_probability:
         pixels = blur(pixels, random.uniform(*BLUR) * size / REFERENCE_SIZE)
-    if sharpening.random() < params.sharpen:
+    if sharpening.random() < params.sharpen_probability:
         radius = sharpening.uniform(*SHARPEN_RADIUS) * size / REFERENCE_SIZE
         pixels = sharpen(pixels, radius, int(sharpening.integers(*SHARPEN_PERCENT, endpoint=True)))
     pixels = jitter_color(pixels, params, random)
-    if random.random() < params.vignette:
+    if random.random() < params.vignette_probability:
         pixels *= vignette_mask(size, random.uniform(*VIGNETTE))
     view = to_uint8(pixels)
-    if random.random() < params.jpeg:
+    if random.random() < params.jpeg_probability:
         view = jpeg_round_trip(view, int(random.integers(*JPEG_QUALITY, endpoint=True)))
     return np.asarray(view)
 
@@ -76,7 +76,7 @@ def render(image: Image.Image, size: int, params: Augment, random: np.random.Gen
 def sample_warp(params: Augment, random: np.random.Generator) -> Warp:
     """Draw flips, aspect, shear and rotation, in this order from the view to the image; then zoom and shift."""
     flips = np.diag(random.choice([-1.0, 1.0], 2)) if params.flips else np.eye(2)
-    stretch = math.sqrt(params.aspect ** random.uniform(-1, 1))
+    stretch = math.sqrt(params.max_aspect_stretch ** random.uniform(-1, 1))
     slant, slope = np.tan(np.radians(random.uniform(-params.shear, params.shear, 2)))
     angle = math.radians(random.uniform(-params.rotation, params.rotation))
     rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])

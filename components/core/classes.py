@@ -17,7 +17,15 @@ CLASSES: tuple[str, ...] = (
 
 MALIGNANT: frozenset[str] = frozenset({"actinic_keratosis", "basal_cell_carcinoma", "melanoma", "squamous_cell_carcinoma"})
 
+CRITICAL_CLASS = "melanoma"
+"""The diagnosis whose sensitivity is reported, raised at the operating point and guarded by the gate."""
+
 BINARY: tuple[str, ...] = ("benign", "malignant")
+
+
+def metric_label(name: str) -> str:
+    """Name of a metric for people, in which the critical class has its own name: "melanoma sensitivity" for `critical_sensitivity`."""
+    return name.replace("critical_", f"{CRITICAL_CLASS}_").replace("_", " ")
 
 
 def class_of_folder(name: str) -> str | None:

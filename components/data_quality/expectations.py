@@ -74,8 +74,8 @@ def _distinct(frame: pd.DataFrame, key: str, column: str) -> "pd.Series[int]":
 
 def _images(limits: Validate, kept: pd.DataFrame) -> Wanted:
     """Expectations on usable images; size and license requirements are relaxed to what the images kept by a reviewer have."""
-    least = 1 if limits.policy.tiny.then == "warn" else min([limits.min_side, *kept["width"], *kept["height"]])
-    licensed = limits.policy.missing_licence.then != "warn" and bool(kept["license"].notna().all())
+    least = 1 if limits.policy.too_small.action == "warn" else min([limits.min_side, *kept["width"], *kept["height"]])
+    licensed = limits.policy.missing_license.action != "warn" and bool(kept["license"].notna().all())
     return [
         ("ExpectTableRowCountToBeBetween", {"min_value": 1}),
         (
@@ -96,11 +96,11 @@ def _images(limits: Validate, kept: pd.DataFrame) -> Wanted:
 
 def _classes_to_check(classes: pd.DataFrame, limits: Validate) -> pd.DataFrame:
     """Classes that must be large enough: not those that the policy only warns about or excludes completely."""
-    rules = [limits.policy.scarce_cancer if name in (*MALIGNANT, "malignant") else limits.policy.scarce_class for name in classes["class"]]
-    none_allowed = [rule.at_most == 0 or (rule.at_most is None and rule.then == "fail") for rule in rules]
-    required = [
-        rule.then != "warn" and (strict or images > 0) for rule, strict, images in zip(rules, none_allowed, classes["images"], strict=True)
-    ]
+    policy = limits.policy
+    rules = [policy.small_malignant_class if name in (*MALIGNANT, "malignant") else policy.small_benign_class for name in classes["class"]]
+    none_allowed = [rule.max_files == 0 or (rule.max_files is None and rule.action == "fail") for rule in rules]
+    found = zip(rules, none_allowed, classes["images"], strict=True)
+    required = [rule.action != "warn" and (strict or images > 0) for rule, strict, images in found]
     return classes[required]
 
 

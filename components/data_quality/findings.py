@@ -22,22 +22,22 @@ from components.runtime.params import Validate
 
 KINDS = {
     "unreadable": "truncated, corrupt, too large, or not an image",
-    "unplaced": "in no folder named after a class",
-    "tiny": "width or height below validate.min_side",
-    "blank": "almost no contrast",
-    "odd_shape": "aspect ratio above validate.max_aspect",
-    "odd_mode": "color mode is not RGB",
+    "unknown_class": "in no folder named after a class",
+    "too_small": "width or height below validate.min_side",
+    "low_information": "almost no contrast",
+    "odd_aspect_ratio": "aspect ratio above validate.max_aspect",
+    "not_rgb": "color mode is not RGB",
     "exif_rotated": "stored rotated, with an EXIF orientation",
     "not_dermoscopic": "mostly one color, or black and white",
     "label_conflict": "the same image or archive ID in two classes",
     "lesion_conflict": "the same lesion in two classes",
     "exact_duplicate": "the same pixels more than once in one class",
     "near_duplicate": "the same image resized, recompressed, mirrored, rotated, cropped or brightened",
-    "across_sides": "the same image in both Train and Test of the imported dataset",
-    "missing_licence": "no licence named",
+    "train_test_leak": "the same image in both Train and Test of the imported dataset",
+    "missing_license": "no license named",
     "missing_file": "listed in metadata.csv, but the file does not exist",
-    "scarce_cancer": "a malignant class with too few usable images",
-    "scarce_class": "a benign class with too few usable images",
+    "small_malignant_class": "a malignant class with too few usable images",
+    "small_benign_class": "a benign class with too few usable images",
     "stale_decision": "a decision about a file that has changed or no longer exists",
 }
 ARCHIVE_ID = re.compile(r"(ISIC_\d+)")
@@ -64,25 +64,25 @@ def find_file_problems(files: pd.DataFrame, limits: Validate) -> Iterator[Findin
             yield Finding("unreadable", (row.path,), row.fault)
             continue
         if pd.isna(row.diagnosis):
-            yield Finding("unplaced", (row.path,), KINDS["unplaced"])
+            yield Finding("unknown_class", (row.path,), KINDS["unknown_class"])
         short, long = sorted((row.width, row.height))
         size = f"{row.width} x {row.height} px"
         if short < limits.min_side:
-            yield Finding("tiny", (row.path,), f"{size} is smaller than {limits.min_side} px a side")
+            yield Finding("too_small", (row.path,), f"{size} is smaller than {limits.min_side} px a side")
         if long > limits.max_aspect * short:
-            yield Finding("odd_shape", (row.path,), f"{size} is more than {limits.max_aspect:g} times as long as wide")
+            yield Finding("odd_aspect_ratio", (row.path,), f"{size} is more than {limits.max_aspect:g} times as long as wide")
         if row.contrast < limits.min_contrast:
-            yield Finding("blank", (row.path,), f"a contrast of {row.contrast:.1f} grey levels")
-        elif row.one_colour > limits.max_one_colour:
+            yield Finding("low_information", (row.path,), f"a contrast of {row.contrast:.1f} grey levels")
+        elif row.one_colour > limits.max_dominant_color_fraction:
             yield Finding("not_dermoscopic", (row.path,), f"{row.one_colour:.0%} of it is one colour", row.one_colour)
         elif row.colourfulness < MIN_COLOURFULNESS:
             yield Finding("not_dermoscopic", (row.path,), "black and white")
         if row.mode != "RGB":
-            yield Finding("odd_mode", (row.path,), f"stored as {row.mode}")
+            yield Finding("not_rgb", (row.path,), f"stored as {row.mode}")
         if row.orientation != 1:
             yield Finding("exif_rotated", (row.path,), f"EXIF orientation {row.orientation}")
         if pd.isna(row.license):
-            yield Finding("missing_licence", (row.path,), KINDS["missing_licence"])
+            yield Finding("missing_license", (row.path,), KINDS["missing_license"])
 
 
 def find_label_conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None) -> list[Finding]:
@@ -185,7 +185,7 @@ def _pair_links(pairs: Pairs) -> list[Link]:
     return [(one, other, score, "") for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True)]
 
 
-def find_split_leaks(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
+def train_test_leaks(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
     """Find images that are in both splits of the imported dataset (column given_side)."""
     links = _equal_key_pairs(images["pixels_sha256"], 1.0, "") + _pair_links(pairs)
     paths, sides = images["path"].to_numpy(), images["given_side"].to_numpy()
@@ -193,5 +193,5 @@ def find_split_leaks(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
     for members, _ in connected_groups(links, len(images)):
         given = {side for side in sides[members] if isinstance(side, str)}
         if len(given) > 1:
-            found.append(Finding("across_sides", tuple(paths[members]), f"one photograph in {' and '.join(sorted(given))}"))
+            found.append(Finding("train_test_leak", tuple(paths[members]), f"one photograph in {' and '.join(sorted(given))}"))
     return found

@@ -15,7 +15,7 @@ MAX_LISTED = 5
 DROPPED_BY_REVIEWER = "dropped"
 LEFT_OUT = ("fail", "quarantine")
 """Actions that exclude files: `fail` with a limit acts like `quarantine`; without one the first file fails the stage."""
-NEVER_KEPT = ("unreadable", "unplaced")
+NEVER_KEPT = ("unreadable", "unknown_class")
 """Kinds of finding whose files cannot be kept by a decision."""
 
 
@@ -26,7 +26,7 @@ def policy_for(policy: Policy, kind: str) -> Rule:
 
 def max_files_of(rule: Rule) -> int | None:
     """Maximum number of files with a kind of finding; None means no limit."""
-    return 0 if rule.then == "fail" and rule.at_most is None else rule.at_most
+    return 0 if rule.action == "fail" and rule.max_files is None else rule.max_files
 
 
 def apply_policy(findings: list[Finding], policy: Policy, decisions: Decisions, diagnosis: dict[str, str]) -> dict[str, str]:
@@ -42,7 +42,7 @@ def apply_policy(findings: list[Finding], policy: Policy, decisions: Decisions, 
     reasons = dict.fromkeys(decisions.drop, f"{DROPPED_BY_REVIEWER}: decisions.csv")
     order = {kind: number for number, kind in enumerate(KINDS)}
     for finding in sorted(findings, key=lambda one: order[one.kind]):
-        then = policy_for(policy, finding.kind).then
+        action = policy_for(policy, finding.kind).action
         left = [path for path in finding.subjects if path not in reasons]
         if finding.kind == "label_conflict":
             _one_label_kept(finding, decisions, diagnosis)
@@ -51,11 +51,11 @@ def apply_policy(findings: list[Finding], policy: Policy, decisions: Decisions, 
                 f"decisions.csv keeps {finding.subjects[0]}, which is {finding.kind} ({finding.message}). Drop it or, if only its folder is"
                 " wrong, relabel it."
             )
-        if then in LEFT_OUT:
+        if action in LEFT_OUT:
             for path in left:
                 if path not in decisions.keep:
                     reasons[path] = f"{finding.kind}: {finding.message}"
-        elif then == "keep one" and len(left) > 1:
+        elif action == "keep one" and len(left) > 1:
             first = next((path for path in left if path in decisions.keep), left[0])
             for path in left:
                 if path != first:
@@ -83,9 +83,9 @@ def policy_violations(findings: list[Finding], policy: Policy) -> list[str]:
         if limit is None or count <= limit:
             continue
         allows = (
-            f"validate.policy.{kind}.at_most allows {limit}"
-            if policy_for(policy, kind).at_most is not None
-            else (f"validate.policy.{kind}.then is fail, without at_most")
+            f"validate.policy.{kind}.max_files allows {limit}"
+            if policy_for(policy, kind).max_files is not None
+            else (f"validate.policy.{kind}.action is fail, without max_files")
         )
         lines.append(f"{count} {kind} ({KINDS[kind]}); {allows}:")
         named = [(path, finding.message) for finding in findings if finding.kind == kind for path in finding.subjects]
@@ -99,7 +99,7 @@ def as_table(findings: list[Finding], policy: Policy, reasons: dict[str, str], f
     """One row per finding and file: kind, number, rank, path, then, left_out, says, sha256, diagnosis."""
     known = files.set_index("path")
     rows = [
-        (finding.kind, number, finding.severity, path, policy_for(policy, finding.kind).then, reasons.get(path, ""), finding.message)
+        (finding.kind, number, finding.severity, path, policy_for(policy, finding.kind).action, reasons.get(path, ""), finding.message)
         for number, finding in enumerate(findings)
         for path in finding.subjects
     ]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from components.core.classes import CLASSES
+from components.core.classes import CLASSES, CRITICAL_CLASS
 from components.evaluation.metrics import Floats, Ints
 from components.evaluation.predictions import Predictions
 
@@ -46,9 +46,9 @@ def required_logit_bias(behind: Floats, sensitivity: float) -> float:
 
 
 def operating_point(scored: Predictions, logits: NDArray[np.float32], sensitivity: float) -> NDArray[np.float32]:
-    """Amount to add to each logit so that at least this share of the melanoma images is predicted melanoma (binary: malignant).
+    """Amount to add to each logit so that at least this share of the critical class's images is predicted as it (binary: malignant).
 
-    A missed melanoma costs more than a false alarm, so its logit is raised by the smallest sufficient amount, and never lowered.
+    A missed image of this class costs more than a false alarm, so its logit is raised by the smallest sufficient amount, and never lowered.
 
     Args:
         scored: validation images.
@@ -58,10 +58,10 @@ def operating_point(scored: Predictions, logits: NDArray[np.float32], sensitivit
     lift = np.zeros(logits.shape[1], dtype=np.float32)
     rivals = logits.copy()
     if scored.task == "multiclass":
-        number = CLASSES.index("melanoma")
+        number = CLASSES.index(CRITICAL_CLASS)
         rivals[:, number] = -np.inf
         behind = rivals.max(axis=1) - logits[:, number]
     else:
         number, behind = 0, -logits[:, 0]
-    lift[number] = required_logit_bias(behind[scored.melanoma], sensitivity)
+    lift[number] = required_logit_bias(behind[scored.critical], sensitivity)
     return lift

@@ -40,8 +40,8 @@ class Calibration:
     temperature: float
 
     @property
-    def melanoma_lift(self) -> float:
-        """What is added to the melanoma logit (binary task: to the malignant logit)."""
+    def critical_lift(self) -> float:
+        """What is added to the critical class's logit (binary task: to the malignant logit)."""
         return float(self.lift.max())
 
 
@@ -60,14 +60,14 @@ def measure(
 ) -> Evaluation:
     """The figures of the report, with their bootstrap intervals over groups."""
     after, bins = test.after, settings.evaluate.calibration_bins
-    samples = bootstrap.cluster_bootstrap_indices(after.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    samples = bootstrap.cluster_bootstrap_indices(after.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed)
     gain = paired_difference(test.phases["finetuned"], test.phases["frozen"], "balanced_accuracy", samples, bins)
     averages = metrics.macro_averages(after.truth, after.probabilities)
     per_class = metrics.per_class(after.truth, after.probabilities, output_names(settings.task))
     return Evaluation(
         picked=selection.phase,
         temperature=fitted.temperature,
-        melanoma_lift=fitted.melanoma_lift,
+        critical_lift=fitted.critical_lift,
         test_split_hash=catalog.split_hash(after.images),
         validation={name: validation_metrics(scored, bins) for name, scored in selection.validation.items()},
         test=metrics_on_test(test, samples, bins),

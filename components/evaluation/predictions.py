@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.core.classes import MALIGNANT, encode_targets, output_names
+from components.core.classes import CRITICAL_CLASS, MALIGNANT, encode_targets, output_names
 from components.core.reports.evaluation import Estimate
 from components.evaluation import bootstrap, metrics
 
@@ -18,7 +18,7 @@ HEADLINE_METRICS = (
     "accuracy",
     "macro_f1",
     "macro_auc",
-    "melanoma_sensitivity",
+    "critical_sensitivity",
     "malignant_sensitivity",
     "malignant_specificity",
     "calibration_error",
@@ -48,9 +48,9 @@ class Predictions:
         return np.isin(self.images["diagnosis"].to_numpy(dtype=str), sorted(MALIGNANT))
 
     @cached_property
-    def melanoma(self) -> NDArray[np.bool_]:
-        """Whether each image shows a melanoma."""
-        return self.images["diagnosis"].to_numpy(dtype=str) == "melanoma"
+    def critical(self) -> NDArray[np.bool_]:
+        """Whether each image shows the critical class."""
+        return self.images["diagnosis"].to_numpy(dtype=str) == CRITICAL_CLASS
 
     @cached_property
     def called_malignant(self) -> NDArray[np.bool_]:
@@ -60,9 +60,9 @@ class Predictions:
         return self.probabilities[:, columns].sum(axis=1) >= 0.5
 
     @cached_property
-    def called_melanoma(self) -> NDArray[np.bool_]:
-        """Whether the prediction is melanoma; for the binary task, malignant."""
-        name = "melanoma" if self.task == "multiclass" else "malignant"
+    def called_critical(self) -> NDArray[np.bool_]:
+        """Whether the prediction is the critical class; for the binary task, malignant."""
+        name = CRITICAL_CLASS if self.task == "multiclass" else "malignant"
         return self.probabilities.argmax(axis=1) == output_names(self.task).index(name)
 
     def headline(self, name: str, at: Indices, bins: int) -> float:
@@ -74,7 +74,7 @@ class Predictions:
             "macro_f1": lambda: metrics.macro_f1(truth, probabilities),
             "macro_auc": lambda: metrics.macro_auc(truth, probabilities),
             "calibration_error": lambda: metrics.expected_calibration_error(truth, probabilities, bins),
-            "melanoma_sensitivity": lambda: metrics.sensitivity(self.melanoma[at], self.called_melanoma[at]),
+            "critical_sensitivity": lambda: metrics.sensitivity(self.critical[at], self.called_critical[at]),
             "malignant_sensitivity": lambda: metrics.sensitivity(self.malignant[at], self.called_malignant[at]),
             "malignant_specificity": lambda: metrics.specificity(self.malignant[at], self.called_malignant[at]),
         }
@@ -85,7 +85,7 @@ class Predictions:
         groups = self.images["group"].to_numpy()
         proportions = {
             "accuracy": (np.ones(len(groups), dtype=bool), self.probabilities.argmax(axis=1) == self.truth),
-            "melanoma_sensitivity": (self.melanoma, self.called_melanoma),
+            "critical_sensitivity": (self.critical, self.called_critical),
             "malignant_sensitivity": (self.malignant, self.called_malignant),
             "malignant_specificity": (~self.malignant, ~self.called_malignant),
         }

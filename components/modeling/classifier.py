@@ -22,7 +22,7 @@ def build_head(width: int, params: Train, outputs: int) -> "keras.Sequential":
     import keras
 
     layers: list[keras.layers.Layer] = [keras.Input((width,), name="pooled")]
-    for number, units in enumerate(params.hidden, start=1):
+    for number, units in enumerate(params.hidden_units, start=1):
         layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")]
     layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(outputs, name="logits")]
     return keras.Sequential(layers, name="head")

@@ -219,8 +219,8 @@ def _of_run(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         Path(file.name).write_bytes(_artifact(client, version, f"{EVALUATION_IN_RUN}/{PREDICTIONS_FILENAME}"))
         scored = _scored(Path(file.name), tag(version, "task"))
-    figures = version_tags.metric_tags(evaluation.test)
-    if any(version.tags.get(name, figure) != figure for name, figure in figures.items()):
+    figures, recorded = evaluation.test.figures, version_tags.figure_texts(version.tags)
+    if any(text != version_tags.interval_text(figures[name]) for name, text in recorded.items()):
         raise EvidenceLost(
             f"the evidence of {_named(version)} is lost: its MLflow run {version.run_id} holds other figures than"
             f" its tags, so a version that was deleted since wrote over it. {AGAIN}"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from components.core.classes import CRITICAL_CLASS, metric_label
 from components.core.reports.evaluation import CollectionResult, Estimate, Evaluation, ShiftResult
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Rule
@@ -14,14 +15,14 @@ REEVALUATE_HINT = "when this version was evaluated: `dvc repro` measures and reg
 
 @dataclass(frozen=True)
 class Coverage:
-    """Contents of the test split: its groups (lesions), those that show a melanoma, and the classes without an image.
+    """Contents of the test split: its groups (lesions), those of the critical class, and the classes without an image.
 
     The model may never name a class without a test image, and no figure would show it. `few`: the classes with so few groups that
     balanced accuracy is uncertain, and how many each has.
     """
 
     groups: int
-    melanoma_groups: int
+    critical_groups: int
     unmeasured: Sequence[str] = ()
     few: Mapping[str, int] = field(default_factory=dict)
 
@@ -57,16 +58,16 @@ def evaluate_rules(
     return [
         _rule_all_classes_tested(coverage.unmeasured),
         _rule_enough_groups("test lesions", coverage.groups, thresholds.min_test_groups),
-        _rule_enough_groups("melanoma test lesions", coverage.melanoma_groups, thresholds.min_melanoma_groups),
+        _rule_enough_groups(f"{CRITICAL_CLASS} test lesions", coverage.critical_groups, thresholds.min_critical_groups),
         _marked(_rule_minimum("balanced accuracy", test.balanced_accuracy, thresholds.min_balanced_accuracy), coverage.few),
-        _rule_minimum("melanoma sensitivity", test.melanoma_sensitivity, thresholds.min_melanoma_sensitivity),
+        _rule_minimum(metric_label("critical_sensitivity"), test.critical_sensitivity, thresholds.min_critical_sensitivity),
         _rule_maximum("calibration error", test.calibration_error, thresholds.max_calibration_error),
         *_rules_shifts(
-            evaluation.shifts, dict.fromkeys(SHIFTS, thresholds.max_shift_loss) | {SQUARE_CROP: thresholds.max_square_crop_loss}
+            evaluation.shifts, dict.fromkeys(SHIFTS, thresholds.max_shift_drop) | {SQUARE_CROP: thresholds.max_square_crop_drop}
         ),
-        _rule_collections(evaluation.collections_left_out, thresholds.max_collection_loss),
+        _rule_collections(evaluation.collections_left_out, thresholds.max_collection_drop),
         _rule_export_agreement(export.float16.same_top1, thresholds.min_export_agreement),
-        *(_rule_against_version(comparison, thresholds.max_loss) for comparison in comparisons),
+        *(_rule_against_version(comparison, thresholds.max_drop) for comparison in comparisons),
     ]
 
 
@@ -137,7 +138,7 @@ def _rule_against_version(comparison: Comparison, margin: float) -> Rule:
     So a test set too small to show that fails the challenger, and small losses cannot add up from one champion to the next: the
     best version stays the measure.
     """
-    figure, difference = comparison.figure.replace("_", " "), comparison.difference
+    figure, difference = metric_label(comparison.figure), comparison.difference
     passed = difference.low > -margin
     rival = "best" if comparison.best else "champion"
     again = ", measured again on this split, of which it may have trained on a part" if comparison.measured_again else ""

@@ -19,7 +19,7 @@ from components.runtime.params import Settings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KEPT = ("balanced_accuracy", "melanoma_sensitivity")
+KEPT = ("balanced_accuracy", "critical_sensitivity")
 """The figures in which a challenger must not lose."""
 
 
@@ -65,7 +65,7 @@ def test_coverage(scored: Predictions) -> gate.Coverage:
     there = set(encode_targets(list(scored.images["diagnosis"]), scored.task))
     unmeasured = [name for number, name in enumerate(output_names(scored.task)) if number not in there]
     groups = scored.images["group"]
-    return gate.Coverage(int(groups.nunique()), int(groups[scored.melanoma].nunique()), unmeasured, scored.few_groups())
+    return gate.Coverage(int(groups.nunique()), int(groups[scored.critical].nunique()), unmeasured, scored.few_groups())
 
 
 def compare_with_rivals(
@@ -79,7 +79,9 @@ def compare_with_rivals(
         others: further versions measured on this test split (`rivals`).
         settings: seed, bootstrap, bins.
     """
-    samples = bootstrap.cluster_bootstrap_indices(challenger.images["group"].to_numpy(), settings.evaluate.bootstrap, settings.seed)
+    samples = bootstrap.cluster_bootstrap_indices(
+        challenger.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed
+    )
     everything, bins = np.arange(len(challenger.images)), settings.evaluate.calibration_bins
     measured = [*([champion] if champion and not champion.measured_again else []), *others]
     found = []
@@ -107,7 +109,7 @@ def champion_rival(client: "MlflowClient", found: Evidence, state: ChampionState
     if task != challenger.task:
         raise LesionflowError(
             f"champion version {number} is a {task} model and the candidate a {challenger.task} one:"
-            " register them under different names (register.model in params.yaml)"
+            " register them under different names (register.registered_model in params.yaml)"
         )
     try:
         held = evidence.load_evidence(client, champion, promotion.evidence_of(state.entries, number))

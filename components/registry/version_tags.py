@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from components.core.reports.evaluation import Estimate, TestMetrics
+from components.core.reports.evaluation import FORMER_NAMES, Estimate, TestMetrics
 from components.core.reports.registration import Rule
 from components.evaluation.predictions import HEADLINE_METRICS
 from components.registry import gate
@@ -39,9 +39,16 @@ def metric_tags(test: TestMetrics) -> dict[str, str]:
     return {f"test.{name}": interval_text(figures[name]) for name in HEADLINE_METRICS}
 
 
+def figure_texts(tags: Mapping[str, str]) -> dict[str, str]:
+    """The text of each headline test figure that a version's tags hold; versions of before have it under the figure's former name."""
+    former = {new: old for old, new in FORMER_NAMES.items()}
+    found = {name: tags.get(f"test.{name}", tags.get(f"test.{former.get(name, name)}")) for name in HEADLINE_METRICS}
+    return {name: text for name, text in found.items() if text is not None}
+
+
 def metrics_of(tags: Mapping[str, str]) -> dict[str, Estimate]:
     """The headline test figures as a version's tags hold them, with four decimals."""
-    found = {name: INTERVAL.fullmatch(tags.get(f"test.{name}", "")) for name in HEADLINE_METRICS}
+    found = {name: INTERVAL.fullmatch(text) for name, text in figure_texts(tags).items()}
     return {name: Estimate(**{bound: float(text) for bound, text in match.groupdict().items()}) for name, match in found.items() if match}
 
 

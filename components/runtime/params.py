@@ -20,8 +20,6 @@ SECTIONS_OF = {"frozen": ("images", "augment", "embed", "train"), "finetuned": (
 TRAINING_PARAMS = ("augment", "embed", "train", "finetune", "backbone")
 """Sections that a flow run may override and still promote automatically; new sections are excluded unless they are added here."""
 
-RENAMED = {"register.max_melanoma_sensitivity_loss": "register.max_loss"}
-
 
 def _twentieth(share: float) -> float:
     if abs(share * SPLIT_RESOLUTION - round(share * SPLIT_RESOLUTION)) > 1e-9:
@@ -62,78 +60,78 @@ class Backbone(_Section):
 
 
 class Rule(_Section):
-    """Action for files with a finding. The stage fails if more than `at_most` files have the finding; null means no limit.
+    """Action for files with a finding. The stage fails if more than `max_files` files have the finding; null means no limit.
 
-    With `fail`, the first such file fails the stage unless `at_most` allows some; these are then excluded as with `quarantine`. Files
+    With `fail`, the first such file fails the stage unless `max_files` allows some; these are then excluded as with `quarantine`. Files
     with a finding under `fail` are never used.
     """
 
-    then: str
-    at_most: Limit
+    action: str
+    max_files: Limit
 
 
 class FileRule(Rule):
     """Policy for a problem of one file."""
 
-    then: Literal["fail", "quarantine", "warn"]
+    action: Literal["fail", "quarantine", "warn"]
 
 
 class HardRule(Rule):
     """Policy for a problem that no later stage can handle."""
 
-    then: Literal["fail", "quarantine"]
+    action: Literal["fail", "quarantine"]
 
 
 class CopyRule(Rule):
     """Policy for near-duplicates. `keep one`: only the first by path is used; `group`: all are used, in the same split."""
 
-    then: Literal["fail", "quarantine", "keep one", "group", "warn"]
+    action: Literal["fail", "quarantine", "keep one", "group", "warn"]
 
 
 class SameRule(Rule):
     """Policy for exact duplicates. Equal pixels are never used twice, so `group` and `warn` are not available."""
 
-    then: Literal["fail", "quarantine", "keep one"]
+    action: Literal["fail", "quarantine", "keep one"]
 
 
 class NoticeRule(Rule):
     """Policy for a finding that is reported but excludes no file."""
 
-    then: Literal["fail", "warn"]
+    action: Literal["fail", "warn"]
 
 
 class Policy(_Section):
     """One policy per kind of finding; findings.py describes the kinds."""
 
     unreadable: HardRule
-    unplaced: HardRule
-    tiny: FileRule
-    blank: FileRule
-    odd_shape: FileRule
-    odd_mode: FileRule
+    unknown_class: HardRule
+    too_small: FileRule
+    low_information: FileRule
+    odd_aspect_ratio: FileRule
+    not_rgb: FileRule
     exif_rotated: FileRule
     not_dermoscopic: FileRule
     label_conflict: HardRule
     lesion_conflict: HardRule
     exact_duplicate: SameRule
     near_duplicate: CopyRule
-    across_sides: NoticeRule
-    missing_licence: FileRule
+    train_test_leak: NoticeRule
+    missing_license: FileRule
     missing_file: NoticeRule
-    scarce_cancer: FileRule
-    scarce_class: FileRule
+    small_malignant_class: FileRule
+    small_benign_class: FileRule
     stale_decision: NoticeRule
 
 
 class Validate(_Section):
-    """`min_side`: pixels; `max_aspect`: long side divided by short side; `max_one_colour`: share of an image's pixels;
+    """`min_side`: pixels; `max_aspect`: long side divided by short side; `max_dominant_color_fraction`: share of an image's pixels;
     `near_duplicate_score`: correlation (near_duplicates.near_pairs)."""
 
     min_images_per_class: Annotated[int, Field(ge=1)]
     min_side: Annotated[int, Field(ge=1)]
     max_aspect: Annotated[float, Field(ge=1)]
     min_contrast: Annotated[float, Field(ge=0, le=128)]
-    max_one_colour: Share
+    max_dominant_color_fraction: Share
     near_duplicate_score: Annotated[float, Field(ge=0.5, le=1)]
     policy: Policy
 
@@ -162,58 +160,58 @@ class Images(_Section):
 
 
 class Augment(_Section):
-    """`views`: views per image of the largest class. Ranges of the values drawn for each view, symmetric around no change: rotation
-    and shear in degrees, shift as a share of the side, brightness, contrast and saturation as shares of the value. `zoom` (two
-    factors) and `aspect` (maximum factor) are log-uniform; `white_balance` is the largest log factor of a channel. `blur`, `sharpen`,
-    `jpeg` and `vignette` are probabilities."""
+    """`views_per_image`: views per image of the largest class. Ranges of the values drawn for each view, symmetric around no change:
+    rotation and shear in degrees, shift as a fraction of the size, brightness, contrast and saturation as fractions of the value.
+    `zoom` (two factors) and `max_aspect_stretch` (a factor) are log-uniform; `white_balance` is the largest log factor of a channel."""
 
-    views: Annotated[int, Field(ge=1, le=100)]
-    max_views: Annotated[int, Field(ge=1, le=1000)]
+    views_per_image: Annotated[int, Field(ge=1, le=100)]
+    max_views_per_image: Annotated[int, Field(ge=1, le=1000)]
     rotation: Annotated[float, Field(ge=0, le=180)]
     flips: bool
     shift: Annotated[float, Field(ge=0, le=0.5)]
     shear: Annotated[float, Field(ge=0, le=45)]
     zoom: tuple[Annotated[float, Field(ge=0.25, le=1)], Annotated[float, Field(ge=1, le=4)]]
-    aspect: Annotated[float, Field(ge=1, le=2)]
+    max_aspect_stretch: Annotated[float, Field(ge=1, le=2)]
     brightness: Annotated[float, Field(ge=0, lt=1)]
     contrast: Annotated[float, Field(ge=0, lt=1)]
     saturation: Share
     white_balance: Annotated[float, Field(ge=0, lt=1)]
-    blur: Share
-    sharpen: Share
-    jpeg: Share
-    vignette: Share
+    blur_probability: Share
+    sharpen_probability: Share
+    jpeg_probability: Share
+    vignette_probability: Share
 
     @model_validator(mode="after")
     def _rarer_classes_get_no_fewer(self) -> "Augment":
-        if self.max_views < self.views:
-            raise ValueError(f"max_views ({self.max_views}) must be at least views ({self.views})")
+        if self.max_views_per_image < self.views_per_image:
+            raise ValueError(f"max_views_per_image ({self.max_views_per_image}) must be at least views_per_image ({self.views_per_image})")
         return self
 
 
 class Embed(_Section):
-    """The frozen base embeds at most `views` views of each training image, the first ones, in batches of `batch_size`."""
+    """The frozen base embeds at most `max_views_per_image` views of each training image, the first ones, in batches of `batch_size`."""
 
-    views: Annotated[int, Field(ge=1, le=1000)]
+    max_views_per_image: Annotated[int, Field(ge=1, le=1000)]
     batch_size: BatchSize
 
 
 class Train(_Section):
     """The head: widths of its hidden dense layers, then parameters of the optimizer and of early stopping."""
 
-    hidden: tuple[Annotated[int, Field(ge=1, le=8192)], ...]
+    hidden_units: tuple[Annotated[int, Field(ge=1, le=8192)], ...]
     dropout: Dropout
     learning_rate: Rate
     batch_size: BatchSize
     epochs: Epochs
     patience: Annotated[int, Field(ge=1)]
-    class_weights: Share
+    class_weight_power: Share
 
 
 class Finetune(_Section):
     """`unfreeze_from`: name of a layer or block, a layer number, or "auto" for the backbone's default (architectures.py); the base is
-    trained from this layer up. `symmetries`: apply a random flip or 90-degree rotation to each view in every epoch. `small_share`:
-    share of the epochs, the first ones, that train on smaller images; `small_side`: their size as a share of image_size."""
+    trained from this layer up. `random_dihedral`: apply a random flip or 90-degree rotation to each view in every epoch.
+    `low_resolution_epochs_fraction`: fraction of the epochs, the first ones, that train on smaller images;
+    `low_resolution_size_fraction`: their size as a fraction of image_size."""
 
     unfreeze_from: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)]
     learning_rate: Rate
@@ -222,10 +220,10 @@ class Finetune(_Section):
     batch_size: BatchSize
     epochs: Epochs
     patience: Annotated[int, Field(ge=1)]
-    class_weights: Share
-    symmetries: bool
-    small_share: Annotated[float, Field(ge=0, lt=1)]
-    small_side: Annotated[float, Field(gt=0, lt=1)]
+    class_weight_power: Share
+    random_dihedral: bool
+    low_resolution_epochs_fraction: Annotated[float, Field(ge=0, lt=1)]
+    low_resolution_size_fraction: Annotated[float, Field(gt=0, lt=1)]
 
     @model_validator(mode="after")
     def _warms_up_within_its_epochs(self) -> "Finetune":
@@ -237,13 +235,13 @@ class Finetune(_Section):
 
 
 class Evaluate(_Section):
-    """`melanoma_sensitivity`: sensitivity on validation that the melanoma logit is raised to reach; then the numbers of bootstrap
-    resamples, calibration bins and images in the gallery of mistakes."""
+    """`target_critical_sensitivity`: sensitivity on validation that the logit of the critical class (classes.CRITICAL_CLASS) is raised to
+    reach."""
 
-    melanoma_sensitivity: Annotated[float, Field(ge=0, lt=1)]
-    bootstrap: Annotated[int, Field(ge=100, le=100_000)]
+    target_critical_sensitivity: Annotated[float, Field(ge=0, lt=1)]
+    bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
-    gallery: Annotated[int, Field(ge=1, le=100)]
+    gallery_images: Annotated[int, Field(ge=1, le=100)]
 
 
 class Export(_Section):
@@ -252,20 +250,20 @@ class Export(_Section):
 
 
 class Register(_Section):
-    """The gate: thresholds that a challenger must meet to become champion. `max_loss`: largest drop of balanced accuracy and of melanoma
-    sensitivity, compared with the champion and the best version. A group is the test images of one lesion."""
+    """The gate: thresholds that a challenger must meet to become champion. `max_drop`: largest drop of balanced accuracy and of the
+    critical class's sensitivity, compared with the champion and the best version. A group is the test images of one lesion."""
 
-    model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
-    promote: Literal["automatic", "manual"]
+    registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
+    promotion: Literal["automatic", "manual"]
     min_balanced_accuracy: Share
-    min_melanoma_sensitivity: Share
-    max_loss: Share
+    min_critical_sensitivity: Share
+    max_drop: Share
     min_test_groups: Annotated[int, Field(ge=0)]
-    min_melanoma_groups: Annotated[int, Field(ge=0)]
+    min_critical_groups: Annotated[int, Field(ge=0)]
     max_calibration_error: Share
-    max_shift_loss: Share
-    max_square_crop_loss: Share
-    max_collection_loss: Share
+    max_shift_drop: Share
+    max_square_crop_drop: Share
+    max_collection_drop: Share
     min_export_agreement: Share
 
 

@@ -8,7 +8,8 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from components.core.errors import ParamsError, describe_invalid
-from components.runtime.params import RENAMED, Backbone, Settings
+from components.runtime import renamed_params
+from components.runtime.params import Backbone, Settings
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -36,15 +37,29 @@ def parse(document: dict[str, Any], origin: str = "params") -> Settings:
     try:
         return Settings.model_validate(document)
     except ValidationError as fault:
-        faults = [_describe_fault(error) for error in fault.errors()]
+        renamed = renamed_params.renamed_keys(document)
+        faults = [renamed_params.describe(old, new) for old, new in renamed.items()]
+        faults += [_describe_fault(error) for error in _not_renamed(fault.errors())]
         raise ParamsError("\n".join(f"{origin}: {line}" for line in dict.fromkeys(faults))) from None
 
 
+def _not_renamed(errors: list[Any]) -> list[Any]:
+    """The errors other than an unknown key that was renamed, and its new name that is missing."""
+    new_names = {_key(error): renamed_params.new_name(_key(error)) for error in errors}
+    missing = set(new_names.values())
+    return [error for error in errors if not new_names[_key(error)] and not (error["type"] == "missing" and _key(error) in missing)]
+
+
+def _where(error: Any) -> list[str]:
+    return [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "function-", "literal["))]
+
+
+def _key(error: Any) -> str:
+    return ".".join(_where(error))
+
+
 def _describe_fault(error: Any) -> str:
-    where = [str(part) for part in error["loc"] if not str(part).startswith(("constrained-", "function-", "literal["))]
-    key = ".".join(where)
-    if key in RENAMED:
-        return f"{key}: renamed to {RENAMED[key]}"
+    where, key = _where(error), _key(error)
     if error["type"] == "extra_forbidden":
         allowed = _allowed_keys(where[:-1])
         close = difflib.get_close_matches(where[-1], allowed, n=1)

@@ -122,7 +122,7 @@ def build_feature_cache(frozen: "keras.Model", folder: Path, identity: str, shar
     if needed > free:
         raise LesionflowError(
             f"the feature cache needs {needed / 1e9:.1f} GB, but {folder.parent} has only {free / 1e9:.1f} GB free. Free some space,"
-            " set finetune.unfreeze_from to a later block, or disable the cache with finetune.symmetries: true."
+            " set finetune.unfreeze_from to a later block, or disable the cache with finetune.random_dihedral: true."
         )
     with atomic_write(folder) as draft:
         draft.mkdir()
@@ -144,7 +144,7 @@ def _write(frozen: "keras.Model", split: str, shards: Path, stream: IO[bytes]) -
         maps = compute(batch["pixels"]).astype(np.float16)
         if not np.isfinite(maps).all():
             raise LesionflowError(
-                f"outputs of {frozen.layers[-1].name} exceed float16. Disable the feature cache with finetune.symmetries: true."
+                f"outputs of {frozen.layers[-1].name} exceed float16. Disable the feature cache with finetune.random_dihedral: true."
             )
         stream.write(maps.tobytes())
         classes.append(batch["class"])

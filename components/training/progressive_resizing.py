@@ -15,12 +15,12 @@ STRIDE = 32
 
 def low_resolution_epochs(params: Finetune) -> int:
     """Number of first epochs that train on smaller images; never all epochs, so that a full-size epoch can be the best."""
-    return int(params.small_share * params.epochs)
+    return int(params.low_resolution_epochs_fraction * params.epochs)
 
 
 def low_resolution_size(params: Finetune, image_size: int) -> int:
     """Size in pixels of the smaller images: the nearest multiple of 32, at most `image_size`."""
-    return min(image_size, STRIDE * max(1, round(params.small_side * image_size / STRIDE)))
+    return min(image_size, STRIDE * max(1, round(params.low_resolution_size_fraction * image_size / STRIDE)))
 
 
 def with_dynamic_input_size(network: "keras.Model") -> "keras.Model":

@@ -33,7 +33,7 @@ PATIENCE = 60_000  # milliseconds: the page is large and the machine may be smal
 @pytest.fixture(scope="module")
 def store(project: Project) -> str:
     """The tracking URI of a project in whose registry there are two versions: one candidate, evaluated in two ways."""
-    project.set_params({"evaluate": {"bootstrap": 200}})
+    project.set_params({"evaluate": {"bootstrap_resamples": 200}})
     project.repro()
     uri = f"sqlite:///{project.root / 'mlruns' / 'mlflow.db'}"
     assert len(_client(uri).search_model_versions("name = 'skin-lesion-mobilenetv2'")) == 2

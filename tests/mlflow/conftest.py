@@ -146,7 +146,7 @@ class Lab:
     def missing(self, melanomas: int) -> Predictions:
         """The predictions of a model that misses so many melanomas and nothing else."""
         right, wrong = self.scored(0), self.scored(PER_CLASS)
-        missed = np.isin(np.arange(len(right.images)), np.flatnonzero(right.melanoma)[:melanomas])
+        missed = np.isin(np.arange(len(right.images)), np.flatnonzero(right.critical)[:melanomas])
         return Predictions(right.images, np.where(missed[:, None], wrong.probabilities, right.probabilities), right.task)
 
     def evidence_folder(self, version: str) -> Path:
@@ -209,8 +209,8 @@ def new_lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_store: Path, 
         shutil.copytree(data, root / "data")
         (root / "data.dvc").write_text(f"outs:\n- md5: {MD5}\n")
         lab = Lab(root, store.connect())
-        lab.params("evaluate", bootstrap=100)
-        lab.params("register", min_test_groups=1, min_melanoma_groups=1)
+        lab.params("evaluate", bootstrap_resamples=100)
+        lab.params("register", min_test_groups=1, min_critical_groups=1)
         return lab
 
     return make

@@ -55,7 +55,7 @@ def test_a_second_candidate_of_one_phase_model_is_held_against_the_champions_own
     assert not kept["passed"]
     assert kept["says"].startswith("melanoma sensitivity -0.500 ")
     assert stored(lab, "1") == before
-    assert [read(lab, version).evaluation.test.melanoma_sensitivity.value for version in ("1", "2")] == [1.0, 0.5]
+    assert [read(lab, version).evaluation.test.critical_sensitivity.value for version in ("1", "2")] == [1.0, 0.5]
     runs = [lab.client.get_run(lab.get(version).run_id) for version in ("1", "2")]
     assert runs[0].info.run_id != runs[1].info.run_id
     for run in runs:
@@ -180,7 +180,7 @@ def registered_with_measured_champion(lab) -> dict:
 
 
 def test_the_best_version_on_the_split_counts_beside_the_champion_and_a_degenerate_one_does_not(lab):
-    lab.params("register", promote="manual", max_loss=0.6)
+    lab.params("register", promotion="manual", max_drop=0.6)
     lab.candidate(lab.missing(0))
     registered()  # never champion
     lab.move(lab.version(wrong=1))
@@ -199,7 +199,7 @@ def test_the_best_version_on_the_split_counts_beside_the_champion_and_a_degenera
 
 def all_melanoma(lab) -> Predictions:
     right = lab.scored(0)
-    output = int(np.flatnonzero(right.probabilities[right.melanoma][0] > 0.5)[0])
+    output = int(np.flatnonzero(right.probabilities[right.critical][0] > 0.5)[0])
     return Predictions(right.images, np.tile(np.eye(9)[output] * 0.91 + 0.01, (len(right.images), 1)), right.task)
 
 
@@ -208,7 +208,7 @@ def all_melanoma(lab) -> Predictions:
     [(["train.dropout=0.4", "+finetune.epochs=3"], []), (["train.dropout=0.4", "register.min_balanced_accuracy=0"], [1])],
 )
 def test_a_run_whose_overrides_touch_more_than_training_leaves_promotion_to_a_person(lab, capsys, overrides, manual):
-    lab.params("register", promote="automatic")
+    lab.params("register", promotion="automatic")
     lab.top_params(overrides=overrides)
     lab.candidate(lab.missing(0))
     report = registered()
@@ -256,7 +256,7 @@ def test_a_registration_that_fails_half_way_ends_its_run_as_failed_and_registers
 def test_a_ranking_on_tags_edited_in_the_page_changes_nothing(lab):
     lab.version()
     lab.move(lab.version(wrong=1))
-    for name in ("test.balanced_accuracy", "test.melanoma_sensitivity"):
+    for name in ("test.balanced_accuracy", "test.critical_sensitivity"):
         lab.client.set_model_version_tag(MODEL, "1", name, "0.1000 [0.1000, 0.1000]")
     lab.version(wrong=1)
     rules = judgement.judge_version(lab.client, read(lab, "3"), "3", lab.look(), params_file.load())

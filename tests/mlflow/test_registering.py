@@ -29,7 +29,7 @@ def test_automatic_makes_a_candidate_that_passes_champion_and_again_changes_noth
 
 
 def test_manual_leaves_a_candidate_that_passes_to_a_person(lab, capsys):
-    lab.params("register", promote="manual")
+    lab.params("register", promotion="manual")
     lab.version()
     report, said = registered(capsys)
     assert (report["gate_passed"], report["promotion"], report["champion"]) == (True, None, None)

@@ -73,7 +73,7 @@ def test_a_version_that_moved_along_is_promoted_and_predicts(elsewhere):
 
 def test_every_report_is_there_and_figures_carry_intervals(project):
     evaluation = report(project, "evaluation")
-    for name in ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "melanoma_sensitivity", "calibration_error"):
+    for name in ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "critical_sensitivity", "calibration_error"):
         figure = evaluation["test"][name]
         assert 0 <= figure["low"] <= figure["value"] <= figure["high"] <= 1, name
     assert set(evaluation["per_class"]) == set(CLASSES)

@@ -55,7 +55,7 @@ def candidate(**values: Any) -> Candidate:
     defaults = {
         "backbone": Base(alpha=0.35, architecture="MobileNetV2", image_size=24, weights="imagenet"),
         "image_size": 24,
-        "melanoma_lift": 0.0,
+        "critical_lift": 0.0,
         "model_sha256": "model a",
         "outputs": CLASSES,
         "phase": "frozen",

@@ -14,7 +14,7 @@ from components.modeling.classifier import build_classifier, build_head
 from components.runtime.params import Train
 from tests.support.images import noise
 
-HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=1.0)
+HEAD = Train(hidden_units=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weight_power=1.0)
 NETWORKS = [
     pytest.param(("MobileNetV2", 0.35), id="MobileNetV2 0.35"),
     pytest.param(("EfficientNetB0", 1.0), id="EfficientNetB0"),
@@ -107,7 +107,7 @@ def fitted_head(features: np.ndarray, kinds: np.ndarray):
     scaler, regression = StandardScaler(), LogisticRegression(C=0.3, max_iter=1000)
     regression.fit(scaler.fit_transform(features), kinds)
     kernel = regression.coef_.T / scaler.scale_[:, None]
-    head = build_head(features.shape[1], HEAD.model_copy(update={"hidden": ()}), 9)
+    head = build_head(features.shape[1], HEAD.model_copy(update={"hidden_units": ()}), 9)
     head.get_layer("logits").set_weights([kernel, regression.intercept_ - scaler.mean_ @ kernel])
     return head
 

@@ -34,14 +34,14 @@ COPIED = (
 SMALL = {
     "validate": {"min_images_per_class": 5},
     "images": {"resolution": 48},
-    "augment": {"views": 2, "max_views": 2},
-    "embed": {"views": 1},
+    "augment": {"views_per_image": 2, "max_views_per_image": 2},
+    "embed": {"max_views_per_image": 1},
     "train": {"epochs": 3},
     "finetune": {"epochs": 2, "unfreeze_from": "block_16"},
-    "evaluate": {"bootstrap": 100},
+    "evaluate": {"bootstrap_resamples": 100},
     "export": {"calibration_images": 10, "latency_runs": 5},
-    "register": {"max_shift_loss": 1.0, "max_square_crop_loss": 1.0, "max_collection_loss": 1.0, "max_loss": 1.0}
-    | dict.fromkeys(("min_test_groups", "min_melanoma_groups"), 1),
+    "register": {"max_shift_drop": 1.0, "max_square_crop_drop": 1.0, "max_collection_drop": 1.0, "max_drop": 1.0}
+    | dict.fromkeys(("min_test_groups", "min_critical_groups"), 1),
 }
 
 COLLECTIONS = ("Graz", "Zürich (2019)")

@@ -1,8 +1,12 @@
 """build/candidate/candidate.json: what the candidate is. Served code reads the copy of it that belongs to a registered version."""
 
+from collections.abc import Mapping
+from typing import ClassVar
+
 from pydantic import Field
 
 from components.core.reports.document import Document, Part
+from components.core.reports.evaluation import FORMER_NAMES
 
 
 class Base(Part):
@@ -17,9 +21,12 @@ class Base(Part):
 class Candidate(Document):
     """The candidate: the picked phase's classifier after calibration."""
 
+    current_version: ClassVar[int] = 2
+    former_names: ClassVar[Mapping[str, str]] = FORMER_NAMES
+
     backbone: Base
+    critical_lift: float = Field(description="as in `reports/evaluation.json`")
     image_size: int = Field(description="side of the input, in pixels")
-    melanoma_lift: float = Field(description="as in `reports/evaluation.json`")
     model_sha256: str = Field(description="sha256 of `build/candidate/model.keras`")
     outputs: tuple[str, ...] = Field(description="labels, in order; a binary model has one output, the probability of the second")
     phase: str = Field(description="phase that was picked: `frozen` or `finetuned`")

@@ -1,10 +1,11 @@
 """What every JSON report has in common: a format version, reading with clear errors, and writing."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from components.core.errors import LesionflowError, describe_invalid
 from components.core.files import require_file, write_json
@@ -14,12 +15,31 @@ class Part(BaseModel):
     """A JSON object within a report. Keys that it does not know are ignored, so that files of other versions can be read."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+    former_names: ClassVar[Mapping[str, str]] = {}
+    """Today's name of each key that older files have under another name."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_former_names(cls, content: Any) -> Any:
+        if not isinstance(content, dict):
+            return content
+        return {cls.former_names.get(key, key): value for key, value in content.items()}
 
 
 class Document(Part):
-    """A JSON file."""
+    """A JSON file. Files of every version up to `current_version` are read, and written in the current one."""
 
-    schema_version: Literal[1] = Field(default=1, description="version of the file's format; a file without it has version 1")
+    current_version: ClassVar[int] = 1
+    schema_version: int = Field(
+        default=1, strict=True, validate_default=True, description="version of the file's format; a file without it has version 1"
+    )
+
+    @field_validator("schema_version")
+    @classmethod
+    def _current(cls, version: int) -> int:
+        if not 1 <= version <= cls.current_version:
+            raise ValueError(f"input should be at most {cls.current_version}")
+        return cls.current_version
 
     @classmethod
     def read(cls, path: Path, origin: str = "") -> Self:

@@ -1,19 +1,24 @@
 """reports/evaluation.json: how the candidate measures."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from pydantic import Field
 
+from components.core.classes import CRITICAL_CLASS
 from components.core.reports.document import Document, Part
 
 ACCURACY = "share of images whose class is predicted"
 BALANCED_ACCURACY = "mean recall over the classes"
 CALIBRATION_ERROR = "expected calibration error of the predicted class, after temperature scaling"
 MACRO_F1 = "mean F1 over the classes"
-MELANOMA_SENSITIVITY = "share of melanomas predicted as melanoma (binary task: as malignant)"
+CRITICAL_SENSITIVITY = f"share of the images of the critical class, {CRITICAL_CLASS}, that are predicted as it (binary task: as malignant)"
 PRECISION = "share of the predictions of a class that are correct"
 RECALL = "share of the images of a class that are predicted as it"
 F1 = "harmonic mean of precision and recall"
+FORMER_NAMES = {"melanoma_sensitivity": "critical_sensitivity", "melanoma_lift": "critical_lift"}
+"""Today's names of metrics that were renamed: reports of schema version 1 and tags of registered versions have the old ones."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +37,13 @@ class TestMetrics(Part):
     """The candidate's figures on test. The names are in alphabetical order, as in the file."""
 
     __test__ = False  # pytest: this is not a test
+    former_names: ClassVar[Mapping[str, str]] = FORMER_NAMES
 
     accuracy: Estimate = Field(description=ACCURACY)
     balanced_accuracy: Estimate = Field(description=BALANCED_ACCURACY)
     calibration_error: Estimate = Field(description=CALIBRATION_ERROR)
     calibration_error_before: Estimate = Field(description="the same before temperature scaling")
+    critical_sensitivity: Estimate = Field(description=CRITICAL_SENSITIVITY)
     groups: int = Field(description="lesion groups among them")
     images: int = Field(description="test images")
     macro_auc: Estimate = Field(description="mean one-vs-rest area under the ROC curve")
@@ -45,7 +52,6 @@ class TestMetrics(Part):
         description="share of malignant images whose malignant probabilities add up to at least one half"
     )
     malignant_specificity: Estimate = Field(description="share of benign images whose malignant probabilities add up to less than one half")
-    melanoma_sensitivity: Estimate = Field(description=MELANOMA_SENSITIVITY)
 
     @property
     def figures(self) -> dict[str, Estimate]:
@@ -65,10 +71,12 @@ class ValidationMetrics(Part):
 class PhaseMetrics(Part):
     """The figures of one phase on test, before calibration."""
 
+    former_names: ClassVar[Mapping[str, str]] = FORMER_NAMES
+
     accuracy: Estimate = Field(description=ACCURACY)
     balanced_accuracy: Estimate = Field(description=BALANCED_ACCURACY)
+    critical_sensitivity: Estimate = Field(description=CRITICAL_SENSITIVITY)
     macro_f1: Estimate = Field(description=MACRO_F1)
-    melanoma_sensitivity: Estimate = Field(description=MELANOMA_SENSITIVITY)
 
 
 class PhaseDifference(Part):
@@ -117,6 +125,9 @@ class ClassMetrics(Part):
 class Evaluation(Document):
     """How the candidate measures: on validation, on test, under simulated shifts, and on collections left out of training."""
 
+    current_version: ClassVar[int] = 2
+    former_names: ClassVar[Mapping[str, str]] = FORMER_NAMES
+
     averages: dict[str, Averages] = Field(
         json_schema_extra={"key": "average"}, description="over classes that count the same (macro) or by their images (weighted)"
     )
@@ -125,17 +136,17 @@ class Evaluation(Document):
         json_schema_extra={"key": "collection"},
         description="by collection; empty if the training images have fewer than two collections; missing in older files",
     )
+    critical_lift: float = Field(
+        default=0.0,
+        description=f"constant added to the {CRITICAL_CLASS} logit (binary task: to the malignant logit), chosen on validation; missing in"
+        " older files",
+    )
     few_groups: dict[str, int] = Field(
         default_factory=dict,
         json_schema_extra={"key": "class"},
         description="test groups of the class; only classes with fewer than 10; missing in older files",
     )
     finetuned_less_frozen_on_test: PhaseDifference
-    melanoma_lift: float = Field(
-        default=0.0,
-        description="constant added to the melanoma logit (binary task: to the malignant logit), chosen on validation; missing in"
-        " older files",
-    )
     per_class: dict[str, ClassMetrics] = Field(json_schema_extra={"key": "class"}, description="metrics of one class on test")
     phases_on_test: dict[str, PhaseMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics of both phases on test, before calibration"

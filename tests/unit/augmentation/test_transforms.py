@@ -14,13 +14,13 @@ from components.runtime.params import Augment
 from tests.support.images import textured
 
 AT_REST = {
-    "rotation": 0, "flips": False, "shift": 0, "shear": 0, "zoom": (1, 1), "aspect": 1, "brightness": 0, "contrast": 0,
-    "saturation": 0, "white_balance": 0, "blur": 0, "sharpen": 0, "jpeg": 0, "vignette": 0,
+    "rotation": 0, "flips": False, "shift": 0, "shear": 0, "zoom": (1, 1), "max_aspect_stretch": 1, "brightness": 0, "contrast": 0,
+    "saturation": 0, "white_balance": 0, "blur_probability": 0, "sharpen_probability": 0, "jpeg_probability": 0, "vignette_probability": 0,
 }  # fmt: skip
 
 
 def params(**changes: object) -> Augment:
-    return Augment(views=1, max_views=1, **{**AT_REST, **changes})
+    return Augment(views_per_image=1, max_views_per_image=1, **{**AT_REST, **changes})
 
 
 def view(image: Image.Image, size: int, seed: int = 0, **changes: object) -> np.ndarray:
@@ -54,9 +54,9 @@ def test_with_every_knob_at_rest_a_view_is_what_serving_sees(width, height, size
             "flips": st.booleans(),
             "shift": st.floats(0, 0.5),
             "shear": st.floats(0, 45),
-            "aspect": st.floats(1, 2),
+            "max_aspect_stretch": st.floats(1, 2),
             **{name: st.floats(0, 0.99) for name in ("brightness", "contrast", "saturation", "white_balance")},
-            **{name: st.floats(0, 1) for name in ("blur", "sharpen", "jpeg", "vignette")},
+            **{name: st.floats(0, 1) for name in ("blur_probability", "sharpen_probability", "jpeg_probability", "vignette_probability")},
         }
     ),
 )
@@ -65,7 +65,10 @@ def test_any_image_and_knobs_give_a_view_of_the_size_asked(width, height, size, 
     image = Image.fromarray(np.full((height, width, 3), 90, np.uint8))
     pixels = view(image, size, seed, zoom=zoom, **changes)
     assert (pixels.shape, pixels.dtype) == ((size, size, 3), np.uint8)
-    still = {**changes, **dict.fromkeys(("brightness", "contrast", "saturation", "white_balance", "jpeg", "vignette"), 0)}
+    still = {
+        **changes,
+        **dict.fromkeys(("brightness", "contrast", "saturation", "white_balance", "jpeg_probability", "vignette_probability"), 0),
+    }
     assert (view(image, size, seed, zoom=zoom, **still) == 90).all()  # no black corner: beyond the edges it is mirrored
 
 
@@ -119,7 +122,7 @@ def test_a_fine_pattern_does_not_alias_where_a_view_is_coarser_than_the_image():
 
 
 def test_a_draw_keeps_to_its_ranges_and_to_the_images_area():
-    range_of = params(rotation=180, flips=True, shift=0.1, shear=45, zoom=(0.5, 2), aspect=1.5)
+    range_of = params(rotation=180, flips=True, shift=0.1, shear=45, zoom=(0.5, 2), max_aspect_stretch=1.5)
     draws = [transforms.sample_warp(range_of, np.random.default_rng(seed)) for seed in range(300)]
     zooms = np.log2([draw.zoom for draw in draws])
     assert -1 <= zooms.min() < -0.9 and 0.9 < zooms.max() <= 1
@@ -156,7 +159,7 @@ def test_a_vignette_darkens_the_corners_alone():
 def test_blur_sharpening_jpeg_and_vignette_touch_their_share_of_views():
     image = textured(8, 224, 224)
     still = images.center_square_resize(image, 224)
-    for name in ("blur", "sharpen", "jpeg", "vignette"):
+    for name in ("blur_probability", "sharpen_probability", "jpeg_probability", "vignette_probability"):
         touched = [not np.array_equal(view(image, 224, seed, **{name: 0.3}), still) for seed in range(150)]
         assert np.mean(touched) == pytest.approx(0.3, abs=0.1), name
 
@@ -170,7 +173,7 @@ def test_sharpening_raises_contrast_along_edges_and_leaves_flat_skin():
 
 
 def test_views_are_as_they_were_before_there_was_sharpening_and_otherwise_alike_with_it(settings):
-    still, sharp = (settings.augment.model_copy(update={"sharpen": share}) for share in (0, 1))
+    still, sharp = (settings.augment.model_copy(update={"sharpen_probability": share}) for share in (0, 1))
     digest = hashlib.sha256()
     for number in range(4):
         image = textured(number, 200, 150)

@@ -55,6 +55,14 @@ def test_class_weights_are_one_on_average_over_the_images(balance):
     assert (weights[2] > weights[3]) == (balance != "none")
 
 
+def test_a_row_with_the_old_names_of_params_is_of_its_variant():
+    held, variant = row("mild augmentation", 0), variants.VARIANTS["mild augmentation"]
+    held["knobs"]["augment"] |= {"aspect": held["knobs"]["augment"].pop("max_aspect_stretch")}
+    held["knobs"]["augment"] |= {name: held["knobs"]["augment"].pop(f"{name}_probability") for name in ("blur", "jpeg", "vignette")}
+    assert ablation.matches(held, "mild augmentation", variant, 0)
+    assert not ablation.matches(held, "mild augmentation", variants.VARIANTS["stronger augmentation"], 0)
+
+
 def test_colour_constancy_takes_the_lamps_colour_away():
     lit = np.random.default_rng(0).integers(60, 120, (40, 50, 3)) * np.array([1.2, 1.0, 0.8])
     channels = np.asarray(variants.shades_of_grey(Image.fromarray(lit.astype(np.uint8)))).mean(axis=(0, 1))

@@ -134,7 +134,13 @@ def test_costs_that_grow_faster_than_the_images_miss_their_target():
 def test_results_of_another_dataset_or_other_overrides_are_refused_with_the_way_out(tmp_path):
     folder = manifest.claim_results_folder(asked(), "isic9", tmp_path)
     assert manifest.claim_results_folder(asked(), "isic9", tmp_path) == folder
-    others = {"dataset": "another.zip, 1 files", "overrides": (), "quick": True, "machine": "another", "params": {"embed": {"views": 4}}}
+    others = {
+        "dataset": "another.zip, 1 files",
+        "overrides": (),
+        "quick": True,
+        "machine": "another",
+        "params": {"embed": {"max_views_per_image": 4}},
+    }
     for other in (asked(**{name: value}) for name, value in others.items()):
         with pytest.raises(SystemExit, match="another --name, or delete the folder"):
             manifest.claim_results_folder(other, "isic9", tmp_path)
@@ -148,11 +154,28 @@ def test_where_files_lie_is_not_written_down():
 
 def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_differ(tmp_path):
     weights = ["backbone=imagenet", "backbones.imagenet.weights=/home/me/w.h5"]
-    six, four = (manifest.BenchmarkRequest.of(tmp_path, [*weights, f"embed.views={views}"], 0) for views in (6, 4))
+    six, four = (manifest.BenchmarkRequest.of(tmp_path, [*weights, f"embed.max_views_per_image={views}"], 0) for views in (6, 4))
     assert "/home/me" not in json.dumps(six.document())
-    assert manifest.differences(six.document(), four.document())[1:] == ["params.embed.views: 6, not 4"]
-    with pytest.raises(SystemExit, match=r"^error: params\.yaml with the overrides: embed\.views: 0 is not allowed"):
-        manifest.BenchmarkRequest.of(tmp_path, ["embed.views=0"], 0)
+    assert manifest.differences(six.document(), four.document())[1:] == ["params.embed.max_views_per_image: 6, not 4"]
+    with pytest.raises(SystemExit, match=r"^error: params\.yaml with the overrides: embed\.max_views_per_image: 0 is not allowed"):
+        manifest.BenchmarkRequest.of(tmp_path, ["embed.max_views_per_image=0"], 0)
+
+
+def test_results_that_name_a_metric_as_before_are_read():
+    found = {"value": 0.6, "low": 0.5, "high": 0.7}
+    old = row(1, test={"images": 20, "melanoma_sensitivity": found})
+    [new] = summary.with_new_names([old])
+    assert new["test"] == {"images": 20, "critical_sensitivity": found}
+    assert line_of(summary.metrics_table([new]), "melanoma sensitivity")
+
+
+def test_results_of_params_under_old_names_are_of_the_same_params():
+    old = {"overrides": ["+validate.policy.tiny.then=warn"], "params": {"validate": {"policy": {"tiny": {"then": "warn", "at_most": 0}}}}}
+    new = {
+        "overrides": ["+validate.policy.too_small.action=warn"],
+        "params": {"validate": {"policy": {"too_small": {"action": "warn", "max_files": 0}}}},
+    }
+    assert manifest.differences(old, new) == []
 
 
 def test_a_dataset_is_known_by_its_name_and_its_files_sizes(tmp_path):

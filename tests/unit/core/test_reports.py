@@ -1,6 +1,7 @@
 """Reports are read back as they were written, and older ones too; a wrong key is named."""
 
 import json
+from typing import Any
 
 import pytest
 from pydantic import BaseModel
@@ -16,6 +17,8 @@ from tests.support import documents
 from tests.support.project import ROOT
 
 COMMITTED = {"evaluation.json": Evaluation, "export.json": ExportReport}
+OLD_NAMES = {"critical_sensitivity": "melanoma_sensitivity", "critical_lift": "melanoma_lift"}
+"""Names of schema version 1, by today's."""
 
 
 def without_version(name: str) -> dict:
@@ -27,9 +30,9 @@ def without_version(name: str) -> dict:
 def test_a_report_without_a_format_version_is_read_and_written_as_it_was_but_for_the_version(tmp_path, name):
     write_json(tmp_path / name, without_version(name))
     read = COMMITTED[name].read(tmp_path / name)
-    assert read.schema_version == 1
+    assert read.schema_version == COMMITTED[name].current_version
     read.write(tmp_path / name)
-    expected = json.dumps({**without_version(name), "schema_version": 1}, indent=2, sort_keys=True)
+    expected = json.dumps({**without_version(name), "schema_version": read.schema_version}, indent=2, sort_keys=True)
     assert (tmp_path / name).read_text(encoding="utf-8") == f"{expected}\n"
     assert COMMITTED[name].read(tmp_path / name) == read
 
@@ -52,13 +55,34 @@ def test_a_registration_with_rules_and_a_promotion_is_read_back(tmp_path):
     assert read_json(tmp_path / "registration.json")["gate"] == [{"name": "c", "passed": True, "says": "so"}]
 
 
+def with_old_names(part: Any) -> Any:
+    """A report as version 1 of its format has it."""
+    if not isinstance(part, dict):
+        return part
+    return {OLD_NAMES.get(name, name): 1 if name == "schema_version" else with_old_names(value) for name, value in part.items()}
+
+
+@pytest.mark.parametrize(
+    "report", [Evaluation.read(ROOT / "reports/evaluation.json"), documents.candidate()], ids=lambda row: type(row).__name__
+)
+def test_a_report_of_version_1_is_read_under_its_old_names_and_written_under_the_new(tmp_path, report):
+    report.write(tmp_path / "new.json")
+    write_json(tmp_path / "old.json", with_old_names(read_json(tmp_path / "new.json")))
+    assert "melanoma_lift" in read_json(tmp_path / "old.json")
+    read = type(report).read(tmp_path / "old.json")
+    assert read == report
+    assert read.schema_version == 2
+    read.write(tmp_path / "old.json")
+    assert (tmp_path / "old.json").read_bytes() == (tmp_path / "new.json").read_bytes()
+
+
 def test_an_evaluation_of_before_shifts_collections_and_lift_is_read():
-    later = ("shifts", "collections_left_out", "melanoma_lift", "few_groups")
+    later = ("shifts", "collections_left_out", "critical_lift", "few_groups")
     old = {key: value for key, value in without_version("evaluation.json").items() if key not in later}
     for row in old["per_class"].values():
         del row["recall_low"], row["recall_high"]
     read = Evaluation.parse(json.dumps(old).encode(), "old")
-    assert (read.shifts, read.collections_left_out, read.melanoma_lift, read.few_groups) == ({}, None, 0.0, {})
+    assert (read.shifts, read.collections_left_out, read.critical_lift, read.few_groups) == ({}, None, 0.0, {})
 
 
 def test_other_classes_and_keys_of_other_versions_are_read():
@@ -77,7 +101,7 @@ def test_other_classes_and_keys_of_other_versions_are_read():
             "test.macro_f1.low: 'much' is not allowed: input should be a valid number",
         ),
         (lambda held: held["shifts"]["blur"].pop("drop"), "shifts.blur.drop: missing key"),
-        (lambda held: held.update(schema_version=2), "schema_version: 2 is not allowed: input should be 1"),
+        (lambda held: held.update(schema_version=3), "schema_version: 3 is not allowed: input should be at most 2"),
     ],
     ids=["missing", "no number", "missing within a mapping", "later version"],
 )

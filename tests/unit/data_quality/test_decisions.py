@@ -45,7 +45,7 @@ def project(tmp_path, monkeypatch, make_dataset):
         ("label_conflict", 0, 13.0, "nevus/nevus_0.png", "quarantine", "label_conflict: x", "the same bytes", "1" * 64, "nevus"),
         ("label_conflict", 0, 13.0, "melanoma/melanoma_0.png", "quarantine", "", "the same bytes", "2" * 64, "melanoma"),
         ("unreadable", 1, 0.0, "nevus/bad.jpg", "quarantine", "unreadable: x", "not a <JPEG>", "3" * 64, "nevus"),
-        ("missing_licence", 2, 0.0, "nevus/nevus_1.png", "warn", "", "no licence named", "4" * 64, "nevus"),
+        ("missing_license", 2, 0.0, "nevus/nevus_1.png", "warn", "", "no license named", "4" * 64, "nevus"),
     ]
     columns = ["kind", "number", "rank", "path", "then", "left_out", "says", "sha256", "diagnosis"]
     (tmp_path / "build").mkdir()

@@ -11,10 +11,10 @@ def test_the_suites_pass_clean_rows_name_what_is_not_met_and_write_data_docs(tmp
     frame, _, _ = judged(make_dataset(tmp_path / "data"), limits)
     catalog = frame.reset_index()
     classes = validate.count_classes(catalog, "multiclass")
-    assert expectations.check_catalog(catalog, classes, {"tiny": {"nevus": 3}}, limits, tmp_path / "docs") == []
+    assert expectations.check_catalog(catalog, classes, {"too_small": {"nevus": 3}}, limits, tmp_path / "docs") == []
     page = (tmp_path / "docs" / "index.html").read_text()
     assert "All expectations met" in page
-    assert "<td>tiny</td>" in page
+    assert "<td>too small</td>" in page
 
     catalog.loc[0, "pixels_sha256"] = catalog.loc[35, "pixels_sha256"]
     catalog.loc[2, "lesion_id"] = None
@@ -45,8 +45,8 @@ def test_a_group_or_a_lesion_on_two_sides_and_a_side_without_a_class_are_named(t
 
 def test_an_image_that_a_person_keeps_is_asked_for_no_more_than_it_has(settings):
     limits = settings.validation
-    rule = limits.policy.missing_licence.model_copy(update={"then": "quarantine"})
-    limits = limits.model_copy(update={"policy": limits.policy.model_copy(update={"missing_licence": rule})})
+    rule = limits.policy.missing_license.model_copy(update={"action": "quarantine"})
+    limits = limits.model_copy(update={"policy": limits.policy.model_copy(update={"missing_license": rule})})
     kept = pd.DataFrame({"width": [20], "height": [31], "license": [None]})
     for rows, least, licensed in ((kept, 20, False), (kept.iloc[:0], limits.min_side, True)):
         wanted = expectations._images(limits, rows)

@@ -33,7 +33,7 @@ def test_malignant_probabilities_are_summed():
     probabilities[0, [CLASSES.index("melanoma"), CLASSES.index("basal_cell_carcinoma"), CLASSES.index("nevus")]] = [0.3, 0.3, 0.4]
     model = Predictions(images, probabilities, "multiclass")
     assert model.called_malignant.tolist() == [True]
-    assert model.called_melanoma.tolist() == [False]
+    assert model.called_critical.tolist() == [False]
 
 
 def test_melanoma_sensitivity_of_the_binary_task_counts_melanomas_called_malignant():
@@ -41,7 +41,7 @@ def test_melanoma_sensitivity_of_the_binary_task_counts_melanomas_called_maligna
         {"path": ["a", "b"], "pixels_sha256": ["0", "1"], "diagnosis": ["melanoma", "basal_cell_carcinoma"], "group": [0, 1]}
     )
     model = Predictions(images, np.array([[0.2, 0.8], [0.9, 0.1]]), "binary")
-    assert model.headline("melanoma_sensitivity", np.arange(2), 15) == 1.0
+    assert model.headline("critical_sensitivity", np.arange(2), 15) == 1.0
 
 
 def test_a_table_reads_back_as_it_was():
@@ -64,7 +64,7 @@ def test_a_paired_difference_is_narrower_than_two_intervals_and_refuses_other_im
 def test_a_perfect_model_on_few_melanomas_is_not_said_to_be_certain():
     perfect = scored(right=1.1)
     few = perfect.estimates(HEADLINE_METRICS, bootstrap.cluster_bootstrap_indices(perfect.images["group"].to_numpy(), 100, 0), 15)
-    assert few["melanoma_sensitivity"].low == pytest.approx(0.025 ** (1 / 5))  # ten melanomas of five lesions
+    assert few["critical_sensitivity"].low == pytest.approx(0.025 ** (1 / 5))  # ten melanomas of five lesions
     assert few["malignant_specificity"].low < 0.95
     assert few["accuracy"].low < 0.97
 

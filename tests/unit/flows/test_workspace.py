@@ -119,12 +119,20 @@ with workspace.lock(0, Path({str(tmp_path)!r})):
 def test_the_params_of_a_run_list_its_overrides_and_no_override_takes_itself_off_the_list(tmp_path, overrides, promote):
     path = tmp_path / "params.yaml"
     shutil.copy(ROOT / "params.yaml", path)
-    workspace.set_params(path, ["register.promote=manual"])
+    workspace.set_params(path, ["register.promotion=manual"])
     workspace.set_params_of_run(path, overrides, promote)
     found = params_file.load(path)
     assert list(found.overrides) == overrides
-    assert found.registration.promote == ("manual" if promote == "params.yaml" else "automatic")
+    assert found.registration.promotion == ("manual" if promote == "params.yaml" else "automatic")
     assert found.train.dropout == (0.4 if overrides else 0.3)
+
+
+def test_an_override_with_the_old_name_of_a_key_is_answered_with_the_new_one(tmp_path):
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", path)
+    with pytest.raises(CommandFailed, match=r"`validate\.max_one_colour` was renamed to `validate\.max_dominant_color_fraction`"):
+        workspace.set_params(path, ["validate.max_one_colour=0.5"])
+    assert path.read_bytes() == (ROOT / "params.yaml").read_bytes()
 
 
 @pytest.mark.usefixtures("without_dvc")

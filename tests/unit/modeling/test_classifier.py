@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 keras = pytest.importorskip("keras")
 
-HEAD = Train(hidden=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weights=1.0)
+HEAD = Train(hidden_units=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weight_power=1.0)
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,7 @@ LESIONS = 200
 @pytest.fixture
 def settings(settings):
     """The repository's settings with a bootstrap that takes less time."""
-    return settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"bootstrap": 100})})
+    return settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"bootstrap_resamples": 100})})
 
 
 def scored(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0, lesions: int = LESIONS) -> Predictions:
@@ -33,10 +33,10 @@ def scored(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0, lesi
 
 def rules(challenger: Predictions, champion: Rival, others: list[Rival], settings) -> list[Rule]:
     compared = judgement.compare_with_rivals(challenger, champion, others, settings)
-    return [gate._rule_against_version(comparison, settings.registration.max_loss) for comparison in compared]
+    return [gate._rule_against_version(comparison, settings.registration.max_drop) for comparison in compared]
 
 
-@pytest.mark.parametrize(("classes", "figure"), [(CLASSES, "balanced_accuracy"), (("melanoma",), "melanoma_sensitivity")])
+@pytest.mark.parametrize(("classes", "figure"), [(CLASSES, "balanced_accuracy"), (("melanoma",), "critical_sensitivity")])
 def test_of_ten_candidates_each_a_little_worse_none_passes_once_the_sum_reaches_the_margin(settings, classes, figure):
     everything = np.arange(len(CLASSES) * LESIONS)
     reigning = Rival("0", scored(0.1, classes))
@@ -46,7 +46,7 @@ def test_of_ten_candidates_each_a_little_worse_none_passes_once_the_sum_reaches_
         if gate.passed(rules(candidate, reigning, before, settings)):
             before, reigning = [*before, reigning], Rival(str(number), candidate)
             promoted.append(number)
-        assert best - reigning.scored.headline(figure, everything, 15) < settings.registration.max_loss
+        assert best - reigning.scored.headline(figure, everything, 15) < settings.registration.max_drop
     assert promoted, "a loss surely below the margin is allowed"
     assert len(promoted) < 3
 
@@ -62,7 +62,7 @@ def test_each_figure_has_its_own_best_version(settings):
     champion, careful, accurate = Rival("1", scored(0.2)), Rival("2", scored(0.3, CLASSES[4:])), Rival("3", scored(0.2, ("melanoma",)))
     compared = judgement.compare_with_rivals(champion.scored, champion, [careful, accurate], settings)
     best = {comparison.figure: comparison.version for comparison in compared if comparison.best}
-    assert best == {"balanced_accuracy": "3", "melanoma_sensitivity": "2"}
+    assert best == {"balanced_accuracy": "3", "critical_sensitivity": "2"}
 
 
 def test_a_champion_that_is_the_best_is_compared_with_once(settings):

@@ -1,5 +1,6 @@
 import pytest
 
+from components.core.classes import metric_label
 from components.core.reports.evaluation import CollectionResult, Estimate, Evaluation
 from components.evaluation import shifts
 from components.registry import gate
@@ -7,7 +8,7 @@ from tests.support import documents
 
 TEST = {
     "balanced_accuracy": Estimate(0.7, 0.65, 0.75),
-    "melanoma_sensitivity": Estimate(0.6, 0.5, 0.7),
+    "critical_sensitivity": Estimate(0.6, 0.5, 0.7),
     "calibration_error": Estimate(0.04, 0.02, 0.06),
 }
 SHIFTS = {name: documents.shift_cost(0.68, 0.02, 0.01, 0.03) for name in shifts.SHIFTS}
@@ -43,7 +44,7 @@ def test_a_good_first_candidate_passes_with_no_champion_to_beat(settings):
     ("figure", "value", "rule"),
     [
         ("balanced_accuracy", 0.49, "balanced accuracy floor"),
-        ("melanoma_sensitivity", 0.39, "melanoma sensitivity floor"),
+        ("critical_sensitivity", 0.39, "melanoma sensitivity floor"),
         ("calibration_error", 0.13, "calibration error ceiling"),
     ],
 )
@@ -78,12 +79,12 @@ def test_an_int8_export_that_disagrees_is_warned_of_and_does_not_fail_the_gate()
     (0.02, -0.05, 0.09, False),
     (-0.08, -0.1, -0.06, False),
 ], ids=["surely small", "none", "too wide to tell", "better and too wide to tell", "surely too large"])  # fmt: skip
-@pytest.mark.parametrize("figure", ["balanced_accuracy", "melanoma_sensitivity"])
+@pytest.mark.parametrize("figure", ["balanced_accuracy", "critical_sensitivity"])
 @pytest.mark.parametrize("best", [True, False], ids=["best", "champion"])
 def test_a_loss_must_be_surely_below_the_margin_against_champion_and_best(settings, figure, best, value, low, high, passes):
     comparison = gate.Comparison(figure, "3", Estimate(value, low, high), best)
     rules = gate.evaluate_rules(GOOD, EXPORT, [comparison], settings.registration, ENOUGH)
-    name = f"{figure.replace('_', ' ')} kept against the {'best' if best else 'champion'}"
+    name = f"{metric_label(figure)} kept against the {'best' if best else 'champion'}"
     assert failed(rules) == ([] if passes else [name])
     said = next(rule.says for rule in rules if rule.name == name)
     assert f"against {'the best' if best else 'champion'} version 3; the whole interval must be above -0.050" in said
@@ -108,7 +109,7 @@ def lost(**values):
 
 
 def test_every_shift_that_costs_too_much_is_named_with_its_figure(settings):
-    knobs = settings.registration.model_copy(update={"max_shift_loss": 0.05})
+    knobs = settings.registration.model_copy(update={"max_shift_drop": 0.05})
     rules = gate.evaluate_rules(measured(shifts=lost(blur=0.06, vignette=0.08, narrow=0.05)), EXPORT, (), knobs, ENOUGH)
     assert failed(rules) == ["robust to shifts"]
     said = next(rule.says for rule in rules if not rule.passed)

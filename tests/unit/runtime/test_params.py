@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from components.core.errors import ParamsError
+from components.runtime import renamed_params
 from components.runtime.params_file import load, parse
 from tests.support.project import ROOT
 
@@ -33,23 +34,33 @@ def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, sectio
     ("section", "key", "value", "said"),
     [
         ("train", "dropout", 1.0, "train.dropout: 1.0 is not allowed"),
-        ("train", "hidden", [0], "train.hidden.0: 0 is not allowed"),
+        ("train", "hidden_units", [0], "train.hidden_units.0: 0 is not allowed"),
         ("split", "test", 0.23, "must be a multiple of 0.05"),
         ("split", "validation", 0.5, "less than or equal to 0.4"),
-        ("augment", "max_views", 1, "must be at least views"),
+        ("augment", "max_views_per_image", 1, "must be at least views_per_image"),
         ("augment", "zoom", [1.1, 1.6], "augment.zoom.0: 1.1 is not allowed"),
         ("augment", "zoom", [0.7, 0.9], "augment.zoom.1: 0.9 is not allowed"),
         ("augment", "zoom", [0.7], "augment.zoom.1: missing key"),
-        ("augment", "aspect", 0.8, "greater than or equal to 1"),
-        ("augment", "blur", 1.5, "less than or equal to 1"),
-        ("augment", "sharpen", -0.1, "augment.sharpen: -0.1 is not allowed"),
+        ("augment", "max_aspect_stretch", 0.8, "greater than or equal to 1"),
+        ("augment", "blur_probability", 1.5, "less than or equal to 1"),
+        ("augment", "sharpen_probability", -0.1, "augment.sharpen_probability: -0.1 is not allowed"),
         ("images", "resolution", 31, "images.resolution: 31 is not allowed: input should be greater than or equal to 32"),
         ("images", "resolution", "sharp", "images.resolution: 'sharp' is not allowed: input should be 'auto'"),
-        ("register", "promote", "sometimes", "'automatic' or 'manual'"),
+        ("register", "promotion", "sometimes", "'automatic' or 'manual'"),
         ("finetune", "learning_rate", "fast", "finetune.learning_rate: 'fast'"),
         ("finetune", "warmup_epochs", 9, "finetune: warmup_epochs (9) must be at most epochs (5)"),
-        ("finetune", "small_share", 1.0, "finetune.small_share: 1.0 is not allowed: input should be less than 1"),
-        ("finetune", "small_side", 0, "finetune.small_side: 0 is not allowed: input should be greater than 0"),
+        (
+            "finetune",
+            "low_resolution_epochs_fraction",
+            1.0,
+            "finetune.low_resolution_epochs_fraction: 1.0 is not allowed: input should be less than 1",
+        ),
+        (
+            "finetune",
+            "low_resolution_size_fraction",
+            0,
+            "finetune.low_resolution_size_fraction: 0 is not allowed: input should be greater than 0",
+        ),
     ],
 )
 def test_a_value_out_of_range_stops_with_the_key_the_value_and_the_range(params, section, key, value, said):
@@ -152,24 +163,62 @@ def test_whatever_stands_in_a_section_either_parses_or_stops_with_a_message(valu
         assert str(fault)
 
 
-def test_a_key_that_was_renamed_says_its_new_name(params):
-    params["register"]["max_melanoma_sensitivity_loss"] = params["register"].pop("max_loss")
-    with pytest.raises(ParamsError, match=r"register\.max_melanoma_sensitivity_loss: renamed to register\.max_loss"):
+def said_of(params: dict) -> list[str]:
+    with pytest.raises(ParamsError) as fault:
         parse(params)
+    return str(fault.value).splitlines()
+
+
+@pytest.mark.parametrize(("old", "new"), renamed_params.KEYS.items())
+def test_a_key_that_was_renamed_says_its_new_name_and_nothing_else(params, old, new):
+    section, key = new.split(".")
+    params[section][old.partition(".")[2]] = params[section].pop(key)
+    assert said_of(params) == [f"params: `{old}` was renamed to `{new}`"]
+
+
+def test_a_policy_of_before_is_answered_with_every_new_name_at_once(params):
+    olds = {new: old for old, new in renamed_params.KINDS.items()}
+    params["validate"]["policy"] = {
+        olds.get(kind, kind): {"then": rule["action"], "at_most": rule["max_files"]} for kind, rule in params["validate"]["policy"].items()
+    }
+    renamed = {f"validate.policy.{old}": f"validate.policy.{new}" for old, new in renamed_params.KINDS.items()}
+    renamed |= {"validate.policy.*.then": "validate.policy.*.action", "validate.policy.*.at_most": "validate.policy.*.max_files"}
+    assert sorted(said_of(params)) == sorted(f"params: `{old}` was renamed to `{new}`" for old, new in renamed.items())
+
+
+def test_another_fault_is_named_beside_a_renamed_key(params):
+    params["validate"]["max_one_colour"] = params["validate"].pop("max_dominant_color_fraction")
+    params["seed"] = -1
+    said = said_of(params)
+    assert said[0] == "params: `validate.max_one_colour` was renamed to `validate.max_dominant_color_fraction`"
+    assert len(said) == 2
+    assert "seed: -1" in said[1]
+
+
+def test_every_new_name_of_a_key_exists():
+    for new in renamed_params.KEYS.values():
+        section, key = new.split(".")
+        assert key in PARAMS[section]
+    assert set(renamed_params.KINDS.values()) <= set(PARAMS["validate"]["policy"])
+
+
+def test_an_override_gets_the_new_name_of_its_key():
+    assert renamed_params.with_new_key("+validate.policy.blank.then=warn") == "+validate.policy.low_information.action=warn"
+    assert renamed_params.with_new_key("train.dropout=0.4") == "train.dropout=0.4"
 
 
 @pytest.mark.parametrize(
     ("override", "beyond"),
     [
         ("train.dropout=0.4", False),
-        ("+augment.blur=0.1", False),
-        ("embed.views=2", False),
+        ("+augment.blur_probability=0.1", False),
+        ("embed.max_views_per_image=2", False),
         ("finetune.epochs=3", False),
         ("backbone=imagenet", False),
         ("backbones.starter.image_size=64", True),
         ("register.min_balanced_accuracy=0", True),
-        ("evaluate.melanoma_sensitivity=0", True),
-        ("validate.policy.blank.then=warn", True),
+        ("evaluate.target_critical_sensitivity=0", True),
+        ("validate.policy.low_information.action=warn", True),
         ("seed=3", True),
         ("overrides=[]", True),
         ("trains.dropout=0.4", True),

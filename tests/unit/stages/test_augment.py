@@ -127,9 +127,10 @@ def test_training_and_serving_see_a_picture_at_one_resolution(settings, root):
     (view,) = render_clean_view(root, 48, 20, PlannedImage("nevus/nevus_0.png", "nevus", 1))
     assert np.array_equal(pixels(view), images.load_pixels(path.read_bytes(), 48, 20))
     assert not np.array_equal(pixels(view), images.load_pixels(path.read_bytes(), 48))
+    zero = ("rotation", "shift", "shear", "brightness", "contrast", "saturation", "white_balance")
+    never = ("blur_probability", "sharpen_probability", "jpeg_probability", "vignette_probability")
     still = settings.augment.model_copy(
-        update={"rotation": 0, "flips": False, "shift": 0, "shear": 0, "zoom": (1, 1), "aspect": 1, "brightness": 0, "contrast": 0}
-        | {"saturation": 0, "white_balance": 0, "blur": 0, "sharpen": 0, "jpeg": 0, "vignette": 0}
+        update={"flips": False, "zoom": (1, 1), "max_aspect_stretch": 1, **dict.fromkeys((*zero, *never), 0)}
     )
     (drawn,) = render_augmented_view(root, 48, 20, still, 0, PlannedImage("nevus/nevus_0.png", "nevus", 1))
     assert np.abs(pixels(drawn).astype(int) - pixels(view)).max() <= 1

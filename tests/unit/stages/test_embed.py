@@ -33,14 +33,14 @@ def embedded(settings, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("views", "count"), [(1, 24), (2, 48), (9, 72)])
 def test_each_image_is_embedded_in_its_first_views_alone(embedded, views, count):
-    features, owners = embedded(views=views)
+    features, owners = embedded(max_views_per_image=views)
     assert len(owners) == len(features) == count
     assert (owners.groupby("path")["view"].apply(sorted) == [list(range(min(views, 3)))] * 24).all()
 
 
 def test_every_row_of_the_features_is_its_owners_progress_bar_or_none(embedded, monkeypatch):
     monkeypatch.setattr(embed, "tqdm", partial(embed.tqdm, disable=True))
-    features, owners = embedded(views=1, batch_size=5)
+    features, owners = embedded(max_views_per_image=1, batch_size=5)
     pixels = {f"{number}.jpg": np.asarray(noise(number, 32)) for number in range(24)}
     expected = classifier.inference_function(classifier.get_extractor(small_classifier()))(
         np.stack([pixels[path] for path in owners["path"]])

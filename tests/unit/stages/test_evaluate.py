@@ -17,7 +17,7 @@ def scored(task: str, images: int = 200) -> tuple[Predictions, np.ndarray]:
 
 
 def sensitivity(found: Predictions) -> float:
-    return float(found.called_melanoma[found.melanoma].mean())
+    return float(found.called_critical[found.critical].mean())
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary"])

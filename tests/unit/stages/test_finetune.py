@@ -63,17 +63,20 @@ def stage(tmp_path, monkeypatch, settings):
 
 @pytest.mark.parametrize(
     "knobs",
-    [{"symmetries": True, "small_share": 0.6, "small_side": 0.5}, {"symmetries": False, "small_share": 0}],
+    [
+        {"random_dihedral": True, "low_resolution_epochs_fraction": 0.6, "low_resolution_size_fraction": 0.5},
+        {"random_dihedral": False, "low_resolution_epochs_fraction": 0},
+    ],
     ids=["small pictures first", "kept maps"],
 )
 def test_stopped_and_taken_up_again_it_ends_in_the_same_model_and_leaves_nothing_behind(stage, knobs):
     whole, report = stage(**knobs)
-    assert (report["kept_maps"] > 0) == (not knobs["symmetries"])
-    assert report["best"]["epoch"] >= (2 if knobs["small_share"] else 0)
+    assert (report["kept_maps"] > 0) == (not knobs["random_dihedral"])
+    assert report["best"]["epoch"] >= (2 if knobs["low_resolution_epochs_fraction"] else 0)
     assert report["epochs"] == 4
     with pytest.raises(Killed):
         stage(1, **knobs)
-    assert FEATURE_CACHE.exists() == (not knobs["symmetries"])
+    assert FEATURE_CACHE.exists() == (not knobs["random_dihedral"])
     assert stage(**knobs) == (whole, report)
     assert not FEATURE_CACHE.exists()
     assert not CHECKPOINT.exists()

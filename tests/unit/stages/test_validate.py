@@ -48,7 +48,7 @@ def test_a_clean_dataset_is_wholly_usable(root, limits):
     assert frame["usable"].all()
     assert sorted(frame["diagnosis"].unique()) == sorted(CLASSES)
     assert list(frame.reset_index().columns) == list(COLUMNS)
-    assert set(count_findings(found)) == {"missing_licence"}
+    assert set(count_findings(found)) == {"missing_license"}
 
 
 def animated() -> bytes:
@@ -79,11 +79,11 @@ HOSTILE = {
     "svg": (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "unreadable: not a JPEG or PNG image"),
     "zip": (b"PK\x05\x06" + bytes(18), "unreadable: not a JPEG or PNG image"),
     "bytes of noise": (np.random.default_rng(0).bytes(5000), "unreadable: not a JPEG or PNG image"),
-    "tiny": (encoded(noise(91, 16)), "tiny: 16 x 16 px is smaller than 32 px"),
-    "one pixel": (encoded(noise(91, 1)), "tiny: 1 x 1 px"),
-    "a strip": (encoded(textured(1, 600, 40)), "odd_shape: 600 x 40 px is more than 4 times"),
-    "blank white": (encoded(Image.new("RGB", (80, 80), "white")), "blank: "),
-    "blank black": (encoded(Image.new("RGB", (80, 80))), "blank: "),
+    "too small": (encoded(noise(91, 16)), "too_small: 16 x 16 px is smaller than 32 px"),
+    "one pixel": (encoded(noise(91, 1)), "too_small: 1 x 1 px"),
+    "a strip": (encoded(textured(1, 600, 40)), "odd_aspect_ratio: 600 x 40 px is more than 4 times"),
+    "blank white": (encoded(Image.new("RGB", (80, 80), "white")), "low_information: "),
+    "blank black": (encoded(Image.new("RGB", (80, 80))), "low_information: "),
 }
 
 
@@ -103,13 +103,13 @@ def test_what_cannot_be_used_is_left_out_with_one_reason_and_not_touched(root, l
 @pytest.mark.parametrize(
     ("content", "kind"),
     [
-        (encoded(textured(1).convert("L")), "odd_mode"),
-        (encoded(textured(1).convert("CMYK")), "odd_mode"),
-        (encoded(textured(1).convert("P"), "PNG"), "odd_mode"),
-        (encoded(textured(1).convert("RGBA"), "PNG"), "odd_mode"),
+        (encoded(textured(1).convert("L")), "not_rgb"),
+        (encoded(textured(1).convert("CMYK")), "not_rgb"),
+        (encoded(textured(1).convert("P"), "PNG"), "not_rgb"),
+        (encoded(textured(1).convert("RGBA"), "PNG"), "not_rgb"),
         (encoded(textured(1).convert("L")), "not_dermoscopic"),
         (with_orientation(textured(1), 6), "exif_rotated"),
-        (animated(), "missing_licence"),
+        (animated(), "missing_license"),
     ],
     ids=["grey", "cmyk", "palette", "alpha", "black and white", "turned", "animated"],
 )
@@ -177,7 +177,7 @@ def test_a_quarantined_file_still_links_what_it_shows(root, limits):
     noise(3, 16).save(root / "nevus/tiny.png")
     noise(4).save(root / "nevus/ISIC_0000007 (1).png")
     frame, _, _ = judged(root, limits)
-    assert frame.at["nevus/tiny.png", "reason"].startswith("tiny")
+    assert frame.at["nevus/tiny.png", "reason"].startswith("too_small")
     assert frame.at["nevus/ISIC_0000007 (1).png", "group"] == frame.at["nevus/nevus_1.png", "group"]
 
 
@@ -221,23 +221,23 @@ def test_equal_file_names_in_two_class_folders_are_two_lesions(root, limits):
     assert catalog[catalog["usable"]].groupby("lesion_id")["diagnosis"].nunique().max() == 1
 
 
-def with_rule(limits: Validate, kind: str, then: str, at_most: int | None) -> Validate:
-    rule = getattr(limits.policy, kind).model_copy(update={"then": then, "at_most": at_most})
+def with_rule(limits: Validate, kind: str, action: str, max_files: int | None) -> Validate:
+    rule = getattr(limits.policy, kind).model_copy(update={"action": action, "max_files": max_files})
     return limits.model_copy(update={"policy": limits.policy.model_copy(update={kind: rule})})
 
 
 def test_one_photograph_under_two_classes_is_never_used_where_the_rule_is_to_fail(root, limits):
     shutil.copy(root / "nevus/nevus_0.png", root / "melanoma/x.png")
-    for at_most, stops in ((500, False), (0, True), (None, True)):
-        rule = with_rule(limits, "label_conflict", "fail", at_most)
+    for max_files, stops in ((500, False), (0, True), (None, True)):
+        rule = with_rule(limits, "label_conflict", "fail", max_files)
         frame, found, _ = judged(root, rule)
         assert set(frame.index[~frame["usable"]]) == {"melanoma/x.png", "nevus/nevus_0.png"}
         assert bool(policy_violations(found, rule.policy)) == stops
 
 
-@pytest.mark.parametrize("kind", ["unreadable", "unplaced"])
+@pytest.mark.parametrize("kind", ["unreadable", "unknown_class"])
 def test_what_cannot_be_used_cannot_be_kept_by_a_decision(root, limits, kind):
-    path = {"unreadable": "nevus/bad.jpg", "unplaced": "moles/a.png"}[kind]
+    path = {"unreadable": "nevus/bad.jpg", "unknown_class": "moles/a.png"}[kind]
     (root / "moles").mkdir()
     noise(5).save(root / "moles/a.png")
     (root / "nevus/bad.jpg").write_bytes(b"text")
@@ -298,13 +298,13 @@ def test_one_photograph_on_both_given_sides_is_said(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "nevus" / "again.png")
     (root / "metadata.csv").write_text("filename,given_side\nnevus/nevus_0.png,train\nnevus/again.png,test\nnevus/nevus_1.png,test\n")
     _, found, _ = judged(root, limits)
-    assert [finding.subjects for finding in found if finding.kind == "across_sides"] == [("nevus/again.png", "nevus/nevus_0.png")]
+    assert [finding.subjects for finding in found if finding.kind == "train_test_leak"] == [("nevus/again.png", "nevus/nevus_0.png")]
 
 
 def test_a_file_in_no_class_folder_is_unplaced(root, limits):
     (root / "moles").mkdir()
     noise(5).save(root / "moles" / "a.png")
-    assert judged(root, limits)[0].at["moles/a.png", "reason"] == "unplaced: in no folder named after a class"
+    assert judged(root, limits)[0].at["moles/a.png", "reason"] == "unknown_class: in no folder named after a class"
 
 
 def test_companions_of_the_dataset_are_no_images(root):
@@ -369,9 +369,9 @@ def test_thresholds_name_the_knob_and_the_files(root, limits):
     frame, found, _ = judged(root, limits)
     found += validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
     lines = "\n".join(policy_violations(found, limits.policy))
-    assert "1 unreadable (truncated, corrupt, too large, or not an image); validate.policy.unreadable.at_most allows 0" in lines
+    assert "1 unreadable (truncated, corrupt, too large, or not an image); validate.policy.unreadable.max_files allows 0" in lines
     assert "nevus/bad.jpg: empty file" in lines
-    assert "validate.policy.missing_file.at_most allows 0" in lines
+    assert "validate.policy.missing_file.max_files allows 0" in lines
     assert "nevus/gone.jpg" in lines
     assert "melanoma: 0 usable images, validate.min_images_per_class asks for 2" in lines
 
@@ -383,10 +383,10 @@ def test_a_small_benign_class_is_left_out_whole_and_a_small_malignant_one_stops_
     frame, _, _ = judged(root, limits)
     small = validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
     left = validate.exclude_small_classes(frame.reset_index(), small, limits.policy, "multiclass").set_index("path")
-    assert left.loc["nevus/nevus_0.png", "reason"] == "scarce_class: 1 usable images, validate.min_images_per_class asks for 2"
+    assert left.loc["nevus/nevus_0.png", "reason"] == "small_benign_class: 1 usable images, validate.min_images_per_class asks for 2"
     assert left.loc["melanoma/melanoma_0.png", "usable"]
-    assert policy_violations(small, limits.policy)[0].startswith("1 scarce_cancer")
-    assert not any("scarce_class" in line for line in policy_violations(small, limits.policy))
+    assert policy_violations(small, limits.policy)[0].startswith("1 small_malignant_class")
+    assert not any("small_benign_class" in line for line in policy_violations(small, limits.policy))
 
 
 def test_binary_counts_malignant_and_benign(root, limits):

@@ -139,7 +139,7 @@ def test_maps_that_do_not_fit_on_the_disk_are_not_begun(shards, tmp_path, monkey
     backbone.unfreeze(backbone.get_base(classifier), "block_3")
     usage = shutil.disk_usage(tmp_path)._replace(free=10)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
-    with pytest.raises(LesionflowError, match=r"finetune\.symmetries: true"):
+    with pytest.raises(LesionflowError, match=r"finetune\.random_dihedral: true"):
         feature_cache.build_feature_cache(
             feature_cache.frozen_part(classifier, feature_cache.cut_layer_index(backbone.get_base(classifier))),
             tmp_path / "maps",

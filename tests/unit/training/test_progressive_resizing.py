@@ -35,10 +35,13 @@ def test_it_says_the_same_of_a_full_picture_and_of_a_smaller_one_what_a_classifi
 
 @pytest.mark.parametrize(("share", "epochs", "small"), [(0, 16, 0), (0.5, 16, 8), (0.4, 16, 6), (0.99, 1, 0), (0.99, 16, 15)])
 def test_the_last_epoch_is_always_of_full_size(settings, share, epochs, small):
-    params = settings.finetune.model_copy(update={"small_share": share, "epochs": epochs})
+    params = settings.finetune.model_copy(update={"low_resolution_epochs_fraction": share, "epochs": epochs})
     assert progressive_resizing.low_resolution_epochs(params) == small
 
 
 @pytest.mark.parametrize(("side", "image_size", "small"), [(0.7143, 224, 160), (0.7143, 96, 64), (0.1, 96, 32), (0.95, 56, 56)])
 def test_the_smaller_side_is_a_multiple_of_the_bases_stride(settings, side, image_size, small):
-    assert progressive_resizing.low_resolution_size(settings.finetune.model_copy(update={"small_side": side}), image_size) == small
+    assert (
+        progressive_resizing.low_resolution_size(settings.finetune.model_copy(update={"low_resolution_size_fraction": side}), image_size)
+        == small
+    )
