@@ -67,17 +67,21 @@ MEANING = {
         "kept_maps": "bytes of cached feature maps; 0 if none were cached",
     },
 }
-OTHER_FILES = """\
-| file | written by | content |
-| --- | --- | --- |
-| `build/candidate/test_predictions.parquet` | `evaluate` | one row per test image: path, pixel hash, diagnosis, group, `p_<class>` |
-| `build/quarantine.csv` | `validate` | excluded files with `path`, `diagnosis`, `lesion_id` and `reason` |
-| `build/findings.csv` | `validate` | every finding: `kind`, `number`, `rank`, `path`, `then`, `left_out`, `says`, `sha256`, `diagnosis` |
-| `build/splits.parquet` | `split` | one row per usable image, with `side` (train, validation, test) and `group` |
-| `reports/curves/*.csv` | `train`, `finetune` | one row per epoch |
-| `reports/evaluation/` | `evaluate` | plots, and the tables behind them |
-| `reports/augment/views.png` | `augment` | training views next to their originals |
-| `reports/validation/`, `reports/split/` | `validate`, `split` | Great Expectations Data Docs; open `index.html` |"""
+OTHER_FILES = [
+    ["`build/candidate/test_predictions.parquet`", "`evaluate`", "one row per test image: path, pixel hash, diagnosis, group, `p_<class>`"],
+    ["`build/quarantine.csv`", "`validate`", "excluded files with `path`, `diagnosis`, `lesion_id` and `reason`"],
+    [
+        "`build/findings.csv`",
+        "`validate`",
+        "every finding: `kind`, `number`, `rank`, `path`, `then`, `left_out`, `says`, `sha256`, `diagnosis`",
+    ],
+    ["`build/splits.parquet`", "`split`", "one row per usable image, with `side` (train, validation, test) and `group`"],
+    ["`reports/curves/*.csv`", "`train`, `finetune`", "one row per epoch"],
+    ["`reports/evaluation/`", "`evaluate`", "plots, and the tables behind them"],
+    ["`reports/augment/views.png`", "`augment`", "training views next to their originals"],
+    ["`reports/validation/`, `reports/split/`", "`validate`, `split`", "Great Expectations Data Docs; open `index.html`"],
+]
+"""File, stage and content."""
 
 
 def page() -> str:
@@ -103,7 +107,7 @@ def page() -> str:
         ]
     parts += [
         "## Other files",
-        OTHER_FILES,
+        table(["file", "written by", "content"], OTHER_FILES),
         "## catalog.parquet",
         "`build/catalog.parquet`, written by `validate`: one row per file.",
         table(["column", "meaning"], [[f"`{column}`", meaning] for column, meaning in COLUMNS.items()]),
