@@ -1,13 +1,13 @@
 """Records the dataset and params of a results folder, so that an interrupted benchmark can resume without mixing datasets."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from flatten_dict import flatten
 
 from benchmarks.harness import machine
 from components.core.errors import SettingsError
@@ -103,13 +103,5 @@ def differences(held: dict[str, Any] | None, asked: dict[str, Any]) -> list[str]
     """Differences between the request of existing results and the new one."""
     if held is None:
         return []
-    before, now = dict(_flat(held)), dict(_flat(asked))
+    before, now = flatten(held, reducer="dot"), flatten(asked, reducer="dot")
     return [f"{name}: {before.get(name)!r}, not {now.get(name)!r}" for name in now if before.get(name) != now[name]]
-
-
-def _flat(document: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in document.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value
