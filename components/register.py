@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
+from flatten_dict import flatten
 
 from components.core.files import require_file, sha256
 from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EVALUATION_PLOTS, EXPORT_REPORT, EXPORTED, REGISTRATION, REPORTS
@@ -68,7 +69,7 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
     left_out = (evaluation.collections_left_out or {}).items()
     figures |= {f"collection_left_out/{metric_name(name)}": row.drop.value for name, row in left_out}
     figures |= {f"validation/{name}": value for name, value in evaluation.validation[evaluation.picked]}
-    figures |= {f"export/{name}": value for name, value in runs.flatten(export.model_dump(exclude={"schema_version"})).items()}
+    figures |= {f"export/{name}": value for name, value in flatten(export.model_dump(exclude={"schema_version"}), reducer="dot").items()}
     runs.log_metrics(client, run_id, figures)
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
     for folder, name in ((EVALUATION_PLOTS, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):

@@ -8,14 +8,15 @@ from itertools import pairwise
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+from components.core import markdown
+
 PARSER = MarkdownIt("commonmark").enable("table")
 NOT_IN_SLUG = re.compile(r"[^\w\- ]")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table; a vertical bar or line break within a cell is escaped."""
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(cell(text) for text in line)} |" for line in lines)
+    return markdown.table([cell(text) for text in head], [[cell(text) for text in row] for row in rows])
 
 
 def cell(text: str) -> str:

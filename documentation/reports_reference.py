@@ -71,13 +71,13 @@ MEANING = {
         "kept_maps": "bytes of cached feature maps; 0 if none were cached",
     },
 }
-OTHER_FILES = """\
-| file | written by | content |
-| --- | --- | --- |
-| `reports/curves/*.csv` | `train`, `finetune` | one row per epoch |
-| `reports/evaluation/` | `evaluate` | plots, and the tables behind them |
-| `reports/augment/views.png` | `augment` | training views next to their originals |
-| `reports/validation/`, `reports/split/` | `validate`, `split` | Great Expectations Data Docs; open `index.html` |"""
+OTHER_FILES = [
+    ["`reports/curves/*.csv`", "`train`, `finetune`", "one row per epoch"],
+    ["`reports/evaluation/`", "`evaluate`", "plots, and the tables behind them"],
+    ["`reports/augment/views.png`", "`augment`", "training views next to their originals"],
+    ["`reports/validation/`, `reports/split/`", "`validate`, `split`", "Great Expectations Data Docs; open `index.html`"],
+]
+"""File, stage and content."""
 
 
 def page() -> str:
@@ -104,7 +104,7 @@ def page() -> str:
         ]
     parts += [
         "## Other files",
-        OTHER_FILES,
+        table(["file", "written by", "content"], OTHER_FILES),
         "The files in `build/` are described in [stored files](stored-files.md).",
         source(*SOURCES),
     ]

@@ -11,6 +11,7 @@ from prefect.cache_policies import NO_CACHE
 
 from components.core.classes import metric_label
 from components.core.escaping import for_markdown
+from components.core.markdown import table
 from components.core.paths import EVALUATION, EVALUATION_PLOTS, REGISTRATION
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.registration import Registration
@@ -42,18 +43,17 @@ def summary(evaluation: Evaluation, registration: Registration, registry: dict[s
     champion = registry["champion"]
     test = evaluation.test
     recorded = {name: Estimate(**row) for name, row in champion["figures"].items()} if champion else {}
-    rows = [f"| {metric_label(name)} | {_figure(row)} | {_figure(recorded.get(name))} |" for name, row in test.figures.items()]
-    rules = [f"| {'pass' if rule.passed else '**fail**'} | {rule.name} | {for_markdown(rule.says)} |" for rule in registration.gate]
+    rows = [[metric_label(name), _figure(row), _figure(recorded.get(name))] for name, row in test.figures.items()]
+    rules = [["pass" if rule.passed else "**fail**", rule.name, for_markdown(rule.says)] for rule in registration.gate]
     verdict = "passed" if registration.gate_passed else "not passed"
     reigning = f"version {champion['version']}" if champion else "none yet"
     return "\n".join(
         [
             f"## {registration.model} version {registration.version} ({evaluation.picked}): gate {verdict}; champion: {reigning}",
             f"\n{test.images} test images of {test.groups} lesions; 95 % intervals in brackets\n",
-            f"| test figure | version {registration.version} | champion: {reigning} |\n| --- | --- | --- |",
-            *rows,
-            "\n| gate | rule | |\n| --- | --- | --- |",
-            *rules,
+            table(["test figure", f"version {registration.version}", f"champion: {reigning}"], rows),
+            "",
+            table(["gate", "rule", ""], rules),
             f"\n[MLflow run {registration.mlflow_run}]({_mlflow_page()}/#/runs/{registration.mlflow_run})",
         ]
     )

@@ -1,13 +1,13 @@
 """Records the dataset and params of a results folder, so that an interrupted benchmark can resume without mixing datasets."""
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
+from flatten_dict import flatten
 
 from benchmarks.harness import machine
 from components.core.errors import ParamsError
@@ -104,9 +104,9 @@ def differences(held: dict[str, Any] | None, asked: dict[str, Any]) -> list[str]
     """Differences between the request of existing results and the new one; old names of params count as their new names."""
     if held is None:
         return []
-    before = {_with_new_name(name): value for name, value in _flat(held)}
+    before = {_with_new_name(name): value for name, value in flatten(held, reducer="dot").items()}
     before["overrides"] = [renamed_params.with_new_key(override) for override in held["overrides"]]
-    now = dict(_flat(asked))
+    now = flatten(asked, reducer="dot")
     return [f"{name}: {before.get(name)!r}, not {now.get(name)!r}" for name in now if before.get(name) != now[name]]
 
 
@@ -114,11 +114,3 @@ def _with_new_name(name: str) -> str:
     section, _, key = name.partition(".")
     new = renamed_params.new_name(key) if section == "params" else None
     return f"{section}.{new}" if new else name
-
-
-def _flat(document: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in document.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{above}{name}.")
-        else:
-            yield f"{above}{name}", value

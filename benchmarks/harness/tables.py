@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scipy import stats
+from tabulate import tabulate
 
 
 @dataclass(frozen=True)
@@ -24,16 +25,8 @@ class Target:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Format a Markdown table: first column left-aligned, the others right-aligned."""
-    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
-
-    def line(cells: Sequence[str]) -> str:
-        first, *rest = (
-            cell.ljust(width) if not at else cell.rjust(width) for at, (cell, width) in enumerate(zip(cells, widths, strict=True))
-        )
-        return f"| {' | '.join([first, *rest])} |"
-
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    return "\n".join([line(head), line(rule), *(line(row) for row in rows)])
+    aligned = ["left", *["right"] * (len(head) - 1)]
+    return tabulate(rows, headers=head, tablefmt="pipe", colalign=aligned, disable_numparse=True)
 
 
 def mean_with_interval(values: Sequence[float], digits: int = 3) -> str:

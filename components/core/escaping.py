@@ -1,6 +1,7 @@
 """Escapes external text (file names, IDs, reasons, paths) for terminals, Markdown, spreadsheets and database URIs.
 
-HTML is written with html.escape instead. Text in rich's tables is printed without markup (app/console.py).
+HTML is written by templates that escape every value (components/data_quality/pages.py). Text in rich's tables is printed without
+markup (app/console.py).
 """
 
 import os

@@ -4,18 +4,27 @@ import logging
 import os
 from html import escape, unescape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
 from components.core.classes import CLASSES
+from components.data_quality.pages import render
 from components.runtime.timing import timed
 
+TEMPLATE = Path(__file__).with_name("data_docs.html.jinja")
 Wanted = list[tuple[str, dict[str, Any]]]
 """Class names of Great Expectations with their arguments."""
-
-
 Counts = dict[str, dict[str, int]]
+
+
+class Suite(NamedTuple):
+    """A validated suite: how many of its expectations are met, and its page, relative to the entry page."""
+
+    name: str
+    met: int
+    total: int
+    page: str
 
 
 def counts_table(found: Counts, corner: str) -> pd.DataFrame:
@@ -37,7 +46,7 @@ def run_suite(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables
     context.add_data_docs_site("local", _site(docs))
     source = context.data_sources.add_pandas("lesionflow")
     unmet: list[str] = []
-    pages: list[tuple[str, int, int, str]] = []
+    done: list[Suite] = []
     for name, (frame, wanted) in suites.items():
         batch = source.add_dataframe_asset(name).add_batch_definition_whole_dataframe("all rows")
         expectations = [getattr(gx.expectations, expectation)(**arguments) for expectation, arguments in wanted]
@@ -49,8 +58,8 @@ def run_suite(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables
         for result in outcome.run_results.values():
             unmet += [describe(name, item) for item in result.results if not item.success]
             page = next(docs.glob(f"validations/{name}/**/*.html")).relative_to(docs).as_posix()
-            pages.append((name, sum(item.success for item in result.results), len(result.results), page))
-    (docs / "index.html").write_text(_front_page(pages, tables, unmet, note), encoding="utf-8")
+            done.append(Suite(name, sum(item.success for item in result.results), len(result.results), page))
+    (docs / "index.html").write_text(_front_page(done, tables, unmet, note), encoding="utf-8")
     return unmet
 
 
@@ -64,33 +73,10 @@ def _unescaped(value: Any) -> Any:
     return unescape(value) if isinstance(value, str) else value
 
 
-def _front_page(pages: list[tuple[str, int, int, str]], tables: dict[str, pd.DataFrame], unmet: list[str], note: str) -> str:
+def _front_page(suites: list[Suite], tables: dict[str, pd.DataFrame], unmet: list[str], note: str) -> str:
     """Entry page of the Data Docs. The entry page of Great Expectations loads scripts from the internet and is empty behind a
     firewall; this one is self-contained."""
-    rows = [
-        f"<tr><td><a href='{escape(page, quote=True)}'>{escape(name.replace('_', ' '))}</a></td><td>{met} of {total} met</td></tr>"
-        for name, met, total, page in pages
-    ]
-    faults = [f"<li>{escape(line)}</li>" for line in unmet]
-    return "\n".join(
-        [
-            "<!doctype html><html lang='en'><meta charset='utf-8'><title>Data Docs</title>",
-            "<style>body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:3rem auto;padding:0 1rem;color:#222}",
-            "table{border-collapse:collapse;margin:1rem 0}td,th{padding:.3rem 1rem .3rem 0;border-bottom:1px solid #ddd;text-align:left}",
-            "td+td,th+th{text-align:right}th{vertical-align:bottom;font-weight:600}.bad{color:#a00}</style>",
-            f"<h1>Data Docs</h1><p class='{'bad' if unmet else ''}'>{len(unmet) or 'All'} expectations {'not ' if unmet else ''}met.</p>",
-            f"<ul class='bad'>{''.join(faults)}</ul>" if faults else "",
-            f"<h2>Suites</h2><table><tr><th>suite</th><th>expectations</th></tr>{''.join(rows)}</table>",
-            *(f"<h2>{escape(title)}</h2>{_html(table)}" for title, table in tables.items() if len(table)),
-            f"<p>{escape(note)}</p></html>",
-        ]
-    )
-
-
-def _html(table: pd.DataFrame) -> str:
-    named = table.rename(columns=lambda name: str(name).replace("_", " "))
-    first = named.columns[0]
-    return named.assign(**{first: named[first].str.replace("_", " ")}).to_html(index=False, border=0)
+    return render(TEMPLATE, suites=suites, tables=tables, unmet=unmet, note=note)
 
 
 def _site(docs: Path) -> dict[str, Any]:

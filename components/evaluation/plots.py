@@ -1,4 +1,8 @@
-"""The plots of an evaluation."""
+"""The plots of an evaluation.
+
+scikit-learn's ConfusionMatrixDisplay would take as much code: it has neither two labels per color nor empty cells, and writes white on
+light blue if all shares are low.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,26 +38,25 @@ def confusion(counts: NDArray[np.int64], names: Sequence[str], path: Path) -> No
 
 def roc(truth: NDArray[np.integer], probabilities: NDArray[np.floating], names: Sequence[str], path: Path) -> None:
     """Plot the one-vs-rest ROC curve of each class with positive and negative images."""
-    from sklearn.metrics import roc_auc_score, roc_curve
+    from sklearn.metrics import RocCurveDisplay
 
-    figure, axis = plt.subplots(figsize=(6.4, 5), layout="constrained")
+    figure, axis = plt.subplots(figsize=(6.8, 5), layout="constrained")
     for number, name in enumerate(names):
         if 0 < (truth == number).sum() < len(truth):
-            false_positive, true_positive, _ = roc_curve(truth == number, probabilities[:, number])
-            area = roc_auc_score(truth == number, probabilities[:, number])
-            axis.plot(false_positive, true_positive, label=f"{name.replace('_', ' ')}  {area:.2f}", linewidth=1.4)
+            RocCurveDisplay.from_predictions(truth == number, probabilities[:, number], name=name.replace("_", " "), ax=axis)
     axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1)
-    axis.set(xlabel="1 - specificity", ylabel="sensitivity", title="one-vs-rest ROC, with its area", aspect="equal")
+    axis.set(xlabel="1 - specificity", ylabel="sensitivity", title="one-vs-rest ROC")
     axis.legend(fontsize=8, loc="center left", bbox_to_anchor=(1.02, 0.5), frameon=False)
     save_figure(figure, path)
 
 
 def reliability(tables: dict[str, Any], path: Path) -> None:
     """Plot accuracy against confidence, one line per table with columns confidence, accuracy, images."""
+    from sklearn.calibration import CalibrationDisplay
+
     figure, axis = plt.subplots(figsize=(5, 4.6), layout="constrained")
-    axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1, label="perfectly calibrated")
     for name, table in tables.items():
-        axis.plot(table["confidence"], table["accuracy"], marker="o", markersize=4, linewidth=1.4, label=name)
+        CalibrationDisplay(table["accuracy"], table["confidence"], y_prob=None).plot(ax=axis, name=name, marker="o", markersize=4)
     axis.set(
         xlabel="confidence of the prediction", ylabel="accuracy", xlim=(0, 1), ylim=(0, 1), title="calibration on test", aspect="equal"
     )

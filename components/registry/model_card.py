@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from components.core.classes import metric_label
 from components.core.escaping import for_markdown
+from components.core.markdown import table
 from components.registry.version_tags import NEVER_JUDGED, metrics_of, rules_of
 
 MODEL_DESCRIPTION = """Skin-lesion classifier over dermoscopy images, trained by Lesionflow.
@@ -20,7 +21,7 @@ curves and the confusion matrix, its logged model the evidence: test predictions
 def version_description(tags: Mapping[str, str]) -> str:
     """A version in Markdown for MLflow's page: phase, figures, verdict, dataset."""
     figures = metrics_of(tags)
-    rows = [f"| {metric_label(name)} | {row.value:.4f} | {row.low:.4f} to {row.high:.4f} |" for name, row in figures.items()]
+    rows = [[metric_label(name), f"{row.value:.4f}", f"{row.low:.4f} to {row.high:.4f}"] for name, row in figures.items()]
     rules = [f"- {'passed' if rule.passed else '**FAILED**'} {rule.name}: {for_markdown(rule.says)}" for rule in rules_of(tags)]
     against = tags.get("judged.against", "none")
     held = "with no champion to beat" if against == "none" else f"against version {against}"
@@ -30,7 +31,7 @@ def version_description(tags: Mapping[str, str]) -> str:
         [
             f"Phase: {phase}. Task: {task}. Dataset: `{data}`.",
             "",
-            *(["| test figure | value | 95 % interval |", "| --- | --- | --- |", *rows, ""] if rows else []),
+            *([table(["test figure", "value", "95 % interval"], rows), ""] if rows else []),
             judged,
             "",
             *rules,

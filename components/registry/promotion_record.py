@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import LesionflowError
 from components.core.escaping import for_markdown, one_line
+from components.core.markdown import table
 from components.core.reports.registration import Promotion
 from components.tracking.store import experiment_id
 
@@ -155,22 +156,24 @@ def _moved(number: int) -> str:
 
 def markdown(entries: Sequence[Promotion]) -> str:
     """The newest entries as a table for MLflow's page, the newest first."""
-    head = [
-        "Every change of champion, newest first. The params of this run are the record: do not delete it.",
-        "",
-        "| when (UTC) | from | to | by | gate | who | reason |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
     rows = [
-        f"| {row.when[:16].replace('T', ' ')} | {row.before or 'none'} | {row.after or 'none'} | {row.source} |"
-        f" {for_markdown(row.verdict)} | {for_markdown(row.who)} | {_cell(row.reason)} |"
+        [
+            row.when[:16].replace("T", " "),
+            row.before or "none",
+            row.after or "none",
+            row.source,
+            for_markdown(row.verdict),
+            for_markdown(row.who),
+            _cell(row.reason),
+        ]
         for row in reversed(entries[-MAX_SHOWN:])
     ]
-    text = "\n".join(head)
-    for row in rows:
-        if len(text) + len(row) >= NOTE_LIMIT:
+    head, rule, *lines = table(["when (UTC)", "from", "to", "by", "gate", "who", "reason"], rows).split("\n")
+    text = f"Every change of champion, newest first. The params of this run are the record: do not delete it.\n\n{head}\n{rule}"
+    for line in lines:
+        if len(text) + len(line) >= NOTE_LIMIT:
             break
-        text += f"\n{row}"
+        text += f"\n{line}"
     return text
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+from flatten_dict import flatten
 
 from components.core.errors import LesionflowError
 from components.runtime.timing import timed
@@ -23,14 +24,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
     from components.core.reports.candidate import Candidate
-
-
-def flatten(document: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Flatten nested params or metrics to dotted keys."""
-    rows: dict[str, Any] = {}
-    for key, value in document.items():
-        rows |= flatten(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return rows
 
 
 @dataclass
@@ -99,7 +92,7 @@ def start_phase_run(phase: str, params: Mapping[str, Any], tags: Mapping[str, st
         run = client.create_run(experiment_id(client), run_name=name, tags={"phase": phase, **came_from, **tags})
         from mlflow.entities import Param
 
-        client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in flatten(params).items()])
+        client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in flatten(params, reducer="dot").items()])
     return PhaseRun(client, str(run.info.run_id))
 
 
@@ -132,7 +125,7 @@ def candidate_run(client: "MlflowClient", candidate: "Candidate", params: Mappin
     run_id = str(client.create_run(experiment_id(client), run_name=name, tags={**came_from, **tags}).info.run_id)
     status = "FAILED"
     try:
-        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(params).items()])
+        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(params, reducer="dot").items()])
         for row in curves.to_dict("records"):
             log_metrics(client, run_id, {str(key): value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
         yield run_id

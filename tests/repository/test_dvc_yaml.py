@@ -50,6 +50,13 @@ def test_every_dep_of_a_stage_holds_a_module_that_it_runs(stage):
     assert all((ROOT / dep).exists() for dep in code(stage))
 
 
+@pytest.mark.parametrize("stage", PIPELINE)
+def test_a_stage_that_renders_a_page_has_its_templates_among_its_deps(stage):
+    if "components/data_quality/pages.py" in imported(stage):
+        templates = [path.relative_to(ROOT).as_posix() for path in (ROOT / "components").rglob("*.jinja")]
+        assert not {path for path in templates if not any(covers(dep, path) for dep in code(stage))}
+
+
 @pytest.mark.parametrize("stage", ["augment", "embed", "finetune"])
 def test_a_stage_that_takes_an_hour_names_no_package_that_it_does_not_need_whole(stage):
     whole = {dep for dep in code(stage) if (ROOT / dep).is_dir()}

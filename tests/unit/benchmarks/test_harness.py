@@ -45,7 +45,7 @@ def line_of(text: str, name: str) -> list[str]:
 
 def test_columns_of_a_table_are_in_line():
     lines = tables.table(["stage", "s"], [["embed", "1.25"], ["a", "10"]]).splitlines()
-    assert lines == ["| stage |    s |", "| ----- | ---: |", "| embed | 1.25 |", "| a     |   10 |"]
+    assert lines == ["| stage   |    s |", "|:--------|-----:|", "| embed   | 1.25 |", "| a       |   10 |"]
 
 
 def test_a_floor_is_met_from_above_and_a_ceiling_from_below():
