@@ -9,7 +9,7 @@ def test_findings_written_before_a_check_was_renamed_are_on_the_page(tmp_path, m
     (tmp_path / "build").mkdir()
     columns = ["kind", "number", "rank", "path", "then", "left_out", "says", "sha256", "diagnosis"]
     rows = [("tiny", 0, 0.0, "nevus/a.jpg", "quarantine", "tiny", "16 x 16 px", "1" * 64, "nevus"),
-            ("missing_license", 1, 0.0, "nevus/b.jpg", "warn", "", "no licence named", "2" * 64, "nevus")]  # fmt: skip
+            ("missing_licence", 1, 0.0, "nevus/b.jpg", "warn", "", "no licence named", "2" * 64, "nevus")]  # fmt: skip
     spreadsheets.write(pd.DataFrame(rows, columns=columns), tmp_path / "build/findings.csv")
     list(review.write_page())
     page = (tmp_path / "reports/review/index.html").read_text(encoding="utf-8")
