@@ -13,5 +13,5 @@ def test_findings_written_before_a_check_was_renamed_are_on_the_page(tmp_path, m
     spreadsheets.write(pd.DataFrame(rows, columns=columns), tmp_path / "build/findings.csv")
     list(review.write_page())
     page = (tmp_path / "reports/review/index.html").read_text(encoding="utf-8")
-    assert "<section id='too_small'>" in page
+    assert '<section id="too_small">' in page
     assert "nevus/b.jpg" not in page
