@@ -14,6 +14,7 @@ from components.evaluation import metrics, plots
 from components.evaluation.predictions import Predictions
 from components.evaluation.robustness import shifted_views
 from components.imaging import images, tfrecords
+from components.imaging.model_input import ModelInput
 
 
 def draw_shifts(costs: dict[str, ShiftResult], left_out: dict[str, CollectionResult], folder: Path) -> None:
@@ -25,10 +26,10 @@ def draw_shifts(costs: dict[str, ShiftResult], left_out: dict[str, CollectionRes
     plots.drops({name: row.drop for name, row in shown.items()}, folder / "shifts.png")
 
 
-def draw_shift_examples(example: bytes, size: int, resolution: int | None, folder: Path) -> None:
+def draw_shift_examples(example: bytes, model_input: ModelInput, folder: Path) -> None:
     """Write shifts_examples.png, which shows one test image file as the model sees it under every shift."""
-    pictures = {"as it is": images.load_pixels(example, size, resolution), **shifted_views(example, size, resolution)}
-    plots.shifted(pictures, folder / "shifts_examples.png")
+    original = images.load_pixels(example, model_input.size, model_input.resolution)
+    plots.shifted({"as it is": original, **shifted_views(example, model_input)}, folder / "shifts_examples.png")
 
 
 def draw_metrics(after: Predictions, before: Predictions, bins: int, gallery: int, folder: Path) -> None:
