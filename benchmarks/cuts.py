@@ -128,6 +128,7 @@ def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) ->
 def measured(settings: Settings, cuts: dict[str, CutMeasurement], shards: Path, images: int, rounds: int) -> dict[str, dict[str, float]]:
     """One row per cut; rounds are interleaved, so that drift affects all equally."""
     size, task = settings.finetune.batch_size, settings.task
+    options = input_pipeline.BatchOptions(size, WEIGHTS)
     pixels = np.concatenate([batch["pixels"] for batch in tfrecords.iter_batches("train", shards)]).astype(np.float32)
 
     def fitted(network: Any, batches: Any) -> Callable[[], int]:
@@ -149,8 +150,8 @@ def measured(settings: Settings, cuts: dict[str, CutMeasurement], shards: Path, 
 
     runs = {("whole", "forward"): forward(next(iter(cuts.values())).on_pictures)}
     for name, cut in cuts.items():
-        runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", task, size, WEIGHTS, 0))
-        runs[name, "pictures"] = fitted(cut.on_pictures, input_pipeline.training_batches("train", task, size, WEIGHTS, shards, 0))
+        runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", task, options, 0))
+        runs[name, "pictures"] = fitted(cut.on_pictures, input_pipeline.training_batches("train", task, options, shards, 0))
         runs[name, "below"] = forward(cut.below)
     rates = medians(interleaved_rounds({key: timed(run) for key, run in runs.items()}, rounds))
     return {

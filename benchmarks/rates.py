@@ -181,11 +181,13 @@ class FineTuning:
         views = input_pipeline.training_batches(
             "train",
             "multiclass",
-            self._params.batch_size,
-            weights,
+            input_pipeline.BatchOptions(
+                self._params.batch_size,
+                weights,
+                symmetry_seed=number if self._params.symmetries else None,
+                resize_to=self._reduced_to,
+            ),
             shuffle_seed=number,
-            symmetry_seed=number if self._params.symmetries else None,
-            resize_to=self._reduced_to,
         )
         watch, start = Stopwatch(), time.perf_counter()
         self._network.fit(views.take(WARM + 1 + len(self._batches)), verbose=0, shuffle=False, callbacks=[watch.callback])
