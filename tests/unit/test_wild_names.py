@@ -158,7 +158,7 @@ def test_data_docs_show_values_of_metadata_and_run_none(tmp_path, make_dataset, 
     frame.loc[frame.index[:5], "collection"] = values
     frame.loc[frame.index[5:10], "path"] = frame["path"].iloc[0] = f"nevus/{wild.HOSTILE}.png"
     classes = validate.count_classes(frame, "multiclass")
-    unmet = "\n".join(expectations.check_catalog(frame, classes, {}, limits, tmp_path / "docs"))
+    unmet = "\n".join(expectations.check_catalog(expectations.AuditedCatalog(frame, classes, {}), limits, tmp_path / "docs"))
     assert repr(f" {wild.HOSTILE}") in unmet
     pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "docs").rglob("*.html")]
     assert len(pages) > 2
