@@ -11,7 +11,7 @@ from components.core.paths import UNFINISHED_SWAP
 from components.runtime import locking
 from components.runtime.locking import WorkspaceBusy as WorkspaceBusy
 from flows.git_commands import git
-from flows.processes import LESIONFLOW, ROOT, CommandFailed, run_command
+from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, run_command
 from flows.stages import dvc
 
 STATE = Path(".prefect")
@@ -28,9 +28,8 @@ def lock(patience: float, root: Path = ROOT) -> Iterator[int]:
     """
     with locking.held(patience, root) as descriptor:
         if (root / UNFINISHED_SWAP).exists():
-            run_command(
-                [*LESIONFLOW, "data", "recover"], print, locking.for_child(descriptor), root, what="data recover", inherited=(descriptor,)
-            )
+            recover = Command([*LESIONFLOW, "data", "recover"], "data recover", inherited=(descriptor,))
+            run_command(recover, print, locking.for_child(descriptor), root)
         yield descriptor
 
 
