@@ -14,6 +14,7 @@ from prefect.states import Completed
 from pydantic import NonNegativeFloat
 
 from components.core.paths import DATA_POINTER
+from components.core.reports.document import Part
 from components.runtime import locking
 from components.runtime.params_file import PARAMS_FILE
 from flows import notifications, workspace
@@ -81,11 +82,18 @@ def commit_pointer(message: str) -> bool:
     return True
 
 
+class PendingDataset(Part):
+    """A dataset that is being imported: its name, and the content of data.dvc before."""
+
+    name: str
+    before: str
+
+
 def note_taking(name: str) -> None:
     """Record that a dataset is being imported; if this run is killed, the next one trains on it."""
     path = ROOT / TAKING
     draft = path.with_name(f"{path.name}.partial")
-    draft.write_text(json.dumps({"name": name, "before": _pointer_now()}), encoding="utf-8")
+    draft.write_text(json.dumps(PendingDataset(name=name, before=_pointer_now()).model_dump()), encoding="utf-8")
     draft.replace(path)
 
 
@@ -94,12 +102,12 @@ def taken_before() -> str | None:
     path = ROOT / TAKING
     if not path.exists():
         return None
-    entry = json.loads(path.read_text(encoding="utf-8"))
-    if entry["before"] == _pointer_now():
+    pending = PendingDataset.model_validate_json(path.read_text(encoding="utf-8"))
+    if pending.before == _pointer_now():
         path.unlink()
         return None
-    commit_pointer(f"Take over the dataset {entry['name']}")
-    return str(entry["name"])
+    commit_pointer(f"Take over the dataset {pending.name}")
+    return pending.name
 
 
 def _pointer_now() -> str:

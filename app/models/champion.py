@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from app.console import render_table
 from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
@@ -137,8 +139,12 @@ def _named(number: str | None) -> str:
 
 
 def as_json(document: Any) -> str:
-    """The one JSON document of a command, from a dataclass or a sequence of them."""
-    return json.dumps(document, indent=2, allow_nan=False, default=asdict)
+    """The one JSON document of a command, from a model, a dataclass or a sequence of them."""
+    return json.dumps(document, indent=2, allow_nan=False, default=_as_dict)
+
+
+def _as_dict(value: Any) -> dict[str, object]:
+    return value.model_dump() if isinstance(value, BaseModel) else asdict(value)
 
 
 def history_table(model: str, entries: Sequence[Promotion]) -> str:
