@@ -16,10 +16,8 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Document(Part):
+class JsonFile(Part):
     """A JSON file."""
-
-    schema_version: Literal[1] = Field(default=1, description="version of the file's format; a file without it has version 1")
 
     @classmethod
     def read(cls, path: Path, origin: str = "") -> Self:
@@ -43,6 +41,16 @@ class Document(Part):
             raise LesionflowError("\n".join(f"{origin}: {_describe(error)}" for error in fault.errors())) from None
         except ValueError as fault:
             raise LesionflowError(f"{origin} is not valid JSON: {fault}") from None
+
+    def write(self, path: Path) -> None:
+        """Write the file: every key that has been set."""
+        write_json(path, self.model_dump(exclude_unset=True, by_alias=True))
+
+
+class Document(JsonFile):
+    """A JSON file with a format version."""
+
+    schema_version: Literal[1] = Field(default=1, description="version of the file's format; a file without it has version 1")
 
     def write(self, path: Path) -> None:
         """Write the file: the format version, and every key that has been set."""
