@@ -21,7 +21,7 @@ from components.core.catalog import SPLIT_NAMES
 from components.core.classes import CLASSES
 from components.core.files import atomic_write, write_json
 from components.core.paths import DATA, REPORTS, RESOLUTION, SHARDS
-from components.imaging import images
+from components.imaging import headers
 from components.imaging.model_input import ModelInput
 from components.imaging.tfrecords import ShardWriter
 from components.runtime.parallel import stream_map, workers
@@ -38,7 +38,7 @@ def one_resolution(requested: Literal["auto"] | int | None, root: Path, rows: pd
     """`images.resolution` in pixels. auto: the COARSEST-th percentile of the images' short sides."""
     if requested != "auto":
         return requested
-    short_sides = [min(images.open_header((root / path).read_bytes()).size) for path in rows["path"]]
+    short_sides = [min(headers.open_header((root / path).read_bytes()).size) for path in rows["path"]]
     return int(np.percentile(short_sides, COARSEST, method="lower"))
 
 
