@@ -176,8 +176,8 @@ def run_measured_stage(root: Path, stage: str) -> dict[str, float]:
         print(line, flush=True)
         if line.startswith("> "):
             at["command"] = time.perf_counter()
-        if found := TOOK.search(line):
-            at["took"], took[:] = time.perf_counter(), [float(seconds or 0) for seconds in found.groups()]
+        if match := TOOK.search(line):
+            at["took"], took[:] = time.perf_counter(), [float(seconds or 0) for seconds in match.groups()]
 
     begun = time.perf_counter()
     with measure_resources() as cost:
@@ -210,13 +210,13 @@ def measure_resources() -> Iterator[dict[str, float]]:
 
 def memory_mb() -> float:
     """Current memory of this process's children."""
-    held = 0
+    pss_bytes = 0
     for process in psutil.Process().children(recursive=True):
         try:
-            held += process.memory_full_info().pss
+            pss_bytes += process.memory_full_info().pss
         except psutil.Error:  # the process has ended
             continue
-    return held / 2**20
+    return pss_bytes / 2**20
 
 
 if __name__ == "__main__":

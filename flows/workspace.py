@@ -50,10 +50,10 @@ def copy_worktree(root: Path = ROOT, place: Path = COPY) -> Path:
         git("worktree", "prune", root=root)
         git("worktree", "add", "--quiet", "--detach", "--no-checkout", str(target), head, root=root)
     git("reset", "--quiet", "--mixed", head, root=target)
-    wanted = [name for name in _files(root) if (root / name).is_file()]
-    for name in set(_files(target)) - set(wanted):
+    names = [name for name in _files(root) if (root / name).is_file()]
+    for name in set(_files(target)) - set(names):
         (target / name).unlink(missing_ok=True)
-    for name in wanted:
+    for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, target / name)
     _share_cache(root, target)

@@ -20,20 +20,20 @@ changed moves the accuracy of fewer than 200 test images by more than this, and 
 """
 
 
-def verify_version(number_or_alias: str = versions.CHAMPION) -> Verification:
+def verify_version(requested_version: str = versions.CHAMPION) -> Verification:
     """Evaluate a version again, with the bins that it was evaluated with.
 
     Args:
-        number_or_alias: of the version.
+        requested_version: a version number or an alias.
 
     Raises:
         LesionflowError: the version does not exist, its evidence is gone or was changed, or data/ does not hold its test images.
     """
     client, state = load_champion_state()
-    if number_or_alias == versions.CHAMPION and state.champion is None:
+    if requested_version == versions.CHAMPION and state.champion is None:
         raise LesionflowError(f"{state.model} has no champion: `lesionflow champion promote VERSION` makes one")
     with store.mlflow_errors(REGISTRY_ERROR):
-        version = existing_version(client, state.model, number_or_alias)
+        version = existing_version(client, state.model, requested_version)
         recorded = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, str(version.version)))
     now = reevaluation.reevaluate(version, recorded.scored.images, recorded.scored.task, recorded.data_md5)
     changes = compare_metrics(recorded.evaluation.test, recorded.scored, now, recorded.bins)

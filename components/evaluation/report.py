@@ -55,11 +55,11 @@ def draw_mistakes(scored: Predictions, most: int, path: Path) -> None:
     wrong = np.flatnonzero(predicted != scored.truth)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     paths = scored.images["path"].to_numpy(dtype=str)
-    wanted: set[str] = set(paths[worst])
+    worst_paths: set[str] = set(paths[worst])
     pixels: dict[str, NDArray[np.uint8]] = {}
     for batch in tfrecords.iter_batches("test"):
         owners = tfrecords.paths_of(batch)
-        pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in wanted}
+        pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in worst_paths}
     stems = {at: plotting.shorten_name(Path(paths[at]).stem) for at in worst}
     captions = [
         f"{names[scored.truth[at]]}\ncalled {names[predicted[at]]}\n{confidence[at]:.0%}  {stems[at]}".replace("_", " ") for at in worst

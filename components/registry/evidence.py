@@ -210,7 +210,7 @@ def _download(client: "MlflowClient", version: "ModelVersion", place: Path) -> P
 
 def _of_run(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     """The evidence on a version that was registered before evidence belonged to versions: the artifacts of its run."""
-    others = [found for found in client.search_model_versions(f"run_id = '{version.run_id}'") if found.version != version.version]
+    others = [other for other in client.search_model_versions(f"run_id = '{version.run_id}'") if other.version != version.version]
     if version.run_id and others:
         numbers = ", ".join(sorted((str(other.version) for other in others), key=int))
         raise EvidenceLost(
