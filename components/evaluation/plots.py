@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from components.core.plotting import save_figure, shorten_name
@@ -48,7 +48,7 @@ def roc(truth: NDArray[np.integer], probabilities: NDArray[np.floating], names: 
     save_figure(figure, path)
 
 
-def reliability(tables: dict[str, Any], path: Path) -> None:
+def reliability(tables: dict[str, pd.DataFrame], path: Path) -> None:
     """Plot accuracy against confidence, one line per table with columns confidence, accuracy, images."""
     figure, axis = plt.subplots(figsize=(5, 4.6), layout="constrained")
     axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1, label="perfectly calibrated")
