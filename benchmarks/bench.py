@@ -15,7 +15,7 @@ from typing import Any
 from benchmarks import pipeline
 from benchmarks.harness import machine, summary
 from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
-from flows.processes import CommandFailed, run_command
+from flows.processes import Command, CommandFailed, run_command
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def measure(asked: BenchmarkRequest, seeds: list[int], wanted: Sequence[str], fo
         print(f"\n{name}:", flush=True)
         command = [sys.executable, "-m", f"benchmarks.{name}", *(PARTS[name].quick if asked.quick else PARTS[name].full)]
         try:
-            run_command(command, print, {machine.RESULTS_ENV: str(folder.resolve())}, root, what=f"benchmarks/{name}.py")
+            run_command(Command(command, f"benchmarks/{name}.py"), print, {machine.RESULTS_ENV: str(folder.resolve())}, root)
         except CommandFailed as fault:
             failed.append(str(fault))
     return failed

@@ -14,10 +14,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness import machine, tables
 from benchmarks.harness.timing import Rates, median_ratio, medians
+
+if TYPE_CHECKING:
+    from components.runtime.params import Settings
 
 NAME = "computing"
 DEFAULT = "default"
@@ -99,30 +102,50 @@ def measure(setting: Setting, images: int) -> dict[str, float]:
     from components.runtime.tensorflow import load_tensorflow
 
     load_tensorflow()
-    import keras
     import numpy as np
     import tensorflow as tf
 
-    from components.core import architectures
-    from components.core.classes import CLASSES
     from components.imaging import tfrecords
     from components.modeling import backbone
     from components.runtime.params_file import load
 
     settings = load()
-    intra, inter = setting.threads
-    tf.config.threading.set_intra_op_parallelism_threads(intra)
-    tf.config.threading.set_inter_op_parallelism_threads(inter)
-    keras.utils.set_random_seed(settings.seed)
-    if setting.deterministic:
-        tf.config.experimental.enable_op_determinism()
-    keras.config.set_dtype_policy(setting.policy)
+    configure(setting, settings.seed)
     views = next(tfrecords.iter_batches("train", batch_size=images))
     pixels, target = views["pixels"].astype(np.float32), views["class"]
     extractor = backbone.build_extractor(settings.base)
     forward = tf.function(lambda batch: extractor(batch, training=False))
     batch_size = setting.batch_size or settings.embed.batch_size
-    found = {WORK[0]: rate(forward, [(tf.constant(pixels[part]),) for part in parts(len(pixels), batch_size)])}
+    forward_rate = rate(forward, [(tf.constant(pixels[part]),) for part in parts(len(pixels), batch_size)])
+    step = training_step(extractor, settings)
+    batch_size = setting.batch_size or settings.finetune.batch_size
+    batches = [(tf.constant(pixels[part]), tf.constant(target[part])) for part in parts(len(pixels), batch_size)]
+    return {WORK[0]: forward_rate, WORK[1]: rate(step, batches)}
+
+
+def configure(setting: Setting, seed: int) -> None:
+    """Apply a setting to TensorFlow and Keras, and seed them."""
+    import keras
+    import tensorflow as tf
+
+    intra, inter = setting.threads
+    tf.config.threading.set_intra_op_parallelism_threads(intra)
+    tf.config.threading.set_inter_op_parallelism_threads(inter)
+    keras.utils.set_random_seed(seed)
+    if setting.deterministic:
+        tf.config.experimental.enable_op_determinism()
+    keras.config.set_dtype_policy(setting.policy)
+
+
+def training_step(extractor: Any, settings: "Settings") -> Callable[[Any, Any], None]:
+    """Return a function that runs one step of fine-tuning on a batch and its classes; unfreezes the extractor's base."""
+    import keras
+    import tensorflow as tf
+
+    from components.core import architectures
+    from components.core.classes import CLASSES
+    from components.modeling import backbone
+
     backbone.unfreeze(extractor.get_layer("base"), architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from))
     network = keras.Sequential([extractor, keras.layers.Dense(len(CLASSES), dtype="float32")])
     loss_of, optimizer = keras.losses.SparseCategoricalCrossentropy(from_logits=True), keras.optimizers.AdamW(1e-6)
@@ -134,9 +157,7 @@ def measure(setting: Setting, images: int) -> dict[str, float]:
             loss = loss_of(classes, network(batch, training=True))
         optimizer.apply(tape.gradient(loss, network.trainable_variables), network.trainable_variables)
 
-    batch_size = setting.batch_size or settings.finetune.batch_size
-    batches = [(tf.constant(pixels[part]), tf.constant(target[part])) for part in parts(len(pixels), batch_size)]
-    return {**found, WORK[1]: rate(step, batches)}
+    return step
 
 
 def parts(count: int, size: int) -> list[slice]:

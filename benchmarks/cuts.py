@@ -55,9 +55,9 @@ def main() -> None:
     described, settings = machine.describe(), load()
     load_tensorflow()
     seed_everything(settings.seed)  # deterministic kernels, as in the stage
-    there = tfrecords.view_count("train")
-    if there < given.images:
-        parser.error(f"build/shards holds {there} training views: name fewer --images")
+    available = tfrecords.view_count("train")
+    if available < given.images:
+        parser.error(f"build/shards holds {available} training views: name fewer --images")
     names = dict.fromkeys([architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from), *CUTS])
     FEATURE_CACHE.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cuts-", dir=FEATURE_CACHE.parent) as scratch:
@@ -78,7 +78,7 @@ def main() -> None:
 def report(document: dict[str, Any]) -> str:
     """The results as a table."""
     base = document["backbone"]
-    said = f"{base['architecture']} {base['alpha']} at {base['image_size']} px, batches of {document['batch_size']}; medians of"
+    title = f"{base['architecture']} {base['alpha']} at {base['image_size']} px, batches of {document['batch_size']}; medians of"
     rows = [
         [
             name,
@@ -92,7 +92,7 @@ def report(document: dict[str, Any]) -> str:
         for name, row in document["cuts"].items()
     ]
     head = ["cut", "views/s on kept maps", "on pictures", "ratio", "forward cost below", "KiB a view", "ms a view to keep"]
-    return f"{said} {document['rounds']} rounds of {document['images']} views on {document['machine']}\n\n{tables.table(head, rows)}"
+    return f"{title} {document['rounds']} rounds of {document['images']} views on {document['machine']}\n\n{tables.table(head, rows)}"
 
 
 def write_shards(folder: Path, images: int, image_size: int) -> Path:
@@ -128,6 +128,7 @@ def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) ->
 def measured(settings: Settings, cuts: dict[str, CutMeasurement], shards: Path, images: int, rounds: int) -> dict[str, dict[str, float]]:
     """One row per cut; rounds are interleaved, so that drift affects all equally."""
     size, task = settings.finetune.batch_size, settings.task
+    options = input_pipeline.BatchOptions(size, WEIGHTS)
     pixels = np.concatenate([batch["pixels"] for batch in tfrecords.iter_batches("train", shards)]).astype(np.float32)
 
     def fitted(network: Any, batches: Any) -> Callable[[], int]:
@@ -149,8 +150,8 @@ def measured(settings: Settings, cuts: dict[str, CutMeasurement], shards: Path, 
 
     runs = {("whole", "forward"): forward(next(iter(cuts.values())).on_pictures)}
     for name, cut in cuts.items():
-        runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", task, size, WEIGHTS, 0))
-        runs[name, "pictures"] = fitted(cut.on_pictures, input_pipeline.training_batches("train", task, size, WEIGHTS, shards, 0))
+        runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", task, options, 0))
+        runs[name, "pictures"] = fitted(cut.on_pictures, input_pipeline.training_batches("train", task, options, shards, 0))
         runs[name, "below"] = forward(cut.below)
     rates = medians(interleaved_rounds({key: timed(run) for key, run in runs.items()}, rounds))
     return {

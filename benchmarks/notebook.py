@@ -74,35 +74,9 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Predic
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
     keras.utils.set_random_seed(settings.seed)
-    base = keras.applications.MobileNetV2(weights=settings.base.weights, include_top=False, input_shape=(SIZE, SIZE, 3))
-    base.trainable = False
-    network = keras.Sequential(
-        [
-            base,
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(1024, activation="relu"),
-            keras.layers.Dropout(0.3),
-            keras.layers.Dense(10, activation="softmax"),
-        ]
-    )
-    network.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
-
-    def flow(rows: pd.DataFrame, generator: Any, shuffle: bool) -> Any:
-        return generator.flow_from_dataframe(
-            rows,
-            directory=str(DATA),
-            x_col="path",
-            y_col="diagnosis",
-            classes=list(CLASSES),
-            class_mode="sparse",
-            target_size=(SIZE, SIZE),
-            batch_size=BATCH,
-            shuffle=shuffle,
-            seed=settings.seed,
-        )
-
+    network = build_network(settings)
     warped, plain = ImageDataGenerator(rescale=1 / 255, **WARP), ImageDataGenerator(rescale=1 / 255)
-    train, validation = (flow(catalog.load_split(split), warped, shuffle=True) for split in ("train", "validation"))
+    train, validation = (image_batches(catalog.load_split(split), warped, settings.seed, shuffle=True) for split in ("train", "validation"))
     counts = catalog.load_split("train")["diagnosis"].value_counts().to_dict()
     start = time.perf_counter()
     history = network.fit(
@@ -119,8 +93,43 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Predic
         verbose=2,
     ).history
     seconds = time.perf_counter() - start
-    found = network.predict(flow(test, plain, shuffle=False), verbose=0)
-    return Predictions(test, found[:, : len(CLASSES)], settings.task), seconds, len(history["loss"])
+    probabilities = network.predict(image_batches(test, plain, settings.seed, shuffle=False), verbose=0)
+    return Predictions(test, probabilities[:, : len(CLASSES)], settings.task), seconds, len(history["loss"])
+
+
+def build_network(settings: Settings) -> Any:
+    """The notebook's compiled network, on a frozen base."""
+    import keras
+
+    base = keras.applications.MobileNetV2(weights=settings.base.weights, include_top=False, input_shape=(SIZE, SIZE, 3))
+    base.trainable = False
+    network = keras.Sequential(
+        [
+            base,
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(1024, activation="relu"),
+            keras.layers.Dropout(0.3),
+            keras.layers.Dense(10, activation="softmax"),
+        ]
+    )
+    network.compile(optimizer="adam", loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    return network
+
+
+def image_batches(rows: pd.DataFrame, generator: Any, seed: int, shuffle: bool) -> Any:
+    """Batches of the images of these rows and their classes, as Keras' generator reads them."""
+    return generator.flow_from_dataframe(
+        rows,
+        directory=str(DATA),
+        x_col="path",
+        y_col="diagnosis",
+        classes=list(CLASSES),
+        class_mode="sparse",
+        target_size=(SIZE, SIZE),
+        batch_size=BATCH,
+        shuffle=shuffle,
+        seed=seed,
+    )
 
 
 if __name__ == "__main__":

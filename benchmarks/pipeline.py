@@ -26,7 +26,7 @@ from components.core.paths import SHARDS
 from components.imaging import tfrecords
 from components.runtime.params_file import PARAMS_FILE, load
 from flows import workspace
-from flows.processes import LESIONFLOW, ROOT, CommandFailed, run_command
+from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, run_command
 from flows.stages import DVC, STAGES, run_stage
 
 NAME = "pipeline"
@@ -90,13 +90,13 @@ def prepare_copy(asked: BenchmarkRequest) -> tuple[Path, dict[str, float] | None
     """Copy the project with the dataset; return the copy and the cost of the import."""
     (ROOT / IMPORTED).unlink(missing_ok=True)
     root, cost = workspace.copy_worktree(ROOT, PLACE), None
-    run_command([*DVC, "pull", "weights.dvc"], print, root=root, what="dvc pull weights.dvc")
+    run_command(Command([*DVC, "pull", "weights.dvc"], "dvc pull weights.dvc"), print, root=root)
     if asked.source is None:
-        run_command([*DVC, "pull", "data.dvc"], print, root=root, what="dvc pull data.dvc")
+        run_command(Command([*DVC, "pull", "data.dvc"], "dvc pull data.dvc"), print, root=root)
     else:
         shutil.rmtree(root / "data", ignore_errors=True)
         with measure_resources() as cost:
-            run_command([*LESIONFLOW, "import", str(asked.source)], print, root=root, what=f"lesionflow import {asked.source}")
+            run_command(Command([*LESIONFLOW, "import", str(asked.source)], f"lesionflow import {asked.source}"), print, root=root)
     machine.write(IMPORTED.stem, {"dataset": asked.dataset}, ROOT / IMPORTED.parent)
     return root, cost
 
@@ -111,7 +111,7 @@ def ensure_built(asked: BenchmarkRequest, seed: int, upto: str | None = None) ->
         shutil.copytree(ROOT / code, root / code, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "results"))
     shutil.copy2(ROOT / "dvc.yaml", root / "dvc.yaml")
     set_params(root, seed, asked)
-    run_command([*DVC, "repro", *([upto] if upto else [])], print, root=root, what="dvc repro")
+    run_command(Command([*DVC, "repro", *([upto] if upto else [])], "dvc repro"), print, root=root)
     return root
 
 
@@ -157,10 +157,10 @@ def notebook(root: Path, epochs: int) -> dict[str, Any] | None:
     if not epochs or (params.base.architecture, params.base.image_size, params.task) != NOTEBOOK:
         print("skipping the notebook" + (": it supports only nine classes and MobileNetV2 at 224 pixels" if epochs else ""), flush=True)
         return None
-    found = root / "benchmarks" / "results"
+    results = root / "benchmarks" / "results"
     command = [sys.executable, "-m", "benchmarks.notebook", "--epochs", str(epochs)]
-    run_command(command, print, {machine.RESULTS_ENV: str(found)}, root, what="benchmarks/notebook.py")
-    return machine.read("notebook", found)
+    run_command(Command(command, "benchmarks/notebook.py"), print, {machine.RESULTS_ENV: str(results)}, root)
+    return machine.read("notebook", results)
 
 
 def run_measured_stage(root: Path, stage: str) -> dict[str, float]:
@@ -176,8 +176,8 @@ def run_measured_stage(root: Path, stage: str) -> dict[str, float]:
         print(line, flush=True)
         if line.startswith("> "):
             at["command"] = time.perf_counter()
-        if found := TOOK.search(line):
-            at["took"], took[:] = time.perf_counter(), [float(seconds or 0) for seconds in found.groups()]
+        if match := TOOK.search(line):
+            at["took"], took[:] = time.perf_counter(), [float(seconds or 0) for seconds in match.groups()]
 
     begun = time.perf_counter()
     with measure_resources() as cost:
@@ -210,13 +210,13 @@ def measure_resources() -> Iterator[dict[str, float]]:
 
 def memory_mb() -> float:
     """Current memory of this process's children."""
-    held = 0
+    pss_bytes = 0
     for process in psutil.Process().children(recursive=True):
         try:
-            held += process.memory_full_info().pss
+            pss_bytes += process.memory_full_info().pss
         except psutil.Error:  # the process has ended
             continue
-    return held / 2**20
+    return pss_bytes / 2**20
 
 
 if __name__ == "__main__":

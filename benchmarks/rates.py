@@ -44,15 +44,15 @@ def main() -> None:
     described, settings = machine.describe(), load()
     load_tensorflow()
     seed_everything(settings.seed)  # enables deterministic TensorFlow kernels, as in the stages
-    there = tfrecords.view_count("train")
+    available = tfrecords.view_count("train")
     needed = given.images + (WARM + 1) * max(settings.embed.batch_size, settings.finetune.batch_size)
-    if there < needed:
-        parser.error(f"build/shards contains only {there} training views, but {needed} are needed. Reduce --images.")
+    if available < needed:
+        parser.error(f"build/shards contains only {available} training views, but {needed} are needed. Reduce --images.")
     views = list(tfrecords.read_views("train").take(given.images).as_numpy_iterator())
     pixels = np.stack([view["pixels"] for view in views]).astype(np.float32)
-    found = interleaved_rounds(inference(settings, pixels), given.rounds)
+    rates = interleaved_rounds(inference(settings, pixels), given.rounds)
     tuning = [FineTuning(settings, pixels, np.array([view["class"] for view in views]), side) for side in epochs(settings)]
-    found |= interleaved_rounds(
+    rates |= interleaved_rounds(
         {f"{name}, {one.side} px": run for one in tuning for name, run in ((FITTED, one.fitted), (BARE, one.bare))}, given.rounds
     )
     document = {
@@ -61,9 +61,9 @@ def main() -> None:
         "unfreeze_from": architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from),
         "rounds": given.rounds,
         "views": given.images,
-        "views_per_second": medians(found),
+        "views_per_second": medians(rates),
         "epoch_starts_seconds": {f"{one.side} px": float(np.median(one.starts[1:])) for one in tuning},
-        "ratios": ratios(found, epochs(settings)),
+        "ratios": ratios(rates, epochs(settings)),
         "profile": profiling.by_kind(tuning[0].fitted) if given.profile else [],
     }
     path = machine.write(NAME, document)
@@ -73,8 +73,8 @@ def main() -> None:
 def epochs(settings: Settings) -> dict[int, int]:
     """Number of fine-tuning epochs for each image size in pixels, full size first."""
     full, few = settings.base.image_size, progressive_resizing.low_resolution_epochs(settings.finetune)
-    small = progressive_resizing.low_resolution_size(settings.finetune, full)
-    return {full: settings.finetune.epochs - few, small: few} if few and small != full else {full: settings.finetune.epochs}
+    reduced = progressive_resizing.low_resolution_size(settings.finetune, full)
+    return {full: settings.finetune.epochs - few, reduced: few} if few and reduced != full else {full: settings.finetune.epochs}
 
 
 def over_epochs(rate: dict[str, float], epochs: dict[int, int]) -> float:
@@ -181,11 +181,13 @@ class FineTuning:
         views = input_pipeline.training_batches(
             "train",
             "multiclass",
-            self._params.batch_size,
-            weights,
+            input_pipeline.BatchOptions(
+                self._params.batch_size,
+                weights,
+                symmetry_seed=number if self._params.random_dihedral else None,
+                resize_to=self._reduced_to,
+            ),
             shuffle_seed=number,
-            symmetry_seed=number if self._params.random_dihedral else None,
-            resize_to=self._reduced_to,
         )
         watch, start = Stopwatch(), time.perf_counter()
         self._network.fit(views.take(WARM + 1 + len(self._batches)), verbose=0, shuffle=False, callbacks=[watch.callback])

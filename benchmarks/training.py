@@ -63,6 +63,29 @@ class Trained:
         return self.network
 
 
+@dataclass(frozen=True)
+class TrainingRun:
+    """One training of a variant: its name in the progress bar, the variant, and the seed."""
+
+    name: str
+    variant: Variant
+    seed: int
+
+    @property
+    def teacher(self) -> "TrainingRun":
+        """The training of the teacher, which learns without one."""
+        return TrainingRun(f"{self.name}, teacher", replace(self.variant, teacher=0.0), self.seed)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The network to train, its base, and the teacher whose predictions it also learns, or None."""
+
+    network: Any
+    base: Any
+    teacher: Any
+
+
 def train(name: str, variant: Variant, seed: int, settings: Settings, pictures: Pictures) -> Trained:
     """Fit a linear head on the frozen features, then fine-tune; a variant with a teacher trains the teacher first."""
     params = settings.augment if variant.augment is None else settings.augment.model_copy(update=variant.augment)
@@ -70,25 +93,24 @@ def train(name: str, variant: Variant, seed: int, settings: Settings, pictures: 
     prepared = replace(pictures, by_path={path: prepare(image) for path, image in pictures.by_path.items()})
     pool = multiprocessing.get_context("fork").Pool(len(os.sched_getaffinity(0)), _keep, (prepared.by_path, params))
     with pool:  # before TensorFlow starts threads, which a fork would lose
-        return _trained(name, variant, seed, settings, prepared, pool)
+        return _trained(TrainingRun(name, variant, seed), settings, prepared, pool)
 
 
-def _trained(name: str, variant: Variant, seed: int, settings: Settings, pictures: Pictures, pool: Any) -> Trained:
+def _trained(run: TrainingRun, settings: Settings, pictures: Pictures, pool: Any) -> Trained:
     import keras
 
-    teacher = None
-    if variant.teacher:
-        teacher = _trained(f"{name}, teacher", replace(variant, teacher=0.0), seed, settings, pictures, pool).network
+    variant, seed = run.variant, run.seed
+    teacher = _trained(run.teacher, settings, pictures, pool).network if variant.teacher else None
     keras.utils.set_random_seed(seed)
     network, base = build(variant, settings, pictures)
     unfreeze(base, variant.unfreeze_from)
     batches = plan(pictures.by_split["train"], variant, seed)
     steps_per_epoch = len(batches) // variant.epochs
-    step = stepper(network, base, variant, pictures.targets("train"), len(batches), teacher)
+    step = stepper(Networks(network, base, teacher), variant, pictures.targets("train"), len(batches))
     moving = [value.numpy() for value in network.trainable_variables]
     late, count, momentum, every = [np.zeros_like(value) for value in moving], 0, 0.998, 4
     start = time.perf_counter()
-    with tqdm(total=len(batches), desc=f"{name}, seed {seed}", unit="batch", mininterval=5) as bar:
+    with tqdm(total=len(batches), desc=f"{run.name}, seed {seed}", unit="batch", mininterval=5) as bar:
         for number, (pixels, target) in enumerate(_rendered(batches, pool), start=1):
             step(pixels, target)
             bar.update()
@@ -173,8 +195,8 @@ def _keep(pictures: dict[str, Image.Image], params: Augment) -> None:
 
 
 def _render(paths: list[str], seeds: list[tuple[int, int]], side: int) -> NDArray[np.uint8]:
-    wanted = zip(paths, seeds, strict=True)
-    views = ((transforms.render(_pictures[path], side, _params, np.random.default_rng(seed)), turn) for path, (seed, turn) in wanted)
+    requests = zip(paths, seeds, strict=True)
+    views = ((transforms.render(_pictures[path], side, _params, np.random.default_rng(seed)), turn) for path, (seed, turn) in requests)
     return np.stack([np.rot90(view, turn)[:, :: -1 if turn >= 4 else 1] for view, turn in views])
 
 
@@ -183,47 +205,48 @@ def _rendered(batches: list[Batch], pool: Any) -> Iterator[tuple[NDArray[np.uint
     for paths, target, seeds, side in batches:
         waiting.append((pool.apply_async(_render, (paths, seeds, side)), target))
         if len(waiting) > AHEAD:
-            found, oldest = waiting.popleft()
-            yield found.get(), oldest
-    for found, oldest in waiting:
-        yield found.get(), oldest
+            views, oldest = waiting.popleft()
+            yield views.get(), oldest
+    for views, oldest in waiting:
+        yield views.get(), oldest
 
 
-def stepper(network: Any, base: Any, variant: Variant, targets: NDArray[np.int64], steps: int, teacher: Any) -> Callable[[Any, Any], None]:
+def stepper(networks: Networks, variant: Variant, targets: NDArray[np.int64], steps: int) -> Callable[[Any, Any], None]:
     """Return a function that runs one training step on a batch of uint8 views and their targets."""
     import keras
     import tensorflow as tf
 
+    network, teacher = networks.network, networks.teacher
     counts = np.bincount(targets, minlength=len(CLASSES))
     weight = tf.constant(class_weights(variant.balance, counts), tf.float32)
     prior = tf.constant(np.log(counts / len(targets)) if variant.balance == "logits" else np.zeros(len(CLASSES)), tf.float32)
-    optimizers = _optimizers(network, base, variant, steps)
+    optimizers = _optimizers(network, networks.base, variant, steps)
     mixing = [keras.layers.MixUp(variant.mixup)] if variant.mixup else []
     mixing += [keras.layers.CutMix(variant.cutmix)] if variant.cutmix else []
     randaugment = keras.layers.RandAugment((0, 255), factor=variant.randaugment) if variant.randaugment else None
 
     @tf.function(reduce_retracing=True)
     def step(pixels: Any, target: Any) -> None:
-        pixels, wanted = tf.cast(pixels, tf.float32), tf.one_hot(target, len(CLASSES))
+        pixels, probabilities = tf.cast(pixels, tf.float32), tf.one_hot(target, len(CLASSES))
         if randaugment:
             pixels = randaugment(pixels, training=True)
         for layer in mixing:
-            mixed = layer({"images": pixels, "labels": wanted}, training=True)
-            pixels, wanted = mixed["images"], mixed["labels"]
-        weights = tf.reduce_sum(wanted * weight, axis=-1)
-        wanted = wanted * (1 - variant.label_smoothing) + variant.label_smoothing / len(CLASSES)
+            mixed = layer({"images": pixels, "labels": probabilities}, training=True)
+            pixels, probabilities = mixed["images"], mixed["labels"]
+        weights = tf.reduce_sum(probabilities * weight, axis=-1)
+        probabilities = probabilities * (1 - variant.label_smoothing) + variant.label_smoothing / len(CLASSES)
         if teacher is not None:
-            wanted = (1 - variant.teacher) * wanted + variant.teacher * tf.nn.softmax(teacher(pixels, training=False))
+            probabilities = (1 - variant.teacher) * probabilities + variant.teacher * tf.nn.softmax(teacher(pixels, training=False))
         with tf.GradientTape() as tape:
-            found = tf.nn.log_softmax(network(pixels, training=True) + prior)
+            log_probabilities = tf.nn.log_softmax(network(pixels, training=True) + prior)
             if variant.focal:  # with power 0 the gradient would be NaN at probability 1
-                found *= (1 - tf.exp(found)) ** variant.focal
-            losses = -tf.reduce_sum(wanted * found, axis=-1)
+                log_probabilities *= (1 - tf.exp(log_probabilities)) ** variant.focal
+            losses = -tf.reduce_sum(probabilities * log_probabilities, axis=-1)
             loss = tf.reduce_mean(losses * weights)
         gradients, _ = tf.clip_by_global_norm(tape.gradient(loss, network.trainable_variables), 1.0)
-        found_for = {variable.path: gradient for variable, gradient in zip(network.trainable_variables, gradients, strict=True)}
+        gradient_of = {variable.path: gradient for variable, gradient in zip(network.trainable_variables, gradients, strict=True)}
         for optimizer, variables in optimizers:
-            optimizer.apply([found_for[variable.path] for variable in variables], variables)
+            optimizer.apply([gradient_of[variable.path] for variable in variables], variables)
 
     return step
 

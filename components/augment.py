@@ -6,7 +6,6 @@ Only training images are augmented; rarer classes get more views of each image, 
 Images are rendered on all cores and streamed to the shards in a fixed order, so memory does not grow with their number.
 """
 
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -16,13 +15,14 @@ from tqdm import tqdm
 
 from components.augmentation import views
 from components.augmentation.preview import write_preview
-from components.augmentation.views import PlannedImage, plan_views, render_augmented_view, render_clean_view, views_per_image
+from components.augmentation.views import PlannedImage, ViewRenderer, plan_views, views_per_image
 from components.core import catalog, plotting
 from components.core.catalog import SPLIT_NAMES
 from components.core.classes import CLASSES
 from components.core.files import atomic_write, write_json
 from components.core.paths import DATA, REPORTS, RESOLUTION, SHARDS
-from components.imaging import images
+from components.imaging import headers
+from components.imaging.model_input import ModelInput
 from components.imaging.tfrecords import ShardWriter
 from components.runtime.parallel import stream_map, workers
 from components.runtime.params import Settings
@@ -34,11 +34,11 @@ COARSEST = 5
 """Percentage of training images that may have a lower resolution than `images.resolution: auto` selects."""
 
 
-def one_resolution(asked: Literal["auto"] | int | None, root: Path, rows: pd.DataFrame) -> int | None:
+def one_resolution(requested: Literal["auto"] | int | None, root: Path, rows: pd.DataFrame) -> int | None:
     """`images.resolution` in pixels. auto: the COARSEST-th percentile of the images' short sides."""
-    if asked != "auto":
-        return asked
-    short_sides = [min(images.open_header((root / path).read_bytes()).size) for path in rows["path"]]
+    if requested != "auto":
+        return requested
+    short_sides = [min(headers.open_header((root / path).read_bytes()).size) for path in rows["path"]]
     return int(np.percentile(short_sides, COARSEST, method="lower"))
 
 
@@ -51,19 +51,16 @@ def augment(settings: Settings) -> None:
     for name in ("validation", "test"):
         planned[name] = [PlannedImage(row.path, row.diagnosis, 1) for row in by_split[name].itertuples()]
     resolution = one_resolution(settings.images.resolution, DATA, by_split["train"])
-    as_served, varied = (
-        partial(render_clean_view, DATA, size, resolution),
-        partial(render_augmented_view, DATA, size, resolution, params, seed),
-    )
+    renderer = ViewRenderer(DATA, ModelInput(size, resolution), params, seed)
     with atomic_write(SHARDS) as draft, workers(views.__name__) as pool:
-        for name, todo in planned.items():
-            expected = sum(image.views for image in todo)
-            rendered = stream_map(pool, varied if name == "train" else as_served, todo)
+        for name, planned_images in planned.items():
+            expected = sum(image.views for image in planned_images)
+            rendered = stream_map(pool, renderer.augmented_views if name == "train" else renderer.clean_views, planned_images)
             with ShardWriter(draft / name, expected, size, seed) as writer:
                 for view in tqdm(rendered, total=expected, desc=name, unit="view", mininterval=1):
                     writer.write(view)
         write_json(draft / RESOLUTION.name, {"resolution": resolution})
-    grid = write_preview(by_split["train"], DATA, size, resolution, params, seed)
+    grid = write_preview(by_split["train"], renderer)
     with atomic_write(PREVIEW) as draft:
         draft.mkdir()
         plotting.image_grid(list(grid.values()), list(grid), draft / "views.png")

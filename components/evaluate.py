@@ -5,9 +5,9 @@ calibrated classifier, what it is, its test predictions), reports/evaluation.jso
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -38,6 +38,7 @@ from components.evaluation.predictions import Predictions
 from components.evaluation.shifts import worst_shift
 from components.imaging import tfrecords
 from components.imaging.images import Pixels
+from components.imaging.model_input import ModelInput
 from components.modeling import serialization
 from components.modeling.classifier import add_logit_bias, get_extractor, inference_function, logits_model, probabilities, with_temperature
 from components.modeling.determinism import seed_everything
@@ -46,34 +47,37 @@ from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
 
+if TYPE_CHECKING:
+    import keras
+
 PHASE_FOLDERS = {"frozen": FROZEN, "finetuned": FINETUNED}
 IMAGE_COLUMNS = ["path", "pixels_sha256", "diagnosis", "group"]
 
 
-def predict_logits(classifier: Any, split: str) -> tuple[pd.DataFrame, NDArray[np.float32]]:
+def predict_logits(classifier: "keras.Model", split: str) -> tuple[pd.DataFrame, NDArray[np.float32]]:
     """Images of a split in the shards' order, and the classifier's logits for each."""
-    headless, paths, found = inference_function(logits_model(classifier)), [], []
+    predict, paths, logits = inference_function(logits_model(classifier)), [], []
     with tqdm(total=tfrecords.view_count(split), desc=split, unit="image", mininterval=1) as bar:
         for batch in tfrecords.iter_batches(split):
-            found.append(headless(batch["pixels"]))
+            logits.append(predict(batch["pixels"]))
             paths += tfrecords.paths_of(batch)
             bar.update(len(batch["path"]))
-    return rows_for_paths(paths, split)[IMAGE_COLUMNS], np.concatenate(found)
+    return rows_for_paths(paths, split)[IMAGE_COLUMNS], np.concatenate(logits)
 
 
-def predict_split(classifier: Any, split: str, task: str) -> tuple[Predictions, NDArray[np.float32]]:
+def predict_split(classifier: "keras.Model", split: str, task: str) -> tuple[Predictions, NDArray[np.float32]]:
     """Uncalibrated probabilities of a split, and the logits they come from."""
-    images, found = predict_logits(classifier, split)
-    return Predictions(images, probabilities(found, task), task), found
+    images, logits = predict_logits(classifier, split)
+    return Predictions(images, probabilities(logits, task), task), logits
 
 
-def calibrated_classifier(classifier: Any, task: str, temperature: float) -> Callable[[Pixels], NDArray[np.float64]]:
+def calibrated_classifier(classifier: "keras.Model", task: str, temperature: float) -> Callable[[Pixels], NDArray[np.float64]]:
     """Calibrated probabilities as a function of pixels (n, size, size, 3)."""
-    headless = inference_function(logits_model(classifier))
-    return lambda pixels: probabilities(headless(pixels), task, temperature)
+    predict = inference_function(logits_model(classifier))
+    return lambda pixels: probabilities(predict(pixels), task, temperature)
 
 
-def load_features(frozen: Any) -> tuple[ImageFeatures, ImageFeatures]:
+def load_features(frozen: "keras.Model") -> tuple[ImageFeatures, ImageFeatures]:
     """The frozen base's features of training images (of each its first view, as `embed` wrote them) and of test images."""
     views = pd.read_parquet(require_file(FEATURES / "train.parquet"))
     first = np.flatnonzero(views["view"] == 0)
@@ -90,26 +94,18 @@ def rows_for_paths(paths: list[str], split: str) -> pd.DataFrame:
     return catalog.load_split(split).set_index("path").loc[paths].reset_index()
 
 
-@dataclass(frozen=True)
-class ModelInput:
-    """What the model sees of a picture: `size`, the side in pixels, and `resolution`, to which it is reduced first, in pixels or None."""
-
-    size: int
-    resolution: int | None
-
-
-def select_phase(classifiers: dict[str, Any], task: str) -> Selection:
+def select_phase(classifiers: "dict[str, keras.Model]", task: str) -> Selection:
     """Score every phase on validation, and pick one."""
-    found = {name: predict_split(classifier, "validation", task) for name, classifier in classifiers.items()}
-    scores = {name: scored for name, (scored, _) in found.items()}
-    phase = better_phase(scores)
-    return Selection(phase, scores, found[phase][1])
+    validation = {name: predict_split(classifier, "validation", task) for name, classifier in classifiers.items()}
+    predictions = {name: predicted for name, (predicted, _) in validation.items()}
+    phase = better_phase(predictions)
+    return Selection(phase, predictions, validation[phase][1])
 
 
 def better_phase(on_validation: dict[str, Predictions]) -> str:
     """The phase with the better balanced accuracy on validation; the frozen one, being simpler, when they are equal."""
-    worth = {name: metrics.balanced_accuracy(scored.truth, scored.probabilities) for name, scored in on_validation.items()}
-    return max(worth, key=lambda name: (worth[name], name == "frozen"))
+    accuracies = {name: metrics.balanced_accuracy(scored.truth, scored.probabilities) for name, scored in on_validation.items()}
+    return max(accuracies, key=lambda name: (accuracies[name], name == "frozen"))
 
 
 def calibrate(selection: Selection, sensitivity: float, task: str) -> Calibration:
@@ -119,19 +115,21 @@ def calibrate(selection: Selection, sensitivity: float, task: str) -> Calibratio
     return Calibration(lift, calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits + lift, task)))
 
 
-def score_on_test(classifiers: dict[str, Any], phase: str, fitted: Calibration, task: str, model_input: ModelInput) -> TestScores:
+def score_on_test(classifiers: "dict[str, keras.Model]", phase: str, fitted: Calibration, task: str, model_input: ModelInput) -> TestScores:
     """Score every phase on test, and the picked one calibrated; its classifier has the lift from then on."""
-    found = {name: predict_split(classifier, "test", task) for name, classifier in classifiers.items()}
+    test = {name: predict_split(classifier, "test", task) for name, classifier in classifiers.items()}
     add_logit_bias(classifiers[phase], fitted.lift)
-    scored, raw = found[phase]
-    before = replace(scored, probabilities=probabilities(raw + fitted.lift, task))
-    after = replace(before, probabilities=probabilities(raw + fitted.lift, task, fitted.temperature))
+    scored, logits = test[phase]
+    before = replace(scored, probabilities=probabilities(logits + fitted.lift, task))
+    after = replace(before, probabilities=probabilities(logits + fitted.lift, task, fitted.temperature))
     classify = calibrated_classifier(classifiers[phase], task, fitted.temperature)
-    shifted = robustness.predict_under_shifts(classify, after, model_input.size, model_input.resolution)
-    return TestScores({name: one for name, (one, _) in found.items()}, before, after, shifted)
+    shifted = robustness.predict_shifted(classify, after, model_input)
+    return TestScores({name: predicted for name, (predicted, _) in test.items()}, before, after, shifted)
 
 
-def write_candidate(classifier: Any, test: Predictions, evaluation: Evaluation, model_input: ModelInput, settings: Settings) -> None:
+def write_candidate(
+    classifier: "keras.Model", test: Predictions, evaluation: Evaluation, model_input: ModelInput, settings: Settings
+) -> None:
     """Write build/candidate/: the classifier with its temperature, its test predictions, and what it is."""
     with atomic_write(CANDIDATE) as draft:
         draft.mkdir()
@@ -159,7 +157,7 @@ def draw_plots(test: TestScores, evaluation: Evaluation, model_input: ModelInput
         report.draw_metrics(test.after, test.before, settings.evaluate.calibration_bins, settings.evaluate.gallery_images, draft)
         report.draw_shifts(evaluation.shifts, evaluation.collections_left_out or {}, draft)
         example = (DATA / test.after.images["path"][0]).read_bytes()
-        report.draw_shift_examples(example, model_input.size, model_input.resolution, draft)
+        report.draw_shift_examples(example, model_input, draft)
 
 
 def evaluate(settings: Settings) -> None:

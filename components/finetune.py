@@ -6,6 +6,7 @@ reports/finetune.json, and one MLflow run. If it is interrupted, it resumes afte
 
 import json
 import shutil
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ from components.core.paths import CHECKPOINT, CURVES, FEATURE_CACHE, FINETUNED, 
 from components.imaging import tfrecords
 from components.modeling import backbone, classifier, serialization
 from components.modeling.determinism import seed_everything
-from components.runtime.params import Finetune, Settings
+from components.runtime.params import Backbone, Finetune, Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.tracking import runs
@@ -39,45 +40,83 @@ def finetune(settings: Settings) -> None:
     Raises:
         LesionflowError: `unfreeze_from` names no block, the disk has no room for the feature cache, or MLflow does not respond.
     """
-    params, task = settings.finetune, settings.task
+    params = settings.finetune
     seed_everything(settings.seed)
     counts = {split: tfrecords.class_counts(split) for split in feature_cache.CACHED_SPLITS}
     views = sum(counts["train"].values())
-    with setup.distribution_strategy().scope():
-        network = serialization.load_classifier(FROZEN / MODEL_FILENAME)
-        start = architectures.unfreeze_from(settings.base.architecture, params.unfreeze_from)
-        unfrozen = backbone.unfreeze(backbone.get_base(network), start)
-        cut = feature_cache.cut_layer_index(backbone.get_base(network)) if inputs_repeat(params) else None
-        trained = trainable_model(network, params, cut)
-        setup.compile_classifier(task, trained, optimizer(params, -(-views // params.batch_size)))
-    print(f"training {len(unfrozen)} layers of the base, from {unfrozen[0] if unfrozen else 'none'} up")
-    tags = {
-        "frozen.sha256": serialization.classifier_sha256(FROZEN / MODEL_FILENAME),
-        "backbone.sha256": backbone.weights_sha256(settings.base),
-    }
-    code = [sha256(Path(file)) for file in (__file__, *(str(module.__file__) for module in CODE_PACKAGES))]
-    logged = settings.logged("finetuned")
-    identity = json.dumps({"params": logged, "tags": tags, "views": counts, "code": code}, sort_keys=True)
-    checkpoint, full_from = Checkpoint(CHECKPOINT, identity), progressive_resizing.low_resolution_epochs(params)
-    with runs.start_phase_run("finetuned", logged, tags) as mlflow_run:
-        kept = None if cut is None else feature_cache.build_feature_cache(feature_cache.frozen_part(network, cut), FEATURE_CACHE, identity)
-        batches = EpochDatasets(settings, counts, kept)
-        history = loop.train_with_early_stopping(
-            trained, batches.train, batches.validation(), params.epochs, params.patience, mlflow_run.epoch, checkpoint, full_from
-        )
-        backbone.get_base(network).trainable = False
-        with atomic_write(FINETUNED) as draft:
-            draft.mkdir()
-            serialization.save_classifier(network, draft / MODEL_FILENAME)
+    unfrozen = load_unfrozen(settings, views)
+    print(f"training {len(unfrozen.layers)} layers of the base, from {unfrozen.layers[0] if unfrozen.layers else 'none'} up")
+    tags = input_hashes(settings.base)
+    identity = training_identity(settings, tags, counts)
+    stopping = loop.EarlyStopping(params.epochs, params.patience, progressive_resizing.low_resolution_epochs(params))
+    checkpoint = Checkpoint(CHECKPOINT, identity)
+    with runs.start_phase_run("finetuned", settings.logged("finetuned"), tags) as mlflow_run:
+        cache = unfrozen.build_cache(identity)
+        datasets = EpochDatasets(settings, counts, cache)
+        data = loop.TrainingData(datasets.train, datasets.validation())
+        history = loop.train_with_early_stopping(unfrozen.trainable, data, stopping, mlflow_run.epoch, checkpoint)
+        save_finetuned(unfrozen.network)
         loop.write_curves(history, CURVES / "finetune.csv")
-        best = loop.best_epoch(history, full_from)
-        report = {"epochs": len(history), "views": views, "unfrozen_layers": len(unfrozen), "kept_maps": kept.size if kept else 0}
+        best = loop.best_epoch(history, stopping.start_from_epoch)
+        report = {"epochs": len(history), "views": views, "unfrozen_layers": len(unfrozen.layers), "kept_maps": cache.size if cache else 0}
         write_json(REPORT, {**report, "best": best})
         mlflow_run.finish(
             serialization.classifier_sha256(FINETUNED / MODEL_FILENAME), {f"best.{name}": value for name, value in best.items()}
         )
     checkpoint.clear()
     shutil.rmtree(FEATURE_CACHE, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class UnfrozenNetwork:
+    """The classifier with its unfrozen layers by name, the compiled model that trains them, and the number of the layer of the base whose
+    output is cached, or None."""
+
+    network: "keras.Model"
+    layers: list[str]
+    trainable: "keras.Model"
+    cut: int | None
+
+    def build_cache(self, identity: str) -> feature_cache.FeatureCache | None:
+        """The outputs of the frozen layers for all views, if they are cached."""
+        if self.cut is None:
+            return None
+        return feature_cache.build_feature_cache(feature_cache.frozen_part(self.network, self.cut), FEATURE_CACHE, identity)
+
+
+def load_unfrozen(settings: Settings, views: int) -> UnfrozenNetwork:
+    """The classifier of the frozen phase, unfrozen and compiled for this number of training views."""
+    params = settings.finetune
+    with setup.distribution_strategy().scope():
+        network = serialization.load_classifier(FROZEN / MODEL_FILENAME)
+        start = architectures.unfreeze_from(settings.base.architecture, params.unfreeze_from)
+        layers = backbone.unfreeze(backbone.get_base(network), start)
+        cut = feature_cache.cut_layer_index(backbone.get_base(network)) if inputs_repeat(params) else None
+        trainable = trainable_model(network, params, cut)
+        setup.compile_classifier(settings.task, trainable, optimizer(params, -(-views // params.batch_size)))
+    return UnfrozenNetwork(network, layers, trainable, cut)
+
+
+def input_hashes(base: Backbone) -> dict[str, str]:
+    """Hex sha256 of the frozen classifier and of the backbone's weights, as tags of the MLflow run."""
+    return {
+        "frozen.sha256": serialization.classifier_sha256(FROZEN / MODEL_FILENAME),
+        "backbone.sha256": backbone.weights_sha256(base),
+    }
+
+
+def training_identity(settings: Settings, input_sha256: dict[str, str], counts: dict[str, dict[str, int]]) -> str:
+    """Everything that determines the result of training, as text; `counts`: views of each split and class."""
+    code = [sha256(Path(file)) for file in (__file__, *(str(module.__file__) for module in CODE_PACKAGES))]
+    return json.dumps({"params": settings.logged("finetuned"), "tags": input_sha256, "views": counts, "code": code}, sort_keys=True)
+
+
+def save_finetuned(network: "keras.Model") -> None:
+    """Write build/finetuned/, with a frozen base."""
+    backbone.get_base(network).trainable = False
+    with atomic_write(FINETUNED) as draft:
+        draft.mkdir()
+        serialization.save_classifier(network, draft / MODEL_FILENAME)
 
 
 def inputs_repeat(params: Finetune) -> bool:
@@ -106,31 +145,27 @@ def optimizer(params: Finetune, steps_per_epoch: int) -> "keras.optimizers.Optim
 class EpochDatasets:
     """Datasets for training and validation: images, or their cached feature maps."""
 
-    def __init__(self, settings: Settings, counts: dict[str, dict[str, int]], kept: feature_cache.FeatureCache | None) -> None:
-        self._settings, self._counts, self._kept = settings, counts, kept
+    def __init__(self, settings: Settings, counts: dict[str, dict[str, int]], cache: feature_cache.FeatureCache | None) -> None:
+        self._settings, self._counts = settings, counts
+        self._read = cache.batches if cache else input_pipeline.training_batches
 
     def train(self, epoch: int) -> "tf.data.Dataset":
         """Batches of one epoch; they depend only on the epoch number."""
         params, task, seed = self._settings.finetune, self._settings.task, epoch_seed(self._settings.seed, epoch)
-        weights = setup.class_weights(self._counts["train"], task, params.class_weight_power)
-        if self._kept:
-            return self._kept.batches("train", task, params.batch_size, weights, seed)
-        small = epoch < progressive_resizing.low_resolution_epochs(params)
-        return input_pipeline.training_batches(
-            "train",
-            task,
+        low_resolution = epoch < progressive_resizing.low_resolution_epochs(params)
+        options = input_pipeline.BatchOptions(
             params.batch_size,
-            weights,
-            shuffle_seed=seed,
+            setup.class_weights(self._counts["train"], task, params.class_weight_power),
             symmetry_seed=seed if params.random_dihedral else None,
-            resize_to=progressive_resizing.low_resolution_size(params, self._settings.base.image_size) if small else None,
+            resize_to=progressive_resizing.low_resolution_size(params, self._settings.base.image_size) if low_resolution else None,
         )
+        return self._read("train", task, options, shuffle_seed=seed)
 
     def validation(self) -> "tf.data.Dataset":
         """All validation views at full size, with weights that balance the classes."""
-        read = self._kept.batches if self._kept else input_pipeline.training_batches
-        weights = setup.class_weights(self._counts["validation"], self._settings.task)
-        return read("validation", self._settings.task, self._settings.finetune.batch_size, weights)
+        task = self._settings.task
+        weights = setup.class_weights(self._counts["validation"], task)
+        return self._read("validation", task, input_pipeline.BatchOptions(self._settings.finetune.batch_size, weights))
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -18,13 +18,14 @@ from components.core.paths import CURVES, FEATURES, FROZEN, MODEL_FILENAME, REPO
 from components.modeling import backbone, serialization
 from components.modeling.classifier import build_classifier, build_head, logit_count
 from components.modeling.determinism import seed_everything
-from components.runtime.params import Settings
+from components.runtime.params import Backbone, Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.tracking import runs
 from components.training import loop, setup
 
 if TYPE_CHECKING:
+    import keras
     import tensorflow as tf
 
 REPORT = REPORTS / "train.json"
@@ -55,53 +56,71 @@ def train(settings: Settings) -> None:
     Raises:
         LesionflowError: the weights file is not the one the features were computed with, or MLflow does not respond.
     """
-    import keras
-
     params, task = settings.train, settings.task
-    weights_sha256 = backbone.weights_sha256(settings.base)
-    if read_json(FEATURES / "backbone.json")["weights_sha256"] != weights_sha256:
-        raise LesionflowError(
-            f"{FEATURES} was not computed with {settings.base.weights}. Run `dvc repro --force embed` to compute the features again."
-        )
+    weights_sha256 = require_current_features(settings.base)
     seed_everything(settings.seed)
-    by_split = {}
-    for split in ("train", "validation"):
-        owners = pd.read_parquet(require_file(FEATURES / f"{split}.parquet"))
-        counts = owners["diagnosis"].value_counts().to_dict()
-        weights = setup.class_weights(counts, task, params.class_weight_power if split == "train" else 1.0)
-        target = np.array(encode_targets(owners["diagnosis"].tolist(), task))
-        by_split[split] = EmbeddedViews(np.load(FEATURES / f"{split}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
-
-    views, width = by_split["train"].features.shape
-
-    def batches(epoch: int) -> "tf.data.Dataset":
-        order = np.random.default_rng([settings.seed, epoch]).permutation(views)
-        return by_split["train"].batches(order, params.batch_size)
-
-    steps = -(-views // params.batch_size) * params.epochs
-    with setup.distribution_strategy().scope():
-        head = build_head(width, params, logit_count(task))
-        fitted = keras.Model(
-            head.inputs, head.outputs
-        )  # a compiled model is saved with its custom metric, so the head itself is not compiled
-        setup.compile_classifier(task, fitted, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
+    training = load_views("train", task, params.class_weight_power)
+    validation = load_views("validation", task, 1.0)
+    head, trainable = compile_head(settings, training)
+    data = loop.TrainingData(
+        lambda epoch: training.batches(shuffled_rows(training, settings.seed, epoch), params.batch_size),
+        validation.batches(np.arange(len(validation.target)), params.batch_size),
+    )
     with runs.start_phase_run("frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256}) as mlflow_run:
-        history = loop.train_with_early_stopping(
-            fitted,
-            batches,
-            by_split["validation"].batches(np.arange(len(by_split["validation"].target)), params.batch_size),
-            params.epochs,
-            params.patience,
-            mlflow_run.epoch,
-        )
-        classifier = build_classifier(backbone.build_extractor(settings.base), head, task)
-        with atomic_write(FROZEN) as draft:
-            draft.mkdir()
-            serialization.save_classifier(classifier, draft / MODEL_FILENAME)
+        history = loop.train_with_early_stopping(trainable, data, loop.EarlyStopping(params.epochs, params.patience), mlflow_run.epoch)
+        save_frozen(build_classifier(backbone.build_extractor(settings.base), head, task))
         loop.write_curves(history, CURVES / "train.csv")
         best = loop.best_epoch(history)
-        write_json(REPORT, {"epochs": len(history), "views": views, "best": best})
+        write_json(REPORT, {"epochs": len(history), "views": len(training.target), "best": best})
         mlflow_run.finish(serialization.classifier_sha256(FROZEN / MODEL_FILENAME), {f"best.{name}": value for name, value in best.items()})
+
+
+def require_current_features(base: Backbone) -> str:
+    """Hex sha256 of the backbone's weights, from which the features were computed.
+
+    Raises:
+        LesionflowError: they were computed from other weights.
+    """
+    weights_sha256 = backbone.weights_sha256(base)
+    if read_json(FEATURES / "backbone.json")["weights_sha256"] != weights_sha256:
+        raise LesionflowError(
+            f"{FEATURES} was not computed with {base.weights}. Run `dvc repro --force embed` to compute the features again."
+        )
+    return weights_sha256
+
+
+def load_views(split: str, task: str, class_weight_power: float) -> EmbeddedViews:
+    """The features of a split's views, with their targets and weights."""
+    rows = pd.read_parquet(require_file(FEATURES / f"{split}.parquet"))
+    weights = setup.class_weights(rows["diagnosis"].value_counts().to_dict(), task, class_weight_power)
+    target = np.array(encode_targets(rows["diagnosis"].tolist(), task))
+    return EmbeddedViews(np.load(FEATURES / f"{split}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
+
+
+def compile_head(settings: Settings, training: EmbeddedViews) -> "tuple[keras.Model, keras.Model]":
+    """The head, and a compiled model that shares its layers: a compiled model is saved with its custom metric, so the head itself is not
+    compiled."""
+    import keras
+
+    params, (views, width) = settings.train, training.features.shape
+    steps = -(-views // params.batch_size) * params.epochs
+    with setup.distribution_strategy().scope():
+        head = build_head(width, params, logit_count(settings.task))
+        trainable = keras.Model(head.inputs, head.outputs)
+        setup.compile_classifier(settings.task, trainable, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
+    return head, trainable
+
+
+def shuffled_rows(views: EmbeddedViews, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of an epoch, which depends only on the seed and the epoch number."""
+    return np.random.default_rng([seed, epoch]).permutation(len(views.target))
+
+
+def save_frozen(classifier: "keras.Model") -> None:
+    """Write build/frozen/."""
+    with atomic_write(FROZEN) as draft:
+        draft.mkdir()
+        serialization.save_classifier(classifier, draft / MODEL_FILENAME)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ build/scans/ by content, so only new images are decoded.
 """
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from components.core.errors import LesionflowError
 from components.core.files import atomic_write, write_json
 from components.core.paths import CATALOG, DATA, FINDINGS, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
 from components.data_quality import decisions, expectations, findings, groups, policy
+from components.data_quality.data_docs import Counts
 from components.data_quality.dataset import add_labels, list_files, read_metadata
 from components.data_quality.findings import ARCHIVE_ID, Finding
 from components.data_quality.near_duplicates import Pairs, find_near_pairs
@@ -57,25 +59,25 @@ def find_problems(
     candidates = frame[~frame["path"].isin(dropped)]
     images = candidates[(candidates["fault"] == "") & candidates["diagnosis"].notna()].reset_index(drop=True)
     pairs = _among(images, frame["pixels_sha256"], pairs)
-    found = list(findings.find_file_problems(candidates, limits))
-    found += findings.find_label_conflicts(images, pairs, metadata)
-    found += findings.find_lesion_conflicts(images[images["lesion_named"]])
-    found += findings.find_exact_duplicates(images)
-    found += findings.find_near_duplicates(images, pairs)
-    found += findings.train_test_leaks(images, pairs)
+    problems = list(findings.find_file_problems(candidates, limits))
+    problems += findings.find_label_conflicts(images, pairs, metadata)
+    problems += findings.find_lesion_conflicts(images[images["lesion_named"]])
+    problems += findings.find_exact_duplicates(images)
+    problems += findings.find_near_duplicates(images, pairs)
+    problems += findings.train_test_leaks(images, pairs)
     if metadata is not None:
-        there = set(frame["path"])
-        found += [Finding("missing_file", (name,), findings.KINDS["missing_file"]) for name in sorted(set(metadata.index) - there)]
-    return found
+        missing = sorted(set(metadata.index) - set(frame["path"]))
+        problems += [Finding("missing_file", (name,), findings.KINDS["missing_file"]) for name in missing]
+    return problems
 
 
 def _among(images: pd.DataFrame, pixels: "pd.Series[str]", pairs: Pairs) -> Pairs:
     """Convert `pairs` from positions in `pixels` to positions in `images`; the first image with the same pixels represents all."""
     first = images["pixels_sha256"].drop_duplicates()
-    place = pixels.map(pd.Series(first.index, index=first.to_numpy())).fillna(-1).to_numpy(dtype=np.int64)
-    indices = place[pairs.indices]
-    there = (indices >= 0).all(axis=1)
-    return Pairs(indices[there], pairs.scores[there])
+    positions = pixels.map(pd.Series(first.index, index=first.to_numpy())).fillna(-1).to_numpy(dtype=np.int64)
+    indices = positions[pairs.indices]
+    among_images = (indices >= 0).all(axis=1)
+    return Pairs(indices[among_images], pairs.scores[among_images])
 
 
 def first_of_equal_images(images: pd.DataFrame, limits: Validate) -> np.ndarray:
@@ -85,32 +87,32 @@ def first_of_equal_images(images: pd.DataFrame, limits: Validate) -> np.ndarray:
 
 def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
     """Count usable images and lesions of each output class, including zeros."""
-    fit_for_use = frame[frame["usable"]]
-    names = pd.Series([output_names(task)[target] for target in encode_targets(list(fit_for_use["diagnosis"]), task)])
+    usable = frame[frame["usable"]]
+    names = pd.Series([output_names(task)[target] for target in encode_targets(list(usable["diagnosis"]), task)])
     counts = Counter(names)
-    lesions = fit_for_use.groupby(names.to_numpy())["lesion_id"].nunique()
+    lesions = usable.groupby(names.to_numpy())["lesion_id"].nunique()
     rows = [(name, counts[name], int(lesions.get(name, 0))) for name in output_names(task)]
     return pd.DataFrame(rows, columns=["class", "images", "lesions"])
 
 
 def find_small_classes(classes: pd.DataFrame, least: int) -> list[Finding]:
     """Find classes with fewer usable images than `least`."""
-    found = []
+    small_classes = []
     for row in classes.itertuples():
         kind = "small_malignant_class" if row[1] in MALIGNANT or row[1] == "malignant" else "small_benign_class"
         if row.images < least:
-            found.append(Finding(kind, (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}"))
-    return found
+            small_classes.append(Finding(kind, (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}"))
+    return small_classes
 
 
-def exclude_small_classes(frame: pd.DataFrame, found: list[Finding], limits: Policy, task: str) -> pd.DataFrame:
+def exclude_small_classes(frame: pd.DataFrame, small_classes: list[Finding], limits: Policy, task: str) -> pd.DataFrame:
     """Exclude output classes that are too small from the catalog, if the policy excludes them and its limit is not exceeded."""
     frame = frame.copy()
     output = frame["diagnosis"].map(
         dict(zip(CLASSES, (output_names(task)[target] for target in encode_targets(CLASSES, task)), strict=True))
     )
-    for finding in found:
-        of_kind = [one for one in found if one.kind == finding.kind]
+    for finding in small_classes:
+        of_kind = [one for one in small_classes if one.kind == finding.kind]
         if policy.policy_for(limits, finding.kind).action in policy.LEFT_OUT and not policy.policy_violations(of_kind, limits):
             rows = frame["usable"] & (output == finding.subjects[0])
             frame.loc[rows, "reason"] = f"{finding.kind}: {finding.message}"
@@ -135,9 +137,25 @@ def audit_dataset(root: Path, scans: ScanResult, table: pd.DataFrame, limits: Va
         metadata = metadata.assign(diagnosis=metadata["diagnosis"].where(~metadata.index.isin(decided.relabel)))
     pairs = find_look_alikes(frame, scans, limits)
     frame["group"] = add_groups(frame, pairs, limits)
-    found = [*find_problems(frame, pairs, metadata, decided.drop, limits), *decided.stale]
-    reasons = policy.apply_policy(found, limits.policy, decided, dict(zip(frame["path"], frame["diagnosis"], strict=True)))
-    return build_catalog(frame, reasons), found, policy.as_table(found, limits.policy, reasons, frame)
+    problems = [*find_problems(frame, pairs, metadata, decided.drop, limits), *decided.stale]
+    reasons = policy.apply_policy(problems, limits.policy, decided, dict(zip(frame["path"], frame["diagnosis"], strict=True)))
+    return build_catalog(frame, reasons), problems, policy.as_table(problems, limits.policy, reasons, frame)
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result of validation: the catalog, the findings with those on small classes, the findings as a table, and the usable images and
+    lesions of each class."""
+
+    catalog: pd.DataFrame
+    findings: list[Finding]
+    table: pd.DataFrame
+    classes: pd.DataFrame
+
+    @property
+    def excluded(self) -> pd.DataFrame:
+        """Excluded files with their reasons."""
+        return self.catalog.loc[~self.catalog["usable"], ["path", "diagnosis", "lesion_id", "reason"]]
 
 
 def validate(settings: Settings) -> None:
@@ -145,6 +163,29 @@ def validate(settings: Settings) -> None:
 
     Raises:
         LesionflowError: data/ is missing or empty, a threshold is exceeded, or an expectation is not met.
+    """
+    scans = scan(DATA, list_dataset(), SCANS)
+    limits, decided = settings.validation, decisions.load_decisions()
+    audit = exclude_small(*audit_dataset(DATA, scans, decided, limits), settings)
+    write_tables(audit)
+    findings_per_class = policy.per_class(audit.table, CLASSES)
+    kept = decisions.match_decisions(decided, audit.catalog).keep
+    with atomic_write(DOCS) as draft:
+        catalog = expectations.AuditedCatalog(audit.catalog, audit.classes, findings_per_class, kept)
+        unmet = expectations.check_catalog(catalog, limits, draft)
+    write_report(audit, findings_per_class, expectations_met=not unmet)
+    print_summary(audit, scans.decoded, limits.policy)
+    violations = policy.policy_violations(audit.findings, limits.policy)
+    if violations or unmet:
+        hint = f"{FINDINGS} lists all findings. Run `lesionflow data review` to see the images; {DATA}/ was not changed."
+        raise LesionflowError("\n".join([*violations, *unmet, hint]))
+
+
+def list_dataset() -> list[str]:
+    """The files of data/.
+
+    Raises:
+        LesionflowError: data/ is missing, empty, or was being replaced when an import was killed.
     """
     if UNFINISHED_SWAP.exists():
         raise LesionflowError(
@@ -157,45 +198,51 @@ def validate(settings: Settings) -> None:
     files = list_files(DATA)
     if not files:
         raise LesionflowError(f"{DATA}/ contains no files. Run `lesionflow import SRC` to import a dataset.")
+    return files
+
+
+def exclude_small(catalog: pd.DataFrame, problems: list[Finding], table: pd.DataFrame, settings: Settings) -> Audit:
+    """Add the findings on small classes, and exclude these classes as the policy says."""
     limits = settings.validation
-    scans = scan(DATA, files, SCANS)
-    decided = decisions.load_decisions()
-    frame, found, table = audit_dataset(DATA, scans, decided, limits)
-    classes = count_classes(frame, settings.task)
-    small = find_small_classes(classes, limits.min_images_per_class)
-    found += small
-    frame = exclude_small_classes(frame, small, limits.policy, settings.task)
-    classes = count_classes(frame, settings.task)
-    left_out = frame.loc[~frame["usable"], ["path", "diagnosis", "lesion_id", "reason"]]
+    small_classes = find_small_classes(count_classes(catalog, settings.task), limits.min_images_per_class)
+    catalog = exclude_small_classes(catalog, small_classes, limits.policy, settings.task)
+    return Audit(catalog, [*problems, *small_classes], table, count_classes(catalog, settings.task))
+
+
+def write_tables(audit: Audit) -> None:
+    """Write the catalog, the excluded files and the findings."""
     with atomic_write(CATALOG) as draft:
-        frame.to_parquet(draft, index=False)
+        audit.catalog.to_parquet(draft, index=False)
     with atomic_write(QUARANTINE) as draft:
-        spreadsheets.write(left_out, draft)
+        spreadsheets.write(audit.excluded, draft)
     with atomic_write(FINDINGS) as draft:
-        spreadsheets.write(table, draft)
-    exceeded = policy.policy_violations(found, limits.policy)
-    found_per_class = policy.per_class(table, CLASSES)
-    with atomic_write(DOCS) as draft:
-        unmet = expectations.check_catalog(frame, classes, found_per_class, limits, draft, decisions.match_decisions(decided, frame).keep)
+        spreadsheets.write(audit.table, draft)
+
+
+def write_report(audit: Audit, findings_per_class: Counts, expectations_met: bool) -> None:
+    """Write reports/validation.json."""
+    usable = audit.catalog["usable"]
     write_json(
         REPORT,
         {
-            "files": len(frame),
-            "usable": int(frame["usable"].sum()),
-            "lesions": int(frame.loc[frame["usable"], "lesion_id"].nunique()),
-            "quarantined": dict(Counter(reason.partition(":")[0] for reason in left_out["reason"])),
-            "found": dict(policy.count_findings(found)),
-            "found_per_class": found_per_class,
-            "images_per_class": dict(zip(classes["class"], classes["images"].tolist(), strict=True)),
-            "expectations_met": not unmet,
+            "files": len(audit.catalog),
+            "usable": int(usable.sum()),
+            "lesions": int(audit.catalog.loc[usable, "lesion_id"].nunique()),
+            "quarantined": dict(Counter(reason.partition(":")[0] for reason in audit.excluded["reason"])),
+            "found": dict(policy.count_findings(audit.findings)),
+            "found_per_class": findings_per_class,
+            "images_per_class": dict(zip(audit.classes["class"], audit.classes["images"].tolist(), strict=True)),
+            "expectations_met": expectations_met,
         },
     )
-    print(f"{len(frame)} files ({scans.decoded} decoded), {int(frame['usable'].sum())} usable, {len(left_out)} excluded ({QUARANTINE})")
-    for kind, count in policy.count_findings(found).most_common():
-        print(f"  {count:>6} {kind:<21} {policy.policy_for(limits.policy, kind).action:<11} {findings.KINDS[kind]}")
-    if exceeded or unmet:
-        hint = f"{FINDINGS} lists all findings. Run `lesionflow data review` to see the images; {DATA}/ was not changed."
-        raise LesionflowError("\n".join([*exceeded, *unmet, hint]))
+
+
+def print_summary(audit: Audit, decoded: int, limits: Policy) -> None:
+    """Print the numbers of files, and of each kind of finding with what the policy does about it; `decoded`: files not scanned before."""
+    files, usable, excluded = len(audit.catalog), int(audit.catalog["usable"].sum()), len(audit.excluded)
+    print(f"{files} files ({decoded} decoded), {usable} usable, {excluded} excluded ({QUARANTINE})")
+    for kind, count in policy.count_findings(audit.findings).most_common():
+        print(f"  {count:>6} {kind:<21} {policy.policy_for(limits, kind).action:<11} {findings.KINDS[kind]}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
 import base64
 import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from prefect import get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
@@ -13,6 +13,7 @@ from components.core.classes import metric_label
 from components.core.escaping import for_markdown
 from components.core.markdown import table
 from components.core.paths import EVALUATION, EVALUATION_PLOTS, REGISTRATION
+from components.core.reports.champion import Overview
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.registration import Registration
 from flows.processes import ROOT
@@ -23,30 +24,30 @@ MLFLOW_PAGE = "http://127.0.0.1:5000"
 
 
 @task(task_run_name="publish", cache_policy=NO_CACHE, timeout_seconds=300)
-def publish(outcomes: list[StageResult], registry: dict[str, Any], root: Path = ROOT) -> None:
+def publish(outcomes: list[StageResult], overview: Overview, root: Path = ROOT) -> None:
     """Publish which stages ran, the test figures beside the champion's, the gate's verdict and the confusion matrix."""
     create_table_artifact(
         key="stages",
         table=[{"stage": item.stage, "cached": item.cached, "seconds": round(item.seconds, 1)} for item in outcomes],
         description="stages of this run: which ran, which were cached, and their seconds",
     )
-    text = summary(Evaluation.read(root / EVALUATION), Registration.read(root / REGISTRATION), registry)
+    text = summary(Evaluation.read(root / EVALUATION), Registration.read(root / REGISTRATION), overview)
     create_markdown_artifact(key="summary", markdown=text, description="test figures and the gate's verdict")
     picture = base64.b64encode((root / EVALUATION_PLOTS / "confusion.png").read_bytes()).decode()
     create_image_artifact(key="confusion-matrix", image_url=f"data:image/png;base64,{picture}", description="confusion matrix on test")
-    if registry["noticed"]:
-        get_run_logger().warning("champion was moved outside the gate: %s", registry["noticed"])
+    if overview.noticed:
+        get_run_logger().warning("champion was moved outside the gate: %s", asdict(overview.noticed))
 
 
-def summary(evaluation: Evaluation, registration: Registration, registry: dict[str, Any]) -> str:
+def summary(evaluation: Evaluation, registration: Registration, overview: Overview) -> str:
     """The test figures beside the champion's, the gate's verdict rule by rule, and where the run is in MLflow, as Markdown."""
-    champion = registry["champion"]
+    champion = overview.champion
     test = evaluation.test
-    recorded = {name: Estimate(**row) for name, row in champion["figures"].items()} if champion else {}
+    recorded = champion.figures if champion else {}
     rows = [[metric_label(name), _figure(row), _figure(recorded.get(name))] for name, row in test.figures.items()]
     rules = [["pass" if rule.passed else "**fail**", rule.name, for_markdown(rule.says)] for rule in registration.gate]
     verdict = "passed" if registration.gate_passed else "not passed"
-    reigning = f"version {champion['version']}" if champion else "none yet"
+    reigning = f"version {champion.version}" if champion else "none yet"
     return "\n".join(
         [
             f"## {registration.model} version {registration.version} ({evaluation.picked}): gate {verdict}; champion: {reigning}",

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -33,27 +34,30 @@ class TransientCommandError(CommandFailed):
     """The command failed because an external service did not respond or a resource was locked; it can be retried."""
 
 
-def run_json(command: list[str], on_line: OnLine, environment: Environment = None, root: Path = ROOT, *, what: str) -> Any:
+@dataclass(frozen=True)
+class Command:
+    """A program with its arguments, the name of the command in messages, and the descriptors that it inherits in addition to its standard
+    streams."""
+
+    arguments: list[str]
+    name: str
+    inherited: tuple[int, ...] = ()
+
+
+def run_json(command: Command, on_line: OnLine, environment: Environment = None, root: Path = ROOT) -> Any:
     """Run a command and parse its standard output as JSON, even if it fails after printing it; see `run_command`."""
-    with tempfile.TemporaryFile() as answer:
+    with tempfile.TemporaryFile() as output:
         try:
-            run_command(command, on_line, environment, root, what=what, answer=answer)
+            run_command(command, on_line, environment, root, output)
         except CommandFailed:
-            if not os.fstat(answer.fileno()).st_size:
+            if not os.fstat(output.fileno()).st_size:
                 raise
-        answer.seek(0)
-        return json.load(answer)
+        output.seek(0)
+        return json.load(output)
 
 
 def run_command(
-    command: list[str],
-    on_line: OnLine,
-    environment: Environment = None,
-    root: Path = ROOT,
-    *,
-    what: str,
-    answer: IO[bytes] | None = None,
-    inherited: tuple[int, ...] = (),
+    command: Command, on_line: OnLine, environment: Environment = None, root: Path = ROOT, output: IO[bytes] | None = None
 ) -> list[str]:
     """Run a command in its own process group; return its last lines of output.
 
@@ -64,35 +68,43 @@ def run_command(
         on_line: called with each line of output.
         environment: variables in addition to this process's own.
         root: the workspace to run in.
-        what: name of the command in messages.
-        answer: file for standard output if it is data; then only standard error is read as lines.
-        inherited: descriptors that the command inherits, in addition to its standard streams.
+        output: file for standard output if it is data; then only standard error is read as lines.
 
     Raises:
         TransientCommandError, CommandFailed: the command failed.
     """
-    lines: list[str] = []
-    with subprocess.Popen(
-        command,
-        cwd=root,
-        env=_environment(environment, root),
-        stdout=answer or subprocess.PIPE,
-        stderr=subprocess.PIPE if answer else subprocess.STDOUT,
-        start_new_session=True,
-        pass_fds=inherited,
-    ) as process:
-        stream = process.stdout or process.stderr
-        assert stream is not None
+    with _start(command, environment, root, output) as process:
         try:
-            for line in _lines(stream):
-                lines = [*lines[-KEPT_LINES:], line]
-                on_line(line)
+            lines = _pass_on(process, on_line)
         except BaseException:
             _end(process)
             raise
     if process.returncode != 0:
-        later = process.returncode == TRY_LATER or any(mark in line for line in lines for mark in DVC_TRY_LATER)
-        raise (TransientCommandError if later else CommandFailed)(_error_message(what, lines))
+        transient = process.returncode == TRY_LATER or any(mark in line for line in lines for mark in DVC_TRY_LATER)
+        raise (TransientCommandError if transient else CommandFailed)(_error_message(command.name, lines))
+    return lines
+
+
+def _start(command: Command, environment: Environment, root: Path, output: IO[bytes] | None) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        command.arguments,
+        cwd=root,
+        env=_environment(environment, root),
+        stdout=output or subprocess.PIPE,
+        stderr=subprocess.PIPE if output else subprocess.STDOUT,
+        start_new_session=True,
+        pass_fds=command.inherited,
+    )
+
+
+def _pass_on(process: "subprocess.Popen[bytes]", on_line: OnLine) -> list[str]:
+    """Call `on_line` with each line until the stream ends; return the last lines."""
+    stream = process.stdout or process.stderr
+    assert stream is not None
+    lines: list[str] = []
+    for line in _lines(stream):
+        lines = [*lines[-KEPT_LINES:], line]
+        on_line(line)
     return lines
 
 
@@ -123,7 +135,7 @@ def _lines(stream: IO[bytes]) -> Iterator[str]:
         yield pending.decode(errors="replace").rstrip()
 
 
-def _error_message(what: str, lines: list[str]) -> str:
-    own = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
-    stream = own or [line for line in lines if line.startswith("ERROR: ")] or lines[-15:]
-    return f"{what} failed:\n" + "\n".join(stream)
+def _error_message(name: str, lines: list[str]) -> str:
+    errors = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+    message = errors or [line for line in lines if line.startswith("ERROR: ")] or lines[-15:]
+    return f"{name} failed:\n" + "\n".join(message)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from flows.processes import ROOT, Environment, OnLine, run_command, run_json
+from flows.processes import ROOT, Command, Environment, OnLine, run_command, run_json
 
 SOURCES = ("data.dvc", "weights.dvc")
 STAGES = ("validate", "split", "augment", "embed", "train", "finetune", "evaluate", "export", "register")
@@ -41,10 +41,10 @@ def up_to_date_stages(on_line: OnLine, root: Path = ROOT) -> list[str]:
 
     The list ends before the first stale one: whether later stages are stale is only known after it has run.
     """
-    stale = run_json([*DVC, "status", "--json"], on_line, root=root, what="dvc status")
+    stale = run_json(Command([*DVC, "status", "--json"], "dvc status"), on_line, root=root)
     return list(takewhile(lambda name: name not in stale, (*SOURCES, *STAGES)))
 
 
 def dvc(arguments: list[str], on_line: OnLine, environment: Environment = None, root: Path = ROOT, *, what: str = "") -> list[str]:
-    """Run DVC; see `execute`."""
-    return run_command([*DVC, *arguments], on_line, environment, root, what=what or f"dvc {arguments[0]}")
+    """Run DVC; see `run_command`. `what` names the command in messages."""
+    return run_command(Command([*DVC, *arguments], what or f"dvc {arguments[0]}"), on_line, environment, root)

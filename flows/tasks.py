@@ -9,9 +9,10 @@ from prefect.client.schemas.objects import State, TaskRun
 from prefect.states import Completed
 from prefect.tasks import Task, exponential_backoff
 
+from components.core.reports.champion import Overview
 from components.runtime.environment import FLOW_RUN
 from flows import workspace
-from flows.processes import LESIONFLOW, ROOT, TransientCommandError, run_json
+from flows.processes import LESIONFLOW, ROOT, Command, TransientCommandError, run_json
 from flows.stages import SOURCES, StageResult, dvc, run_stage, up_to_date_stages
 
 MINUTE, HOUR = 60, 3600
@@ -72,8 +73,7 @@ def unpulled(root: Path = ROOT) -> bool:
 
 
 @task(task_run_name="look", timeout_seconds=10 * MINUTE, **RETRY_OPTIONS)
-def champion_status(root: Path = ROOT) -> dict[str, Any]:
+def champion_status(root: Path = ROOT) -> Overview:
     """Show champion and challenger. This also records alias changes that were made in the MLflow UI."""
-    return dict(
-        run_json([*LESIONFLOW, "champion", "show", "--format", "json"], get_run_logger().warning, environment(root), root, what="champion")
-    )
+    show = Command([*LESIONFLOW, "champion", "show", "--format", "json"], "champion")
+    return Overview.model_validate(run_json(show, get_run_logger().warning, environment(root), root))

@@ -16,7 +16,7 @@ from components.core.paths import DATA_POINTER
 from components.runtime.params_file import PARAMS_FILE
 from flows import artifacts, notifications, workspace
 from flows.git_commands import git
-from flows.processes import LESIONFLOW, ROOT, CommandFailed, run_command
+from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, run_command
 from flows.stages import SOURCES, STAGES, StageResult
 from flows.tasks import MINUTE, champion_status, list_up_to_date, pull, stage, unpulled
 
@@ -34,7 +34,7 @@ def copy_workspace(overrides: list[str], promote: Promote, data_revision: str) -
         (root / DATA_POINTER).write_text(pointer + "\n", encoding="utf-8")
     if overrides or promote != "params.yaml":
         workspace.set_params_of_run(root / PARAMS_FILE, overrides, promote)
-    run_command([*LESIONFLOW, "params", "check"], get_run_logger().info, root=root, what="params with overrides")
+    run_command(Command([*LESIONFLOW, "params", "check"], "params with overrides"), get_run_logger().info, root=root)
     return root
 
 

@@ -14,11 +14,12 @@ from prefect.states import Completed
 from pydantic import NonNegativeFloat
 
 from components.core.paths import DATA_POINTER
+from components.core.reports.document import Part
 from components.runtime import locking
 from components.runtime.params_file import PARAMS_FILE
 from flows import notifications, workspace
 from flows.git_commands import git
-from flows.processes import LESIONFLOW, ROOT, CommandFailed, TransientCommandError, run_command, run_json
+from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, TransientCommandError, run_command, run_json
 from flows.stages import DVC, dvc
 from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS
 from flows.training import run_pipeline
@@ -81,11 +82,18 @@ def commit_pointer(message: str) -> bool:
     return True
 
 
+class PendingDataset(Part):
+    """A dataset that is being imported: its name, and the content of data.dvc before."""
+
+    name: str
+    before: str
+
+
 def note_taking(name: str) -> None:
     """Record that a dataset is being imported; if this run is killed, the next one trains on it."""
     path = ROOT / TAKING
     draft = path.with_name(f"{path.name}.partial")
-    draft.write_text(json.dumps({"name": name, "before": _pointer_now()}), encoding="utf-8")
+    draft.write_text(json.dumps(PendingDataset(name=name, before=_pointer_now()).model_dump()), encoding="utf-8")
     draft.replace(path)
 
 
@@ -94,12 +102,12 @@ def taken_before() -> str | None:
     path = ROOT / TAKING
     if not path.exists():
         return None
-    entry = json.loads(path.read_text(encoding="utf-8"))
-    if entry["before"] == _pointer_now():
+    pending = PendingDataset.model_validate_json(path.read_text(encoding="utf-8"))
+    if pending.before == _pointer_now():
         path.unlink()
         return None
-    commit_pointer(f"Take over the dataset {entry['name']}")
-    return str(entry["name"])
+    commit_pointer(f"Take over the dataset {pending.name}")
+    return pending.name
 
 
 def _pointer_now() -> str:
@@ -113,7 +121,7 @@ def keep_present(on_line: Callable[[str], None], waiting: str) -> None:
         CommandFailed: data/ itself has changes; `waiting` names the dataset that waits until they are committed or discarded.
     """
     commit_pointer("Keep the present dataset reachable")
-    if (ROOT / DATA_POINTER).exists() and run_json([*DVC, "status", "--json", str(DATA_POINTER)], on_line, what="dvc status"):
+    if (ROOT / DATA_POINTER).exists() and run_json(Command([*DVC, "status", "--json", str(DATA_POINTER)], "dvc status"), on_line):
         raise CommandFailed(
             f"data/ has changes that DVC does not track; {waiting} waits. Run `dvc add data` to keep them"
             f" or `dvc checkout {DATA_POINTER}` to discard them."
@@ -121,13 +129,13 @@ def keep_present(on_line: Callable[[str], None], waiting: str) -> None:
 
 
 @task(task_run_name="inbox", timeout_seconds=24 * HOUR, **RETRY_OPTIONS)
-def import_from_inbox(inbox: Path, settle_seconds: float, held: int) -> str | None:
+def import_from_inbox(inbox: Path, settle_seconds: float, lock: int) -> str | None:
     """Import the next dataset of the inbox; return its name, or None if there is none or nothing changed.
 
     Args:
         inbox: the folder.
         settle_seconds: see `next_inbox_item`.
-        held: descriptor of the workspace lock, which the import inherits.
+        lock: descriptor of the workspace lock, which the import inherits.
 
     Raises:
         CommandFailed: the import failed; the dataset was moved to refused/ with the reason next to it.
@@ -139,7 +147,7 @@ def import_from_inbox(inbox: Path, settle_seconds: float, held: int) -> str | No
     keep_present(logger.info, str(arrival))
     note_taking(arrival.name)
     try:
-        _lesionflow(["import", str(arrival)], logger.info, held, what=f"import of {arrival.name}")
+        _lesionflow(["import", str(arrival)], logger.info, lock, what=f"import of {arrival.name}")
     except TransientCommandError:
         raise
     except CommandFailed as fault:
@@ -152,11 +160,11 @@ def import_from_inbox(inbox: Path, settle_seconds: float, held: int) -> str | No
 
 
 @task(task_run_name="upstream", timeout_seconds=12 * HOUR, **RETRY_OPTIONS)
-def pull_upstream_dataset(held: int) -> str | None:
+def pull_upstream_dataset(lock: int) -> str | None:
     """Import the dataset of the upstream branch if its data.dvc differs; return the branch's name, or None.
 
     Args:
-        held: descriptor of the workspace lock, which the command that replaces data/ inherits.
+        lock: descriptor of the workspace lock, which the command that replaces data/ inherits.
 
     Raises:
         CommandFailed: both branches have changed data.dvc since their merge base, or data/ has changes.
@@ -176,7 +184,7 @@ def pull_upstream_dataset(held: int) -> str | None:
         raise CommandFailed(f"this branch and {upstream} have both changed {DATA_POINTER}. Merge {upstream} by hand.")
     checkout = checked_out(theirs, logger.info)
     note_taking(upstream)
-    _lesionflow(["data", "adopt", str(checkout)], logger.info, held, what=f"dataset of {upstream}")
+    _lesionflow(["data", "adopt", str(checkout)], logger.info, lock, what=f"dataset of {upstream}")
     commit_pointer(f"Take the dataset of {upstream}")
     return upstream
 
@@ -191,8 +199,8 @@ def checked_out(pointer: str, on_line: Callable[[str], None]) -> Path:
     return root
 
 
-def _lesionflow(arguments: list[str], on_line: Callable[[str], None], held: int, what: str) -> None:
-    run_command([*LESIONFLOW, *arguments], on_line, locking.for_child(held), what=what, inherited=(held,))
+def _lesionflow(arguments: list[str], on_line: Callable[[str], None], lock: int, what: str) -> None:
+    run_command(Command([*LESIONFLOW, *arguments], what, inherited=(lock,)), on_line, locking.for_child(lock))
 
 
 def _upstream() -> str | None:
@@ -225,8 +233,8 @@ def watch_data(inbox: Path = INBOX, settle_seconds: NonNegativeFloat = MINUTE) -
     """
     place = require_within_inbox(inbox)
     try:
-        with workspace.lock(patience=0) as held:
-            name = taken_before() or import_from_inbox(place, settle_seconds, held) or pull_upstream_dataset(held)
+        with workspace.lock(patience=0) as lock:
+            name = taken_before() or import_from_inbox(place, settle_seconds, lock) or pull_upstream_dataset(lock)
             if name is None:
                 return Completed(name=notifications.UNCHANGED, message="no new dataset")
             try:

@@ -12,7 +12,7 @@ from components.core.paths import UNFINISHED_SWAP
 from components.runtime import locking, renamed_params
 from components.runtime.locking import WorkspaceBusy as WorkspaceBusy
 from flows.git_commands import git
-from flows.processes import LESIONFLOW, ROOT, CommandFailed, run_command
+from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, run_command
 from flows.stages import dvc
 
 STATE = Path(".prefect")
@@ -29,9 +29,8 @@ def lock(patience: float, root: Path = ROOT) -> Iterator[int]:
     """
     with locking.held(patience, root) as descriptor:
         if (root / UNFINISHED_SWAP).exists():
-            run_command(
-                [*LESIONFLOW, "data", "recover"], print, locking.for_child(descriptor), root, what="data recover", inherited=(descriptor,)
-            )
+            recover = Command([*LESIONFLOW, "data", "recover"], "data recover", inherited=(descriptor,))
+            run_command(recover, print, locking.for_child(descriptor), root)
         yield descriptor
 
 
@@ -52,10 +51,10 @@ def copy_worktree(root: Path = ROOT, place: Path = COPY) -> Path:
         git("worktree", "prune", root=root)
         git("worktree", "add", "--quiet", "--detach", "--no-checkout", str(target), head, root=root)
     git("reset", "--quiet", "--mixed", head, root=target)
-    wanted = [name for name in _files(root) if (root / name).is_file()]
-    for name in set(_files(target)) - set(wanted):
+    names = [name for name in _files(root) if (root / name).is_file()]
+    for name in set(_files(target)) - set(names):
         (target / name).unlink(missing_ok=True)
-    for name in wanted:
+    for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(root / name, target / name)
     _share_cache(root, target)

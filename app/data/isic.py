@@ -42,8 +42,8 @@ def class_of(row: dict[str, str], table: dict[str, str | None]) -> tuple[str | N
     for name in diagnoses:
         if name.casefold() in table:
             return table[name.casefold()], name
-        if found := class_of_folder(name):
-            return found, name
+        if diagnosis := class_of_folder(name):
+            return diagnosis, name
     return None, diagnoses[0] if diagnoses else "no diagnosis"
 
 
@@ -81,8 +81,7 @@ def sort_into_classes(metadata: pd.DataFrame, folder: Path) -> tuple[pd.DataFram
             missing.append(str(row["isic_id"]))
             continue
         rows.append({"filename": f"{diagnosis}/{file.name}", **row, "diagnosis": diagnosis, "isic_diagnosis": original})
-    found = pd.DataFrame(rows).rename(columns={"copyright_license": "license"})
-    return found, unmapped, missing
+    return pd.DataFrame(rows).rename(columns={"copyright_license": "license"}), unmapped, missing
 
 
 def import_isic(collections: str, search: str, limit: int, limits: ImportLimits | None = None) -> Iterator[str]:
@@ -109,32 +108,57 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
     with locked():
         yield from recover_dataset()
         require_safe_previous()
-        try:
-            metadata = pd.read_csv(folder / METADATA, dtype=str)
-        except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
-            raise LesionflowError(f"`isic` did not write a readable {METADATA} to {folder}: {fault}") from None
-        if "isic_id" not in metadata:
-            raise LesionflowError(f"{folder / METADATA} has no column 'isic_id': found {', '.join(metadata.columns)}")
-        table, unmapped, missing = sort_into_classes(metadata, folder)
-        if missing:
-            raise LesionflowError(
-                f"{len(missing)} images were not downloaded, first {missing[0]}. Run the same import again; it downloads only those."
-            )
-        if table.empty:
-            raise LesionflowError(f"none of {len(metadata)} images has one of the nine diagnoses; found {_listed(unmapped)}")
-        source = Folder(folder, limits)
-        members = source.members()
-        sizes = {member.name: member.size for member in members}
-        targets = {Path(name).name: name for name in table["filename"]}
-        targets |= {name: name for name in sizes if name in METADATA_FILES[1:] or name.startswith(f"{LICENSES}/")}
-        with staging_folder(folder, members) as draft:
-            copy_members(source, targets, sizes, draft)
-            table.to_csv(draft / METADATA, index=False)
+        table, unmapped = classify_download(folder)
+        replace_dataset(folder, table, limits)
         shutil.rmtree(folder)
         yield from import_summary(count_images(DATA), list(table.columns))
     if unmapped:
         yield f"skipped {sum(unmapped.values())} images whose diagnosis is not one of the nine classes ({TABLE.name}): {_listed(unmapped)}"
     yield from next_steps()
+
+
+def classify_download(folder: Path) -> tuple[pd.DataFrame, Counter[str]]:
+    """Return metadata.csv for the downloaded images that have a class, and the counts of diagnoses without one.
+
+    Raises:
+        LesionflowError: metadata.csv cannot be read, images are missing, or none has a class.
+    """
+    metadata = read_downloaded_metadata(folder)
+    table, unmapped, missing = sort_into_classes(metadata, folder)
+    if missing:
+        raise LesionflowError(
+            f"{len(missing)} images were not downloaded, first {missing[0]}. Run the same import again; it downloads only those."
+        )
+    if table.empty:
+        raise LesionflowError(f"none of {len(metadata)} images has one of the nine diagnoses; found {_listed(unmapped)}")
+    return table, unmapped
+
+
+def read_downloaded_metadata(folder: Path) -> pd.DataFrame:
+    """The metadata.csv that `isic` wrote, as text.
+
+    Raises:
+        LesionflowError: it cannot be read, or has no column `isic_id`.
+    """
+    try:
+        metadata = pd.read_csv(folder / METADATA, dtype=str)
+    except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
+        raise LesionflowError(f"`isic` did not write a readable {METADATA} to {folder}: {fault}") from None
+    if "isic_id" not in metadata:
+        raise LesionflowError(f"{folder / METADATA} has no column 'isic_id': found {', '.join(metadata.columns)}")
+    return metadata
+
+
+def replace_dataset(folder: Path, table: pd.DataFrame, limits: ImportLimits) -> None:
+    """Replace data/ with the downloaded images that `table` lists, its rows as metadata.csv, and the licenses."""
+    source = Folder(folder, limits)
+    members = source.members()
+    sizes = {member.name: member.size for member in members}
+    targets = {Path(name).name: name for name in table["filename"]}
+    targets |= {name: name for name in sizes if name in METADATA_FILES[1:] or name.startswith(f"{LICENSES}/")}
+    with staging_folder(folder, members) as draft:
+        copy_members(source, targets, sizes, draft)
+        table.to_csv(draft / METADATA, index=False)
 
 
 def _listed(unmapped: Counter[str]) -> str:

@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import BaseModel
+
 from app.console import render_table
 from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
@@ -45,7 +47,7 @@ def state_warnings(state: ChampionState) -> list[str]:
     return [promotion.external_move_warning(state.noticed)] if state.noticed else []
 
 
-def promote(wanted: str, override: str | None) -> PromotionResult:
+def promote(requested_version: str, override: str | None) -> PromotionResult:
     """Make a version champion, if the gate passes it now or a person says why it should be all the same.
 
     Raises:
@@ -55,14 +57,14 @@ def promote(wanted: str, override: str | None) -> PromotionResult:
     params = params_file.load()
     client, state = load_champion_state()
     with store.mlflow_errors(REGISTRY_ERROR):
-        version = existing_version(client, state.model, wanted)
+        version = existing_version(client, state.model, requested_version)
         number, warnings = str(version.version), state_warnings(state)
         if number == state.number:
             return PromotionResult(state.model, number, [], None, warnings)
         rules: list[Rule] = []
         try:
-            found = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, number))
-            rules = judgement.judge_version(client, found, number, state, params)
+            recorded = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, number))
+            rules = judgement.judge_version(client, recorded, number, state, params)
         except LesionflowError as fault:
             if override is None:
                 raise
@@ -109,21 +111,21 @@ def rollback(reason: str | None) -> PromotionResult:
     return PromotionResult(state.model, target, [], entry, warnings)
 
 
-def existing_version(client: "MlflowClient", model: str, wanted: str) -> "ModelVersion":
+def existing_version(client: "MlflowClient", model: str, requested_version: str) -> "ModelVersion":
     """The version that a number or an alias names.
 
     Raises:
         LesionflowError: there is none; lists those there are.
     """
-    version = versions.find_version(client, model, wanted)
+    version = versions.find_version(client, model, requested_version)
     if version is None:
-        what = f"version {wanted}" if wanted.isdigit() else f"version or alias {wanted!r}"
+        what = f"version {requested_version}" if requested_version.isdigit() else f"version or alias {requested_version!r}"
         raise LesionflowError(f"{model} has no {what} ({_listed(client, model)})")
     return version
 
 
 def _listed(client: "MlflowClient", model: str) -> str:
-    numbers = sorted(int(found.version) for found in client.search_model_versions(f"name = '{model}'"))
+    numbers = sorted(int(version.version) for version in client.search_model_versions(f"name = '{model}'"))
     return f"versions: {', '.join(map(str, numbers))}" if numbers else f"it has no versions: {versions.HOW_TO_REGISTER}"
 
 
@@ -137,8 +139,12 @@ def _named(number: str | None) -> str:
 
 
 def as_json(document: Any) -> str:
-    """The one JSON document of a command, from a dataclass or a sequence of them."""
-    return json.dumps(document, indent=2, allow_nan=False, default=asdict)
+    """The one JSON document of a command, from a model, a dataclass or a sequence of them."""
+    return json.dumps(document, indent=2, allow_nan=False, default=_as_dict)
+
+
+def _as_dict(value: Any) -> dict[str, object]:
+    return value.model_dump() if isinstance(value, BaseModel) else asdict(value)
 
 
 def history_table(model: str, entries: Sequence[Promotion]) -> str:
@@ -151,6 +157,6 @@ def history_table(model: str, entries: Sequence[Promotion]) -> str:
     for name in ("#", "when (UTC)", "from", "to", "by", "gate", "who", "reason"):
         table.add_column(name, overflow="fold")
     for number, row in enumerate(entries, 1):
-        when, said = row.when[:19].replace("T", " "), (row.source, row.verdict, row.who, row.reason or "-")
-        table.add_row(str(number), when, row.before or "none", row.after or "none", *map(for_terminal, said))
+        when, texts = row.when[:19].replace("T", " "), (row.source, row.verdict, row.who, row.reason or "-")
+        table.add_row(str(number), when, row.before or "none", row.after or "none", *map(for_terminal, texts))
     return render_table(table)

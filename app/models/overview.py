@@ -1,13 +1,13 @@
 """Champion and challenger side by side: figures, verdicts, and where each came from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from app.console import render_table
 from app.models.champion import REGISTRY_ERROR
 from components.core.classes import metric_label
 from components.core.escaping import for_terminal
+from components.core.reports.champion import Overview, VersionOverview
 from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
 from components.registry import version_tags, versions
@@ -17,36 +17,6 @@ from components.tracking import store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion
-
-
-@dataclass(frozen=True)
-class VersionOverview:
-    """A version as its tags and the promotion record hold it; a field is None where a tag is missing."""
-
-    version: str
-    run_id: str | None
-    phase: str | None
-    task: str | None
-    data_md5: str | None
-    test_split_hash: str | None
-    git_commit: str | None
-    gate: str
-    judged_at: str | None
-    judged_against: str | None
-    rules: list[Rule]
-    figures: dict[str, Estimate]
-    champion_since: str | None
-    champion_by: str | None
-
-
-@dataclass(frozen=True)
-class Overview:
-    """Champion and challenger of a registered model, and the move outside the gate that this look noticed, if any."""
-
-    model: str
-    champion: VersionOverview | None
-    challenger: VersionOverview | None
-    noticed: Promotion | None
 
 
 def build_overview(client: "MlflowClient", state: ChampionState) -> Overview:
@@ -82,17 +52,17 @@ def _version(version: "ModelVersion", entries: Sequence[Promotion]) -> VersionOv
     )
 
 
-def overview_table(found: Overview) -> str:
+def overview_table(overview: Overview) -> str:
     """Champion and challenger side by side, for a person."""
-    pair = {versions.CHAMPION: found.champion, versions.CHALLENGER: found.challenger}
-    if found.champion and found.challenger and found.champion.version == found.challenger.version:
-        pair = {"champion and challenger": found.champion}
+    pair = {versions.CHAMPION: overview.champion, versions.CHALLENGER: overview.challenger}
+    if overview.champion and overview.challenger and overview.champion.version == overview.challenger.version:
+        pair = {"champion and challenger": overview.champion}
     shown = {name: version for name, version in pair.items() if version}
     if not shown:
-        return f"{found.model} has no champion and no challenger: {versions.HOW_TO_REGISTER}"
+        return f"{overview.model} has no champion and no challenger: {versions.HOW_TO_REGISTER}"
     from rich.table import Table
 
-    table = Table(title=found.model, title_justify="left", show_edge=False)
+    table = Table(title=overview.model, title_justify="left", show_edge=False)
     table.add_column("")
     for name in shown:
         table.add_column(name, overflow="fold")
@@ -107,7 +77,7 @@ def overview_table(found: Overview) -> str:
     for rule in dict.fromkeys(rule.name for version in shown.values() for rule in version.rules):
         table.add_row(f"  {rule}", *(_rule_cell(version.rules, rule) for version in shown.values()))
     lines = [render_table(table)]
-    if found.champion is None:
+    if overview.champion is None:
         lines.append("no champion: `lesionflow champion promote VERSION` makes one")
     return "\n".join(lines)
 

@@ -1,12 +1,11 @@
 """A version evaluated again on the test images it was evaluated on, to see whether it still measures what was recorded."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from app.models.champion import REGISTRY_ERROR, existing_version, load_champion_state
 from components.core.classes import metric_label
 from components.core.errors import LesionflowError
+from components.core.reports.champion import Changes, MetricPair, Verification
 from components.core.reports.evaluation import TestMetrics
 from components.evaluation.predictions import HEADLINE_METRICS, Predictions
 from components.registry import evidence, promotion, reevaluation, versions
@@ -22,57 +21,26 @@ changed moves the accuracy of fewer than 200 test images by more than this, and 
 """
 
 
-@dataclass(frozen=True)
-class MetricPair:
-    """A test figure as recorded, and as measured now."""
-
-    recorded: float
-    now: float
-
-
-@dataclass(frozen=True)
-class Changes:
-    """What moved between the recorded figures and predictions and those of now.
-
-    `moved`: the figures that differ by more than TOLERANCE. `unsupported`: the recorded figures that the recorded predictions do not
-    give. `changed_diagnoses`: images whose top-1 diagnosis differs. `largest_change`: of a probability.
-    """
-
-    figures: dict[str, MetricPair]
-    moved: list[str]
-    unsupported: list[str]
-    changed_diagnoses: int
-    largest_change: float
-
-
-@dataclass(frozen=True)
-class Verification(Changes):
-    """The changes of a version on its test images, with its dataset and the number of images."""
-
-    model: str
-    version: str
-    data_md5: str
-    images: int
-
-
-def verify_version(wanted: str = versions.CHAMPION) -> Verification:
+def verify_version(requested_version: str = versions.CHAMPION) -> Verification:
     """Evaluate a version again, with the bins that it was evaluated with.
 
     Args:
-        wanted: a version number or an alias.
+        requested_version: a version number or an alias.
 
     Raises:
         LesionflowError: the version does not exist, its evidence is gone or was changed, or data/ does not hold its test images.
     """
     client, state = load_champion_state()
-    if wanted == versions.CHAMPION and state.champion is None:
+    if requested_version == versions.CHAMPION and state.champion is None:
         raise LesionflowError(f"{state.model} has no champion: `lesionflow champion promote VERSION` makes one")
     with store.mlflow_errors(REGISTRY_ERROR):
-        version = existing_version(client, state.model, wanted)
-        found = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, str(version.version)))
-    now = reevaluation.reevaluate(version, found.scored.images, found.scored.task, found.data_md5)
-    changes = compare_metrics(found.evaluation.test, found.scored, now, found.bins)
-    return Verification(**vars(changes), model=state.model, version=str(version.version), data_md5=found.data_md5, images=len(now.images))
+        version = existing_version(client, state.model, requested_version)
+        recorded = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, str(version.version)))
+    now = reevaluation.reevaluate(version, recorded.scored.images, recorded.scored.task, recorded.data_md5)
+    changes = compare_metrics(recorded.evaluation.test, recorded.scored, now, recorded.bins)
+    return Verification(
+        **dict(changes), model=state.model, version=str(version.version), data_md5=recorded.data_md5, images=len(now.images)
+    )
 
 
 def compare_metrics(test: TestMetrics, recorded: Predictions, now: Predictions, bins: int) -> Changes:
@@ -85,9 +53,9 @@ def compare_metrics(test: TestMetrics, recorded: Predictions, now: Predictions, 
         bins: of the calibration error.
     """
     everything = np.arange(len(now.images))
-    figures = {name: MetricPair(test.figures[name].value, now.headline(name, everything, bins)) for name in HEADLINE_METRICS}
-    held = {name: recorded.headline(name, everything, bins) for name in HEADLINE_METRICS}
-    unsupported = [name for name, figure in figures.items() if not _within_tolerance(figure.recorded, held[name])]
+    figures = {name: MetricPair(recorded=test.figures[name].value, now=now.headline(name, everything, bins)) for name in HEADLINE_METRICS}
+    recomputed = {name: recorded.headline(name, everything, bins) for name in HEADLINE_METRICS}
+    unsupported = [name for name, figure in figures.items() if not _within_tolerance(figure.recorded, recomputed[name])]
     if len(recorded.images) != test.images:
         unsupported.append("images")
     return Changes(

@@ -1,5 +1,6 @@
 """Plans how many views each image gets, and renders them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -8,6 +9,7 @@ import pandas as pd
 from components.augmentation import transforms
 from components.imaging import images
 from components.imaging.images import Pixels
+from components.imaging.model_input import ModelInput
 from components.imaging.tfrecords import View, as_png
 from components.runtime.params import Augment
 
@@ -32,21 +34,30 @@ def plan_views(rows: pd.DataFrame, views: dict[str, int], seed: int) -> list[Pla
     return [PlannedImage(row.path, row.diagnosis, views[row.diagnosis]) for row in mixed.itertuples()]
 
 
-def render_clean_view(root: Path, size: int, resolution: int | None, image: PlannedImage) -> list[View]:
-    """The unaugmented view of an image, as served, number 0."""
-    pixels = images.load_pixels((root / image.path).read_bytes(), size, resolution)
-    return [View(as_png(pixels), image.diagnosis, image.path, 0)]
+@dataclass(frozen=True)
+class ViewRenderer:
+    """Renders the views of images in the folder `root` for a model. It is pickled for the worker processes."""
 
+    root: Path
+    model_input: ModelInput
+    params: Augment
+    seed: int
 
-def render_augmented_view(root: Path, size: int, resolution: int | None, params: Augment, seed: int, image: PlannedImage) -> list[View]:
-    """Render the planned views of an image, ordered by number."""
-    pictures = render_views(root, size, resolution, params, seed, image)
-    return [View(as_png(pixels), image.diagnosis, image.path, number) for number, pixels in enumerate(pictures)]
+    def clean_views(self, image: PlannedImage) -> list[View]:
+        """The unaugmented view of an image, as served, number 0."""
+        return [View(as_png(self.clean_pixels(image.path)), image.diagnosis, image.path, 0)]
 
+    def augmented_views(self, image: PlannedImage) -> list[View]:
+        """The planned views of an image, ordered by number."""
+        return [View(as_png(pixels), image.diagnosis, image.path, number) for number, pixels in enumerate(self.augmented_pixels(image))]
 
-def render_views(root: Path, size: int, resolution: int | None, params: Augment, seed: int, image: PlannedImage) -> list[Pixels]:
-    """Render the planned views of an image as pixels, each with its own random generator."""
-    original = images.load_square_image((root / image.path).read_bytes(), size, resolution)
-    return [
-        transforms.render(original, size, params, transforms.random_generator(seed, image.path, number)) for number in range(image.views)
-    ]
+    def clean_pixels(self, path: str) -> Pixels:
+        """An image without augmentation: uint8 (size, size, 3)."""
+        return images.load_pixels((self.root / path).read_bytes(), self.model_input.size, self.model_input.resolution)
+
+    def augmented_pixels(self, image: PlannedImage) -> list[Pixels]:
+        """The planned views of an image, uint8 (size, size, 3), each with its own random generator."""
+        size = self.model_input.size
+        original = images.load_square_image((self.root / image.path).read_bytes(), size, self.model_input.resolution)
+        generators = (transforms.random_generator(self.seed, image.path, number) for number in range(image.views))
+        return [transforms.render(original, size, self.params, generator) for generator in generators]

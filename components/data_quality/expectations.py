@@ -1,6 +1,7 @@
 """The Great Expectations suites over the catalog and the split, and their Data Docs."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -13,34 +14,43 @@ from components.runtime.params import Validate
 HEX = "^[0-9a-f]{64}$"
 
 
-def check_catalog(
-    catalog: pd.DataFrame, classes: pd.DataFrame, found: Counts, limits: Validate, docs: Path, kept: Collection[str] = ()
-) -> list[str]:
+@dataclass(frozen=True)
+class AuditedCatalog:
+    """A catalog, and what was found in it.
+
+    `images`: one row per file, with catalog.COLUMNS. `classes`: one row per output class: class, images, lesions. `findings`: number of
+    files with each kind of finding, by class. `kept`: paths that a reviewer decided to keep regardless of findings.
+    """
+
+    images: pd.DataFrame
+    classes: pd.DataFrame
+    findings: Counts
+    kept: Collection[str] = ()
+
+
+def check_catalog(catalog: AuditedCatalog, limits: Validate, docs: Path) -> list[str]:
     """Validate usable rows and class counts against their suites and write Data Docs to `docs`.
 
     Args:
-        catalog: one row per file, with catalog.COLUMNS.
-        classes: one row per output class: class, images, lesions.
-        found: number of files with each kind of finding, by class, for the entry page.
+        catalog: the catalog; its findings are shown on the entry page.
         limits: the thresholds of params.yaml.
         docs: folder to create; its index.html is the entry page.
-        kept: paths that a reviewer decided to keep regardless of findings.
 
     Returns:
         One line per expectation that is not met.
     """
-    images = catalog[catalog["usable"]].drop(columns="reason")
+    images = catalog.images[catalog.images["usable"]].drop(columns="reason")
     images = images.assign(
         classes_of_pixels=_distinct(images, "pixels_sha256", "diagnosis"), classes_of_lesion=_distinct(images, "lesion_id", "diagnosis")
     )
     tables = {
-        "Usable images": classes.set_axis(["class", "images", "lesions"], axis=1),
-        "Findings by kind and class": counts_table(found, "finding"),
+        "Usable images": catalog.classes.set_axis(["class", "images", "lesions"], axis=1),
+        "Findings by kind and class": counts_table(catalog.findings, "finding"),
     }
     note = "Excluded files with reasons: build/quarantine.csv. All findings: build/findings.csv."
     suites = {
-        "usable_images": (images, _images(limits, images[images["path"].isin(kept)])),
-        "classes": (_classes_to_check(classes, limits), _classes(limits)),
+        "usable_images": (images, _images(limits, images[images["path"].isin(catalog.kept)])),
+        "classes": (_classes_to_check(catalog.classes, limits), _classes(limits)),
     }
     return run_suite(suites, docs, tables, note)
 

@@ -23,7 +23,7 @@ from tqdm import tqdm
 from components.core.errors import UnreadableImageError
 from components.core.files import atomic_write
 from components.data_quality.near_duplicates import THUMBNAIL_SIZE, Thumbnails
-from components.imaging import images
+from components.imaging import headers, images
 from components.imaging.images import Pixels
 
 BLOCK_SIZE = 256
@@ -152,5 +152,5 @@ def scan(root: Path, names: Sequence[str], cache: Path) -> ScanResult:
 
 def _version() -> str:
     """Version of everything that affects a row: this code, the decoder and Pillow."""
-    parts = [Path(__file__).read_bytes(), Path(images.__file__).read_bytes(), PIL.__version__.encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:16]
+    code = [Path(file).read_bytes() for file in (__file__, headers.__file__, images.__file__)]
+    return hashlib.sha256(b"\0".join([*code, PIL.__version__.encode()])).hexdigest()[:16]

@@ -6,10 +6,10 @@ light blue if all shares are low.
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from components.core.plotting import save_figure, shorten_name
@@ -50,7 +50,7 @@ def roc(truth: NDArray[np.integer], probabilities: NDArray[np.floating], names: 
     save_figure(figure, path)
 
 
-def reliability(tables: dict[str, Any], path: Path) -> None:
+def reliability(tables: dict[str, pd.DataFrame], path: Path) -> None:
     """Plot accuracy against confidence, one line per table with columns confidence, accuracy, images."""
     from sklearn.calibration import CalibrationDisplay
 

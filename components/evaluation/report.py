@@ -14,6 +14,7 @@ from components.evaluation import metrics, plots
 from components.evaluation.predictions import Predictions
 from components.evaluation.robustness import shifted_views
 from components.imaging import images, tfrecords
+from components.imaging.model_input import ModelInput
 
 
 def draw_shifts(costs: dict[str, ShiftResult], left_out: dict[str, CollectionResult], folder: Path) -> None:
@@ -25,10 +26,10 @@ def draw_shifts(costs: dict[str, ShiftResult], left_out: dict[str, CollectionRes
     plots.drops({name: row.drop for name, row in shown.items()}, folder / "shifts.png")
 
 
-def draw_shift_examples(example: bytes, size: int, resolution: int | None, folder: Path) -> None:
+def draw_shift_examples(example: bytes, model_input: ModelInput, folder: Path) -> None:
     """Write shifts_examples.png, which shows one test image file as the model sees it under every shift."""
-    pictures = {"as it is": images.load_pixels(example, size, resolution), **shifted_views(example, size, resolution)}
-    plots.shifted(pictures, folder / "shifts_examples.png")
+    original = images.load_pixels(example, model_input.size, model_input.resolution)
+    plots.shifted({"as it is": original, **shifted_views(example, model_input)}, folder / "shifts_examples.png")
 
 
 def draw_metrics(after: Predictions, before: Predictions, bins: int, gallery: int, folder: Path) -> None:
@@ -54,11 +55,11 @@ def draw_mistakes(scored: Predictions, most: int, path: Path) -> None:
     wrong = np.flatnonzero(predicted != scored.truth)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     paths = scored.images["path"].to_numpy(dtype=str)
-    wanted: set[str] = set(paths[worst])
+    worst_paths: set[str] = set(paths[worst])
     pixels: dict[str, NDArray[np.uint8]] = {}
     for batch in tfrecords.iter_batches("test"):
         owners = tfrecords.paths_of(batch)
-        pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in wanted}
+        pixels |= {owner: image for owner, image in zip(owners, batch["pixels"], strict=True) if owner in worst_paths}
     stems = {at: plotting.shorten_name(Path(paths[at]).stem) for at in worst}
     captions = [
         f"{names[scored.truth[at]]}\ncalled {names[predicted[at]]}\n{confidence[at]:.0%}  {stems[at]}".replace("_", " ") for at in worst

@@ -16,16 +16,16 @@ from components.evaluation.predictions import Indices, Predictions, paired_diffe
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.imaging.images import Pixels
+from components.imaging.model_input import ModelInput
 
 BATCH = 32
 """Original images per batch; each is in memory once per shift, at the model's input size."""
 
 
-def predict_under_shifts(
+def predict_shifted(
     classify: Callable[[Pixels], NDArray[np.floating]],
     clean: Predictions,
-    size: int,
-    resolution: int | None,
+    model_input: ModelInput,
     root: Path = DATA,
     shifts: Collection[str] = tuple(SHIFTS),
 ) -> dict[str, Predictions]:
@@ -34,28 +34,40 @@ def predict_under_shifts(
     Args:
         classify: function from pixels (n, size, size, 3) to probabilities (n, outputs).
         clean: predictions of the original images, with their paths under `root`.
-        size: width and height of the classifier's input, in pixels.
-        resolution: pixels that images are downsampled to first, or None.
+        model_input: the classifier's input.
         root: folder of the original images.
         shifts: names of the shifts.
     """
     paths: list[str] = clean.images["path"].tolist()
-    found: dict[str, list[NDArray[np.floating]]] = {name: [] for name in shifts}
+    probabilities: dict[str, list[NDArray[np.floating]]] = {name: [] for name in shifts}
     with (
         tqdm(total=len(paths), desc="test under shifts", unit="image", mininterval=1) as bar,
         ThreadPoolExecutor(os.cpu_count()) as pool,
     ):
         for start in range(0, len(paths), BATCH):
-            originals = paths[start : start + BATCH]
-            views = list(pool.map(lambda path: shifted_views((root / path).read_bytes(), size, resolution, shifts), originals))
-            for name, parts in found.items():
+            batch = paths[start : start + BATCH]
+            views = list(pool.map(lambda path: shifted_views((root / path).read_bytes(), model_input, shifts), batch))
+            for name, parts in probabilities.items():
                 parts.append(classify(np.stack([view[name] for view in views])))
-            bar.update(len(originals))
-    return {name: replace(clean, probabilities=np.concatenate(parts)) for name, parts in found.items()}
+            bar.update(len(batch))
+    return {name: replace(clean, probabilities=np.concatenate(parts)) for name, parts in probabilities.items()}
 
 
-def shifted_views(content: bytes, size: int, resolution: int | None, shifts: Collection[str] = tuple(SHIFTS)) -> dict[str, Pixels]:
+def predict_under_shifts(
+    classify: Callable[[Pixels], NDArray[np.floating]],
+    clean: Predictions,
+    size: int,
+    resolution: int | None,
+    root: Path,
+    shifts: Collection[str],
+) -> dict[str, Predictions]:
+    """`predict_shifted` with a model input of this size and resolution, as benchmarks/sharpness.py calls it."""
+    return predict_shifted(classify, clean, ModelInput(size, resolution), root, shifts)
+
+
+def shifted_views(content: bytes, model_input: ModelInput, shifts: Collection[str] = tuple(SHIFTS)) -> dict[str, Pixels]:
     """The model's input for an image file under each shift: uint8 (size, size, 3)."""
+    size, resolution = model_input.size, model_input.resolution
     original = images.decode(content, images.required_detail(size, resolution))
     return {name: images.center_square_resize(images.downsample_to(SHIFTS[name](original), resolution), size) for name in shifts}
 

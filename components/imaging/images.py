@@ -1,15 +1,12 @@
 """Decodes image files to pixels, for training and serving alike: color-managed like an image viewer, on a white background.
 
-It imports no other module of this project except errors.py, since registered models include a copy of it.
+It imports no other modules of this project than headers.py and errors.py, since registered models include copies of them.
 """
 
 import hashlib
 import io
-import re
 import struct
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
@@ -18,28 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms
 from PIL.ImageFile import ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
-from PIL.PngImagePlugin import PngImageFile
 
-from components.core.errors import UnreadableImageError
+from components.imaging.headers import decoder_errors, open_header
 
-FORMATS: dict[bytes, type[ImageFile]] = {b"\xff\xd8\xff": JpegImageFile, b"\x89PNG\r\n\x1a\n": PngImageFile}
-"""Pillow's readers by the first bytes of a file. They are called directly, since `Image.open` opens a JPEG with a second embedded image,
-as phones write, as MPO; viewers show the first image."""
 SUFFIXES = (".jpg", ".jpeg", ".png")
-MAX_PIXELS = 64_000_000
-"""Larger than any dermoscope's image, small enough to decode on a laptop (192 MB as RGB)."""
-MAX_METADATA = 16_000_000
-"""Maximum bytes before a JPEG's pixels: enough for the largest color profile. Pillow copies EXIF for every segment of it, so more would
-take minutes."""
-MAX_PADDING = 100_000
-"""Maximum bytes between a JPEG's segments, which Pillow skips one by one."""
-MAX_PARTS = 5000
-"""Maximum segments of a JPEG before its pixels, or chunks of a PNG other than pixels."""
-MARKER = re.compile(rb"\xff[\x01-\xfe]")
-ALONE = frozenset((0x01, 0xC8, *range(0xD0, 0xDA), *range(0xF0, 0xFE)))
-"""JPEG markers without a length field."""
-START_OF_SCAN = 0xDA
 DETAIL = 4
 """A JPEG is decoded at a half, a quarter or an eighth of its size if its short side keeps this multiple of the model's image size. Four
 is the largest zoom of an augmented view, so no view is upsampled because of it."""
@@ -61,8 +40,6 @@ SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 
 PROBE = np.linspace(0, 255, 9).astype(np.uint8)
 """Levels of each channel; their combinations are used to test whether a profile changes any color."""
-
-warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # warnings about corrupt EXIF, which is ignored
 
 Pixels = NDArray[np.uint8]
 
@@ -97,7 +74,7 @@ def decode(content: bytes, least: int | None = None) -> Image.Image:
 def decode_with_header(content: bytes, least: int | None = None) -> tuple[Image.Image, Header]:
     """Like `decode`; also return the header."""
     image = open_header(content)
-    with _decoder_errors():
+    with decoder_errors():
         stored = _stored(image)
         if least:
             image.draft(None, (least, least))
@@ -110,66 +87,6 @@ def decode_with_header(content: bytes, least: int | None = None) -> tuple[Image.
         return shown.transpose(TURNS[header.orientation]) if header.orientation in TURNS else shown, header
 
 
-def open_header(content: bytes) -> ImageFile:
-    """Open an image without decoding it: only its header is read and checked.
-
-    Raises:
-        UnreadableImageError: empty, of another format, with a corrupt header, or larger than MAX_PIXELS.
-    """
-    if not content:
-        raise UnreadableImageError("empty file")
-    reader = next((reader for beginning, reader in FORMATS.items() if content.startswith(beginning)), None)
-    if reader is None:
-        raise UnreadableImageError("not a JPEG or PNG image")
-    if reader is JpegImageFile:
-        _check_segments(content)
-    else:
-        _check_chunks(content)
-    with _decoder_errors():
-        image = reader(io.BytesIO(content))
-    if image.width * image.height > MAX_PIXELS:
-        raise UnreadableImageError(f"{image.width} x {image.height} px is more than {MAX_PIXELS:,} pixels")
-    return image
-
-
-def _check_segments(content: bytes) -> None:
-    """Reject a JPEG with excessive metadata; other errors are left to the decoder."""
-    at, padding, count = 2, 0, 0
-    while found := MARKER.search(content, at):
-        padding, count = padding + found.start() - at, count + 1
-        if padding > MAX_PADDING or found.start() > MAX_METADATA or count > MAX_PARTS:
-            raise UnreadableImageError(f"more than {MAX_METADATA:,} bytes or {MAX_PARTS:,} pieces of metadata before the pixels")
-        at, kind = found.end(), content[found.end() - 1]
-        if kind == START_OF_SCAN:
-            return
-        if kind not in ALONE:
-            at += max(2, int.from_bytes(content[at : at + 2]))
-    if len(content) - at > MAX_PADDING:
-        raise UnreadableImageError("truncated or corrupt: no pixels")
-
-
-def _check_chunks(content: bytes) -> None:
-    """Reject a PNG with excessive chunks; other errors are left to the decoder."""
-    at, count = 8, 0
-    while at + 8 <= len(content):
-        count += content[at + 4 : at + 8] != b"IDAT"
-        if count > MAX_PARTS:
-            raise UnreadableImageError(f"more than {MAX_PARTS:,} pieces of metadata")
-        at += 12 + int.from_bytes(content[at : at + 4])
-
-
-@contextmanager
-def _decoder_errors() -> Iterator[None]:
-    """Convert any decoder error to UnreadableImageError, since Pillow does not document which errors corrupt bytes can raise.
-    MemoryError is not converted."""
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as fault:
-        raise UnreadableImageError(f"truncated or corrupt: {str(fault) or type(fault).__name__}") from None
-
-
 def _stored(image: ImageFile) -> str:
     """Pillow's raw mode of the stored samples before decoding: "L;4" is 4-bit gray."""
     args = image.tile[0].args
@@ -178,10 +95,10 @@ def _stored(image: ImageFile) -> str:
 
 def _orientation(image: ImageFile) -> int:
     try:
-        found = image.getexif().get(ExifTags.Base.Orientation)
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, OverflowError, struct.error):
         return UPRIGHT
-    return int(found) if found in TURNS else UPRIGHT
+    return int(orientation) if orientation in TURNS else UPRIGHT
 
 
 def _colours_and_opacity(image: Image.Image, stored: str) -> tuple[Image.Image, Image.Image | None]:
@@ -254,19 +171,19 @@ def center_square_resize(image: Image.Image, size: int) -> Pixels:
     return np.asarray(image.resize((size, size), Image.Resampling.BILINEAR, box=square), dtype=np.uint8)
 
 
-def downsample_to(image: Image.Image, wanted: int | None) -> Image.Image:
-    """Downsample the image until its center square is `wanted` pixels wide; unchanged if that is not smaller, or None.
+def downsample_to(image: Image.Image, resolution: int | None) -> Image.Image:
+    """Downsample the image until its center square is `resolution` pixels wide; unchanged if that is not smaller, or None.
 
     The new pixel grid is aligned with the square, as in `center_square_resize`; less than one new pixel is lost at the image's edges.
     """
     side = min(image.size)
-    if wanted is None or wanted >= side:
+    if resolution is None or resolution >= side:
         return image
-    full, pitch = np.array(image.size), side / wanted
+    full, pitch = np.array(image.size), side / resolution
     beside = np.floor((full - side) / 2 / pitch).astype(int)
     half = side / 2 + beside * pitch
     box = (*np.maximum(full / 2 - half, 0), *np.minimum(full / 2 + half, full))
-    width, height = (int(length) for length in wanted + 2 * beside)
+    width, height = (int(length) for length in resolution + 2 * beside)
     return image.resize((width, height), Image.Resampling.BILINEAR, box=box)
 
 

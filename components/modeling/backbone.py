@@ -147,15 +147,7 @@ def fold_batch_norm(base: "keras.Model") -> "keras.Model":
     """
     import keras
 
-    convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
-    norm_after: dict[str, Any] = {}
-    for layer in base.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            before = layer.input._keras_history.operation
-            linear = isinstance(before, convolutions) and before.activation is keras.activations.linear
-            if not linear or len(before._outbound_nodes) != 1:
-                raise ValueError(f"{layer.name} cannot be folded into {before.name}")
-            norm_after[before.name] = layer
+    norm_after = _norm_after_convolution(base)
 
     def replaced(layer: "keras.layers.Layer") -> "keras.layers.Layer":
         if isinstance(layer, keras.layers.BatchNormalization):
@@ -176,6 +168,22 @@ def fold_batch_norm(base: "keras.Model") -> "keras.Model":
             if isinstance(copy, keras.layers.Normalization):
                 copy.finalize_state()  # the layer computes with a copy of its weights
     return folded
+
+
+def _norm_after_convolution(base: "keras.Model") -> "dict[str, keras.layers.BatchNormalization]":
+    """The batch normalization that follows each convolution, by the convolution's name."""
+    import keras
+
+    convolutions = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D)
+    norm_after = {}
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            before = layer.input._keras_history.operation
+            linear = isinstance(before, convolutions) and before.activation is keras.activations.linear
+            if not linear or len(before._outbound_nodes) != 1:
+                raise ValueError(f"{layer.name} cannot be folded into {before.name}")
+            norm_after[before.name] = layer
+    return norm_after
 
 
 def _folded(convolution: "keras.layers.Layer", norm: "keras.layers.BatchNormalization") -> list[NDArray[np.floating]]:

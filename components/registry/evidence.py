@@ -13,7 +13,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,11 +22,12 @@ import numpy as np
 import pandas as pd
 
 from components.core.errors import LesionflowError
-from components.core.files import read_json, require_file, sha256, write_json
+from components.core.files import require_file, sha256
 from components.core.paths import CANDIDATE, CATALOG, EVALUATION, EXPORT_REPORT, PREDICTIONS_FILENAME, SPLITS
 from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
+from components.core.reports.measured import EvaluationParams, GitState, Measured, MeasuredParams
 from components.core.reports.registration import Rule
 from components.evaluation.predictions import Predictions
 from components.registry import version_tags, versions
@@ -111,23 +112,26 @@ def write_evidence(folder: Path, candidate: Candidate, settings: Settings, alone
     pd.read_parquet(require_file(SPLITS))[SPLIT_COLUMNS].to_parquet(folder / SPLIT, index=False)
     came_from = provenance.provenance()
     code = Path(__file__).parents[1]
-    measured = {
-        **{name: getattr(candidate, name) for name in ("model_sha256", "phase", "phase_sha256", "task", "test_split_hash")},
-        "catalog_sha256": sha256(require_file(CATALOG)),
-        "data_md5": came_from["data.md5"],
-        "git": {"commit": came_from["git.commit"], "dirty": came_from["git.dirty"] == "true"},
-        "params": {
-            "seed": settings.seed,
-            "evaluate": settings.evaluate.model_dump(),
-            "register": settings.registration.model_dump(),
-        },
-        "overrides": list(settings.overrides),
-        "alone": [asdict(rule) for rule in alone],
-        "code": {path.relative_to(code).as_posix(): sha256(path) for path in sorted(code.rglob("*.py"))},
-        "packages": {name: installed(name) for name in PACKAGES},
-        "python": platform.python_version(),
-    }
-    write_json(folder / MEASURED, measured)
+    Measured(
+        alone=tuple(alone),
+        catalog_sha256=sha256(require_file(CATALOG)),
+        code={path.relative_to(code).as_posix(): sha256(path) for path in sorted(code.rglob("*.py"))},
+        data_md5=came_from["data.md5"],
+        git=GitState(commit=came_from["git.commit"], dirty=came_from["git.dirty"] == "true"),
+        model_sha256=candidate.model_sha256,
+        overrides=list(settings.overrides),
+        packages={name: installed(name) for name in PACKAGES},
+        params=MeasuredParams(
+            seed=settings.seed,
+            evaluate=EvaluationParams(**settings.evaluate.model_dump()),
+            register=settings.registration.model_dump(),
+        ),
+        phase=candidate.phase,
+        phase_sha256=candidate.phase_sha256,
+        python=platform.python_version(),
+        task=candidate.task,
+        test_split_hash=candidate.test_split_hash,
+    ).write(folder / MEASURED)
     return folder_sha256(folder)
 
 
@@ -157,18 +161,18 @@ def load_evidence(client: "MlflowClient", version: "ModelVersion", in_record: st
         return _of_run(client, version)
     with tempfile.TemporaryDirectory() as place:
         folder = _download(client, version, Path(place))
-        held = folder_sha256(folder)
-        if held != tagged:
-            raise EvidenceChanged(_changed(version, f"its sha256 was {tagged} when the version was registered, and is {held}"))
-        measured = read_json(folder / MEASURED)
+        digest = folder_sha256(folder)
+        if digest != tagged:
+            raise EvidenceChanged(_changed(version, f"its sha256 was {tagged} when the version was registered, and is {digest}"))
+        measured = Measured.read(folder / MEASURED, f"{MEASURED} of {_named(version)}")
         return Evidence(
             Evaluation.read(folder / EVALUATION.name, f"{EVALUATION.name} of {_named(version)}"),
             ExportReport.read(folder / EXPORT_REPORT.name, f"{EXPORT_REPORT.name} of {_named(version)}"),
-            _scored(folder / PREDICTIONS_FILENAME, measured["task"]),
-            measured["test_split_hash"],
-            measured["data_md5"],
-            measured["params"]["evaluate"]["calibration_bins"],
-            all(rule["passed"] for rule in measured["alone"]),
+            _scored(folder / PREDICTIONS_FILENAME, measured.task),
+            measured.test_split_hash,
+            measured.data_md5,
+            measured.params.evaluate.calibration_bins,
+            all(rule.passed for rule in measured.alone),
         )
 
 
@@ -206,7 +210,7 @@ def _download(client: "MlflowClient", version: "ModelVersion", place: Path) -> P
 
 def _of_run(client: "MlflowClient", version: "ModelVersion") -> Evidence:
     """The evidence on a version that was registered before evidence belonged to versions: the artifacts of its run."""
-    others = [found for found in client.search_model_versions(f"run_id = '{version.run_id}'") if found.version != version.version]
+    others = [other for other in client.search_model_versions(f"run_id = '{version.run_id}'") if other.version != version.version]
     if version.run_id and others:
         numbers = ", ".join(sorted((str(other.version) for other in others), key=int))
         raise EvidenceLost(

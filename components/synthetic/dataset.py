@@ -35,18 +35,16 @@ LESIONS_PER_CLASS: dict[str, int] = {
     "vascular_lesion": 42,
 }
 IMAGES_PER_LESION = (0.68, 0.24, 0.08)  # how often a lesion has one, two or three images
+JPEG_QUALITY = 90
 METADATA_COLUMNS = ("isic_id", "filename", "diagnosis", "lesion_id", "collection", "license")
 
 
-def write_dataset(
-    folder: Path, lesions_per_class: Mapping[str, int], seed: int = 0, size: int = 128, quality: int = 90, force: bool = False
-) -> int:
+def write_dataset(folder: Path, lesions_per_class: Mapping[str, int], seed: int = 0, size: int = 128, force: bool = False) -> int:
     """Write `<folder>/<class>/<id>.jpg` and `<folder>/metadata.csv`; the folder appears complete or not at all.
 
     Args:
         lesions_per_class: lesions of each diagnosis; a lesion of one class does not depend on how many the others have.
         size: pixels a side.
-        quality: of the JPEG files, 1 to 95.
         force: replace an earlier sample.
 
     Returns:
@@ -61,7 +59,7 @@ def write_dataset(
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     try:
-        rows = _write_images(partial, lesions_per_class, seed, size, quality)
+        rows = _write_images(partial, lesions_per_class, seed, size)
         with (partial / "metadata.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([METADATA_COLUMNS, *rows])
         if folder.exists():
@@ -81,7 +79,7 @@ def _is_sample(folder: Path) -> bool:
         return False
 
 
-def _write_images(folder: Path, lesions_per_class: Mapping[str, int], seed: int, size: int, quality: int) -> list[tuple[str, ...]]:
+def _write_images(folder: Path, lesions_per_class: Mapping[str, int], seed: int, size: int) -> list[tuple[str, ...]]:
     """Write every image; returns the rows of metadata.csv."""
     rows: list[tuple[str, ...]] = []
     work = [(diagnosis, number) for diagnosis in CLASSES for number in range(lesions_per_class.get(diagnosis, 0))]
@@ -92,7 +90,7 @@ def _write_images(folder: Path, lesions_per_class: Mapping[str, int], seed: int,
             name = f"SYN_{len(rows) + 1:07d}"
             path = folder / diagnosis / f"{name}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(photograph(painting, size, rng)).save(path, quality=quality, optimize=True)
+            Image.fromarray(photograph(painting, size, rng)).save(path, quality=JPEG_QUALITY, optimize=True)
             rows.append((name, f"{diagnosis}/{name}.jpg", diagnosis, f"SYL_{count:05d}", "synthetic", "CC0-1.0"))
     return rows
 

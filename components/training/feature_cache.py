@@ -80,22 +80,27 @@ class FeatureCache:
         """Size on disk in bytes."""
         return sum(path.stat().st_size for path in self.folder.iterdir())
 
-    def batches(
-        self, split: str, task: str, batch_size: int, weights: dict[int, float], shuffle_seed: int | None = None
-    ) -> "tf.data.Dataset":
-        """Same batches as `input_pipeline.training_batches`, with feature maps, float32 (n, height, width, channels), instead of pixels."""
+    def batches(self, split: str, task: str, options: input_pipeline.BatchOptions, shuffle_seed: int | None = None) -> "tf.data.Dataset":
+        """Same batches as `input_pipeline.training_batches`, with feature maps, float32 (n, height, width, channels), instead of pixels.
+
+        Raises:
+            ValueError: the options change the views, whose feature maps are cached as they are.
+        """
         import tensorflow as tf
+
+        if (options.symmetry_seed, options.resize_to) != (None, None):
+            raise ValueError("cached feature maps are of unchanged views")
 
         maps = np.load(self.folder / f"{split}.npy", mmap_mode="r")
         classes = tf.constant(np.load(self.folder / f"{split}.classes.npy"))
-        labelled = input_pipeline.label_mapper(task, weights)
+        labelled = input_pipeline.label_mapper(task, options.class_weights)
 
         def pair(places: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor]":
             rows = tf.numpy_function(lambda at: maps[at], [places], tf.float16, stateful=False)
             return tf.cast(tf.ensure_shape(rows, (None, *maps.shape[1:])), tf.float32), *labelled(tf.gather(classes, places))
 
         places = input_pipeline.shuffled_indices(read_json(self.folder / "kept.json")["shard_sizes"][split], shuffle_seed)
-        return places.batch(batch_size).map(pair).prefetch(2)
+        return places.batch(options.batch_size).map(pair).prefetch(2)
 
 
 def build_feature_cache(frozen: "keras.Model", folder: Path, identity: str, shards: Path = SHARDS) -> FeatureCache:

@@ -1,6 +1,7 @@
 """tf.data pipelines of training views."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,7 @@ def random_dihedral(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
     return tf.cond(swap, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
 
 
-def label_mapper(task: str, weights: dict[int, float]) -> Callable[["tf.Tensor"], tuple["tf.Tensor", "tf.Tensor"]]:
+def label_mapper(task: str, weights: Mapping[int, float]) -> Callable[["tf.Tensor"], tuple["tf.Tensor", "tf.Tensor"]]:
     """Return a function from classes, int64 (n,), to targets, int (n,), and weights, float32 (n,)."""
     import tensorflow as tf
 
@@ -52,24 +53,28 @@ def label_mapper(task: str, weights: dict[int, float]) -> Callable[["tf.Tensor"]
     return labelled
 
 
-def training_batches(
-    split: str,
-    task: str,
-    batch_size: int,
-    weights: dict[int, float],
-    root: Path = SHARDS,
-    shuffle_seed: int | None = None,
-    symmetry_seed: int | None = None,
-    resize_to: int | None = None,
-) -> "tf.data.Dataset":
-    """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,).
+@dataclass(frozen=True)
+class BatchOptions:
+    """How views become batches.
 
-    With `symmetry_seed` `random_dihedral` turns each view, depending on the seed and its position in the order. With `resize_to` views are
-    downsampled to this size in pixels.
+    `class_weights`: weight of each target. `symmetry_seed`: if given, `random_dihedral` turns each view, depending on the seed and the
+    view's position in the order. `resize_to`: if given, views are downsampled to this size in pixels.
     """
+
+    batch_size: int
+    class_weights: Mapping[int, float]
+    symmetry_seed: int | None = None
+    resize_to: int | None = None
+
+
+def training_batches(
+    split: str, task: str, options: BatchOptions, root: Path = SHARDS, shuffle_seed: int | None = None
+) -> "tf.data.Dataset":
+    """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,)."""
     import tensorflow as tf
 
-    labelled = label_mapper(task, weights)
+    labelled = label_mapper(task, options.class_weights)
+    symmetry_seed, resize_to = options.symmetry_seed, options.resize_to
 
     def pair(batch: dict[str, "tf.Tensor"]) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
         return tf.cast(batch["pixels"], tf.float32), *labelled(batch["class"])
@@ -85,4 +90,4 @@ def training_batches(
         views = views.enumerate().map(turn, num_parallel_calls=tf.data.AUTOTUNE)
     if resize_to is not None:
         views = views.map(reduce, num_parallel_calls=tf.data.AUTOTUNE)
-    return views.batch(batch_size).map(pair).prefetch(2)
+    return views.batch(options.batch_size).map(pair).prefetch(2)

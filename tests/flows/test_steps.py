@@ -86,11 +86,12 @@ def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
 def test_a_time_limit_ends_the_command_too(tmp_path):
     from prefect import flow, task
 
-    from flows.processes import run_command
+    from flows.processes import Command, run_command
 
     @task(timeout_seconds=2)
     def hang():
-        run_command([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(90)"], print, root=tmp_path, what="x")
+        hanging_command = Command([sys.executable, "-c", "import time; print('up', flush=True); time.sleep(90)"], "x")
+        run_command(hanging_command, print, root=tmp_path)
 
     @flow
     def hanging():
@@ -111,8 +112,8 @@ def beside(line):
         done = subprocess.run([sys.executable, "-m", "app.cli", "import", "inbox/second"], capture_output=True, text=True)
         said.append((done.returncode, done.stderr))
 
-def execute(command, on_line, *rest, **options):
-    return plain(command, lambda line: (beside(line), on_line(line)), *rest, **options)
+def run_command(command, on_line, *rest):
+    return plain(command, lambda line: (beside(line), on_line(line)), *rest)
 
 def commit_pointer(message):
     if message == "Import first from the inbox" and "killed" in sys.argv:
@@ -121,9 +122,9 @@ def commit_pointer(message):
         os._exit(9)
     return commit(message)
 
-said, plain, commit = [], watching.execute, watching.commit_pointer
-watching.execute, watching.commit_pointer = execute, commit_pointer
-watching.bring_up_to_date = lambda: print("training on", sorted(path.name for path in (watching.ROOT / "data").rglob("*.jpg")))
+said, plain, commit = [], watching.run_command, watching.commit_pointer
+watching.run_command, watching.commit_pointer = run_command, commit_pointer
+watching.run_pipeline = lambda: print("training on", sorted(path.name for path in (watching.ROOT / "data").rglob("*.jpg")))
 print(watching.watch_data(settle_seconds=0, return_state=True).message)
 """
 

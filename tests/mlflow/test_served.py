@@ -145,7 +145,8 @@ def test_a_changed_checkout_predicts_as_was_recorded_by_the_real_command(lab, ca
     shutil.copytree(ROOT / "components", checkout / "components", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "app", checkout / "app", ignore=shutil.ignore_patterns("__pycache__"))
     path = checkout / "components/imaging/images.py"
-    path.write_text(path.read_text(encoding="utf-8") + "\n\ndef fit(image, size):\n    return np.zeros((size, size, 3), np.uint8)\n")
+    changed = "\n\ndef center_square_resize(image, size):\n    return np.zeros((size, size, 3), np.uint8)\n"
+    path.write_text(path.read_text(encoding="utf-8") + changed)
     files = [str(path) for path in sorted((lab.root / "data").rglob("*.png"))[:6]]
     done = subprocess.run(
         [sys.executable, "-m", "app.cli", "predict", "--format", "json", "--model-version", str(version.version), *files, "none.png"],

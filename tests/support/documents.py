@@ -4,6 +4,7 @@ from typing import Any
 
 from components.core.classes import CLASSES
 from components.core.reports.candidate import Base, Candidate
+from components.core.reports.champion import Verification, VersionOverview
 from components.core.reports.evaluation import (
     Estimate,
     Evaluation,
@@ -66,6 +67,18 @@ def candidate(**values: Any) -> Candidate:
         "test_split_hash": "split a",
     }
     return Candidate(**{**defaults, **values})
+
+
+def version_overview(**values: Any) -> VersionOverview:
+    """Version 1, of which nothing else is known."""
+    unknown = {name: None for name, field in VersionOverview.model_fields.items() if field.annotation == str | None}
+    return VersionOverview(**{**unknown, "version": "1", "gate": "never judged", "rules": [], "figures": {}, **values})
+
+
+def verification(**values: Any) -> Verification:
+    """Version 1, in which nothing changed."""
+    same = {"figures": {}, "moved": [], "unsupported": [], "changed_diagnoses": 0, "largest_change": 0.0}
+    return Verification(**{**same, "model": "m", "version": "1", "data_md5": "abc.dir", "images": 1, **values})
 
 
 def registration(**values: Any) -> Registration:

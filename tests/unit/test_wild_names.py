@@ -25,6 +25,7 @@ from components.data_quality.findings import Finding
 from components.evaluation import plots, report
 from components.evaluation.predictions import Predictions
 from components.imaging import tfrecords
+from components.imaging.model_input import ModelInput
 from components.imaging.tfrecords import ShardWriter, View
 from components.registry import model_card, promotion_record
 from components.runtime.params_file import load
@@ -77,7 +78,7 @@ def test_validation_split_and_views_keep_every_name(root, settings):
     shards = root.parent / "shards"
     with ShardWriter(shards / "train", len(planned), 32, seed=0) as writer:
         for image in planned:
-            for view in views.render_augmented_view(root, 32, None, settings.augment, 0, image):
+            for view in views.ViewRenderer(root, ModelInput(32, None), settings.augment, 0).augmented_views(image):
                 writer.write(view)
     read = [path for batch in tfrecords.iter_batches("train", shards) for path in tfrecords.paths_of(batch)]
     assert sorted(read) == sorted(PATHS)
@@ -157,7 +158,7 @@ def test_data_docs_show_values_of_metadata_and_run_none(tmp_path, make_dataset, 
     frame.loc[frame.index[:5], "collection"] = values
     frame.loc[frame.index[5:10], "path"] = frame["path"].iloc[0] = f"nevus/{wild.HOSTILE}.png"
     classes = validate.count_classes(frame, "multiclass")
-    unmet = "\n".join(expectations.check_catalog(frame, classes, {}, limits, tmp_path / "docs"))
+    unmet = "\n".join(expectations.check_catalog(expectations.AuditedCatalog(frame, classes, {}), limits, tmp_path / "docs"))
     assert repr(f" {wild.HOSTILE}") in unmet
     pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "docs").rglob("*.html")]
     assert len(pages) > 2

@@ -26,20 +26,8 @@ class Part(BaseModel):
         return {cls.former_names.get(key, key): value for key, value in content.items()}
 
 
-class Document(Part):
-    """A JSON file. Files of every version up to `current_version` are read, and written in the current one."""
-
-    current_version: ClassVar[int] = 1
-    schema_version: int = Field(
-        default=1, strict=True, validate_default=True, description="version of the file's format; a file without it has version 1"
-    )
-
-    @field_validator("schema_version")
-    @classmethod
-    def _current(cls, version: int) -> int:
-        if not 1 <= version <= cls.current_version:
-            raise ValueError(f"input should be at most {cls.current_version}")
-        return cls.current_version
+class JsonFile(Part):
+    """A JSON file."""
 
     @classmethod
     def read(cls, path: Path, origin: str = "") -> Self:
@@ -63,6 +51,26 @@ class Document(Part):
             raise LesionflowError("\n".join(f"{origin}: {_describe(error)}" for error in fault.errors())) from None
         except ValueError as fault:
             raise LesionflowError(f"{origin} is not valid JSON: {fault}") from None
+
+    def write(self, path: Path) -> None:
+        """Write the file: every key that has been set."""
+        write_json(path, self.model_dump(exclude_unset=True, by_alias=True))
+
+
+class Document(JsonFile):
+    """A JSON file with a format version. Files of every version up to `current_version` are read, and written in the current one."""
+
+    current_version: ClassVar[int] = 1
+    schema_version: int = Field(
+        default=1, strict=True, validate_default=True, description="version of the file's format; a file without it has version 1"
+    )
+
+    @field_validator("schema_version")
+    @classmethod
+    def _current(cls, version: int) -> int:
+        if not 1 <= version <= cls.current_version:
+            raise ValueError(f"input should be at most {cls.current_version}")
+        return cls.current_version
 
     def write(self, path: Path) -> None:
         """Write the file: the format version, and every key that has been set."""

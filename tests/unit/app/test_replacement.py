@@ -204,11 +204,11 @@ def test_a_run_that_takes_the_lock_has_a_killed_import_undone_first(versioned, t
 
     killed_while_replacing(tmp_path / "source", monkeypatch)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(workspace, "run_command", lambda *arguments, **options: undone.append((arguments, options)))
+    monkeypatch.setattr(workspace, "run_command", lambda *arguments: undone.append(arguments))
     undone: list = []
     with workspace.lock(0, versioned) as descriptor:
         pass
-    (command_line, _, environment, root), options = undone[0]
-    assert command_line[-2:] == ["data", "recover"]
+    recover, _, environment, root = undone[0]
+    assert recover.arguments[-2:] == ["data", "recover"]
     assert environment == workspace.locking.for_child(descriptor)
-    assert (root, options["inherited"]) == (versioned, (descriptor,))
+    assert (root, recover.inherited) == (versioned, (descriptor,))

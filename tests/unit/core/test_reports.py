@@ -12,6 +12,7 @@ from components.core.files import read_json, write_json
 from components.core.reports.document import Part
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
+from components.core.reports.measured import Measured
 from components.core.reports.registration import Promotion, Registration, Rule
 from tests.support import documents
 from tests.support.project import ROOT
@@ -133,3 +134,35 @@ def fields(model: type[BaseModel]) -> set[str]:
 def test_no_diagnosis_is_a_field():
     assert "per_class" in fields(Part)
     assert not fields(Part) & {*CLASSES, "benign", "malignant"}
+
+
+MEASURED = {
+    "alone": [{"name": "accuracy", "passed": True, "says": "0.9, at least 0.8 required"}],
+    "catalog_sha256": "c",
+    "code": {"core/files.py": "f"},
+    "data_md5": "d",
+    "git": {"commit": "g", "dirty": False},
+    "model_sha256": "m",
+    "overrides": ["train.dropout=0.4"],
+    "packages": {"numpy": "2"},
+    "params": {"evaluate": {"bootstrap": 100, "calibration_bins": 15}, "register": {"max_loss": 0.0, "model": "m"}, "seed": 7},
+    "phase": "frozen",
+    "phase_sha256": "p",
+    "python": "3.12",
+    "task": "multiclass",
+    "test_split_hash": "t",
+}
+
+
+def test_evidence_is_written_with_the_keys_that_older_versions_have(tmp_path):
+    write_json(tmp_path / "old.json", MEASURED)
+    Measured.read(tmp_path / "old.json").write(tmp_path / "new.json")
+    assert (tmp_path / "new.json").read_bytes() == (tmp_path / "old.json").read_bytes()
+
+
+def test_evidence_needs_only_the_keys_that_are_read():
+    read = ("alone", "data_md5", "task", "test_split_hash")
+    few = {**{key: MEASURED[key] for key in read}, "params": {"evaluate": {"calibration_bins": 10}}}
+    assert Measured.parse(json.dumps(few).encode(), "few").params.evaluate.calibration_bins == 10
+    with pytest.raises(LesionflowError, match=r"few: params\.evaluate\.calibration_bins: missing key"):
+        Measured.parse(json.dumps({**few, "params": {"evaluate": {}}}).encode(), "few")

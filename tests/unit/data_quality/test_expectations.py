@@ -11,7 +11,8 @@ def test_the_suites_pass_clean_rows_name_what_is_not_met_and_write_data_docs(tmp
     frame, _, _ = judged(make_dataset(tmp_path / "data"), limits)
     catalog = frame.reset_index()
     classes = validate.count_classes(catalog, "multiclass")
-    assert expectations.check_catalog(catalog, classes, {"too_small": {"nevus": 3}}, limits, tmp_path / "docs") == []
+    audited = expectations.AuditedCatalog(catalog, classes, {"too_small": {"nevus": 3}})
+    assert expectations.check_catalog(audited, limits, tmp_path / "docs") == []
     page = (tmp_path / "docs" / "index.html").read_text()
     assert "All expectations met" in page
     assert "<td>too small</td>" in page
@@ -19,7 +20,7 @@ def test_the_suites_pass_clean_rows_name_what_is_not_met_and_write_data_docs(tmp
     catalog.loc[0, "pixels_sha256"] = catalog.loc[35, "pixels_sha256"]
     catalog.loc[2, "lesion_id"] = None
     strict = limits.model_copy(update={"min_images_per_class": 5})
-    unmet = "\n".join(expectations.check_catalog(catalog, classes, {}, strict, tmp_path / "again"))
+    unmet = "\n".join(expectations.check_catalog(expectations.AuditedCatalog(catalog, classes, {}), strict, tmp_path / "again"))
     assert "expect_column_values_to_be_unique on pixels_sha256" in unmet
     assert "expect_column_values_to_be_in_set on classes_of_pixels" in unmet
     assert "expect_column_values_to_not_be_null on lesion_id" in unmet

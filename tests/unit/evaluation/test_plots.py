@@ -6,7 +6,9 @@ from components.evaluation import plots
 
 def legend(monkeypatch, draw):
     shown = []
-    monkeypatch.setattr(plots, "save_figure", lambda figure, _: shown.extend(text.get_text() for text in figure.axes[0].get_legend().get_texts()))
+    monkeypatch.setattr(
+        plots, "save_figure", lambda figure, _: shown.extend(text.get_text() for text in figure.axes[0].get_legend().get_texts())
+    )
     draw()
     return shown
 

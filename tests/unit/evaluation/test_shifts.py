@@ -10,6 +10,7 @@ from components.evaluation import bootstrap, report, robustness, shifts
 from components.evaluation.predictions import Predictions
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
+from components.imaging.model_input import ModelInput
 from tests.support.images import noise, textured
 
 GREY = Image.new("RGB", (40, 30), (100, 100, 100))
@@ -124,7 +125,7 @@ def test_a_picture_of_224_px_is_sharpened_by_whole_pixels(name, radius, percent)
 def test_under_a_shift_a_picture_is_brought_to_the_one_resolution_after_it(tmp_path):
     textured(7, 400, 300).save(tmp_path / "a.png")
     content = (tmp_path / "a.png").read_bytes()
-    seen = robustness.shifted_views(content, 96, 60)
+    seen = robustness.shifted_views(content, ModelInput(96, 60))
     for name in ("square_crop", "sharpened_strong"):
         assert np.array_equal(seen[name], images.center_square_resize(images.downsample_to(SHIFTS[name](textured(7, 400, 300)), 60), 96))
     assert np.abs(seen["square_crop"].astype(int) - images.load_pixels(content, 96, 60)).mean() < 0.3
@@ -164,7 +165,7 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
         frame, classify(np.stack([images.load_pixels((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), "multiclass"
     )
     decoded.clear()
-    shifted = robustness.predict_under_shifts(classify, clean, 16, None, tmp_path)
+    shifted = robustness.predict_shifted(classify, clean, ModelInput(16, None), tmp_path)
     costs = robustness.shift_drops(clean, shifted, bootstrap.cluster_bootstrap_indices(frame["group"].to_numpy(), 100, 0), 15)
     assert len(decoded) == len(frame)
     assert list(costs) == list(SHIFTS)
@@ -176,7 +177,7 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
     drop = Estimate(0.1, 0.0, 0.2)
     left_out = {"HAM10000": CollectionResult(images=10, classes=("melanoma", "nevus"), balanced_accuracy=0.6, drop=drop)}
     report.draw_shifts(costs, left_out, tmp_path)
-    report.draw_shift_examples(example, 16, None, tmp_path)
+    report.draw_shift_examples(example, ModelInput(16, None), tmp_path)
     table = pd.read_csv(tmp_path / "shifts.csv").set_index("shift")
     assert table.loc["exposure_dark", ["balanced_accuracy", "drop"]].tolist() == [0.5, 0.5]
     assert (tmp_path / "shifts.png").stat().st_size > 5000

@@ -6,11 +6,11 @@ import psutil
 import pytest
 
 from flows import processes, stages
-from flows.processes import CommandFailed, TransientCommandError
+from flows.processes import Command, CommandFailed, TransientCommandError
 
 
-def python(code: str) -> list[str]:
-    return [sys.executable, "-c", code]
+def python(code: str) -> Command:
+    return Command([sys.executable, "-c", code], "x")
 
 
 def test_lines_end_at_newlines_and_at_a_progress_bars_carriage_returns():
@@ -28,7 +28,7 @@ def test_lines_are_handed_on_while_the_command_runs(tmp_path):
     seen = []
     code = "import time; print('now', flush=True); time.sleep(1); print('later')"
     started = time.monotonic()
-    processes.run_command(python(code), lambda line: seen.append((line, time.monotonic() - started)), root=tmp_path, what="x")
+    processes.run_command(python(code), lambda line: seen.append((line, time.monotonic() - started)), root=tmp_path)
     assert [line for line, _ in seen] == ["now", "later"]
     assert seen[1][1] - seen[0][1] > 0.5
 
@@ -44,7 +44,7 @@ def test_lines_are_handed_on_while_the_command_runs(tmp_path):
 )
 def test_only_what_did_not_answer_is_worth_another_try(tmp_path, code, kind):
     with pytest.raises(CommandFailed) as failed:
-        processes.run_command(python(code), print, root=tmp_path, what="x")
+        processes.run_command(python(code), print, root=tmp_path)
     assert type(failed.value) is kind
 
 
@@ -58,7 +58,7 @@ def test_whatever_ends_the_call_ends_the_command_and_what_it_started(tmp_path):
         raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        processes.run_command(python(code), cancel, root=tmp_path, what="x")
+        processes.run_command(python(code), cancel, root=tmp_path)
     end = time.monotonic() + 10
     while _lives(seen[0]) and time.monotonic() < end:
         time.sleep(0.1)
@@ -72,15 +72,15 @@ def _lives(pid: int) -> bool:
 def test_an_answer_is_kept_apart_from_what_is_said_for_people(tmp_path):
     said = []
     code = "import sys; print('warning: moved', file=sys.stderr); print('{\"champion\": 2}')"
-    assert processes.run_json(python(code), said.append, root=tmp_path, what="x") == {"champion": 2}
+    assert processes.run_json(python(code), said.append, root=tmp_path) == {"champion": 2}
     assert said == ["warning: moved"]
 
 
 def test_an_answer_before_an_error_is_an_answer_and_an_error_alone_is_not(tmp_path):
     code = "print('{\"moved\": [1]}'); raise SystemExit(1)"
-    assert processes.run_json(python(code), print, root=tmp_path, what="x") == {"moved": [1]}
+    assert processes.run_json(python(code), print, root=tmp_path) == {"moved": [1]}
     with pytest.raises(CommandFailed, match="no champion"):
-        processes.run_json(python("raise SystemExit('error: no champion')"), print, root=tmp_path, what="x")
+        processes.run_json(python("raise SystemExit('error: no champion')"), print, root=tmp_path)
 
 
 def test_fresh_stages_end_at_the_first_stale_one(monkeypatch):

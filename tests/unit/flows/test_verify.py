@@ -3,7 +3,9 @@
 import logging
 from contextlib import contextmanager
 
+from components.core.reports.champion import Overview
 from flows import verify, workspace
+from tests.support import documents
 
 
 def test_the_champion_is_read_once_while_the_workspace_is_held_and_that_version_is_measured(monkeypatch, tmp_path):
@@ -17,11 +19,12 @@ def test_the_champion_is_read_once_while_the_workspace_is_held_and_that_version_
 
     def look():
         calls.append("look")
-        return {"champion": {"version": str(6 + calls.count("look")), "data_md5": "abc.dir"}}
+        champion = documents.version_overview(version=str(6 + calls.count("look")), data_md5="abc.dir")
+        return Overview(model="m", champion=champion, challenger=None, noticed=None)
 
     def measure(root, version):  # noqa: ARG001
         calls.append(f"measure {version}")
-        return {"model": "m", "version": version, "images": 1, "figures": {}, "moved": [], "unsupported": []}
+        return documents.verification(version=version)
 
     monkeypatch.setattr(workspace, "lock", held)
     monkeypatch.setattr(verify, "champion_status", look)

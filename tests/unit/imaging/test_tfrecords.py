@@ -6,7 +6,10 @@ from components.core.errors import LesionflowError
 from components.imaging import tfrecords
 from components.imaging.tfrecords import ShardWriter, View, as_png
 from components.training import input_pipeline
+from components.training.input_pipeline import BatchOptions
 from tests.support.images import noise
+
+EVEN = dict.fromkeys(range(9), 1.0)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +55,7 @@ def test_the_first_views_of_each_image_are_read_alone_in_the_same_order(shards):
 
 
 def test_batches_weigh_each_target(shards):
-    pixels, target, weight = next(iter(input_pipeline.training_batches("train", "binary", 32, {0: 0.5, 1: 2.0}, shards)))
+    pixels, target, weight = next(iter(input_pipeline.training_batches("train", "binary", BatchOptions(32, {0: 0.5, 1: 2.0}), shards)))
     assert pixels.shape == (32, 16, 16, 3)
     assert set(zip(target.numpy().tolist(), weight.numpy().tolist(), strict=True)) == {(0, 0.5), (1, 2.0)}
 
@@ -67,14 +70,12 @@ def test_a_view_is_seen_in_each_of_the_squares_eight_symmetries_and_in_no_other_
 
 
 def test_turned_batches_hang_on_the_seed_alone_and_hold_the_same_views(shards):
-    def drawn(**how):
-        return [
-            np.asarray(batch[0])
-            for batch in input_pipeline.training_batches("train", "multiclass", 100, dict.fromkeys(range(9), 1.0), shards, **how)
-        ]
+    def drawn(shuffle_seed, symmetry_seed=None):
+        options = BatchOptions(100, EVEN, symmetry_seed)
+        return [np.asarray(batch[0]) for batch in input_pipeline.training_batches("train", "multiclass", options, shards, shuffle_seed)]
 
-    first, again, other = (drawn(shuffle_seed=seed, symmetry_seed=seed) for seed in (5, 5, 6))
-    straight = drawn(shuffle_seed=5)
+    first, again, other = (drawn(seed, seed) for seed in (5, 5, 6))
+    straight = drawn(5)
     assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
     assert not any(np.array_equal(one, two) for one, two in zip(first, other, strict=True))
     for batch, plain in zip(first, straight, strict=True):
@@ -82,16 +83,14 @@ def test_turned_batches_hang_on_the_seed_alone_and_hold_the_same_views(shards):
 
 
 def test_reduced_batches_hold_the_same_views_smaller(shards):
-    def drawn(**how):
-        weights = dict.fromkeys(range(9), 1.0)
-        return next(
-            iter(input_pipeline.training_batches("train", "multiclass", 8, weights, shards, shuffle_seed=5, symmetry_seed=5, **how))
-        )
+    def drawn(resize_to):
+        options = BatchOptions(8, EVEN, symmetry_seed=5, resize_to=resize_to)
+        return next(iter(input_pipeline.training_batches("train", "multiclass", options, shards, shuffle_seed=5)))
 
-    (small, *said), (full, *same) = drawn(resize_to=8), drawn()
-    assert small.shape == (8, 8, 8, 3)
-    assert all(np.array_equal(one, other) for one, other in zip(said, same, strict=True))
-    assert np.allclose(small, np.asarray(full).reshape(8, 8, 2, 8, 2, 3).mean(axis=(2, 4)), atol=1e-3)
+    (reduced, *labels), (full, *expected) = drawn(8), drawn(None)
+    assert reduced.shape == (8, 8, 8, 3)
+    assert all(np.array_equal(one, other) for one, other in zip(labels, expected, strict=True))
+    assert np.allclose(reduced, np.asarray(full).reshape(8, 8, 2, 8, 2, 3).mean(axis=(2, 4)), atol=1e-3)
 
 
 @pytest.mark.parametrize("seed", [None, 5])

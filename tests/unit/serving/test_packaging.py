@@ -59,13 +59,20 @@ def test_any_other_fault_of_a_version_is_raised():
 
 def test_the_package_holds_what_serving_imports_and_imports_nothing_of_the_project(tmp_path):
     modules = packaging.modules_of(logged_model.SERVING)
-    assert set(modules) == {"serving", "imaging.images", "core.errors"}
+    assert set(modules) == {"serving", "imaging.images", "imaging.headers", "core.errors"}
     code = packaging.write(modules, tmp_path / "first")
     assert code.name == packaging.write(modules, tmp_path / "again").name
     texts = [path.read_text(encoding="utf-8") for path in (code.entry, *code.folder.rglob("*.py"))]
     assert not any(f"from {packaging.PROJECT}" in text for text in texts)
     written = {path.relative_to(code.folder).as_posix() for path in code.folder.rglob("*.py")}
-    assert written == {"__init__.py", "core/__init__.py", "core/errors.py", "imaging/__init__.py", "imaging/images.py"}
+    assert written == {
+        "__init__.py",
+        "core/__init__.py",
+        "core/errors.py",
+        "imaging/__init__.py",
+        "imaging/headers.py",
+        "imaging/images.py",
+    }
 
 
 def test_another_text_of_any_module_gives_another_name(tmp_path):

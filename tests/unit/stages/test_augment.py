@@ -2,7 +2,6 @@ import io
 import subprocess
 import sys
 from concurrent.futures import Future
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,11 @@ from PIL import Image
 
 from components import augment
 from components.augmentation import preview, views
-from components.augmentation.views import PlannedImage, plan_views, render_augmented_view, render_clean_view, views_per_image
+from components.augmentation.views import PlannedImage, ViewRenderer, plan_views, views_per_image
 from components.core.classes import CLASSES
 from components.core.errors import UnreadableImageError
 from components.imaging import images
+from components.imaging.model_input import ModelInput
 from components.runtime import parallel
 from tests.support.project import ROOT
 
@@ -29,6 +29,10 @@ def root(tmp_path, make_dataset):
 def rows(root):
     paths = [path.relative_to(root) for path in sorted(root.rglob("*.png"))]
     return pd.DataFrame([(path.as_posix(), path.parent.name) for path in paths], columns=["path", "diagnosis"])
+
+
+def renderer(root, params, seed=0, size=32, resolution=None):
+    return ViewRenderer(root, ModelInput(size, resolution), params, seed)
 
 
 def pixels(view):
@@ -53,20 +57,18 @@ def test_the_plan_covers_every_image_as_often_as_its_class_asks():
 def test_views_and_their_order_depend_on_the_seed_and_on_no_number_of_processes(settings, root, rows):
     planned = plan_views(rows, dict.fromkeys(CLASSES, 3), seed=0)
     first, other = (
-        [view for image in planned for view in render_augmented_view(root, 32, None, settings.augment, seed, image)] for seed in (0, 1)
+        [view for image in planned for view in renderer(root, settings.augment, seed).augmented_views(image)] for seed in (0, 1)
     )
     for count in (1, 3):
         with parallel.workers(views.__name__, count) as pool:
-            assert list(parallel.stream_map(pool, partial(render_augmented_view, root, 32, None, settings.augment, 0), planned)) == first
+            assert list(parallel.stream_map(pool, renderer(root, settings.augment).augmented_views, planned)) == first
     assert not {view.png for view in first} & {view.png for view in other}
     assert len({view.png for view in first}) == len(first) == 54
     assert [(view.path, view.number) for view in first] == [(path, number) for path, _, views in planned for number in range(views)]
 
 
 def test_more_views_leave_the_first_ones_as_they_were(settings, root):
-    few, more = (
-        render_augmented_view(root, 32, None, settings.augment, 0, PlannedImage("nevus/nevus_0.png", "nevus", views)) for views in (2, 5)
-    )
+    few, more = (renderer(root, settings.augment).augmented_views(PlannedImage("nevus/nevus_0.png", "nevus", views)) for views in (2, 5))
     assert more[:2] == few
 
 
@@ -91,10 +93,10 @@ def test_no_more_images_are_under_way_than_said():
     assert seen == list(range(3 * parallel.AHEAD))
 
 
-def test_an_image_that_a_worker_cannot_read_stops_the_stage(root):
+def test_an_image_that_a_worker_cannot_read_stops_the_stage(settings, root):
     (root / "nevus/nevus_0.png").write_bytes(b"")
     with parallel.workers(views.__name__, 1) as pool, pytest.raises(UnreadableImageError, match="empty file"):
-        list(parallel.stream_map(pool, partial(render_clean_view, root, 32, None), [PlannedImage("nevus/nevus_0.png", "nevus", 1)]))
+        list(parallel.stream_map(pool, renderer(root, settings.augment).clean_views, [PlannedImage("nevus/nevus_0.png", "nevus", 1)]))
 
 
 def test_workers_end_with_a_stage_that_was_killed():
@@ -117,14 +119,14 @@ def test_workers_end_with_a_stage_that_was_killed():
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_clean_images_are_exactly_what_serving_sees(root):
-    (view,) = render_clean_view(root, 48, None, PlannedImage("nevus/nevus_0.png", "nevus", 1))
+def test_clean_images_are_exactly_what_serving_sees(settings, root):
+    (view,) = renderer(root, settings.augment, size=48).clean_views(PlannedImage("nevus/nevus_0.png", "nevus", 1))
     assert np.array_equal(pixels(view), images.load_pixels((root / "nevus/nevus_0.png").read_bytes(), 48))
 
 
 def test_training_and_serving_see_a_picture_at_one_resolution(settings, root):
     path = root / "nevus/nevus_0.png"
-    (view,) = render_clean_view(root, 48, 20, PlannedImage("nevus/nevus_0.png", "nevus", 1))
+    (view,) = renderer(root, settings.augment, size=48, resolution=20).clean_views(PlannedImage("nevus/nevus_0.png", "nevus", 1))
     assert np.array_equal(pixels(view), images.load_pixels(path.read_bytes(), 48, 20))
     assert not np.array_equal(pixels(view), images.load_pixels(path.read_bytes(), 48))
     zero = ("rotation", "shift", "shear", "brightness", "contrast", "saturation", "white_balance")
@@ -132,7 +134,7 @@ def test_training_and_serving_see_a_picture_at_one_resolution(settings, root):
     still = settings.augment.model_copy(
         update={"flips": False, "zoom": (1, 1), "max_aspect_stretch": 1, **dict.fromkeys((*zero, *never), 0)}
     )
-    (drawn,) = render_augmented_view(root, 48, 20, still, 0, PlannedImage("nevus/nevus_0.png", "nevus", 1))
+    (drawn,) = renderer(root, still, size=48, resolution=20).augmented_views(PlannedImage("nevus/nevus_0.png", "nevus", 1))
     assert np.abs(pixels(drawn).astype(int) - pixels(view)).max() <= 1
 
 
@@ -146,10 +148,10 @@ def test_auto_is_the_short_side_that_nearly_all_training_images_have(tmp_path):
 
 
 def test_the_preview_shows_views_that_are_trained_on(settings, root, rows):
-    grid = preview.write_preview(rows, root, 32, None, settings.augment, seed=0)
+    grid = preview.write_preview(rows, renderer(root, settings.augment))
     assert list(grid) == [name.replace("_", " ") for name in CLASSES]
     original, *views = grid["nevus"]
     assert np.array_equal(original, images.load_pixels((root / "nevus/nevus_0.png").read_bytes(), 32))
-    trained = render_augmented_view(root, 32, None, settings.augment, 0, PlannedImage("nevus/nevus_0.png", "nevus", 3))
+    trained = renderer(root, settings.augment).augmented_views(PlannedImage("nevus/nevus_0.png", "nevus", 3))
     assert all(np.array_equal(one, pixels(view)) for one, view in zip(views, trained, strict=False))
     assert len(views) == preview.PREVIEW_VIEWS

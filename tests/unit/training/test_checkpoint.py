@@ -45,7 +45,8 @@ def fit(made, checkpoint=None, stop_after=None, epochs=8, patience=8, compared_f
         if epoch == stop_after:
             raise Killed
 
-    return loop.train_with_early_stopping(made, train, VALIDATION, epochs, patience, on_epoch, checkpoint, compared_from), told
+    stopping = loop.EarlyStopping(epochs, patience, compared_from)
+    return loop.train_with_early_stopping(made, loop.TrainingData(train, VALIDATION), stopping, on_epoch, checkpoint), told
 
 
 @cache

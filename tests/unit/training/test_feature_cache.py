@@ -1,6 +1,8 @@
 """Training on what frozen blocks gave once must end as training that runs them for every view."""
 
 import shutil
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 keras = pytest.importorskip("keras")
 
-EVEN = dict.fromkeys(range(9), 1.0)
+OPTIONS = input_pipeline.BatchOptions(8, dict.fromkeys(range(9), 1.0))
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,7 @@ def test_training_on_kept_maps_ends_in_the_same_classifier(shards, tmp_path):
     def fitted(kept_in=None):
         classifier = small_classifier()
         backbone.unfreeze(backbone.get_base(classifier), "block_3")
-        network, read = logits_model(classifier), lambda *given: input_pipeline.training_batches(*given[:4], shards, *given[4:])
+        network, read = logits_model(classifier), partial(input_pipeline.training_batches, root=shards)
         if kept_in:
             at = feature_cache.cut_layer_index(backbone.get_base(classifier))
             network, read = (
@@ -91,9 +93,10 @@ def test_training_on_kept_maps_ends_in_the_same_classifier(shards, tmp_path):
                 feature_cache.build_feature_cache(feature_cache.frozen_part(classifier, at), kept_in, "one", shards).batches,
             )
         setup.compile_classifier("multiclass", network, keras.optimizers.AdamW(0.001))
-        history = loop.train_with_early_stopping(
-            network, lambda epoch: read("train", "multiclass", 8, EVEN, epoch), read("validation", "multiclass", 8, EVEN), 2, 2, print
+        data = loop.TrainingData(
+            lambda epoch: read("train", "multiclass", OPTIONS, shuffle_seed=epoch), read("validation", "multiclass", OPTIONS)
         )
+        history = loop.train_with_early_stopping(network, data, loop.EarlyStopping(2, 2), print)
         return history, classifier.get_weights()
 
     history, weights = fitted()
@@ -111,8 +114,8 @@ def test_views_come_in_the_order_of_the_shards_with_what_is_theirs(shards, tmp_p
     kept = feature_cache.build_feature_cache(below, tmp_path / "maps", "one", shards)
     for seed in (None, 5):
         pairs = zip(
-            kept.batches("train", "multiclass", 8, EVEN, seed),
-            input_pipeline.training_batches("train", "multiclass", 8, EVEN, shards, seed),
+            kept.batches("train", "multiclass", OPTIONS, seed),
+            input_pipeline.training_batches("train", "multiclass", OPTIONS, shards, seed),
             strict=True,
         )
         for (found, target, weight), (pixels, expected, even) in pairs:
@@ -147,3 +150,9 @@ def test_maps_that_do_not_fit_on_the_disk_are_not_begun(shards, tmp_path, monkey
             shards,
         )
     assert not (tmp_path / "maps").exists()
+
+
+@pytest.mark.parametrize("change", [{"symmetry_seed": 1}, {"resize_to": 32}])
+def test_options_that_change_the_views_are_refused(change, tmp_path):
+    with pytest.raises(ValueError, match="unchanged views"):
+        feature_cache.FeatureCache(tmp_path).batches("train", "multiclass", replace(OPTIONS, **change))

@@ -31,6 +31,7 @@ assert setup.distribution_strategy(["CPU:0"]).num_replicas_in_sync == 1
 random = np.random.default_rng(0)
 features, target = random.normal(size=(64, 6)).astype(np.float32), random.integers(0, 9, 64)
 views = tf.data.Dataset.from_tensor_slices((features, target, np.ones(64, np.float32))).batch(16)
+data = loop.TrainingData(lambda epoch: views, views)
 
 def fitted(devices):
     keras.utils.set_random_seed(3)
@@ -48,9 +49,9 @@ def fitted(devices):
             raise InterruptedError
 
     try:
-        loop.train_with_early_stopping(made, lambda epoch: views, views, 3, 3, stopped, checkpoint)
+        loop.train_with_early_stopping(made, data, loop.EarlyStopping(3, 3), stopped, checkpoint)
     except InterruptedError:
-        loop.train_with_early_stopping(made, lambda epoch: views, views, 3, 3, stopped, checkpoint)
+        loop.train_with_early_stopping(made, data, loop.EarlyStopping(3, 3), stopped, checkpoint)
     return made.get_weights()
 
 one, two = fitted(["CPU:0"]), fitted(["CPU:0", "CPU:1"])

@@ -1,0 +1,50 @@
+"""What `champion show` and `champion verify` print as JSON, and flows read."""
+
+import json
+
+import numpy as np
+import pytest
+
+from app.models.champion import as_json
+from components.core.reports.champion import MetricPair, Overview, Verification
+from components.core.reports.evaluation import Estimate
+from components.core.reports.registration import Promotion, Rule
+from tests.support import documents
+
+MOVE = Promotion("m", None, "1", "moved outside the gate", "", "passed", "2026-01-01T00:00:00+00:00", "me", "0")
+
+
+def test_an_overview_is_read_as_it_was_printed():
+    champion = documents.version_overview(
+        data_md5="abc.dir", rules=[Rule("accuracy", True, "so")], figures={"accuracy": Estimate(0.9, 0.8, 1.0)}
+    )
+    overview = Overview(model="m", champion=champion, challenger=None, noticed=MOVE)
+    text = as_json(overview)
+    assert Overview.model_validate(json.loads(text)) == overview
+    assert list(json.loads(text)) == ["model", "champion", "challenger", "noticed"]
+    assert list(json.loads(text)["champion"]) == [
+        *("version", "run_id", "phase", "task", "data_md5", "test_split_hash", "git_commit", "gate", "judged_at", "judged_against"),
+        *("rules", "figures", "champion_since", "champion_by"),
+    ]
+    assert json.loads(text)["champion"]["figures"] == {"accuracy": {"value": 0.9, "low": 0.8, "high": 1.0}}
+    assert json.loads(text)["champion"]["rules"] == [{"name": "accuracy", "passed": True, "says": "so"}]
+    assert json.loads(text)["noticed"]["after"] == "1"
+
+
+def test_a_verification_is_read_as_it_was_printed():
+    report = documents.verification(figures={"accuracy": MetricPair(recorded=0.9, now=np.float64(0.8))}, moved=["accuracy"])
+    text = as_json(report)
+    assert Verification.model_validate(json.loads(text)) == report
+    assert list(json.loads(text)) == [
+        *("figures", "moved", "unsupported", "changed_diagnoses", "largest_change", "model", "version", "data_md5", "images"),
+    ]
+    assert json.loads(text)["figures"] == {"accuracy": {"recorded": 0.9, "now": 0.8}}
+
+
+def test_a_history_is_a_list_of_promotions():
+    assert [entry["who"] for entry in json.loads(as_json([MOVE, MOVE]))] == ["me", "me"]
+
+
+def test_a_figure_that_is_no_number_is_not_printed():
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        as_json(documents.verification(largest_change=float("nan")))
