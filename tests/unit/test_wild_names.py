@@ -249,9 +249,10 @@ def test_images_that_differ_in_brackets_alone_are_told_apart(monkeypatch):
 def test_what_people_read_in_mlflow_and_prefect_holds_no_markup_from_outside(text):
     tags = {"gate": "failed", "judged.at": WHEN, "gate.collections": f"failed: {text}"}
     evaluation, registration = documents.evaluation(), documents.registration(gate_passed=False, gate=(Rule("c", False, text),))
-    for shown in (model_card.version_description(tags), artifacts.summary(evaluation, registration, {"champion": None})):
+    nobody = Overview(model="m", champion=None, challenger=None, noticed=None)
+    for shown in (model_card.version_description(tags), artifacts.summary(evaluation, registration, nobody)):
         assert tags_of(shown) == []
-    assert "\n| **fail** | c | " in artifacts.summary(evaluation, registration, {"champion": None})
+    assert "\n| **fail** | c | " in artifacts.summary(evaluation, registration, nobody)
 
 
 @wild.FEW
