@@ -9,6 +9,7 @@ import signal
 import stat
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,8 @@ environment.prepare()
 INTERRUPTED = 130  # what shells report for Ctrl-C
 TRY_LATER = os.EX_TEMPFAIL
 SHUTDOWN_SECONDS = 20.0  # seconds to shut down after an interrupt
+STARTED_BY_DVC = "DVC_STAGE"
+"""Environment variable that DVC sets for the commands of stages."""
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -35,10 +38,35 @@ def exit_when_stdout_closes() -> None:
     if not stat.S_ISFIFO(os.fstat(1).st_mode):
         return
 
-    def watch() -> None:
+    def closed() -> None:
         reader = select.poll()
         reader.register(1, 0)  # no event is requested: poll always reports POLLERR, which means that the pipe has no reader
         reader.poll()
+
+    _interrupt_after(closed)
+
+
+def exit_when_dvc_ends() -> None:
+    """Interrupt this process when the DVC that started it ends.
+
+    When DVC is killed, its stage would otherwise continue, and the next `dvc repro` would start the same stage beside it.
+    """
+    if STARTED_BY_DVC not in os.environ:
+        return
+    dvc = os.getppid()
+
+    def ended() -> None:
+        while os.getppid() == dvc:
+            time.sleep(1)
+
+    _interrupt_after(ended)
+
+
+def _interrupt_after(event: Callable[[], None]) -> None:
+    """Wait for the event in a thread of its own, then interrupt this process; exit if it does not end by itself."""
+
+    def watch() -> None:
+        event()
         os.kill(os.getpid(), signal.SIGINT)
         threading.Event().wait(SHUTDOWN_SECONDS)
         os._exit(INTERRUPTED)
@@ -59,6 +87,7 @@ def run(main: Callable[[], object], description: str, *, tensorflow: bool = Fals
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs with it ignored
     exit_when_stdout_closes()
+    exit_when_dvc_ends()
     try:
         if tensorflow:
             load_tensorflow()
