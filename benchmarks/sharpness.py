@@ -3,9 +3,9 @@
     python -m benchmarks.sharpness isic9.zip --weights mobilenet_v2.h5 --seeds 1 2 3
 
 Works in the copy of the project that pipeline.py uses. For each seed and variant the stages run through DVC up to `evaluate`; shared
-stages come from DVC's cache. The candidate then predicts all test images, unchanged and under each shift, and all validation images,
-unchanged and sharpened. Each row is written as soon as it is measured, and existing rows are not measured again. Choose by validation;
-test is only for reporting.
+stages come from DVC's cache. The candidate then predicts all validation images, unchanged and sharpened, and all test images; balanced
+accuracy on test under each shift is `evaluate`'s own. Each row is written as soon as it is measured, and existing rows are not measured
+again. Choose by validation; test is only for reporting.
 """
 
 import time
@@ -22,16 +22,17 @@ from benchmarks.harness import machine, tables
 from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
 from components.core import catalog
 from components.core.classes import CLASSES, encode_targets
-from components.core.files import read_json
-from components.core.paths import CANDIDATE, DATA, MODEL_FILENAME, SPLITS
+from components.core.paths import CANDIDATE, DATA, EVALUATION, MODEL_FILENAME, SPLITS
+from components.core.reports.candidate import Candidate
+from components.core.reports.evaluation import Evaluation
 from components.evaluation import robustness
 from components.evaluation.predictions import Predictions
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.imaging.images import Pixels
+from components.imaging.model_input import ModelInput
 from components.modeling import classifier, serialization
 from components.runtime import renamed_params
-from components.runtime.params_file import PARAMS_FILE, load
 from components.runtime.tensorflow import load_tensorflow
 from flows.processes import CommandFailed
 
@@ -40,8 +41,10 @@ NONE = "none"
 AS_IT_IS = "as it is"
 SHARPENED = tuple(name for name in SHIFTS if name.startswith("sharpened"))
 COMPARED_SPLITS = ("validation", "test")
-ASKED = {"validation": SHARPENED, "test": tuple(SHIFTS)}
+REPORTED = {"validation": SHARPENED, "test": tuple(SHIFTS)}
 """Shifts of each split: the choice on validation needs no others, and each costs a pass of the network."""
+PREDICTED: dict[str, tuple[str, ...]] = {"validation": SHARPENED, "test": ()}
+"""Shifts that are predicted here."""
 LOSS = tables.Target(0.03, most=True)
 """Target for balanced accuracy under strong sharpening."""
 Row = dict[str, Any]
@@ -87,7 +90,7 @@ def matches(row: Row, seed: int, overrides: list[str]) -> bool:
 
 
 def measure(asked: BenchmarkRequest, seed: int, overrides: list[str]) -> Row:
-    """Run the stages, and predict all validation and test images under every shift with the candidate."""
+    """Run the stages, and predict all validation and test images with the candidate."""
     start = time.perf_counter()
     try:
         root = pipeline.ensure_built(replace(asked, overrides=(*asked.overrides, *overrides)), seed, upto="evaluate")
@@ -95,40 +98,32 @@ def measure(asked: BenchmarkRequest, seed: int, overrides: list[str]) -> Row:
         raise SystemExit(f"error: {fault}") from None
     seconds = time.perf_counter() - start
     load_tensorflow()
-    card = read_json(root / CANDIDATE / "candidate.json")
+    candidate = Candidate.read(root / CANDIDATE / "candidate.json")
+    if candidate.task != "multiclass":
+        raise SystemExit("error: this benchmark requires nine classes. Set task: multiclass in params.yaml.")
+    model_input = ModelInput(candidate.image_size, candidate.resolution)
     classify = classifier.inference_function(serialization.load_classifier(root / CANDIDATE / MODEL_FILENAME))
-    frames = {split: catalog.load_split(split, root / SPLITS) for split in COMPARED_SPLITS}
-    task = load(root / PARAMS_FILE).task
-    return {
-        "seconds": round(seconds),
-        "resolution": card["resolution"],
-        "picked": card["phase"],
-        "sides": {
-            split: predictions_under_shifts(classify, frame, task, card["image_size"], card["resolution"], root / DATA, ASKED[split])
-            for split, frame in frames.items()
-        },
+    by_split = {
+        split: predictions_under_shifts(classify, catalog.load_split(split, root / SPLITS), model_input, root / DATA, shifts)
+        for split, shifts in PREDICTED.items()
     }
+    results = Evaluation.read(root / EVALUATION).shifts
+    by_split["test"]["shifts"] = {shift: results[shift].balanced_accuracy for shift in SHIFTS}
+    return {"seconds": round(seconds), "resolution": candidate.resolution, "picked": candidate.phase, "sides": by_split}
 
 
 def predictions_under_shifts(
-    classify: Callable[[Pixels], Any],
-    frame: pd.DataFrame,
-    task: str,
-    size: int,
-    resolution: int | None,
-    root: Path,
-    shifts: tuple[str, ...],
+    classify: Callable[[Pixels], Any], frame: pd.DataFrame, model_input: ModelInput, root: Path, shifts: tuple[str, ...]
 ) -> dict[str, Any]:
     """True classes, groups and predicted classes under each shift of a split's images, one digit per image, in order."""
-    if task != "multiclass":
-        raise SystemExit("error: this benchmark requires nine classes. Set task: multiclass in params.yaml.")
     paths = [root / path for path in frame["path"]]
     blocks = [paths[start : start + robustness.BATCH] for start in range(0, len(paths), robustness.BATCH)]
-    found = [classify(np.stack([images.load_pixels(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
-    clean = Predictions(frame, np.concatenate(found), task)
-    shifted = robustness.predict_under_shifts(classify, clean, size, resolution, root, shifts)
+    size, resolution = model_input.size, model_input.resolution
+    probabilities = [classify(np.stack([images.load_pixels(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
+    clean = Predictions(frame, np.concatenate(probabilities), "multiclass")
+    shifted = robustness.predict_under_shifts(classify, clean, model_input, root, shifts) if shifts else {}
     return {
-        "truth": "".join(map(str, encode_targets(frame["diagnosis"].tolist(), task))),
+        "truth": "".join(map(str, encode_targets(frame["diagnosis"].tolist(), "multiclass"))),
         "groups": pd.factorize(frame["group"])[0].tolist(),
         "predicted": {name: ablation.encode_classes(scored.probabilities) for name, scored in {AS_IT_IS: clean, **shifted}.items()},
     }
@@ -154,6 +149,8 @@ def report(rows: list[Row]) -> str:
 def balanced(row: Row, split: str, shift: str) -> float:
     """Balanced accuracy of a row under a shift."""
     found = row["sides"][split]
+    if shift in found.get("shifts", {}):
+        return float(found["shifts"][shift])
     return ablation.balanced(ablation.decode_classes(found["truth"]), ablation.decode_classes(found["predicted"][shift]))
 
 
@@ -169,7 +166,7 @@ def compared(by_variant: dict[str, list[Row]], split: str) -> str:
     lines = []
     for name, rows in by_variant.items():
         cells = [tables.mean_with_interval([balanced(row, split, shift) for row in rows]) for shift in (AS_IT_IS, *SHARPENED)]
-        lost = {shift: float(np.mean([loss(row, split, shift) for row in rows])) for shift in ASKED[split]}
+        lost = {shift: float(np.mean([loss(row, split, shift) for row in rows])) for shift in REPORTED[split]}
         hardest = max(lost, key=lost.__getitem__)
         lines.append(
             [

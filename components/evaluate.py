@@ -123,7 +123,7 @@ def score_on_test(classifiers: "dict[str, keras.Model]", phase: str, fitted: Cal
     before = replace(scored, probabilities=probabilities(logits + fitted.lift, task))
     after = replace(before, probabilities=probabilities(logits + fitted.lift, task, fitted.temperature))
     classify = calibrated_classifier(classifiers[phase], task, fitted.temperature)
-    shifted = robustness.predict_shifted(classify, after, model_input)
+    shifted = robustness.predict_under_shifts(classify, after, model_input)
     return TestScores({name: predicted for name, (predicted, _) in test.items()}, before, after, shifted)
 
 

@@ -22,7 +22,7 @@ BATCH = 32
 """Original images per batch; each is in memory once per shift, at the model's input size."""
 
 
-def predict_shifted(
+def predict_under_shifts(
     classify: Callable[[Pixels], NDArray[np.floating]],
     clean: Predictions,
     model_input: ModelInput,
@@ -51,18 +51,6 @@ def predict_shifted(
                 parts.append(classify(np.stack([view[name] for view in views])))
             bar.update(len(batch))
     return {name: replace(clean, probabilities=np.concatenate(parts)) for name, parts in probabilities.items()}
-
-
-def predict_under_shifts(
-    classify: Callable[[Pixels], NDArray[np.floating]],
-    clean: Predictions,
-    size: int,
-    resolution: int | None,
-    root: Path,
-    shifts: Collection[str],
-) -> dict[str, Predictions]:
-    """`predict_shifted` with a model input of this size and resolution, as benchmarks/sharpness.py calls it."""
-    return predict_shifted(classify, clean, ModelInput(size, resolution), root, shifts)
 
 
 def shifted_views(content: bytes, model_input: ModelInput, shifts: Collection[str] = tuple(SHIFTS)) -> dict[str, Pixels]:

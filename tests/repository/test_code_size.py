@@ -11,8 +11,6 @@ MAX_PARAMETERS = 5
 MAX_MODULE_LINES = 300
 MODULE_EXCEPTIONS = {"components/runtime/params.py": 340}
 """The schema of params.yaml: one field after another, in the order of the file."""
-SIGNATURE_EXCEPTIONS = {"components/evaluation/robustness.py: predict_under_shifts"}
-"""Kept until benchmarks/sharpness.py calls predict_shifted."""
 CHECKED = [path for folder in ("components", "app", "flows") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
@@ -41,9 +39,7 @@ def test_no_function_is_too_long_to_be_read_at_once():
 
 def test_no_function_has_more_parameters_than_a_call_can_show():
     counts = [(name, len(parameters(function))) for path in CHECKED for name, function in functions(path)]
-    long = {name: count for name, count in counts if count > MAX_PARAMETERS}
-    assert [f"{name}: {long[name]} parameters, at most {MAX_PARAMETERS}" for name in long.keys() - SIGNATURE_EXCEPTIONS] == []
-    assert long.keys() >= SIGNATURE_EXCEPTIONS, "an exception is no longer needed"
+    assert [f"{name}: {count} parameters, at most {MAX_PARAMETERS}" for name, count in counts if count > MAX_PARAMETERS] == []
 
 
 def test_no_module_is_too_long():

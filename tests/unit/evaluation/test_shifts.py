@@ -165,7 +165,7 @@ def test_costs_are_of_the_originals_decoded_once_and_paired(tmp_path, monkeypatc
         frame, classify(np.stack([images.load_pixels((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), "multiclass"
     )
     decoded.clear()
-    shifted = robustness.predict_shifted(classify, clean, ModelInput(16, None), tmp_path)
+    shifted = robustness.predict_under_shifts(classify, clean, ModelInput(16, None), tmp_path)
     costs = robustness.shift_drops(clean, shifted, bootstrap.cluster_bootstrap_indices(frame["group"].to_numpy(), 100, 0), 15)
     assert len(decoded) == len(frame)
     assert list(costs) == list(SHIFTS)
