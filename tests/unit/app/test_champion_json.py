@@ -1,4 +1,4 @@
-"""What `champion show` and `champion verify` print as JSON, and flows read."""
+"""The JSON that `champion show` and `champion verify` print and that flows read."""
 
 import json
 
@@ -11,14 +11,14 @@ from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
 from tests.support import documents
 
-MOVE = Promotion("m", None, "1", "moved outside the gate", "", "passed", "2026-01-01T00:00:00+00:00", "me", "0")
+PROMOTION = Promotion("m", None, "1", "moved outside the gate", "", "passed", "2026-01-01T00:00:00+00:00", "me", "0")
 
 
-def test_an_overview_is_read_as_it_was_printed():
+def test_overview_json_round_trip():
     champion = documents.version_overview(
         data_md5="abc.dir", rules=[Rule("accuracy", True, "so")], figures={"accuracy": Estimate(0.9, 0.8, 1.0)}
     )
-    overview = Overview(model="m", champion=champion, challenger=None, noticed=MOVE)
+    overview = Overview(model="m", champion=champion, challenger=None, noticed=PROMOTION)
     text = as_json(overview)
     assert Overview.model_validate(json.loads(text)) == overview
     assert list(json.loads(text)) == ["model", "champion", "challenger", "noticed"]
@@ -31,7 +31,7 @@ def test_an_overview_is_read_as_it_was_printed():
     assert json.loads(text)["noticed"]["after"] == "1"
 
 
-def test_a_verification_is_read_as_it_was_printed():
+def test_verification_json_round_trip():
     report = documents.verification(figures={"accuracy": MetricPair(recorded=0.9, now=np.float64(0.8))}, moved=["accuracy"])
     text = as_json(report)
     assert Verification.model_validate(json.loads(text)) == report
@@ -41,10 +41,10 @@ def test_a_verification_is_read_as_it_was_printed():
     assert json.loads(text)["figures"] == {"accuracy": {"recorded": 0.9, "now": 0.8}}
 
 
-def test_a_history_is_a_list_of_promotions():
-    assert [entry["who"] for entry in json.loads(as_json([MOVE, MOVE]))] == ["me", "me"]
+def test_history_json_is_list_of_promotions():
+    assert [entry["who"] for entry in json.loads(as_json([PROMOTION, PROMOTION]))] == ["me", "me"]
 
 
-def test_a_figure_that_is_no_number_is_not_printed():
+def test_as_json_rejects_nan():
     with pytest.raises(ValueError, match="not JSON compliant"):
         as_json(documents.verification(largest_change=float("nan")))

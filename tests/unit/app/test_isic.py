@@ -1,4 +1,4 @@
-"""Import from the ISIC Archive, against a stand-in for the official command line that writes what version 12.4 of it writes."""
+"""Import from the ISIC Archive with a fake of the official command line, which writes the same files as its version 12.4."""
 
 import os
 import stat
@@ -24,16 +24,16 @@ RECORDS = [
     {"isic_id": "ISIC_0000005"},
 ]
 
-FAKE = """import csv, json, sys
+FAKE_ISIC_CLI = """import csv, json, sys
 from pathlib import Path
 calls = Path({calls!r})
 calls.write_text((calls.read_text() if calls.exists() else "") + json.dumps(sys.argv[1:]) + chr(10))
-records, picture, missing, fails = json.loads({records!r}), bytes.fromhex({picture!r}), {missing!r}, {fails!r}
+records, image, missing, fails = json.loads({records!r}), bytes.fromhex({image!r}), {missing!r}, {fails!r}
 out = Path(sys.argv[-1])
 out.mkdir(parents=True, exist_ok=True)
 for record in records:
     if record["isic_id"] not in missing:
-        (out / (record["isic_id"] + ".jpg")).write_bytes(picture + record["isic_id"].encode())
+        (out / (record["isic_id"] + ".jpg")).write_bytes(image + record["isic_id"].encode())
 if fails:
     sys.exit(1)
 fields = ["isic_id", "attribution", "copyright_license"]
@@ -62,33 +62,34 @@ def project(tmp_path, monkeypatch):
 
 @pytest.fixture
 def install(tmp_path, monkeypatch):
-    """Put a stand-in for `isic` on PATH."""
+    """Install the fake `isic` command on PATH and return the file that records its calls."""
 
-    def make(missing=(), fails=False):
+    def install_command(missing=(), fails=False):
         folder = tmp_path / "bin"
         folder.mkdir(exist_ok=True)
         import json
 
-        text = FAKE.format(
+        text = FAKE_ISIC_CLI.format(
             calls=str(tmp_path / "calls"),
             records=json.dumps(RECORDS),
-            picture=encoded(noise(1)).hex(),
+            image=encoded(noise(1)).hex(),
             missing=list(missing),
             fails=fails,
         )
         program = folder / "program.py"
         program.write_text(text)
-        (folder / "isic").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')  # a `#!` line takes no path with a space
+        # A `#!` line does not support paths with spaces.
+        (folder / "isic").write_text(f'#!/bin/sh\nexec "{sys.executable}" "{program}" "$@"\n')
         (folder / "isic").chmod(stat.S_IRWXU)
         monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
         return tmp_path / "calls"
 
-    return make
+    return install_command
 
 
-def test_a_search_becomes_the_dataset_with_its_metadata_attribution_and_licences(project, install):
+def test_import_isic_writes_images_metadata_and_licenses(project, install):
     calls = install()
-    said = "\n".join(isic.import_isic("212,65", "diagnosis_3:Nevus", 5, LIMITS))
+    output = "\n".join(isic.import_isic("212,65", "diagnosis_3:Nevus", 5, LIMITS))
     assert calls.read_text().startswith(
         '["image", "download", "--collections", "212,65", "--search", "diagnosis_3:Nevus", "--limit", "5", '
     )
@@ -97,15 +98,15 @@ def test_a_search_becomes_the_dataset_with_its_metadata_attribution_and_licences
     table = pd.read_csv(project / "data/metadata.csv", dtype=str).set_index("filename")
     row = table.loc["nevus/ISIC_0000001.jpg"]
     assert (row["diagnosis"], row["isic_diagnosis"], row["lesion_id"], row["license"]) == ("nevus", "Nevus", "IL_1", "CC-BY")
-    assert "imported 2 files in 2 of 9 classes" in said
+    assert "imported 2 files in 2 of 9 classes" in output
     assert (
         "skipped 3 images whose diagnosis is not one of the nine classes (isic_diagnoses.csv): Solar lentigo 1, Benign 1, no diagnosis 1"
-        in said
+        in output
     )
     assert not list((project / isic.DOWNLOADS).iterdir())
 
 
-def test_images_that_did_not_arrive_stop_the_import_and_come_with_the_next_one(project, install):
+def test_import_isic_resumes_when_images_are_missing(project, install):
     install(missing=["ISIC_0000002"])
     with pytest.raises(LesionflowError, match=r"1 images were not downloaded, first ISIC_0000002\. Run the same import again"):
         list(isic.import_isic("", "", 5, LIMITS))
@@ -116,20 +117,20 @@ def test_images_that_did_not_arrive_stop_the_import_and_come_with_the_next_one(p
     assert (project / "data/melanoma/ISIC_0000002.jpg").exists()
 
 
-def test_a_failing_download_leaves_the_old_dataset(project, install):
+def test_import_isic_keeps_dataset_when_download_fails(project, install):
     install(fails=True)
     with pytest.raises(LesionflowError, match=r"failed with exit code 1\. Downloaded files are kept"):
         list(isic.import_isic("65", "", 0, LIMITS))
     assert (project / "data/nevus/old.jpg").exists()
 
 
-def test_without_the_command_it_is_said_how_to_get_it(project, monkeypatch):
+def test_import_isic_names_package_when_command_is_missing(project, monkeypatch):
     monkeypatch.setenv("PATH", str(project))
     with pytest.raises(LesionflowError, match="pip install isic-cli"):
         list(isic.import_isic("65", "", 0, LIMITS))
 
 
-def test_the_whole_archive_is_not_asked_for(project, install):
+def test_import_isic_rejects_download_of_whole_archive(project, install):
     calls = install()
     with pytest.raises(LesionflowError, match="Use --collection"):
         list(isic.import_isic("", "", 0, LIMITS))
@@ -152,9 +153,9 @@ def test_the_whole_archive_is_not_asked_for(project, install):
         ({}, None),
     ],
 )
-def test_a_diagnosis_is_mapped_by_the_table_or_not_at_all(row, expected):
+def test_class_of_maps_diagnosis_by_table(row, expected):
     assert isic.class_of(row, isic.diagnosis_table())[0] == expected
 
 
-def test_the_table_names_only_the_nine_classes():
+def test_diagnosis_table_contains_only_the_nine_classes():
     assert set(isic.diagnosis_table().values()) == {*CLASSES, None}

@@ -1,4 +1,4 @@
-"""Whoever writes data/ holds the lock, and either all of data/ and data.dvc changes or nothing."""
+"""Writing data/ requires the lock, and data/ and data.dvc either change together or not at all."""
 
 import hashlib
 import os
@@ -21,16 +21,16 @@ pytestmark = pytest.mark.slow
 __all__ = ["template", "versioned"]
 
 
-def interrupted(source, monkeypatch, after=2):
-    """Import `source` until so many files are copied, then press Ctrl-C."""
-    plain, copied = ingest.Path.replace, []
+def interrupt_import(source, monkeypatch, after=2):
+    """Import `source` and raise KeyboardInterrupt once `after` files are copied."""
+    original_replace, copied = ingest.Path.replace, []
 
     def replace(self, target):
         if self.name.endswith(".partial"):
             copied.append(target)
             if len(copied) > after:
                 raise KeyboardInterrupt
-        return plain(self, target)
+        return original_replace(self, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(ingest.Path, "replace", replace)
@@ -38,136 +38,136 @@ def interrupted(source, monkeypatch, after=2):
             list(ingest.import_dataset(source))
 
 
-def test_a_resumed_import_keeps_nothing_that_has_changed_in_the_source_since(versioned, tmp_path, monkeypatch):
+def test_resumed_import_discards_copies_of_changed_files(versioned, tmp_path, monkeypatch):
     source = tmp_path / "source"
-    interrupted(source, monkeypatch)
+    interrupt_import(source, monkeypatch)
     before = source.stat()
     (source / "nevus/new_2.jpg").rename(source / "melanoma/moved.jpg")
     (source / "melanoma/new_3.jpg").write_bytes(OLD["nevus/old_1.jpg"])
     os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
-    said = list(ingest.import_dataset(source))
+    lines = list(ingest.import_dataset(source))
     expected = {
         "melanoma/moved.jpg": NEW["nevus/new_2.jpg"],
         "melanoma/new_3.jpg": OLD["nevus/old_1.jpg"],
         "nevus/new_1.jpg": NEW["nevus/new_1.jpg"],
     }
     assert held(versioned / "data") == expected
-    assert said[0] == "imported 3 files in 2 of 9 classes:"
-    assert said[1 + list(ingest.CLASSES).index("melanoma")].split() == ["melanoma", "2"]
+    assert lines[0] == "imported 3 files in 2 of 9 classes:"
+    assert lines[1 + list(ingest.CLASSES).index("melanoma")].split() == ["melanoma", "2"]
 
 
-def test_an_import_is_refused_while_a_stage_reads_data(versioned, tmp_path):
+def test_import_is_refused_while_stage_reads_data(versioned, tmp_path):
     (versioned / "read.py").write_text("import time; open('started', 'w'); time.sleep(120)")
     (versioned / "dvc.yaml").write_text("stages:\n  read:\n    cmd: python read.py\n    deps: [data]\n")
     commit(versioned)
-    with subprocess.Popen([sys.executable, "-m", "dvc", "repro", "-q", "read"], cwd=versioned, start_new_session=True) as running:
+    with subprocess.Popen([sys.executable, "-m", "dvc", "repro", "-q", "read"], cwd=versioned, start_new_session=True) as process:
         try:
             deadline = time.monotonic() + 60
             while not (versioned / "started").exists() and time.monotonic() < deadline:
                 time.sleep(0.05)
-            with pytest.raises(ServiceUnavailable, match=r"DVC is reading or writing data/.*repro") as refusal:
+            with pytest.raises(ServiceUnavailable, match=r"DVC is reading or writing data/.*repro") as error:
                 list(ingest.import_dataset(tmp_path / "source"))
         finally:
-            os.killpg(running.pid, signal.SIGKILL)
-    assert "\n" not in str(refusal.value)
+            os.killpg(process.pid, signal.SIGKILL)
+    assert "\n" not in str(error.value)
     assert held(versioned / "data") == OLD
 
 
-def test_no_dvc_command_gets_at_data_while_an_import_replaces_it(versioned, tmp_path, monkeypatch):
+def test_dvc_command_cannot_lock_data_during_import(versioned, tmp_path, monkeypatch):
     from dvc.repo import Repo
 
-    seen = []
+    outputs = []
     add = Repo.add
 
-    def while_replaced(self, *arguments, **options):
-        seen.append(command(versioned, sys.executable, "-m", "dvc", "status", check=False))
+    def add_with_status(self, *arguments, **options):
+        outputs.append(command(versioned, sys.executable, "-m", "dvc", "status", check=False))
         return add(self, *arguments, **options)
 
-    monkeypatch.setattr(Repo, "add", while_replaced)
+    monkeypatch.setattr(Repo, "add", add_with_status)
     list(ingest.import_dataset(tmp_path / "source"))
-    assert len(seen) == 1
-    assert "Unable to acquire lock" in seen[0]
+    assert len(outputs) == 1
+    assert "Unable to acquire lock" in outputs[0]
     assert held(versioned / "data") == NEW
 
 
-def test_an_import_is_refused_while_a_run_holds_the_workspace(versioned, tmp_path):
-    with holder(versioned) as other:
+def test_import_is_refused_while_workspace_is_locked(versioned, tmp_path):
+    with workspace_holder(versioned) as process:
         with pytest.raises(ServiceUnavailable, match=r"workspace\.lock"):
             list(ingest.import_dataset(tmp_path / "source"))
-        other.kill()
+        process.kill()
     assert held(versioned / "data") == OLD
 
 
 @contextmanager
-def holder(root):
-    """A process that holds the workspace as a flow does."""
+def workspace_holder(root):
+    """A process that holds the workspace lock like a flow does."""
     code = "import time\nfrom pathlib import Path\nfrom flows import workspace\n"
     code += "with workspace.lock(0, Path()): print('held', flush=True); time.sleep(120)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, env=environment, text=True) as other:
-        assert other.stdout is not None
-        assert other.stdout.readline() == "held\n"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=root, stdout=subprocess.PIPE, env=environment, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
         try:
-            yield other
+            yield process
         finally:
-            other.kill()
+            process.kill()
 
 
-def unaddable(root):
-    """Let DVC fail while it adds the new images: the folder that its cache needs for one of them is a file."""
+def block_dvc_cache(root):
+    """Make `dvc add` of the new images fail: a file blocks the cache folder of one of them."""
     digest = hashlib.md5(NEW["nevus/new_2.jpg"], usedforsecurity=False).hexdigest()
-    place = root / ".dvc/cache/files/md5" / digest[:2]
-    place.write_text("no folder")
-    return place
+    cache_path = root / ".dvc/cache/files/md5" / digest[:2]
+    cache_path.write_text("not a folder")
+    return cache_path
 
 
-def test_a_dataset_that_dvc_cannot_take_leaves_the_old_one_in_place(versioned, tmp_path):
+def test_import_keeps_dataset_when_dvc_add_fails(versioned, tmp_path):
     pointer = (versioned / "data.dvc").read_bytes()
-    place = unaddable(versioned)
+    cache_path = block_dvc_cache(versioned)
     with pytest.raises(LesionflowError, match=r"^data/ cannot be replaced: .*; nothing was changed$"):
         list(ingest.import_dataset(tmp_path / "source"))
     assert held(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_bytes() == pointer
     assert not ingest.STAGING.exists()
     assert command(versioned, "git", "status", "--porcelain", "data.dvc") == ""
-    place.unlink()
+    cache_path.unlink()
     assert "imported 3 files in 2 of 9 classes:" in list(ingest.import_dataset(tmp_path / "source"))
     assert held(versioned / "data") == NEW
 
 
 @pytest.fixture
 def checkout(versioned, tmp_path):
-    """A checkout of the project that shares its cache, with other data under DVC."""
-    other = tmp_path / "checkout"
-    shutil.copytree(versioned, other, symlinks=True)
-    (other / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {versioned / '.dvc' / 'cache'}\n")
-    shutil.rmtree(other / "data")
-    write(other / "data", NEW)
-    command(other, sys.executable, "-m", "dvc", "add", "--quiet", "data")
-    return other
+    """Another checkout of the project that shares its cache and tracks different data."""
+    root = tmp_path / "checkout"
+    shutil.copytree(versioned, root, symlinks=True)
+    (root / ".dvc" / "config.local").write_text(f"[cache]\n    dir = {versioned / '.dvc' / 'cache'}\n")
+    shutil.rmtree(root / "data")
+    write(root / "data", NEW)
+    command(root, sys.executable, "-m", "dvc", "add", "--quiet", "data")
+    return root
 
 
-def test_the_dataset_of_another_checkout_is_taken_with_its_pointer(versioned, checkout):
+def test_adopt_dataset_takes_data_and_pointer_of_checkout(versioned, checkout):
     pointer = (checkout / "data.dvc").read_text()
-    said = list(replacement.adopt_dataset(checkout))
-    assert said == [f"data/ and data.dvc are now those of {checkout}"]
+    lines = list(replacement.adopt_dataset(checkout))
+    assert lines == [f"data/ and data.dvc are now those of {checkout}"]
     assert held(versioned / "data") == NEW
     assert (versioned / "data.dvc").read_text() == pointer
     assert not replacement.STAGING.exists()
 
 
-def test_a_checkout_that_does_not_hold_what_its_pointer_names_is_not_taken(versioned, checkout):
+def test_adopt_dataset_rejects_checkout_that_differs_from_pointer(versioned, checkout):
     before = (versioned / "data.dvc").read_text()
     (checkout / "data" / "nevus" / "new_1.jpg").unlink()
     with pytest.raises(LesionflowError, match=r"does not contain the files listed in its data\.dvc"):
         list(replacement.adopt_dataset(checkout))
     assert held(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_text() == before
-    assert "nevus/new_2.jpg" in held(checkout / "data"), "the checkout has its data again"
+    assert "nevus/new_2.jpg" in held(checkout / "data"), "the data of the checkout must be restored"
 
 
-def killed_while_replacing(source, monkeypatch):
-    """Import, with the process ended after DVC has added the new dataset: a fork, since nothing after the kill may run."""
+def kill_import_after_dvc_add(source, monkeypatch):
+    """Import in a forked process that exits right after DVC has added the new dataset, before any cleanup."""
     from dvc.repo import Repo
 
     child = os.fork()
@@ -179,36 +179,36 @@ def killed_while_replacing(source, monkeypatch):
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
 
 
-def test_a_stage_does_not_read_what_a_killed_import_left_and_a_command_brings_it_in_order(versioned, tmp_path, monkeypatch):
+def test_data_recover_restores_dataset_after_killed_import(versioned, tmp_path, monkeypatch):
     from click.testing import CliRunner
 
     from app.cli import main
     from components.runtime.params_file import load
     from components.validate import validate
 
-    killed_while_replacing(tmp_path / "source", monkeypatch)
+    kill_import_after_dvc_add(tmp_path / "source", monkeypatch)
     assert held(versioned / "data") == NEW
     with pytest.raises(LesionflowError, match="Run `lesionflow data recover` to restore the previous dataset"):
         validate(load())
-    said = CliRunner().invoke(main, ["data", "recover"])
-    assert said.exit_code == 0
-    assert "data/ and data.dvc are the previous dataset again" in said.output
+    result = CliRunner().invoke(main, ["data", "recover"])
+    assert result.exit_code == 0
+    assert "data/ and data.dvc are the previous dataset again" in result.output
     assert held(versioned / "data") == OLD
     assert command(versioned, "git", "status", "--porcelain", "--", "data.dvc") == ""
     assert command(versioned, sys.executable, "-m", "dvc", "status", "data.dvc").strip().endswith("up to date.")
     assert "no import was interrupted" in CliRunner().invoke(main, ["data", "recover"]).output
 
 
-def test_a_run_that_takes_the_lock_has_a_killed_import_undone_first(versioned, tmp_path, monkeypatch):
+def test_workspace_lock_recovers_killed_import_first(versioned, tmp_path, monkeypatch):
     from flows import workspace
 
-    killed_while_replacing(tmp_path / "source", monkeypatch)
+    kill_import_after_dvc_add(tmp_path / "source", monkeypatch)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(workspace, "run_command", lambda *arguments: undone.append(arguments))
-    undone: list = []
+    monkeypatch.setattr(workspace, "run_command", lambda *arguments: calls.append(arguments))
+    calls: list = []
     with workspace.lock(0, versioned) as descriptor:
         pass
-    recover, _, environment, root = undone[0]
+    recover, _, environment, root = calls[0]
     assert recover.arguments[-2:] == ["data", "recover"]
     assert environment == workspace.locking.for_child(descriptor)
     assert (root, recover.inherited) == (versioned, (descriptor,))

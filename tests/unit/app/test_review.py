@@ -4,7 +4,7 @@ from app.data import review
 from components.core import spreadsheets
 
 
-def test_findings_written_before_a_check_was_renamed_are_on_the_page(tmp_path, monkeypatch):
+def test_review_page_shows_findings_of_renamed_checks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "build").mkdir()
     columns = ["kind", "number", "rank", "path", "then", "left_out", "says", "sha256", "diagnosis"]
