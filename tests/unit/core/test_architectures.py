@@ -8,7 +8,7 @@ from components.modeling.backbone import PREPROCESSED, preprocess
 from components.runtime.params import Backbone
 
 
-def test_params_allow_the_architectures_whose_layers_preprocessing_and_default_block_are_known():
+def test_params_allow_exactly_the_known_architectures():
     allowed = get_args(Backbone.model_fields["architecture"].annotation)
     assert set(allowed) == set(architectures.LAYERS) == set(architectures.UNFREEZE_FROM) == set(PREPROCESSED)
 
@@ -21,10 +21,10 @@ def test_params_allow_the_architectures_whose_layers_preprocessing_and_default_b
         lambda: preprocess(None, "VGG16", None, ()),
     ],
 )
-def test_an_unknown_architecture_is_named_with_the_known_ones(call):
+def test_unknown_architecture_error_lists_known_ones(call):
     with pytest.raises(LesionflowError, match=r"^architecture: 'VGG16' .*Use one of MobileNetV2, .*"):
         call()
 
 
-def test_a_layer_needs_no_default_block():
+def test_unfreeze_from_keeps_explicit_layer():
     assert architectures.unfreeze_from("VGG16", 3) == 3

@@ -16,21 +16,21 @@ from components.core.classes import CLASSES, class_of_folder, encode_targets, ou
         ("", None),
     ],
 )
-def test_folder_names_match_without_regard_to_case_spaces_hyphens_and_the_known_misspelling(folder, expected):
+def test_class_of_folder_ignores_case_separators_and_known_misspelling(folder, expected):
     assert class_of_folder(folder) == expected
 
 
-def test_multiclass_targets_follow_the_order_of_the_classes():
+def test_multiclass_targets_follow_class_order():
     assert encode_targets(CLASSES, "multiclass") == list(range(9))
     assert output_names("multiclass") == CLASSES
 
 
-def test_binary_targets_call_four_diagnoses_malignant():
+def test_binary_targets_mark_four_diagnoses_as_malignant():
     malignant = [name for name, target in zip(CLASSES, encode_targets(CLASSES, "binary"), strict=True) if target]
     assert malignant == ["actinic_keratosis", "basal_cell_carcinoma", "melanoma", "squamous_cell_carcinoma"]
 
 
-def test_people_read_the_critical_class_by_its_name():
+def test_metric_label_names_critical_class():
     assert classes.CRITICAL_CLASS in classes.MALIGNANT
     assert classes.metric_label("critical_sensitivity") == "melanoma sensitivity"
     assert classes.metric_label("balanced_accuracy") == "balanced accuracy"

@@ -6,7 +6,7 @@ from components.core.errors import LesionflowError
 from components.core.files import atomic_write, read_json, require_file, write_json
 
 
-def test_a_file_appears_only_when_it_is_whole(tmp_path):
+def test_atomic_write_creates_file_only_when_complete(tmp_path):
     target = tmp_path / "deep" / "out.txt"
     with atomic_write(target) as draft:
         draft.write_text("half")
@@ -14,18 +14,18 @@ def test_a_file_appears_only_when_it_is_whole(tmp_path):
     assert target.read_text() == "half"
 
 
-@pytest.mark.parametrize("fault", [RuntimeError, KeyboardInterrupt])
-def test_a_failure_leaves_the_old_file_and_no_draft(tmp_path, fault):
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_atomic_write_keeps_old_file_when_writing_fails(tmp_path, error):
     target = tmp_path / "out.txt"
     target.write_text("old")
-    with pytest.raises(fault), atomic_write(target) as draft:
+    with pytest.raises(error), atomic_write(target) as draft:
         draft.write_text("half")
-        raise fault
+        raise error
     assert target.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["out.txt"]
 
 
-def test_a_folder_is_replaced_whole(tmp_path):
+def test_atomic_write_replaces_folder(tmp_path):
     target = tmp_path / "out"
     target.mkdir()
     (target / "old").touch()
@@ -35,7 +35,7 @@ def test_a_folder_is_replaced_whole(tmp_path):
     assert [path.name for path in target.iterdir()] == ["new"]
 
 
-def test_a_folder_that_cannot_be_replaced_is_left_as_it_was(tmp_path):
+def test_atomic_write_keeps_old_folder_when_draft_is_missing(tmp_path):
     target = tmp_path / "out"
     target.mkdir()
     (target / "old").touch()
@@ -45,7 +45,7 @@ def test_a_folder_that_cannot_be_replaced_is_left_as_it_was(tmp_path):
     assert [path.name for path in target.iterdir()] == ["old"]
 
 
-def test_what_a_killed_process_left_is_swept_away(tmp_path):
+def test_atomic_write_removes_leftovers_of_killed_process(tmp_path):
     for leftover in (tmp_path / ".out.partial", tmp_path / ".out.replaced"):
         leftover.mkdir()
         (leftover / "half").touch()
@@ -55,17 +55,17 @@ def test_what_a_killed_process_left_is_swept_away(tmp_path):
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_folder_put_aside_by_a_killed_process_comes_back(tmp_path):
-    aside = tmp_path / ".out.replaced"
-    aside.mkdir()
-    (aside / "old").touch()
+def test_atomic_write_restores_folder_moved_by_killed_process(tmp_path):
+    replaced = tmp_path / ".out.replaced"
+    replaced.mkdir()
+    (replaced / "old").touch()
     (tmp_path / ".out.partial").mkdir()
     with pytest.raises(RuntimeError), atomic_write(tmp_path / "out"):
         raise RuntimeError
     assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == ["out", "out/old"]
 
 
-def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
+def test_write_json_rejects_nan_and_keeps_old_file(tmp_path):
     path = tmp_path / "report.json"
     write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
@@ -73,6 +73,6 @@ def test_json_refuses_nan_and_keeps_the_old_file(tmp_path):
     assert read_json(path) == {"a": 1}
 
 
-def test_a_missing_input_names_the_command_that_makes_it(tmp_path):
+def test_require_file_names_command_that_creates_it(tmp_path):
     with pytest.raises(LesionflowError, match=r"does not exist\. Run `dvc repro` to create it"):
         require_file(tmp_path / "splits.parquet")
