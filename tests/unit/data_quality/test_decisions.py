@@ -6,33 +6,33 @@ from components.core.errors import LesionflowError
 from components.data_quality import decisions
 from tests.support.project import ROOT
 
-HEAD = "path,sha256,decision,to,note\n"
+HEADER = "path,sha256,decision,to,note\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "is not a CSV table"),
         ("path,decision\n", "has no column 'sha256'"),
-        (HEAD + "a.jpg,1,destroy,,\n", "line 2: decision must be keep, drop or relabel, found 'destroy'"),
-        (HEAD + "b.jpg,1,,,\na.jpg,1,relabel,mole,\n", "line 3: relabel requires a class in column 'to', one of .*; found 'mole'"),
-        (HEAD + "a.jpg,1,relabel,,\n", "line 2: relabel requires a class"),
-        (HEAD + "a.jpg,1,keep,,\na.jpg,1,drop,,\n", "has conflicting decisions about a.jpg"),
+        (HEADER + "a.jpg,1,destroy,,\n", "line 2: decision must be keep, drop or relabel, found 'destroy'"),
+        (HEADER + "b.jpg,1,,,\na.jpg,1,relabel,mole,\n", "line 3: relabel requires a class in column 'to', one of .*; found 'mole'"),
+        (HEADER + "a.jpg,1,relabel,,\n", "line 2: relabel requires a class"),
+        (HEADER + "a.jpg,1,keep,,\na.jpg,1,drop,,\n", "has conflicting decisions about a.jpg"),
     ],
 )
-def test_a_table_that_cannot_be_used_names_its_line(tmp_path, text, said):
+def test_load_decisions_error_names_line(tmp_path, text, message):
     (tmp_path / "decisions.csv").write_text(text)
-    with pytest.raises(LesionflowError, match=said):
+    with pytest.raises(LesionflowError, match=message):
         decisions.load_decisions(tmp_path / "decisions.csv")
 
 
-def test_undecided_rows_are_passed_over_and_classes_are_canonical(tmp_path):
-    (tmp_path / "decisions.csv").write_text(HEAD + "a.jpg,1,,,\nb.jpg,2, Relabel ,Basal Cell Carcinoma,\nc.jpg,3,KEEP,,\n")
+def test_load_decisions_skips_undecided_rows_and_normalizes_classes(tmp_path):
+    (tmp_path / "decisions.csv").write_text(HEADER + "a.jpg,1,,,\nb.jpg,2, Relabel ,Basal Cell Carcinoma,\nc.jpg,3,KEEP,,\n")
     table = decisions.load_decisions(tmp_path / "decisions.csv")
     assert table[["path", "decision", "to"]].to_numpy().tolist() == [["b.jpg", "relabel", "basal_cell_carcinoma"], ["c.jpg", "keep", ""]]
 
 
-def test_the_repositorys_own_table_is_in_order():
+def test_decisions_of_repository_are_valid():
     assert list(decisions.load_decisions(ROOT / "decisions.csv").columns) == decisions.COLUMNS
 
 
@@ -53,10 +53,10 @@ def project(tmp_path, monkeypatch, make_dataset):
     return tmp_path
 
 
-def test_the_page_shows_each_finding_side_by_side_and_a_table_to_fill_in(project):
-    said = list(review.write_page())
+def test_review_page_shows_findings_and_writes_decision_table(project):
+    lines = list(review.write_page())
     page = (project / "reports/review/index.html").read_text()
-    assert "2 findings about 3 files" in said[0]
+    assert "2 findings about 3 files" in lines[0]
     assert page.count("data:image/jpeg;base64,") == 2
     assert "not a &lt;JPEG&gt;" in page
     assert page.index("label conflict") < page.index("not a JPEG or PNG image")
@@ -65,29 +65,29 @@ def test_the_page_shows_each_finding_side_by_side_and_a_table_to_fill_in(project
     assert set(table["decision"]) == {""}
 
 
-def test_a_filled_in_table_is_merged_and_the_page_remembers(project):
+def test_next_review_page_shows_merged_decisions(project):
     list(review.write_page())
-    filled = project / "reports/review/decisions.csv"
-    table = pd.read_csv(filled, dtype=str, keep_default_na=False)
+    decision_table = project / "reports/review/decisions.csv"
+    table = pd.read_csv(decision_table, dtype=str, keep_default_na=False)
     table.loc[0, ["decision", "to"]] = ["relabel", "Melanoma"]
     table.loc[2, "decision"] = "drop"
-    table.to_csv(filled, index=False)
-    assert next(iter(review.merge(filled))) == "2 decisions merged (1 relabel, 1 drop), 0 replaced"
-    kept = decisions.load_decisions(project / "decisions.csv")
-    assert kept[["path", "decision", "to"]].to_numpy().tolist() == [
+    table.to_csv(decision_table, index=False)
+    assert next(iter(review.merge(decision_table))) == "2 decisions merged (1 relabel, 1 drop), 0 replaced"
+    merged = decisions.load_decisions(project / "decisions.csv")
+    assert merged[["path", "decision", "to"]].to_numpy().tolist() == [
         ["nevus/bad.jpg", "drop", ""],
         ["nevus/nevus_0.png", "relabel", "melanoma"],
     ]
     list(review.write_page())
-    again = pd.read_csv(filled, dtype=str, keep_default_na=False)
-    assert again["decision"].tolist() == ["relabel", "", "drop"]
-    again.loc[0, ["decision", "to"]] = ["keep", ""]
-    again.iloc[:1].to_csv(filled, index=False)
-    assert "1 replaced" in next(iter(review.merge(filled)))
+    next_table = pd.read_csv(decision_table, dtype=str, keep_default_na=False)
+    assert next_table["decision"].tolist() == ["relabel", "", "drop"]
+    next_table.loc[0, ["decision", "to"]] = ["keep", ""]
+    next_table.iloc[:1].to_csv(decision_table, index=False)
+    assert "1 replaced" in next(iter(review.merge(decision_table)))
     assert decisions.load_decisions(project / "decisions.csv").set_index("path").loc["nevus/nevus_0.png", "decision"] == "keep"
 
 
-def test_an_empty_table_is_refused(project):
+def test_merge_rejects_table_without_decisions(project):
     list(review.write_page())
     with pytest.raises(LesionflowError, match="contains no decision"):
         list(review.merge(project / "reports/review/decisions.csv"))

@@ -6,7 +6,7 @@ from components.data_quality import expectations
 from tests.support.validation import judged
 
 
-def test_the_suites_pass_clean_rows_name_what_is_not_met_and_write_data_docs(tmp_path, make_dataset, settings):
+def test_check_catalog_reports_unmet_expectations_and_writes_docs(tmp_path, make_dataset, settings):
     limits = settings.validation.model_copy(update={"min_images_per_class": 2})
     frame, _, _ = judged(make_dataset(tmp_path / "data"), limits)
     catalog = frame.reset_index()
@@ -27,11 +27,11 @@ def test_the_suites_pass_clean_rows_name_what_is_not_met_and_write_data_docs(tmp
     assert "expect_column_values_to_be_between on images (min_value=5" in unmet
 
 
-def test_a_group_or_a_lesion_on_two_sides_and_a_side_without_a_class_are_named(tmp_path):
+def test_check_splits_reports_leakage_and_missing_class(tmp_path):
     rows = [
-        (f"{name}/{side}.jpg", name, f"{name}_{side}", f"{name}{side}", number * 3 + at, side)
+        (f"{name}/{split}.jpg", name, f"{name}_{split}", f"{name}{split}", number * 3 + offset, split)
         for number, name in enumerate(CLASSES)
-        for at, side in enumerate(("train", "validation", "test"))
+        for offset, split in enumerate(("train", "validation", "test"))
     ]
     splits = pd.DataFrame(rows, columns=["path", "diagnosis", "lesion_id", "pixels_sha256", "group", "side"])
     assert expectations.check_splits(splits, splits["diagnosis"], tmp_path / "docs") == []
@@ -44,12 +44,12 @@ def test_a_group_or_a_lesion_on_two_sides_and_a_side_without_a_class_are_named(t
     assert "expect_column_values_to_be_between on test" in unmet
 
 
-def test_an_image_that_a_person_keeps_is_asked_for_no_more_than_it_has(settings):
+def test_image_suite_relaxes_limits_for_kept_images(settings):
     limits = settings.validation
-    rule = limits.policy.missing_license.model_copy(update={"action": "quarantine"})
-    limits = limits.model_copy(update={"policy": limits.policy.model_copy(update={"missing_license": rule})})
-    kept = pd.DataFrame({"width": [20], "height": [31], "license": [None]})
-    for rows, least, licensed in ((kept, 20, False), (kept.iloc[:0], limits.min_side, True)):
-        wanted = expectations._images(limits, rows)
-        assert ("ExpectColumnValuesToBeBetween", {"column": "height", "min_value": least}) in wanted
-        assert (("ExpectColumnValuesToNotBeNull", {"column": "license"}) in wanted) == licensed
+    license_policy = limits.policy.missing_license.model_copy(update={"action": "quarantine"})
+    limits = limits.model_copy(update={"policy": limits.policy.model_copy(update={"missing_license": license_policy})})
+    kept_images = pd.DataFrame({"width": [20], "height": [31], "license": [None]})
+    for rows, min_size, licensed in ((kept_images, 20, False), (kept_images.iloc[:0], limits.min_side, True)):
+        expected = expectations._images(limits, rows)
+        assert ("ExpectColumnValuesToBeBetween", {"column": "height", "min_value": min_size}) in expected
+        assert (("ExpectColumnValuesToNotBeNull", {"column": "license"}) in expected) == licensed

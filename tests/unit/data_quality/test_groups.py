@@ -5,11 +5,11 @@ from components.data_quality import groups
 from components.data_quality.near_duplicates import Pairs
 
 
-def pairs(*ends):
-    return Pairs(np.array(ends, dtype=np.int64).reshape(-1, 2), np.ones(len(ends)))
+def pairs(*indices):
+    return Pairs(np.array(indices, dtype=np.int64).reshape(-1, 2), np.ones(len(indices)))
 
 
-def test_files_that_share_a_lesion_an_id_their_pixels_or_a_look_share_a_group_however_indirectly():
+def test_group_numbers_connect_images_transitively():
     keys = pd.DataFrame(
         {"lesion": ["a", "a", "b", "c", "d", "e"], "pixels": ["1", "2", "2", None, None, "5"], "id": [None, None, "X", "X", None, None]}
     )
@@ -17,5 +17,5 @@ def test_files_that_share_a_lesion_an_id_their_pixels_or_a_look_share_a_group_ho
     assert groups.group_numbers(keys, pairs()).tolist() == [0, 0, 0, 0, 1, 2]
 
 
-def test_equal_keys_chain_and_nulls_equal_nothing():
+def test_equal_key_pairs_chain_equal_keys_and_ignore_nulls():
     assert groups.equal_key_pairs(pd.Series(["a", None, "b", "a", None, "a"])).tolist() == [[0, 3], [3, 5]]

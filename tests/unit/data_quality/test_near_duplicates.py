@@ -18,7 +18,7 @@ def jpeg(image, quality=85):
     return Image.open(io.BytesIO(stream.getvalue())).convert("RGB")
 
 
-def stacked(images):
+def thumbnails_of(images):
     return np.frombuffer(b"".join(thumbnail(image) for image in images), dtype=np.uint8).reshape(
         -1, near_duplicates.THUMBNAIL_SIZE, near_duplicates.THUMBNAIL_SIZE
     )
@@ -44,46 +44,58 @@ def originals():
         lambda image: image.crop((10, 0, image.width, image.height - 8)),
         lambda image: ImageEnhance.Brightness(image).enhance(1.15),
     ],
-    ids=["half size", "quality 40", "mirrored", "upside down", "90", "180", "270", "transverse", "crop", "corner crop", "brighter"],
+    ids=[
+        "half size",
+        "quality 40",
+        "horizontal flip",
+        "vertical flip",
+        "90",
+        "180",
+        "270",
+        "transverse",
+        "crop",
+        "corner crop",
+        "brighter",
+    ],
 )
-def test_altered_copies_are_found_and_different_pictures_are_not(originals, alter):
-    found = near_duplicates.find_near_pairs(stacked([*originals, *(jpeg(alter(image)) for image in originals)]), MIN_SCORE)
-    assert found.indices.tolist() == [[number, number + IMAGES] for number in range(IMAGES)]
-    assert (found.scores >= MIN_SCORE).all()
+def test_find_near_pairs_matches_only_altered_copies(originals, alter):
+    pairs = near_duplicates.find_near_pairs(thumbnails_of([*originals, *(jpeg(alter(image)) for image in originals)]), MIN_SCORE)
+    assert pairs.indices.tolist() == [[number, number + IMAGES] for number in range(IMAGES)]
+    assert (pairs.scores >= MIN_SCORE).all()
 
 
-def test_an_image_equals_itself_in_every_orientation(originals):
-    pixels = stacked(originals[:1]).astype(np.float32)
-    turned = [near_duplicates._apply_symmetry(pixels, np.array([number]))[0] for number in range(8)]
-    assert len({image.tobytes() for image in turned}) == 8
-    described = near_duplicates.descriptors(np.stack(turned).astype(np.uint8))
-    assert np.allclose(described, described[0], atol=1e-5)
+def test_descriptors_are_invariant_to_symmetries(originals):
+    pixels = thumbnails_of(originals[:1]).astype(np.float32)
+    variants = [near_duplicates._apply_symmetry(pixels, np.array([number]))[0] for number in range(8)]
+    assert len({image.tobytes() for image in variants}) == 8
+    descriptors = near_duplicates.descriptors(np.stack(variants).astype(np.uint8))
+    assert np.allclose(descriptors, descriptors[0], atol=1e-5)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
-def test_few_images_have_no_pairs(originals, count):
-    found = near_duplicates.find_near_pairs(stacked(originals)[:count], MIN_SCORE)
-    assert found.indices.shape == (0, 2)
-    assert found.scores.shape == (0,)
+def test_find_near_pairs_is_empty_for_few_distinct_images(originals, count):
+    pairs = near_duplicates.find_near_pairs(thumbnails_of(originals)[:count], MIN_SCORE)
+    assert pairs.indices.shape == (0, 2)
+    assert pairs.scores.shape == (0,)
 
 
-def test_more_copies_than_neighbours_are_asked_for_still_hang_together(originals):
+def test_find_near_pairs_connects_more_copies_than_neighbors(originals):
     copies = [jpeg(originals[0], quality) for quality in range(50, 90, 2)]
-    found = near_duplicates.find_near_pairs(stacked([*copies, *originals[1:]]), MIN_SCORE)
-    reached = {0}
+    pairs = near_duplicates.find_near_pairs(thumbnails_of([*copies, *originals[1:]]), MIN_SCORE)
+    connected = {0}
     for _ in copies:
-        reached |= {other for pair in found.indices.tolist() if set(pair) & reached for other in pair}
-    assert reached == set(range(len(copies)))
+        connected |= {other for pair in pairs.indices.tolist() if set(pair) & connected for other in pair}
+    assert connected == set(range(len(copies)))
 
 
-def test_flat_pictures_do_not_divide_by_zero():
+def test_find_near_pairs_handles_flat_images():
     flat = np.full((3, near_duplicates.THUMBNAIL_SIZE, near_duplicates.THUMBNAIL_SIZE), 90, dtype=np.uint8)
     with np.errstate(all="raise"):
         assert len(near_duplicates.find_near_pairs(flat, MIN_SCORE).scores) == 0
 
 
-def test_the_same_images_give_the_same_pairs(originals):
-    some = stacked([*originals, *(jpeg(image) for image in originals)])
-    first, again = (near_duplicates.find_near_pairs(some, MIN_SCORE) for _ in range(2))
-    assert (first.indices == again.indices).all()
-    assert (first.scores == again.scores).all()
+def test_find_near_pairs_is_deterministic(originals):
+    thumbnails = thumbnails_of([*originals, *(jpeg(image) for image in originals)])
+    first, repeated = (near_duplicates.find_near_pairs(thumbnails, MIN_SCORE) for _ in range(2))
+    assert (first.indices == repeated.indices).all()
+    assert (first.scores == repeated.scores).all()

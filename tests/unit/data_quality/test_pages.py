@@ -11,13 +11,13 @@ def template(tmp_path):
     return path
 
 
-def test_a_page_has_the_common_layout_and_its_values_are_escaped(template):
+def test_render_uses_common_layout_and_escapes_values(template):
     page = render(template, title="a & b", text="<script>{{ 7 * 7 }}")
     assert page.startswith("<!doctype html>")
     assert page.count("a &amp; b") == 2
     assert "&lt;script&gt;{{ 7 * 7 }}" in page
 
 
-def test_a_page_with_a_missing_variable_is_an_error(template):
+def test_render_raises_when_variable_is_missing(template):
     with pytest.raises(UndefinedError, match="'text' is undefined"):
         render(template, title="")
