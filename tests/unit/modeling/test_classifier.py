@@ -1,4 +1,4 @@
-"""TensorFlow is loaded here, and a real base is built: half a minute in all."""
+"""Tests of the classifier on a real base. Loading TensorFlow and building the base takes about half a minute."""
 
 import numpy as np
 import pytest
@@ -28,7 +28,7 @@ HEAD = Train(hidden_units=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, e
 
 @pytest.fixture(scope="module")
 def backbone(tmp_path_factory) -> Backbone:
-    """A tiny MobileNetV2 whose weights are random but whose batch norm statistics are not trivial."""
+    """A tiny MobileNetV2 with random weights, saved to a file."""
     path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
     keras.utils.set_random_seed(1)
     base = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3), alpha=0.35)
@@ -38,7 +38,7 @@ def backbone(tmp_path_factory) -> Backbone:
 
 @pytest.fixture(scope="module")
 def base(backbone):
-    """A base of its weights, for tests that change nothing but what of it is trained."""
+    """A base with these weights, for tests that change only which layers are trainable."""
     return build_base(backbone)
 
 
@@ -51,15 +51,15 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.flo
 
 
 @pytest.mark.parametrize(("task", "outputs"), [("multiclass", 9), ("binary", 1)])
-def test_a_classifier_has_an_output_per_class_and_none_more(backbone, task, outputs):
-    found = classifier(backbone, task)(PIXELS).numpy()
-    assert found.shape == (4, outputs)
+def test_classifier_has_one_output_per_class(backbone, task, outputs):
+    probabilities_of_pixels = classifier(backbone, task)(PIXELS).numpy()
+    assert probabilities_of_pixels.shape == (4, outputs)
     if task == "multiclass":
         assert outputs == len(CLASSES)
-        assert np.allclose(found.sum(axis=1), 1, atol=1e-5)
+        assert np.allclose(probabilities_of_pixels.sum(axis=1), 1, atol=1e-5)
 
 
-def test_folding_keeps_the_function_and_leaves_no_statistic_to_move():
+def test_fold_batch_norm_keeps_outputs_and_removes_moving_statistics():
     keras.utils.set_random_seed(1)
     base = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3), alpha=0.35)
     random = np.random.default_rng(2)
@@ -77,75 +77,75 @@ def test_folding_keeps_the_function_and_leaves_no_statistic_to_move():
     assert [layer.name for layer in folded.layers[1:]] == [layer.name for layer in base.layers[1:]]
 
 
-def test_what_cannot_be_folded_is_named():
+def test_fold_batch_norm_error_names_unsupported_layer():
     pixels = keras.Input((8, 8, 3))
-    maps = keras.layers.Conv2D(4, 3, activation="relu", name="curved")(pixels)
+    tensor = keras.layers.Conv2D(4, 3, activation="relu", name="curved")(pixels)
     with pytest.raises(ValueError, match="norm cannot be folded into curved"):
-        fold_batch_norm(keras.Model(pixels, keras.layers.BatchNormalization(name="norm")(maps)))
+        fold_batch_norm(keras.Model(pixels, keras.layers.BatchNormalization(name="norm")(tensor)))
 
 
-def test_a_fine_tuning_step_moves_what_is_unfrozen_and_nothing_else(backbone):
-    whole = classifier(backbone)
-    base = get_base(whole)
-    names = unfreeze(base, "block_13")
-    trained = {v.path: v.numpy().copy() for v in base.trainable_variables}
-    frozen = {v.path: v.numpy().copy() for v in base.non_trainable_variables}
-    network = logits_model(whole)
+def test_fine_tuning_updates_only_unfrozen_layers(backbone):
+    model = classifier(backbone)
+    base = get_base(model)
+    unfrozen = unfreeze(base, "block_13")
+    trainable_before = {v.path: v.numpy().copy() for v in base.trainable_variables}
+    frozen_before = {v.path: v.numpy().copy() for v in base.non_trainable_variables}
+    network = logits_model(model)
     network.compile(keras.optimizers.Adam(0.01), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     network.fit(PIXELS, np.array([0, 1, 2, 3]), epochs=2, verbose=0)
-    assert trained and frozen
-    assert all(np.array_equal(v.numpy(), frozen[v.path]) for v in base.non_trainable_variables)
-    assert all(not np.array_equal(v.numpy(), trained[v.path]) for v in base.trainable_variables)
-    assert names[0] == "block_13_expand"
+    assert trainable_before and frozen_before
+    assert all(np.array_equal(v.numpy(), frozen_before[v.path]) for v in base.non_trainable_variables)
+    assert all(not np.array_equal(v.numpy(), trainable_before[v.path]) for v in base.trainable_variables)
+    assert unfrozen[0] == "block_13_expand"
 
 
 @pytest.mark.parametrize(("start", "first"), [("block_6", "block_6_expand"), ("Conv_1", "Conv_1"), (0, "Conv1")])
-def test_unfreezing_starts_at_a_block_a_layer_or_a_number(base, start, first):
+def test_unfreeze_accepts_block_layer_or_number(base, start, first):
     assert unfreeze(base, start)[0] == first
 
 
 @pytest.mark.parametrize(
-    ("start", "said"),
+    ("start", "message"),
     [("block_99", "no layer or block 'block_99'. Its blocks are .*block_16"), (9999, "greater than the number of the base's last layer")],
 )
-def test_an_unknown_block_is_answered_with_those_there_are(base, start, said):
-    with pytest.raises(LesionflowError, match=said):
+def test_unfreeze_error_lists_known_blocks(base, start, message):
+    with pytest.raises(LesionflowError, match=message):
         unfreeze(base, start)
 
 
-def test_equal_models_are_saved_as_equal_bytes_and_read_back_equal(backbone, tmp_path):
+def test_equal_classifiers_are_saved_as_equal_bytes(backbone, tmp_path):
     keras.utils.set_random_seed(5)
     keras.backend.clear_session()
-    twin = classifier(backbone)
+    first = classifier(backbone)
     keras.utils.set_random_seed(5)
     keras.backend.clear_session()
-    whole = classifier(backbone)
-    serialization.save_classifier(twin, tmp_path / "a.keras")
-    serialization.save_classifier(whole, tmp_path / "b.keras")
+    second = classifier(backbone)
+    serialization.save_classifier(first, tmp_path / "a.keras")
+    serialization.save_classifier(second, tmp_path / "b.keras")
     assert serialization.classifier_sha256(tmp_path / "a.keras") == serialization.classifier_sha256(tmp_path / "b.keras")
-    assert np.array_equal(serialization.load_classifier(tmp_path / "a.keras")(PIXELS).numpy(), whole(PIXELS).numpy())
+    assert np.array_equal(serialization.load_classifier(tmp_path / "a.keras")(PIXELS).numpy(), second(PIXELS).numpy())
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
-def test_the_temperature_in_the_model_is_the_one_in_the_probabilities(backbone, task):
-    whole = classifier(backbone, task)
-    logits = inference_function(logits_model(whole))(PIXELS)
-    warm = with_temperature(whole, task, 2.5)(PIXELS).numpy()
+def test_with_temperature_matches_probabilities(backbone, task):
+    model = classifier(backbone, task)
+    logits = inference_function(logits_model(model))(PIXELS)
+    scaled = with_temperature(model, task, 2.5)(PIXELS).numpy()
     expected = probabilities(logits, task, 2.5)
-    assert np.allclose(warm if task == "multiclass" else warm[:, 0], expected if task == "multiclass" else expected[:, 1], atol=1e-5)
+    assert np.allclose(scaled if task == "multiclass" else scaled[:, 0], expected if task == "multiclass" else expected[:, 1], atol=1e-5)
 
 
 @pytest.mark.parametrize("task", ["multiclass", "binary"])
-def test_lifted_logits_stay_lifted_in_every_later_form_of_the_classifier(backbone, task):
-    whole = classifier(backbone, task)
-    logits = inference_function(logits_model(whole))(PIXELS)
-    lift = np.zeros(logit_count(task), dtype=np.float32)
-    lift[-1] = 1.5
-    add_logit_bias(whole, lift)
-    assert np.allclose(inference_function(logits_model(with_temperature(whole, task, 2.0)))(PIXELS), logits + lift, atol=1e-5)
+def test_logit_bias_persists_when_classifier_is_rebuilt(backbone, task):
+    model = classifier(backbone, task)
+    logits = inference_function(logits_model(model))(PIXELS)
+    bias = np.zeros(logit_count(task), dtype=np.float32)
+    bias[-1] = 1.5
+    add_logit_bias(model, bias)
+    assert np.allclose(inference_function(logits_model(with_temperature(model, task, 2.0)))(PIXELS), logits + bias, atol=1e-5)
 
 
-def test_missing_and_misfitting_weights_say_what_to_do(backbone, tmp_path):
+def test_build_base_explains_missing_or_incompatible_weights(backbone, tmp_path):
     with pytest.raises(LesionflowError, match=r"weights file .*none.h5 does not exist"):
         build_base(backbone.model_copy(update={"weights": str(tmp_path / "none.h5")}))
     with pytest.raises(LesionflowError, match=r"is not a weights file of MobileNetV2 \(alpha 0.5\)"):
