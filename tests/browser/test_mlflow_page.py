@@ -14,7 +14,7 @@ import pytest
 
 from components.registry.versions import version_by_alias
 from components.tracking.store import EXPERIMENT
-from tests.support.prefect import free_port, wait
+from tests.support.prefect import free_port, wait_for
 from tests.support.project import ROOT, Project
 
 pytestmark = pytest.mark.timeout(900)
@@ -64,7 +64,7 @@ def address(store: str) -> Iterator[str]:
             return False
 
     try:
-        wait("MLflow's page", answers, 120)
+        wait_for("MLflow's page", answers, 120)
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(serving.pid, signal.SIGTERM)
@@ -126,7 +126,7 @@ def test_moving_champion_in_the_page_decides_what_serves_and_is_noticed(project,
     page.keyboard.press("Enter")
     picture(page, "alias")
     dialog.get_by_role("button", name="Save aliases").click()
-    wait("the alias to stand", lambda: (held := version_by_alias(client, model, "champion")) and str(held.version) == chosen, 30)
+    wait_for("the alias to stand", lambda: (held := version_by_alias(client, model, "champion")) and str(held.version) == chosen, 30)
     page.get_by_title("champion", exact=True).first.wait_for()
     page.get_by_role("dialog").wait_for(state="hidden")
     picture(page, "version")

@@ -14,7 +14,7 @@ import pytest
 from app.data import ingest, replacement
 from components.core.errors import LesionflowError, ServiceUnavailable
 from tests.support.project import ROOT
-from tests.support.versioned import NEW, OLD, command, commit, held, template, versioned, write
+from tests.support.versioned import NEW, OLD, command, commit, read_files, template, versioned, write
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_a_resumed_import_keeps_nothing_that_has_changed_in_the_source_since(ver
         "melanoma/new_3.jpg": OLD["nevus/old_1.jpg"],
         "nevus/new_1.jpg": NEW["nevus/new_1.jpg"],
     }
-    assert held(versioned / "data") == expected
+    assert read_files(versioned / "data") == expected
     assert said[0] == "imported 3 files in 2 of 9 classes:"
     assert said[1 + list(ingest.CLASSES).index("melanoma")].split() == ["melanoma", "2"]
 
@@ -70,7 +70,7 @@ def test_an_import_is_refused_while_a_stage_reads_data(versioned, tmp_path):
         finally:
             os.killpg(running.pid, signal.SIGKILL)
     assert "\n" not in str(refusal.value)
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
 
 
 def test_no_dvc_command_gets_at_data_while_an_import_replaces_it(versioned, tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_no_dvc_command_gets_at_data_while_an_import_replaces_it(versioned, tmp_
     list(ingest.import_dataset(tmp_path / "source"))
     assert len(seen) == 1
     assert "Unable to acquire lock" in seen[0]
-    assert held(versioned / "data") == NEW
+    assert read_files(versioned / "data") == NEW
 
 
 def test_an_import_is_refused_while_a_run_holds_the_workspace(versioned, tmp_path):
@@ -95,7 +95,7 @@ def test_an_import_is_refused_while_a_run_holds_the_workspace(versioned, tmp_pat
         with pytest.raises(ServiceUnavailable, match=r"workspace\.lock"):
             list(ingest.import_dataset(tmp_path / "source"))
         other.kill()
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
 
 
 @contextmanager
@@ -126,13 +126,13 @@ def test_a_dataset_that_dvc_cannot_take_leaves_the_old_one_in_place(versioned, t
     place = unaddable(versioned)
     with pytest.raises(LesionflowError, match=r"^data/ cannot be replaced: .*; nothing was changed$"):
         list(ingest.import_dataset(tmp_path / "source"))
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_bytes() == pointer
     assert not ingest.STAGING.exists()
     assert command(versioned, "git", "status", "--porcelain", "data.dvc") == ""
     place.unlink()
     assert "imported 3 files in 2 of 9 classes:" in list(ingest.import_dataset(tmp_path / "source"))
-    assert held(versioned / "data") == NEW
+    assert read_files(versioned / "data") == NEW
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_the_dataset_of_another_checkout_is_taken_with_its_pointer(versioned, ch
     pointer = (checkout / "data.dvc").read_text()
     said = list(replacement.adopt_dataset(checkout))
     assert said == [f"data/ and data.dvc are now those of {checkout}"]
-    assert held(versioned / "data") == NEW
+    assert read_files(versioned / "data") == NEW
     assert (versioned / "data.dvc").read_text() == pointer
     assert not replacement.STAGING.exists()
 
@@ -161,9 +161,9 @@ def test_a_checkout_that_does_not_hold_what_its_pointer_names_is_not_taken(versi
     (checkout / "data" / "nevus" / "new_1.jpg").unlink()
     with pytest.raises(LesionflowError, match=r"does not contain the files listed in its data\.dvc"):
         list(replacement.adopt_dataset(checkout))
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_text() == before
-    assert "nevus/new_2.jpg" in held(checkout / "data"), "the checkout has its data again"
+    assert "nevus/new_2.jpg" in read_files(checkout / "data"), "the checkout has its data again"
 
 
 def killed_while_replacing(source, monkeypatch):
@@ -187,13 +187,13 @@ def test_a_stage_does_not_read_what_a_killed_import_left_and_a_command_brings_it
     from components.validate import validate
 
     killed_while_replacing(tmp_path / "source", monkeypatch)
-    assert held(versioned / "data") == NEW
+    assert read_files(versioned / "data") == NEW
     with pytest.raises(LesionflowError, match="Run `lesionflow data recover` to restore the previous dataset"):
         validate(load())
     said = CliRunner().invoke(main, ["data", "recover"])
     assert said.exit_code == 0
     assert "data/ and data.dvc are the previous dataset again" in said.output
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
     assert command(versioned, "git", "status", "--porcelain", "--", "data.dvc") == ""
     assert command(versioned, sys.executable, "-m", "dvc", "status", "data.dvc").strip().endswith("up to date.")
     assert "no import was interrupted" in CliRunner().invoke(main, ["data", "recover"]).output

@@ -6,7 +6,7 @@ import psutil
 
 from components.core.errors import LesionflowError, ServiceUnavailable
 from components.runtime.stage import INTERRUPTED, TRY_LATER
-from tests.support.prefect import wait
+from tests.support.prefect import wait_for
 from tests.support.project import ROOT
 
 
@@ -39,7 +39,7 @@ def test_a_stage_ends_with_the_dvc_that_started_it(tmp_path):
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "DVC_STAGE": "a stage"}
     with (tmp_path / "log").open("w") as log, subprocess.Popen([sys.executable, "-c", starter, code], env=environment, stdout=log) as dvc:
-        wait("the stage to work", lambda: at_work.exists() and at_work.read_text(), 20)
+        wait_for("the stage to work", lambda: at_work.exists() and at_work.read_text(), 20)
         stage = psutil.Process(int(at_work.read_text()))
         dvc.kill()
     assert not psutil.wait_procs([stage], timeout=20)[1]
