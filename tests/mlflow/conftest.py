@@ -100,8 +100,8 @@ class RegistryLab:
         shifts: bool = True,
     ) -> Candidate:
         """Write the files that the register stage reads, for a candidate with these test predictions; return the candidate."""
-        test = documents.figures_on_test(len(predictions.images), **headline_estimates(predictions))
-        unchanged_shifts = {name: documents.shift_cost(test.balanced_accuracy.value, 0.0, 0.0, 0.0) for name in SHIFTS}
+        test = documents.metrics_on_test(len(predictions.images), **headline_estimates(predictions))
+        unchanged_shifts = {name: documents.shift_result(test.balanced_accuracy.value, 0.0, 0.0, 0.0) for name in SHIFTS}
         measurements = {"shifts": unchanged_shifts, "collections_left_out": {}} if shifts else {}
         documents.evaluation(test=test, test_split_hash=split, **measurements).write(EVALUATION)
         documents.export_report(export).write(EXPORT_REPORT)

@@ -3,12 +3,12 @@ import pandas as pd
 from components import validate
 from components.core.classes import CLASSES
 from components.data_quality import expectations
-from tests.support.validation import judged
+from tests.support.validation import audit_folder
 
 
 def test_the_suites_pass_clean_rows_name_what_is_not_met_and_write_data_docs(tmp_path, make_dataset, settings):
     limits = settings.validation.model_copy(update={"min_images_per_class": 2})
-    frame, _, _ = judged(make_dataset(tmp_path / "data"), limits)
+    frame, _, _ = audit_folder(make_dataset(tmp_path / "data"), limits)
     catalog = frame.reset_index()
     classes = validate.count_classes(catalog, "multiclass")
     audited = expectations.AuditedCatalog(catalog, classes, {"too_small": {"nevus": 3}})

@@ -29,7 +29,7 @@ from components.modeling.classifier import add_logit_bias, build_classifier, log
 from components.runtime.params import Backbone
 from components.serving.pyfunc_model import LesionClassifier
 from components.training import feature_cache, progressive_resizing
-from tests.support.models import NETWORKS, fitted_head, keras_input, labelled_pictures, seeded_base
+from tests.support.models import NETWORKS, fitted_head, keras_input, labeled_images, seeded_base
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ legacy_h5_format = pytest.importorskip("keras.src.legacy.saving.legacy_h5_format
 SIZE = 64
 FOLDED = 1e-4
 """Folding changes the order of float32 operations over up to 50 layers; everything after it is the same arithmetic."""
-PIXELS, _ = labelled_pictures(9, SIZE, first=500)
+PIXELS, _ = labeled_images(9, SIZE, first=500)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -52,7 +52,7 @@ def network(request, tmp_path_factory):
     pooled = base(keras_input(architecture, PIXELS), training=False).numpy().mean(axis=(1, 2))
     extractor = build_extractor(Backbone(architecture=architecture, alpha=alpha, image_size=SIZE, weights=str(folder / "base.weights.h5")))
     features = extractor(PIXELS).numpy()
-    seen, kinds = labelled_pictures(72, SIZE)
+    seen, kinds = labeled_images(72, SIZE)
     head = fitted_head(np.concatenate([extractor(part).numpy() for part in np.split(seen, 3)]), kinds)
     whole = build_classifier(extractor, head, "multiclass", 1.3)
     serialization.save_classifier(whole, folder / "candidate/model.keras")
@@ -98,7 +98,7 @@ def test_every_rebuilt_form_of_a_saved_classifier_keeps_its_numbers(network):
 @pytest.mark.architectures
 def test_the_float16_export_is_the_classifier(network):
     classifier = serialization.load_classifier(network.folder / "candidate/model.keras")
-    many, kinds = labelled_pictures(200, SIZE, first=1000)
+    many, kinds = labeled_images(200, SIZE, first=1000)
     expected = np.concatenate([classifier(many[start : start + 50]).numpy() for start in range(0, len(many), 50)])
     assert (expected.argmax(axis=1) == kinds).mean() > 0.5
     assert np.median(expected.max(axis=1)) < 0.99  # not so sure that nothing could change it

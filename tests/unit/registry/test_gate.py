@@ -11,7 +11,7 @@ TEST = {
     "critical_sensitivity": Estimate(0.6, 0.5, 0.7),
     "calibration_error": Estimate(0.04, 0.02, 0.06),
 }
-SHIFTS = {name: documents.shift_cost(0.68, 0.02, 0.01, 0.03) for name in shifts.SHIFTS}
+SHIFTS = {name: documents.shift_result(0.68, 0.02, 0.01, 0.03) for name in shifts.SHIFTS}
 ENOUGH = gate.Coverage(99, 13)
 EXPORT = documents.export_report(0.99, 0.5)
 
@@ -24,7 +24,7 @@ COLLECTIONS = {"HAM10000": collection(0.5, 0.2, 0.1, 0.3)}
 
 
 def measured(test=TEST, shifts=SHIFTS, collections=COLLECTIONS) -> Evaluation:
-    return documents.evaluation(test=documents.figures_on_test(**test), shifts=shifts, collections_left_out=collections)
+    return documents.evaluation(test=documents.metrics_on_test(**test), shifts=shifts, collections_left_out=collections)
 
 
 GOOD = measured()
@@ -105,7 +105,7 @@ def test_a_class_without_test_images_keeps_a_version_from_becoming_champion(sett
 
 
 def lost(**values):
-    return SHIFTS | {name: documents.shift_cost(0.7 - value, value, 0.0, 0.2) for name, value in values.items()}
+    return SHIFTS | {name: documents.shift_result(0.7 - value, value, 0.0, 0.2) for name, value in values.items()}
 
 
 def test_every_shift_that_costs_too_much_is_named_with_its_figure(settings):

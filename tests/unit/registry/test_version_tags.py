@@ -8,7 +8,7 @@ FIGURE = Estimate(0.6, 0.5, 0.7)
 
 
 def test_figures_are_read_back_from_their_tags():
-    test = documents.figures_on_test(critical_sensitivity=FIGURE)
+    test = documents.metrics_on_test(critical_sensitivity=FIGURE)
     found = version_tags.metrics_of(version_tags.metric_tags(test))
     assert found["critical_sensitivity"] == FIGURE
     assert found.keys() == version_tags.figure_texts(version_tags.metric_tags(test)).keys()

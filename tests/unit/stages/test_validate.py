@@ -19,7 +19,7 @@ from components.data_quality.scan import scan
 from components.runtime.params import Validate
 from tests.support.images import encoded, noise, png_header, textured
 from tests.support.project import ROOT
-from tests.support.validation import judged
+from tests.support.validation import audit_folder
 
 KAGGLE = ROOT.parent / "shared/data/kaggle9_raw.zip"
 
@@ -44,7 +44,7 @@ def decided(*rows):
 
 
 def test_a_clean_dataset_is_wholly_usable(root, limits):
-    frame, found, _ = judged(root, limits)
+    frame, found, _ = audit_folder(root, limits)
     assert frame["usable"].all()
     assert sorted(frame["diagnosis"].unique()) == sorted(CLASSES)
     assert list(frame.reset_index().columns) == list(COLUMNS)
@@ -91,7 +91,7 @@ HOSTILE = {
 def test_what_cannot_be_used_is_left_out_with_one_reason_and_not_touched(root, limits, name):
     content, reason = HOSTILE[name]
     (root / "nevus" / "bad.jpg").write_bytes(content)
-    frame, found, _ = judged(root, limits)
+    frame, found, _ = audit_folder(root, limits)
     said = frame.at["nevus/bad.jpg", "reason"]
     assert said.startswith(reason)
     assert "\n" not in said
@@ -115,7 +115,7 @@ def test_what_cannot_be_used_is_left_out_with_one_reason_and_not_touched(root, l
 )
 def test_what_is_odd_is_said_and_used_all_the_same(root, limits, content, kind):
     (root / "nevus" / "odd.jpg").write_bytes(content)
-    frame, found, _ = judged(root, limits)
+    frame, found, _ = audit_folder(root, limits)
     assert kind in kinds_of(found, "nevus/odd.jpg")
     assert frame.at["nevus/odd.jpg", "usable"]
 
@@ -124,14 +124,14 @@ def test_a_screenshot_does_not_look_like_dermoscopy(root, limits):
     image = Image.new("RGB", (200, 150), (250, 250, 250))
     image.paste(noise(1, 60), (10, 10))
     image.save(root / "nevus" / "screen.png")
-    _, found, _ = judged(root, limits)
+    _, found, _ = audit_folder(root, limits)
     assert "not_dermoscopic" in kinds_of(found, "nevus/screen.png")
 
 
 def test_the_first_of_two_equal_images_is_kept(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "nevus" / "nevus_0 (1).png")
     Image.open(root / "nevus" / "nevus_1.png").save(root / "nevus" / "nevus_1 again.png", compress_level=0)
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.loc[~frame["usable"], "reason"].to_dict() == {
         "nevus/nevus_0.png": "exact_duplicate: the same bytes as nevus/nevus_0 (1).png",
         "nevus/nevus_1.png": "exact_duplicate: the same pixels as nevus/nevus_1 again.png",
@@ -142,7 +142,7 @@ def test_near_duplicates_are_used_and_share_a_group(root, limits):
     image = textured(5)
     image.save(root / "nevus" / "a.jpg", quality=95)
     image.transpose(Image.Transpose.ROTATE_90).save(root / "nevus" / "b.jpg", quality=60)
-    frame, found, _ = judged(root, limits)
+    frame, found, _ = audit_folder(root, limits)
     assert kinds_of(found, "nevus/b.jpg") >= {"near_duplicate"}
     assert frame.at["nevus/a.jpg", "group"] == frame.at["nevus/b.jpg", "group"] == "nevus/a.jpg"
     assert frame["usable"].all()
@@ -152,7 +152,7 @@ def test_near_duplicates_are_used_and_share_a_group(root, limits):
 def test_a_dropped_copy_still_links_its_lesion_to_the_copy_that_stays(root, limits):
     shutil.copy(root / "nevus/nevus_0.png", root / "nevus/again.png")
     (root / "metadata.csv").write_text("filename,lesion_id\nnevus/nevus_0.png,L1\nnevus/nevus_1.png,L1\n")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert list(frame.index[~frame["usable"]]) == ["nevus/nevus_0.png"]
     assert frame.at["nevus/again.png", "group"] == frame.at["nevus/nevus_1.png", "group"]
     assert frame["group"].nunique() == len(frame) - 2
@@ -166,7 +166,7 @@ def test_a_decision_about_a_copy_leaves_its_look_alikes_in_its_group(root, limit
     image.resize((160, 120)).save(root / "nevus/c.jpg")
     digest = scan(root, ["nevus/a.png"], root.parent / "scans").table["sha256"].iloc[0]
     other = {"keep": "nevus/b.png", "drop": "nevus/a.png"}[decision]
-    frame, found, _ = judged(root, limits, decided((other, digest, decision, "", "")))
+    frame, found, _ = audit_folder(root, limits, decided((other, digest, decision, "", "")))
     assert list(frame.index[~frame["usable"]]) == ["nevus/a.png"]
     assert frame.at["nevus/b.png", "group"] == frame.at["nevus/c.jpg", "group"]
     assert "near_duplicate" in kinds_of(found, "nevus/b.png")
@@ -176,7 +176,7 @@ def test_a_quarantined_file_still_links_what_it_shows(root, limits):
     (root / "metadata.csv").write_text("filename,isic_id,lesion_id\nnevus/tiny.png,ISIC_0000007,L1\nnevus/nevus_1.png,X,L1\n")
     noise(3, 16).save(root / "nevus/tiny.png")
     noise(4).save(root / "nevus/ISIC_0000007 (1).png")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.at["nevus/tiny.png", "reason"].startswith("too_small")
     assert frame.at["nevus/ISIC_0000007 (1).png", "group"] == frame.at["nevus/nevus_1.png", "group"]
 
@@ -187,14 +187,14 @@ def test_blank_pictures_link_nothing(root, limits):
     (root / "metadata.csv").write_text(
         "filename,lesion_id\nnevus/blank_0.png,L0\nnevus/nevus_0.png,L0\nnevus/blank_1.png,L1\nnevus/nevus_1.png,L1\n"
     )
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.at["nevus/nevus_0.png", "group"] != frame.at["nevus/nevus_1.png", "group"]
 
 
 def test_near_duplicates_that_are_only_warned_of_may_stand_on_two_sides(root, limits):
     textured(5).save(root / "nevus/a.jpg", quality=95)
     textured(5).save(root / "nevus/b.jpg", quality=60)
-    frame, _, _ = judged(root, with_rule(limits, "near_duplicate", "warn", None))
+    frame, _, _ = audit_folder(root, with_rule(limits, "near_duplicate", "warn", None))
     assert frame["usable"].all()
     assert frame.at["nevus/a.jpg", "group"] != frame.at["nevus/b.jpg", "group"]
 
@@ -206,14 +206,14 @@ def test_one_of_several_copies_is_kept_where_one_of_near_duplicates_is_to_be(roo
     image.resize((160, 120)).save(root / "nevus/c.jpg")
     digest = scan(root, ["nevus/a.png"], root.parent / "scans").table["sha256"].iloc[0]
     rule = with_rule(limits, "near_duplicate", "keep one", None)
-    frame, _, _ = judged(root, rule, decided(("nevus/b.png", digest, "keep", "", "")))
+    frame, _, _ = audit_folder(root, rule, decided(("nevus/b.png", digest, "keep", "", "")))
     assert list(frame.index[~frame["usable"]]) == ["nevus/a.png", "nevus/c.jpg"]
 
 
 def test_equal_file_names_in_two_class_folders_are_two_lesions(root, limits):
     for number, name in enumerate(("nevus", "melanoma")):
         noise(60 + number).save(root / name / "1.png")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame["usable"].all()
     assert frame.at["nevus/1.png", "lesion_id"] == "nevus/1.png"
     assert frame["group"].is_unique
@@ -230,7 +230,7 @@ def test_one_photograph_under_two_classes_is_never_used_where_the_rule_is_to_fai
     shutil.copy(root / "nevus/nevus_0.png", root / "melanoma/x.png")
     for max_files, stops in ((500, False), (0, True), (None, True)):
         rule = with_rule(limits, "label_conflict", "fail", max_files)
-        frame, found, _ = judged(root, rule)
+        frame, found, _ = audit_folder(root, rule)
         assert set(frame.index[~frame["usable"]]) == {"melanoma/x.png", "nevus/nevus_0.png"}
         assert bool(policy_violations(found, rule.policy)) == stops
 
@@ -243,7 +243,7 @@ def test_what_cannot_be_used_cannot_be_kept_by_a_decision(root, limits, kind):
     (root / "nevus/bad.jpg").write_bytes(b"text")
     digest = scan(root, [path], root.parent / "scans").table["sha256"].iloc[0]
     with pytest.raises(LesionflowError, match=f"decisions.csv keeps {path}, which is {kind}"):
-        judged(root, with_rule(limits, kind, "quarantine", 5), decided((path, digest, "keep", "", "")))
+        audit_folder(root, with_rule(limits, kind, "quarantine", 5), decided((path, digest, "keep", "", "")))
 
 
 def test_an_image_under_two_classes_loses_every_copy_near_ones_too(root, limits):
@@ -251,7 +251,7 @@ def test_an_image_under_two_classes_loses_every_copy_near_ones_too(root, limits)
     image = textured(5)
     image.save(root / "nevus" / "a.jpg", quality=95)
     image.resize((100, 75)).save(root / "dermatofibroma" / "b.jpg")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert set(frame.index[~frame["usable"]]) == {"nevus/nevus_0.png", "melanoma/x.png", "nevus/a.jpg", "dermatofibroma/b.jpg"}
     assert frame.at["melanoma/x.png", "reason"] == "label_conflict: the same bytes under melanoma and nevus"
     assert frame.at["nevus/a.jpg", "reason"].startswith("label_conflict: nearly the same picture")
@@ -262,7 +262,7 @@ def test_conflicts_that_could_hide_a_cancer_come_first_then_the_surest(root, lim
     noise(77).save(root / "nevus" / "ISIC_0000001.png")
     noise(78).save(root / "melanoma" / "ISIC_0000001 (1).png")
     shutil.copy(root / "nevus" / "nevus_1.png", root / "melanoma" / "y.png")
-    _, found, _ = judged(root, limits)
+    _, found, _ = audit_folder(root, limits)
     said = [finding.message for finding in found if finding.kind == "label_conflict"]
     assert said == [
         "the same bytes under melanoma and nevus",
@@ -273,7 +273,7 @@ def test_conflicts_that_could_hide_a_cancer_come_first_then_the_surest(root, lim
 
 def test_metadata_that_contradicts_the_folder_is_a_conflict(root, limits):
     (root / "metadata.csv").write_text("filename,diagnosis,lesion_id\nnevus/nevus_0.png,melanoma,L1\nnevus/nevus_1.png,Nevus,L1\n")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.at["nevus/nevus_0.png", "reason"] == "label_conflict: metadata.csv says 'melanoma', its folder nevus"
     assert frame.at["nevus/nevus_1.png", "usable"]
     assert frame.at["nevus/nevus_1.png", "lesion_id"] == "L1"
@@ -282,7 +282,7 @@ def test_metadata_that_contradicts_the_folder_is_a_conflict(root, limits):
 
 def test_a_lesion_under_two_classes_loses_every_image(root, limits):
     (root / "metadata.csv").write_text("filename,lesion_id\nnevus/nevus_0.png,L1\nmelanoma/melanoma_0.png,L1\nnevus/nevus_1.png,L2\n")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert list(frame.index[~frame["usable"]]) == ["melanoma/melanoma_0.png", "nevus/nevus_0.png"]
     assert set(frame.loc[~frame["usable"], "reason"]) == {"lesion_conflict: lesion L1 stands under melanoma and nevus"}
 
@@ -290,21 +290,21 @@ def test_a_lesion_under_two_classes_loses_every_image(root, limits):
 def test_copies_of_one_archive_image_are_one_lesion(root, limits):
     for number, name in enumerate(("ISIC_0000009.png", "ISIC_0000009 (1).png")):
         noise(50 + number).save(root / "nevus" / name)
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.at["nevus/ISIC_0000009.png", "lesion_id"] == frame.at["nevus/ISIC_0000009 (1).png", "lesion_id"] == "ISIC_0000009"
 
 
 def test_one_photograph_on_both_given_sides_is_said(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "nevus" / "again.png")
     (root / "metadata.csv").write_text("filename,given_side\nnevus/nevus_0.png,train\nnevus/again.png,test\nnevus/nevus_1.png,test\n")
-    _, found, _ = judged(root, limits)
+    _, found, _ = audit_folder(root, limits)
     assert [finding.subjects for finding in found if finding.kind == "train_test_leak"] == [("nevus/again.png", "nevus/nevus_0.png")]
 
 
 def test_a_file_in_no_class_folder_is_unplaced(root, limits):
     (root / "moles").mkdir()
     noise(5).save(root / "moles" / "a.png")
-    assert judged(root, limits)[0].at["moles/a.png", "reason"] == "unknown_class: in no folder named after a class"
+    assert audit_folder(root, limits)[0].at["moles/a.png", "reason"] == "unknown_class: in no folder named after a class"
 
 
 def test_companions_of_the_dataset_are_no_images(root):
@@ -337,7 +337,7 @@ def test_decisions_keep_drop_and_relabel_and_settle_a_conflict(root, limits):
         ("melanoma/y.png", digest["melanoma/y.png"], "drop", "", ""),
         ("melanoma/z.png", digest["melanoma/z.png"], "relabel", "nevus", ""),
     )
-    frame, _, _ = judged(root, limits, table)
+    frame, _, _ = audit_folder(root, limits, table)
     reasons = frame.loc[~frame["usable"], "reason"].str.partition(":")[0].to_dict()
     assert reasons == {"nevus/nevus_0.png": "label_conflict", "melanoma/y.png": "dropped", "nevus/nevus_2.png": "exact_duplicate"}
     assert frame.at["melanoma/z.png", "diagnosis"] == "nevus"
@@ -345,7 +345,7 @@ def test_decisions_keep_drop_and_relabel_and_settle_a_conflict(root, limits):
 
 def test_a_decision_about_other_bytes_is_stale_and_changes_nothing(root, limits):
     table = decided(("nevus/nevus_0.png", "0" * 64, "drop", "", ""), ("nevus/gone.png", "0" * 64, "drop", "", ""))
-    frame, found, _ = judged(root, limits, table)
+    frame, found, _ = audit_folder(root, limits, table)
     assert frame["usable"].all()
     assert [finding.message for finding in found if finding.kind == "stale_decision"] == [
         "drop no longer applies: the file's bytes have changed",
@@ -358,7 +358,7 @@ def test_keeping_one_picture_under_two_classes_is_refused(root, limits):
     digest = scan(root, ["melanoma/x.png"], root.parent / "scans").table["sha256"].iloc[0]
     table = decided(*((path, digest, "keep", "", "") for path in ("melanoma/x.png", "nevus/nevus_0.png")))
     with pytest.raises(LesionflowError, match="keeps the same image in two classes"):
-        judged(root, limits, table)
+        audit_folder(root, limits, table)
 
 
 def test_thresholds_name_the_knob_and_the_files(root, limits):
@@ -366,7 +366,7 @@ def test_thresholds_name_the_knob_and_the_files(root, limits):
     (root / "metadata.csv").write_text("filename\nnevus/gone.jpg\n")
     for path in (root / "melanoma").iterdir():
         path.unlink()
-    frame, found, _ = judged(root, limits)
+    frame, found, _ = audit_folder(root, limits)
     found += validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
     lines = "\n".join(policy_violations(found, limits.policy))
     assert "1 unreadable (truncated, corrupt, too large, or not an image); validate.policy.unreadable.max_files allows 0" in lines
@@ -380,7 +380,7 @@ def test_a_small_benign_class_is_left_out_whole_and_a_small_malignant_one_stops_
     for name in ("melanoma", "nevus"):
         for path in sorted((root / name).iterdir())[1:]:
             path.unlink()
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     small = validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
     left = validate.exclude_small_classes(frame.reset_index(), small, limits.policy, "multiclass").set_index("path")
     assert left.loc["nevus/nevus_0.png", "reason"] == "small_benign_class: 1 usable images, validate.min_images_per_class asks for 2"
@@ -390,7 +390,7 @@ def test_a_small_benign_class_is_left_out_whole_and_a_small_malignant_one_stops_
 
 
 def test_binary_counts_malignant_and_benign(root, limits):
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert validate.count_classes(frame.reset_index(), "binary")["images"].tolist() == [20, 16]
 
 
@@ -415,7 +415,7 @@ def test_every_id_under_two_diagnoses_of_the_public_download_is_found_and_left_o
     equal = [files for files in bytes_of.values() if len(files) > 1]
     assert len(torn) == 155
 
-    frame, found, _ = judged(tmp_path / "data", limits)
+    frame, found, _ = audit_folder(tmp_path / "data", limits)
     conflicts = [set(finding.subjects) for finding in found if finding.kind == "label_conflict"]
     for identity in torn:
         assert any(files_of_id[identity] <= paths for paths in conflicts), identity
