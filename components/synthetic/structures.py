@@ -1,8 +1,8 @@
 """Dermoscopic structures of pigment, vessels, keratin and skin surface.
 
-Every structure is a function `(canvas, rng, strength)` that paints on a `Canvas`; `STRUCTURES` lists them in the
-order in which they are painted, deepest first. Pigment and blood are painted as absorption (Beer-Lambert), so a lesion looks realistic on light and
-on dark skin; scale, keratin and scars are opaque and are painted as cover. The terms are those of Kittler et al., "Standardization of
+Every structure is a function `(canvas, rng, strength)` that paints on a `Canvas`; `STRUCTURES` lists them in the order in which they
+are painted, deepest first. Pigment and blood are painted as absorption (Beer-Lambert), so a lesion looks realistic on light and on dark
+skin; scale, keratin and scars are opaque and are painted as cover. The terms are those of Kittler et al., "Standardization of
 terminology in dermoscopy", J Am Acad Dermatol 2016 (doi:10.1016/j.jaad.2015.12.038).
 """
 
