@@ -1,4 +1,4 @@
-"""Register the candidate as a new version, set `challenger`, apply the gate and, if it passes, move `champion`.
+"""Register the candidate as a new version, set `challenger`, apply the gate and, if promotion is automatic, move `champion`.
 
 Reads build/candidate/, build/export/, build/splits.parquet and the reports. Writes reports/registration.json and the MLflow
 registry. Registering the same candidate with the same evaluation twice creates one version. A former champion is never promoted
