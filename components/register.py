@@ -1,8 +1,8 @@
-"""Register the candidate as a new version, set `challenger`, apply the gate, and perhaps move `champion`.
+"""Register the candidate as a new version, set `challenger`, apply the gate and, if promotion is automatic, move `champion`.
 
-Reads build/candidate/, build/export/, build/splits.parquet and the reports. Writes reports/registration.json and MLflow's
-registry. The same candidate with the same evaluation registered twice makes one version. A model that was champion before comes
-back by a person's hand alone, so that no scheduled run undoes a rollback.
+Reads build/candidate/, build/export/, build/splits.parquet and the reports. Writes reports/registration.json and the MLflow
+registry. Registering the same candidate with the same evaluation twice creates one version. A former champion is never promoted
+automatically, so that no scheduled run undoes a rollback.
 """
 
 import re
@@ -42,7 +42,7 @@ CURVES_OF = {"frozen": "train.csv", "finetuned": "finetune.csv"}
 
 
 def version_tags(candidate: Candidate, evaluation: Evaluation, overrides: Sequence[str], evidence_sha256: str) -> dict[str, str]:
-    """Where a version came from and how it measured."""
+    """Tags with the origin and the metrics of a version."""
     return {
         "model_sha256": candidate.model_sha256,
         "phase": candidate.phase,
@@ -57,20 +57,20 @@ def version_tags(candidate: Candidate, evaluation: Evaluation, overrides: Sequen
 
 
 def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, export: ExportReport) -> None:
-    """Log what people look at into the candidate's run: test figures, reports, pictures and exports.
+    """Log metrics, reports, plots and exports to the run of the candidate.
 
-    MLflow's page makes a section of charts of what comes before a slash.
+    The MLflow page groups charts by the part of a metric name before the slash.
     """
     test = {name: evaluation.test.figures[name] for name in HEADLINE_METRICS}
-    figures = {f"test/{name}": row.value for name, row in test.items()}
-    figures |= {f"test_low/{name}": row.low for name, row in test.items()} | {f"test_high/{name}": row.high for name, row in test.items()}
-    figures |= {f"shift/{name}": row.balanced_accuracy for name, row in evaluation.shifts.items()}
-    figures |= {f"shift_loss/{name}": row.drop.value for name, row in evaluation.shifts.items()}
+    metrics = {f"test/{name}": row.value for name, row in test.items()}
+    metrics |= {f"test_low/{name}": row.low for name, row in test.items()} | {f"test_high/{name}": row.high for name, row in test.items()}
+    metrics |= {f"shift/{name}": row.balanced_accuracy for name, row in evaluation.shifts.items()}
+    metrics |= {f"shift_loss/{name}": row.drop.value for name, row in evaluation.shifts.items()}
     left_out = (evaluation.collections_left_out or {}).items()
-    figures |= {f"collection_left_out/{metric_name(name)}": row.drop.value for name, row in left_out}
-    figures |= {f"validation/{name}": value for name, value in evaluation.validation[evaluation.picked]}
-    figures |= {f"export/{name}": value for name, value in flatten(export.model_dump(exclude={"schema_version"}), reducer="dot").items()}
-    runs.log_metrics(client, run_id, figures)
+    metrics |= {f"collection_left_out/{metric_name(name)}": row.drop.value for name, row in left_out}
+    metrics |= {f"validation/{name}": value for name, value in evaluation.validation[evaluation.picked]}
+    metrics |= {f"export/{name}": value for name, value in flatten(export.model_dump(exclude={"schema_version"}), reducer="dot").items()}
+    runs.log_metrics(client, run_id, metrics)
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
     for folder, name in ((EVALUATION_PLOTS, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
@@ -79,54 +79,58 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
 
 
 def metric_name(collection: str) -> str:
-    """A collection's name, which may be any text, with what MLflow refuses in a metric's name replaced by underscores."""
+    """The name of a collection with characters that MLflow does not allow in metric names replaced by underscores."""
     return re.sub(r"[^\w\- :]", "_", collection)[:100]
 
 
 def registered_before(
-    client: "MlflowClient", found: Evidence, holding: "Sequence[ModelVersion]", entries: Sequence[Promotion]
+    client: "MlflowClient", candidate_evidence: Evidence, versions_of_candidate: "Sequence[ModelVersion]", entries: Sequence[Promotion]
 ) -> "tuple[ModelVersion, Evidence] | None":
-    """The newest version that holds this candidate with the same evidence, and that evidence; None where there is none.
+    """The newest version of this candidate with the same evidence, and the evidence of this version; None if there is none.
 
-    A candidate that was evaluated differently since becomes a version of its own, and so does one whose version has lost its evidence.
+    A candidate becomes a new version if it was evaluated differently since, or if the evidence of its version is lost.
 
     Args:
-        client: of the store.
-        found: the evidence on the candidate.
-        holding: the versions of this candidate, the newest first.
+        client: the client of the MLflow store.
+        candidate_evidence: the evidence of the candidate.
+        versions_of_candidate: the versions of this candidate, newest first.
         entries: the promotion record.
     """
-    for version in holding:
+    for version in versions_of_candidate:
         try:
-            held = evidence.load_evidence(client, version, promotion.evidence_of(entries, str(version.version)))
-        except (evidence.EvidenceLost, evidence.EvidenceChanged) as fault:
-            print(f"warning: version {version.version} holds this candidate, but does not count: {fault}", file=sys.stderr)
+            version_evidence = evidence.load_evidence(client, version, promotion.evidence_of(entries, str(version.version)))
+        except (evidence.EvidenceLost, evidence.EvidenceChanged) as error:
+            print(f"warning: version {version.version} holds this candidate, but does not count: {error}", file=sys.stderr)
             continue
-        if held.same(found):
-            return version, held
+        if version_evidence.same(candidate_evidence):
+            return version, version_evidence
     return None
 
 
-def create_version(client: "MlflowClient", candidate: Candidate, found: Evidence, settings: Settings) -> "ModelVersion":
-    """Register the candidate as a new version, with a run and evidence of its own."""
+def create_version(client: "MlflowClient", candidate: Candidate, candidate_evidence: Evidence, settings: Settings) -> "ModelVersion":
+    """Register the candidate as a new version with its own run and evidence."""
     curves = pd.read_csv(require_file(CURVES / CURVES_OF[candidate.phase]))
     with (
-        tempfile.TemporaryDirectory() as place,
+        tempfile.TemporaryDirectory() as temporary,
         runs.candidate_run(client, candidate, settings.logged(candidate.phase), curves) as run_id,
     ):
-        folder = Path(place) / evidence.FOLDER
-        digest = evidence.write_evidence(folder, candidate, settings, judgement.judge_alone(found, settings))
-        log_evaluation(client, run_id, found.evaluation, found.export)
+        folder = Path(temporary) / evidence.FOLDER
+        digest = evidence.write_evidence(folder, candidate, settings, judgement.judge_alone(candidate_evidence, settings))
+        log_evaluation(client, run_id, candidate_evidence.evaluation, candidate_evidence.export)
         source = logged_model.log_model(run_id, CANDIDATE, folder, candidate.task)
-        tags = version_tags(candidate, found.evaluation, settings.overrides, digest)
+        tags = version_tags(candidate, candidate_evidence.evaluation, settings.overrides, digest)
         return versions.create_version(client, settings.registration.registered_model, source, run_id, tags)
 
 
 @dataclass(frozen=True)
 class Registered:
-    """The version that holds the candidate, the evidence it is judged by, and whether this run made the version.
+    """The version of the candidate after registration.
 
-    `was_champion`: a version that holds this candidate has been champion.
+    Attributes:
+        version: the version.
+        rules: the results of the rules of the gate.
+        new: whether this run created the version.
+        was_champion: whether a version of this candidate has been champion.
     """
 
     version: "ModelVersion"
@@ -136,28 +140,28 @@ class Registered:
 
     @property
     def number(self) -> str:
-        """The version's number."""
+        """The number of the version."""
         return str(self.version.version)
 
 
 def register(settings: Settings) -> None:
-    """Run the stage. The champion's evidence is read before anything is written.
+    """Run the stage. The evidence of the champion is read before anything is written.
 
     Raises:
-        LesionflowError: MLflow does not answer, the champion answers another task, or evidence was changed.
+        LesionflowError: MLflow does not respond, the champion has another task, or evidence was changed.
     """
     params = settings.registration
     candidate = Candidate.read(CANDIDATE / "candidate.json")
-    found = evidence.candidate_evidence(candidate, settings)
+    candidate_evidence = evidence.candidate_evidence(candidate, settings)
     client = store.connect()
     with store.mlflow_errors("MLflow refused the registration"):
         versions.ensure_model(client, params.registered_model)
         state = promotion.read_champion_state(client, params.registered_model)
-        registered = find_or_create(client, candidate, found, state, settings)
+        registered = find_or_create(client, candidate, candidate_evidence, state, settings)
         tag_challenger(client, registered, state, settings)
         promoted, overtaken = promote(client, registered, state, settings)
-        now = promotion.read_champion_state(client, params.registered_model)
-    noticed = now.noticed or state.noticed
+        final_state = promotion.read_champion_state(client, params.registered_model)
+    noticed = final_state.noticed or state.noticed
     if noticed is not None:
         print(f"warning: {promotion.external_move_warning(noticed)}", file=sys.stderr)
     report = Registration(
@@ -170,49 +174,52 @@ def register(settings: Settings) -> None:
         overrides_beyond_training=tuple(settings.overrides_beyond_training),
         gate_passed=gate.passed(registered.rules),
         gate=tuple(registered.rules),
-        warning=gate.int8_warning(found.export, params.min_export_agreement),
+        warning=gate.int8_warning(candidate_evidence.export, params.min_export_agreement),
         was_champion=registered.was_champion,
         promotion=promoted,
         overtaken=overtaken,
         noticed=noticed,
-        champion=now.number,
+        champion=final_state.number,
     )
     report.write(REGISTRATION)
     print("\n".join(summary_lines(report)))
 
 
-def find_or_create(client: "MlflowClient", candidate: Candidate, found: Evidence, state: ChampionState, settings: Settings) -> Registered:
-    """Judge the candidate, and register it as a new version unless one holds it with the same evidence."""
-    holding = versions.versions_tagged(client, settings.registration.registered_model, "model_sha256", candidate.model_sha256)
-    before = registered_before(client, found, holding, state.entries)
-    version, judged = before or (None, found)
-    rules = judgement.judge_version(client, judged, str(version.version) if version else None, state, settings)
+def find_or_create(
+    client: "MlflowClient", candidate: Candidate, candidate_evidence: Evidence, state: ChampionState, settings: Settings
+) -> Registered:
+    """Judge the candidate and register it as a new version, unless a version has the same evidence."""
+    versions_of_candidate = versions.versions_tagged(client, settings.registration.registered_model, "model_sha256", candidate.model_sha256)
+    existing = registered_before(client, candidate_evidence, versions_of_candidate, state.entries)
+    version, judged_evidence = existing or (None, candidate_evidence)
+    rules = judgement.judge_version(client, judged_evidence, str(version.version) if version else None, state, settings)
     if version is None:
-        version = create_version(client, candidate, found, settings)
-    was_champion = any(promotion.was_champion(state.entries, str(one.version)) for one in (version, *holding))
-    return Registered(version, rules, before is None, was_champion)
+        version = create_version(client, candidate, candidate_evidence, settings)
+    numbers = [str(registered.version) for registered in (version, *versions_of_candidate)]
+    was_champion = any(promotion.was_champion(state.entries, number) for number in numbers)
+    return Registered(version, rules, existing is None, was_champion)
 
 
 def tag_challenger(client: "MlflowClient", registered: Registered, state: ChampionState, settings: Settings) -> None:
-    """Move the alias `challenger` to the version, and tag it with the gate's verdict."""
+    """Move the alias `challenger` to the version and tag it with the verdict of the gate."""
     model, number = settings.registration.registered_model, registered.number
     client.set_registered_model_alias(model, versions.CHALLENGER, number)
-    rival = state.number if state.number != number else None
-    versions.tag_verdict(client, model, number, versions.Verdict(registered.rules, rival, settings.overrides))
+    champion = state.number if state.number != number else None
+    versions.tag_verdict(client, model, number, versions.Verdict(registered.rules, champion, settings.overrides))
 
 
 def promote_mode(settings: Settings) -> str:
-    """`automatic` or `manual`; a run that overrides more than training params is always manual."""
+    """Return `automatic` or `manual`; runs that override more than training params are always manual."""
     return "manual" if settings.overrides_beyond_training else settings.registration.promotion
 
 
 def promote(
     client: "MlflowClient", registered: Registered, state: ChampionState, settings: Settings
 ) -> tuple[Promotion | None, str | None]:
-    """Make the version champion if the gate passed it and a person need not decide.
+    """Make the version champion if it passed the gate and promotion is automatic.
 
     Returns:
-        the promotion, or None; and why it failed where another process promoted first, or None.
+        The promotion or None, and an error message if another process moved the champion meanwhile, or None.
     """
     if not gate.passed(registered.rules) or promote_mode(settings) != "automatic" or registered.was_champion:
         return None, None
@@ -220,12 +227,12 @@ def promote(
         return promotion.move_champion(
             client, state, registered.number, promotion.Cause(promotion.AUTOMATIC, gate.verdict(registered.rules))
         ), None
-    except ConcurrentPromotionError as fault:
-        return None, str(fault)
+    except ConcurrentPromotionError as error:
+        return None, str(error)
 
 
 def summary_lines(report: Registration) -> list[str]:
-    """What was registered and what the gate said, in lines for a person."""
+    """Lines for the terminal: the version, the rules of the gate and the decision."""
     lines = [f"{report.model} version {report.version} ({'new' if report.new_version else 'registered before'})"]
     lines += [f"  {'pass' if rule.passed else 'FAIL'}  {rule.name}: {rule.says}" for rule in report.gate]
     if report.warning:
@@ -233,20 +240,20 @@ def summary_lines(report: Registration) -> list[str]:
     if report.champion == report.version:
         return [*lines, "it is champion"]
     if not report.gate_passed:
-        why = "the gate did not pass it"
+        reason = "the gate did not pass it"
     elif report.overtaken:
-        why = report.overtaken
+        reason = report.overtaken
     elif report.overrides_beyond_training:
-        why = (
+        reason = (
             f"a person decides, because this run overrides {', '.join(report.overrides_beyond_training)}"
             f" (only {', '.join(TRAINING_PARAMS)} may be overridden and promoted automatically):"
             f" `lesionflow champion promote {report.version}`"
         )
     elif report.promote == "manual":
-        why = f"a person decides (register.promotion: manual): `lesionflow champion promote {report.version}`"
+        reason = f"a person decides (register.promotion: manual): `lesionflow champion promote {report.version}`"
     else:
-        why = f"it was champion before, and comes back only by hand: `lesionflow champion promote {report.version}`"
-    return [*lines, f"it is challenger: {why}; champion: {report.champion or 'none yet'}"]
+        reason = f"it was champion before, and comes back only by hand: `lesionflow champion promote {report.version}`"
+    return [*lines, f"it is challenger: {reason}; champion: {report.champion or 'none yet'}"]
 
 
 if __name__ == "__main__":

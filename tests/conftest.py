@@ -1,4 +1,4 @@
-"""Fixtures for every test: small images, small datasets, the params of the repository."""
+"""Fixtures for all tests: small datasets and the params of the repository."""
 
 import os
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from components.runtime.params import Settings
 from components.runtime.params_file import parse
 from tests.support.images import noise
 from tests.support.postgresql import postgresql
-from tests.support.prefect import lab
+from tests.support.prefect import prefect_lab
 from tests.support.project import ROOT, built, project
 
-__all__ = ["ROOT", "built", "lab", "postgresql", "project"]
+__all__ = ["ROOT", "built", "postgresql", "prefect_lab", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 @pytest.fixture
 def params() -> dict:
-    """The repository's params.yaml as a mapping that a test may change."""
+    """The repository's params.yaml as a dict that tests may change."""
     return yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 
 
@@ -34,7 +34,7 @@ def settings(params: dict) -> Settings:
 
 @pytest.fixture
 def make_dataset() -> Callable[..., Path]:
-    """Write a dataset of distinct smooth pictures: `images` in each of the nine class folders."""
+    """Write a dataset of distinct smooth images: `images` in each of the nine class folders."""
 
     def make(folder: Path, images: int = 4, size: int = 64) -> Path:
         for number, name in enumerate(CLASSES):

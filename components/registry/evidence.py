@@ -1,11 +1,11 @@
-"""The evidence of a version: what it was measured by, written once, with the version, and checked by whoever reads it.
+"""The evidence of a version: the files behind its metrics, written once at registration and verified on each read.
 
-It is a folder in the artifacts of the version's own logged model, so no other version can write into it: the test predictions,
-the evaluation and export reports, the whole split, and the params, overrides, code and packages they depend on. Its sha256 is
-a tag of the version from the first moment, and is in the promotion record where the version became champion.
+It is a folder in the artifacts of the logged model of the version, so no other version can write to it. It contains the test
+predictions, the evaluation and export reports, the split, and the params, overrides, code and packages that these depend on. Its
+sha256 is a tag of the version from the start, and is in the promotion record if the version became champion.
 
-A version registered before there was such a folder has its evidence in its MLflow run, as long as no other version shares
-that run: a version registered later wrote over it.
+A version registered by an older release has its evidence in its MLflow run, unless versions share this run: the one registered last
+has overwritten the evidence of the others.
 """
 
 import hashlib
@@ -46,25 +46,29 @@ SPLIT_COLUMNS = ["pixels_sha256", "side", "group", "diagnosis", "path"]
 PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "mlflow")
 REPORTS_IN_RUN = "reports"
 EVALUATION_IN_RUN = "evaluation"
-"""Folders of a run: the JSON reports; pictures and, where the version has no evidence of its own, the test predictions."""
-AGAIN = "`dvc repro --force --single-item register` registers the present candidate with evidence of its own"
+"""Folders of a run: JSON reports; plots and, for versions without an evidence folder, the test predictions."""
+REGISTER_AGAIN = "`dvc repro --force --single-item register` registers the present candidate with evidence of its own"
 
 
 class EvidenceLost(LesionflowError):
-    """The version has no evidence of its own, and its MLflow run no longer holds it: another version overwrote it, or it was deleted."""
+    """The version has no evidence folder, and the evidence in its MLflow run was overwritten or deleted."""
 
 
 class EvidenceChanged(LesionflowError):
-    """The version's evidence is not what was recorded."""
+    """The evidence of a version differs from the recorded hash."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one version was measured by.
+    """The evidence of one version.
 
-    `evaluation` and `export` are reports/evaluation.json and reports/export.json of that time, `scored` the probabilities on test,
-    `bins` those of the calibration error. `passed_alone`: whether it passed every rule that needs no other version, with the
-    thresholds it was registered with; None where that was not recorded.
+    Attributes:
+        evaluation, export: reports/evaluation.json and reports/export.json at registration.
+        scored: the test predictions.
+        test_split_hash, data_md5: the test split and the dataset.
+        bins: the number of bins of the calibration error.
+        passed_alone: whether the version passed every rule that compares with no other version, with the thresholds at registration;
+            None if this was not recorded.
     """
 
     evaluation: Evaluation
@@ -76,17 +80,17 @@ class Evidence:
     passed_alone: bool | None
 
     def same(self, other: "Evidence") -> bool:
-        """Whether both say the same of a candidate: equal evaluations on one split, and exports that agree with Keras equally often."""
-        evaluated = (self.test_split_hash, self.evaluation) == (other.test_split_hash, other.evaluation)
-        return evaluated and _agreement(self.export) == _agreement(other.export)
+        """Whether evaluation, test split and agreement of the exports with Keras are equal."""
+        same_evaluation = (self.test_split_hash, self.evaluation) == (other.test_split_hash, other.evaluation)
+        return same_evaluation and _agreement(self.export) == _agreement(other.export)
 
 
 def candidate_evidence(candidate: Candidate, settings: Settings) -> Evidence:
-    """The evidence on the candidate of this run, from build/ and reports/."""
+    """Read the evidence of the current candidate from build/ and reports/."""
     return Evidence(
         Evaluation.read(EVALUATION),
         ExportReport.read(EXPORT_REPORT),
-        _scored(require_file(CANDIDATE / PREDICTIONS_FILENAME), candidate.task),
+        _read_predictions(require_file(CANDIDATE / PREDICTIONS_FILENAME), candidate.task),
         candidate.test_split_hash,
         provenance.provenance()["data.md5"],
         settings.evaluate.calibration_bins,
@@ -94,30 +98,30 @@ def candidate_evidence(candidate: Candidate, settings: Settings) -> Evidence:
     )
 
 
-def write_evidence(folder: Path, candidate: Candidate, settings: Settings, alone: Sequence[Rule]) -> str:
-    """Write the evidence on the candidate of this run into a new folder.
+def write_evidence(folder: Path, candidate: Candidate, settings: Settings, independent_rules: Sequence[Rule]) -> str:
+    """Write the evidence of the current candidate to a new folder.
 
     Args:
-        folder: to be made; its name must be FOLDER, under which `registry.log_model` logs it.
+        folder: the folder to create; its name must be FOLDER, under which `logged_model.log_model` logs it.
         candidate: build/candidate/candidate.json.
-        settings: params.yaml as it is now.
-        alone: the verdict of the rules that need no other version (`judgement.judge_alone`).
+        settings: the current params.yaml.
+        independent_rules: the results of the rules that compare with no other version (`judgement.judge_alone`).
 
     Returns:
-        The evidence's sha256.
+        The sha256 of the evidence.
     """
     folder.mkdir(parents=True)
     for source in (CANDIDATE / PREDICTIONS_FILENAME, EVALUATION, EXPORT_REPORT):
         shutil.copy(require_file(source), folder / source.name)
     pd.read_parquet(require_file(SPLITS))[SPLIT_COLUMNS].to_parquet(folder / SPLIT, index=False)
-    came_from = provenance.provenance()
+    origin = provenance.provenance()
     code = Path(__file__).parents[1]
     Measured(
-        alone=tuple(alone),
+        alone=tuple(independent_rules),
         catalog_sha256=sha256(require_file(CATALOG)),
         code={path.relative_to(code).as_posix(): sha256(path) for path in sorted(code.rglob("*.py"))},
-        data_md5=came_from["data.md5"],
-        git=GitState(commit=came_from["git.commit"], dirty=came_from["git.dirty"] == "true"),
+        data_md5=origin["data.md5"],
+        git=GitState(commit=origin["git.commit"], dirty=origin["git.dirty"] == "true"),
         model_sha256=candidate.model_sha256,
         overrides=list(settings.overrides),
         packages={name: installed(name) for name in PACKAGES},
@@ -136,39 +140,43 @@ def write_evidence(folder: Path, candidate: Candidate, settings: Settings, alone
 
 
 def folder_sha256(folder: Path) -> str:
-    """Hex sha256 over the names and contents of a folder's files, by name."""
+    """Hex sha256 of the names and contents of the files in a folder, sorted by name."""
     files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
     return hashlib.sha256("".join(f"{sha256(path)}  {name}\n" for name, path in files).encode()).hexdigest()
 
 
-def load_evidence(client: "MlflowClient", version: "ModelVersion", in_record: str | None) -> Evidence:
-    """The evidence on a registered version, after checking that it is what was recorded.
+def load_evidence(client: "MlflowClient", version: "ModelVersion", hash_in_record: str | None) -> Evidence:
+    """Load the evidence of a registered version and check its hash.
 
     Args:
-        client: of the store.
-        version: of the registered model.
-        in_record: the sha256 that the promotion record holds for this version (`promotion.evidence_of`), or None.
+        client: the client of the MLflow store.
+        version: a version of the registered model.
+        hash_in_record: the sha256 in the promotion record for this version (`promotion.evidence_of`), or None.
 
     Raises:
-        EvidenceChanged: it is not what the version's tag, or the promotion record, says.
-        EvidenceLost: it was in the version's MLflow run, and is not there any more.
-        LesionflowError: Lesionflow did not register the version, or the evidence cannot be read.
+        EvidenceChanged: the hash differs from the tag of the version or from the promotion record.
+        EvidenceLost: the evidence of an older version is no longer in its MLflow run.
+        LesionflowError: the version was not registered by Lesionflow, or the evidence cannot be read.
     """
-    tagged = version.tags.get(versions.EVIDENCE_TAG)
-    if in_record not in (None, tagged):
-        raise EvidenceChanged(_changed(version, f"the promotion record says sha256 {in_record}, and its tag {tagged or 'is gone'}"))
-    if tagged is None:
-        return _of_run(client, version)
-    with tempfile.TemporaryDirectory() as place:
-        folder = _download(client, version, Path(place))
+    hash_in_tag = version.tags.get(versions.EVIDENCE_TAG)
+    if hash_in_record not in (None, hash_in_tag):
+        raise EvidenceChanged(
+            _changed_message(version, f"the promotion record says sha256 {hash_in_record}, and its tag {hash_in_tag or 'is gone'}")
+        )
+    if hash_in_tag is None:
+        return _legacy_evidence(client, version)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = _download(client, version, Path(temporary))
         digest = folder_sha256(folder)
-        if digest != tagged:
-            raise EvidenceChanged(_changed(version, f"its sha256 was {tagged} when the version was registered, and is {digest}"))
-        measured = Measured.read(folder / MEASURED, f"{MEASURED} of {_named(version)}")
+        if digest != hash_in_tag:
+            raise EvidenceChanged(
+                _changed_message(version, f"its sha256 was {hash_in_tag} when the version was registered, and is {digest}")
+            )
+        measured = Measured.read(folder / MEASURED, f"{MEASURED} of {_full_name(version)}")
         return Evidence(
-            Evaluation.read(folder / EVALUATION.name, f"{EVALUATION.name} of {_named(version)}"),
-            ExportReport.read(folder / EXPORT_REPORT.name, f"{EXPORT_REPORT.name} of {_named(version)}"),
-            _scored(folder / PREDICTIONS_FILENAME, measured.task),
+            Evaluation.read(folder / EVALUATION.name, f"{EVALUATION.name} of {_full_name(version)}"),
+            ExportReport.read(folder / EXPORT_REPORT.name, f"{EXPORT_REPORT.name} of {_full_name(version)}"),
+            _read_predictions(folder / PREDICTIONS_FILENAME, measured.task),
             measured.test_split_hash,
             measured.data_md5,
             measured.params.evaluate.calibration_bins,
@@ -180,71 +188,71 @@ def tag(version: "ModelVersion", name: str) -> str:
     """A tag that every version registered by Lesionflow has.
 
     Raises:
-        LesionflowError: this one lacks it.
+        LesionflowError: the version does not have this tag.
     """
     if name not in version.tags:
-        raise LesionflowError(f"{_named(version)} has no tag {name}: Lesionflow did not register it, so the gate cannot judge it")
+        raise LesionflowError(f"{_full_name(version)} has no tag {name}: Lesionflow did not register it, so the gate cannot judge it")
     return str(version.tags[name])
 
 
-def _changed(version: "ModelVersion", how: str) -> str:
+def _changed_message(version: "ModelVersion", reason: str) -> str:
     return (
-        f"the evidence of {_named(version)} was changed after it was registered: {how}."
+        f"the evidence of {_full_name(version)} was changed after it was registered: {reason}."
         " Restore its artifacts and tags from a backup, or delete the version in MLflow"
     )
 
 
-def _download(client: "MlflowClient", version: "ModelVersion", place: Path) -> Path:
+def _download(client: "MlflowClient", version: "ModelVersion", temporary: Path) -> Path:
     import mlflow
     from mlflow.exceptions import MlflowException
 
     try:
         root = client.get_model_version_download_uri(version.name, str(version.version))
-        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{root}/artifacts/{FOLDER}", dst_path=str(place)))
-    except (MlflowException, OSError) as fault:
+        return Path(mlflow.artifacts.download_artifacts(artifact_uri=f"{root}/artifacts/{FOLDER}", dst_path=str(temporary)))
+    except (MlflowException, OSError) as error:
         raise LesionflowError(
-            f"the evidence of {_named(version)} cannot be read from its logged model ({version.source}):"
-            f" {_first_line(fault)}. Restore its artifacts from a backup, or delete the version in MLflow"
+            f"the evidence of {_full_name(version)} cannot be read from its logged model ({version.source}):"
+            f" {_first_line(error)}. Restore its artifacts from a backup, or delete the version in MLflow"
         ) from None
 
 
-def _of_run(client: "MlflowClient", version: "ModelVersion") -> Evidence:
-    """The evidence on a version that was registered before evidence belonged to versions: the artifacts of its run."""
+def _legacy_evidence(client: "MlflowClient", version: "ModelVersion") -> Evidence:
+    """The evidence of a version that an older release registered, from the artifacts of its run."""
     others = [other for other in client.search_model_versions(f"run_id = '{version.run_id}'") if other.version != version.version]
     if version.run_id and others:
         numbers = ", ".join(sorted((str(other.version) for other in others), key=int))
         raise EvidenceLost(
-            f"the evidence of {_named(version)} is lost: it shares its MLflow run {version.run_id} with"
-            f" version {numbers}, and the last of them to be registered wrote over it. {AGAIN}"
+            f"the evidence of {_full_name(version)} is lost: it shares its MLflow run {version.run_id} with"
+            f" version {numbers}, and the last of them to be registered wrote over it. {REGISTER_AGAIN}"
         )
-    name, of_export = f"{REPORTS_IN_RUN}/{EVALUATION.name}", f"{REPORTS_IN_RUN}/{EXPORT_REPORT.name}"
-    evaluation = Evaluation.parse(_artifact(client, version, name), f"{EVALUATION.name} of {_named(version)}")
-    export = ExportReport.parse(_artifact(client, version, of_export), f"{EXPORT_REPORT.name} of {_named(version)}")
+    name, export_name = f"{REPORTS_IN_RUN}/{EVALUATION.name}", f"{REPORTS_IN_RUN}/{EXPORT_REPORT.name}"
+    evaluation = Evaluation.parse(_artifact(client, version, name), f"{EVALUATION.name} of {_full_name(version)}")
+    export = ExportReport.parse(_artifact(client, version, export_name), f"{EXPORT_REPORT.name} of {_full_name(version)}")
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         Path(file.name).write_bytes(_artifact(client, version, f"{EVALUATION_IN_RUN}/{PREDICTIONS_FILENAME}"))
-        scored = _scored(Path(file.name), tag(version, "task"))
-    figures, recorded = evaluation.test.figures, version_tags.figure_texts(version.tags)
-    if any(text != version_tags.interval_text(figures[name]) for name, text in recorded.items()):
+        scored = _read_predictions(Path(file.name), tag(version, "task"))
+    metrics, recorded = evaluation.test.figures, version_tags.figure_texts(version.tags)
+    if any(text != version_tags.interval_text(metrics[name]) for name, text in recorded.items()):
         raise EvidenceLost(
-            f"the evidence of {_named(version)} is lost: its MLflow run {version.run_id} holds other figures than"
-            f" its tags, so a version that was deleted since wrote over it. {AGAIN}"
+            f"the evidence of {_full_name(version)} is lost: its MLflow run {version.run_id} holds other figures than"
+            f" its tags, so a version that was deleted since wrote over it. {REGISTER_AGAIN}"
         )
-    split, data = (tag(version, name) for name in ("test_split_hash", "data.md5"))
-    return Evidence(evaluation, export, scored, split, data, _bins(evaluation.test.calibration_error.value, scored), None)
+    split_hash, data_md5 = (tag(version, name) for name in ("test_split_hash", "data.md5"))
+    return Evidence(evaluation, export, scored, split_hash, data_md5, _infer_bins(evaluation.test.calibration_error.value, scored), None)
 
 
-def _bins(recorded: float, scored: Predictions) -> int:
-    """The bins of a recorded calibration error, which was recorded without them: those that give it from the predictions."""
-    everything, usual = np.arange(len(scored.images)), 15
-    fits = (bins for bins in (usual, *range(2, 101)) if abs(scored.headline("calibration_error", everything, bins) - recorded) < 1e-9)
-    return next(fits, usual)
+def _infer_bins(recorded: float, scored: Predictions) -> int:
+    """The number of bins that reproduces a recorded calibration error, for reports that do not record it; 15 if none does."""
+    all_images, default = np.arange(len(scored.images)), 15
+    matching = (bins for bins in (default, *range(2, 101)) if abs(scored.headline("calibration_error", all_images, bins) - recorded) < 1e-9)
+    return next(matching, default)
 
 
-def _scored(path: Path, task: str) -> Predictions:
+def _read_predictions(path: Path, task: str) -> Predictions:
     try:
         return Predictions.of_table(pd.read_parquet(path), task)
-    except (KeyError, ValueError, OSError) as fault:
-        raise LesionflowError(f"{PREDICTIONS_FILENAME} cannot be read: {_first_line(fault)}") from None
+    except (KeyError, ValueError, OSError) as error:
+        raise LesionflowError(f"{PREDICTIONS_FILENAME} cannot be read: {_first_line(error)}") from None
 
 
 def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> bytes:
@@ -253,20 +261,20 @@ def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> byt
     with tempfile.TemporaryDirectory() as folder:
         try:
             return Path(client.download_artifacts(str(version.run_id), path, folder)).read_bytes()
-        except (MlflowException, OSError) as fault:
+        except (MlflowException, OSError) as error:
             raise EvidenceLost(
-                f"{_named(version)} cannot be judged: its MLflow run {version.run_id or 'none'}"
-                f" gives no {path} ({_first_line(fault)}). {AGAIN}"
+                f"{_full_name(version)} cannot be judged: its MLflow run {version.run_id or 'none'}"
+                f" gives no {path} ({_first_line(error)}). {REGISTER_AGAIN}"
             ) from None
 
 
-def _first_line(fault: BaseException) -> str:
-    return (str(fault).splitlines() or [type(fault).__name__])[0]
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _agreement(export: ExportReport) -> dict[str, float]:
     return {name: row.same_top1 for name, row in export.precisions.items()}
 
 
-def _named(version: "ModelVersion") -> str:
+def _full_name(version: "ModelVersion") -> str:
     return f"{version.name} version {version.version}"

@@ -1,4 +1,4 @@
-"""The gate's verdict on a version: its evidence against the thresholds, the champion, and the best version on the same test split."""
+"""Apply the gate to a version: compare its evidence with the thresholds, the champion and the best version on its test split."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,51 +19,59 @@ from components.runtime.params import Settings
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-KEPT = ("balanced_accuracy", "critical_sensitivity")
-"""The figures in which a challenger must not lose."""
+COMPARED_METRICS = ("balanced_accuracy", "critical_sensitivity")
+"""The metrics in which a challenger is compared with other versions."""
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A version that a challenger is held against, with its probabilities on the same images."""
+    """A version that a challenger is compared with, and its predictions for the same images."""
 
     version: str
     scored: Predictions
     measured_again: bool = False
 
 
-def judge_version(client: "MlflowClient", found: Evidence, number: str | None, state: ChampionState, settings: Settings) -> list[Rule]:
-    """The gate's verdict, with the thresholds of params.yaml as they are now.
+def judge_version(
+    client: "MlflowClient", evidence_of_version: Evidence, number: str | None, state: ChampionState, settings: Settings
+) -> list[Rule]:
+    """Evaluate the rules of the gate with the current thresholds of params.yaml.
 
     Args:
-        client: of the store.
-        found: the evidence on the version to be judged.
-        number: that version; None for a candidate that is not registered yet.
-        state: the champion, and the promotion record.
-        settings: thresholds, seed, bootstrap.
+        client: the client of the MLflow store.
+        evidence_of_version: the evidence of the version to judge.
+        number: the number of this version; None for a candidate that is not registered yet.
+        state: the champion and the promotion record.
+        settings: thresholds, seed and bootstrap settings.
 
     Raises:
-        LesionflowError: the champion answers another task; evidence was changed; or the champion must be measured again and data/
-            does not hold the images.
+        LesionflowError: the champion has another task, evidence was changed, or the champion must be re-evaluated and data/ does not
+            contain the images.
     """
-    champion = None if state.number in (None, number) else champion_rival(client, found, state)
-    others = rivals(client, found, number, state, settings)
-    return _verdict(found, compare_with_rivals(found.scored, champion, others, settings), settings)
+    champion = None if state.number in (None, number) else champion_rival(client, evidence_of_version, state)
+    others = rivals(client, evidence_of_version, number, state, settings)
+    return _verdict(evidence_of_version, compare_with_rivals(evidence_of_version.scored, champion, others, settings), settings)
 
 
-def judge_alone(found: Evidence, settings: Settings) -> list[Rule]:
-    """The verdict of the rules that need no other version."""
-    return _verdict(found, (), settings)
+def judge_alone(evidence_of_version: Evidence, settings: Settings) -> list[Rule]:
+    """Evaluate the rules that compare with no other version."""
+    return _verdict(evidence_of_version, (), settings)
 
 
-def _verdict(found: Evidence, comparisons: Sequence[gate.Comparison], settings: Settings) -> list[Rule]:
-    return gate.evaluate_rules(found.evaluation, found.export, comparisons, settings.registration, test_coverage(found.scored))
+def _verdict(evidence_of_version: Evidence, comparisons: Sequence[gate.Comparison], settings: Settings) -> list[Rule]:
+    return gate.evaluate_rules(
+        evidence_of_version.evaluation,
+        evidence_of_version.export,
+        comparisons,
+        settings.registration,
+        test_coverage(evidence_of_version.scored),
+    )
 
 
 def test_coverage(scored: Predictions) -> gate.Coverage:
-    """What a version's figures on test rest on."""
-    there = set(encode_targets(list(scored.images["diagnosis"]), scored.task))
-    unmeasured = [name for number, name in enumerate(output_names(scored.task)) if number not in there]
+    """The number of lesions behind the test metrics, and the classes without or with few test lesions."""
+    present = set(encode_targets(list(scored.images["diagnosis"]), scored.task))
+    unmeasured = [name for number, name in enumerate(output_names(scored.task)) if number not in present]
     groups = scored.images["group"]
     return gate.Coverage(int(groups.nunique()), int(groups[scored.critical].nunique()), unmeasured, scored.few_groups())
 
@@ -71,38 +79,39 @@ def test_coverage(scored: Predictions) -> gate.Coverage:
 def compare_with_rivals(
     challenger: Predictions, champion: Rival | None, others: Sequence[Rival], settings: Settings
 ) -> list[gate.Comparison]:
-    """A challenger against the champion, and in each figure against the best version, by a paired bootstrap over lesions.
+    """Compare a challenger with the champion and, in each metric, with the best version, by a paired bootstrap over lesions.
 
     Args:
-        challenger: its probabilities on test.
-        champion: None where there is none.
-        others: further versions measured on this test split (`rivals`).
-        settings: seed, bootstrap, bins.
+        challenger: the test predictions of the challenger.
+        champion: the champion, or None.
+        others: other versions evaluated on this test split (`rivals`).
+        settings: seed, bootstrap settings and calibration bins.
     """
-    samples = bootstrap.cluster_bootstrap_indices(
+    resamples = bootstrap.cluster_bootstrap_indices(
         challenger.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed
     )
-    everything, bins = np.arange(len(challenger.images)), settings.evaluate.calibration_bins
-    measured = [*([champion] if champion and not champion.measured_again else []), *others]
-    found = []
-    for figure in KEPT:
-        figures = [rival.scored.headline(figure, everything, bins) for rival in measured]
-        best = measured[int(np.argmax(figures))] if measured else None  # of equal ones the first, which is the champion
+    all_images, bins = np.arange(len(challenger.images)), settings.evaluate.calibration_bins
+    on_same_split = [*([champion] if champion and not champion.measured_again else []), *others]
+    comparisons = []
+    for metric in COMPARED_METRICS:
+        values = [rival.scored.headline(metric, all_images, bins) for rival in on_same_split]
+        best = on_same_split[int(np.argmax(values))] if on_same_split else None  # the first of equal ones, which is the champion
         for rival in [champion] if best is champion else [champion, best]:
             if rival is not None:
-                less = paired_difference(challenger, rival.scored, figure, samples, bins)
-                found.append(gate.Comparison(figure, rival.version, less, rival is not champion, rival.measured_again))
-    return found
+                difference = paired_difference(challenger, rival.scored, metric, resamples, bins)
+                comparisons.append(gate.Comparison(metric, rival.version, difference, rival is not champion, rival.measured_again))
+    return comparisons
 
 
-def champion_rival(client: "MlflowClient", found: Evidence, state: ChampionState) -> Rival:
-    """The champion on a version's test images: as recorded, or measured again where it was measured on another test split, or its
-    evidence was lost before evidence belonged to versions.
+def champion_rival(client: "MlflowClient", evidence_of_version: Evidence, state: ChampionState) -> Rival:
+    """The champion and its predictions for the test images of a version.
+
+    The predictions are the recorded ones. The champion is re-evaluated if its test split is another one or its evidence is lost.
 
     Raises:
-        LesionflowError: as `judge`.
+        LesionflowError: as `judge_version`.
     """
-    champion, challenger = state.champion, found.scored
+    champion, challenger = state.champion, evidence_of_version.scored
     if champion is None:
         raise ValueError(f"{state.model} has no champion")
     number, task = str(champion.version), champion.tags.get("task")
@@ -112,45 +121,46 @@ def champion_rival(client: "MlflowClient", found: Evidence, state: ChampionState
             " register them under different names (register.registered_model in params.yaml)"
         )
     try:
-        held = evidence.load_evidence(client, champion, promotion.evidence_of(state.entries, number))
-        why = "was measured on another test split" if held.test_split_hash != found.test_split_hash else None
-    except evidence.EvidenceLost as fault:
-        held, why = None, f"has lost its evidence ({fault})"
-    if held is not None and why is None:
-        return Rival(number, align_predictions(held.scored, challenger))
-    print(f"champion version {number} {why}: measuring it on this one's images")
-    return Rival(number, reevaluation.reevaluate(champion, challenger.images, task, found.data_md5), measured_again=True)
+        champion_evidence = evidence.load_evidence(client, champion, promotion.evidence_of(state.entries, number))
+        reason = "was measured on another test split" if champion_evidence.test_split_hash != evidence_of_version.test_split_hash else None
+    except evidence.EvidenceLost as error:
+        champion_evidence, reason = None, f"has lost its evidence ({error})"
+    if champion_evidence is not None and reason is None:
+        return Rival(number, align_predictions(champion_evidence.scored, challenger))
+    print(f"champion version {number} {reason}: measuring it on this one's images")
+    return Rival(number, reevaluation.reevaluate(champion, challenger.images, task, evidence_of_version.data_md5), measured_again=True)
 
 
-def rivals(client: "MlflowClient", found: Evidence, number: str | None, state: ChampionState, settings: Settings) -> list[Rival]:
-    """The versions besides the champion that count for the best one on a test split.
+def rivals(
+    client: "MlflowClient", evidence_of_version: Evidence, number: str | None, state: ChampionState, settings: Settings
+) -> list[Rival]:
+    """The versions other than the champion that are eligible as best version on a test split.
 
-    They are those measured on it, of the same task, that passed every rule that needs no other version with the thresholds they were
-    registered with (where that was not recorded: those of now), or became champion through the gate.
-
-    So a version that calls everything melanoma, or one that a person promoted past the gate, does not hold the others back for ever.
-    Versions whose evidence was lost before evidence belonged to versions are left out, with a line that says so.
+    An eligible version was evaluated on this split and has the same task. It became champion through the gate, or it passed every rule
+    that compares with no other version, with the thresholds at its registration (if that was not recorded, with the current ones).
+    Thus a version that predicts melanoma for all images, or one that was promoted with an override, does not block later versions.
+    Versions whose evidence is lost are left out, and a message is printed.
 
     Raises:
-        LesionflowError: a version's evidence was changed, or cannot be read.
+        LesionflowError: the evidence of a version was changed or cannot be read.
     """
-    counted = []
-    for version in versions.versions_tagged(client, state.model, "test_split_hash", found.test_split_hash):
+    eligible = []
+    for version in versions.versions_tagged(client, state.model, "test_split_hash", evidence_of_version.test_split_hash):
         other = str(version.version)
-        if other in (number, state.number) or version.tags.get("task") != found.scored.task:
+        if other in (number, state.number) or version.tags.get("task") != evidence_of_version.scored.task:
             continue
         try:
-            held = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, other))
-        except evidence.EvidenceLost as fault:
-            print(f"left out of the comparison with the best version: {fault}")
+            other_evidence = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, other))
+        except evidence.EvidenceLost as error:
+            print(f"left out of the comparison with the best version: {error}")
             continue
-        passed = gate.passed(judge_alone(held, settings)) if held.passed_alone is None else held.passed_alone
+        passed = gate.passed(judge_alone(other_evidence, settings)) if other_evidence.passed_alone is None else other_evidence.passed_alone
         if passed or promotion.passed_the_gate(state.entries, other):
-            counted.append(Rival(other, align_predictions(held.scored, found.scored)))
-    return counted
+            eligible.append(Rival(other, align_predictions(other_evidence.scored, evidence_of_version.scored)))
+    return eligible
 
 
 def align_predictions(other: Predictions, challenger: Predictions) -> Predictions:
-    """The probabilities of `other` in the order of the challenger's images, which are the same ones."""
+    """The predictions of `other` in the order of the images of the challenger; both have the same images."""
     table = other.table().set_index("pixels_sha256")
     return Predictions.of_table(table.loc[challenger.images["pixels_sha256"]].reset_index(), other.task)

@@ -1,4 +1,4 @@
-"""A registered version measured again on labelled images of data/, which must be the very images that were meant."""
+"""Evaluate a registered version again on labeled images in data/, after checking that their pixels are unchanged."""
 
 import hashlib
 from pathlib import Path
@@ -17,59 +17,61 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
-def reevaluate(version: "ModelVersion", wanted: pd.DataFrame, task: str, data_md5: str) -> Predictions:
-    """A version's probabilities on images that are in data/.
+def reevaluate(version: "ModelVersion", test_images: pd.DataFrame, task: str, data_md5: str) -> Predictions:
+    """Predict images in data/ with a registered version.
 
     Args:
-        version: of the registered model.
-        wanted: a row per image: path under data/, pixels_sha256, diagnosis, group.
-        task: the version's.
-        data_md5: the dataset these images belong to, for the message.
+        version: a version of the registered model.
+        test_images: one row per image: path in data/, pixels_sha256, diagnosis, group.
+        task: the task of the version.
+        data_md5: the dataset of these images, for the error message.
 
     Raises:
-        LesionflowError: an image is not in data/, or shows something else; or the model cannot be loaded, or cannot read it.
+        LesionflowError: an image is missing in data/ or has other pixels, or the model cannot be loaded or cannot read an image.
     """
-    require_same_images(wanted, data_md5)
-    found, unreadable = loading.load_version(version).answers((DATA / path).read_bytes() for path in wanted["path"])
+    require_same_images(test_images, data_md5)
+    probabilities, unreadable = loading.load_version(version).answers((DATA / path).read_bytes() for path in test_images["path"])
     if unreadable:
         number, reason = min(unreadable.items())
         raise LesionflowError(
-            f"version {version.version} of {version.name} cannot read {len(unreadable)} of {len(wanted)} test images"
-            f" (the first: {DATA / wanted['path'].iloc[number]}: {reason})"
+            f"version {version.version} of {version.name} cannot read {len(unreadable)} of {len(test_images)} test images"
+            f" (the first: {DATA / test_images['path'].iloc[number]}: {reason})"
         )
-    return Predictions(wanted.reset_index(drop=True), found[list(output_names(task))].to_numpy(dtype=float), task)
+    return Predictions(test_images.reset_index(drop=True), probabilities[list(output_names(task))].to_numpy(dtype=float), task)
 
 
-def require_same_images(wanted: pd.DataFrame, data_md5: str) -> None:
-    """See that data/ holds these images, pixel for pixel.
+def require_same_images(test_images: pd.DataFrame, data_md5: str) -> None:
+    """Check that data/ contains these images with identical pixels.
 
     Raises:
-        LesionflowError: it does not; names the dataset that does.
+        LesionflowError: it does not; the message names the dataset that does.
     """
-    scanned = _scanned()
-    strange = [
-        str(path) for path, pixels in zip(wanted["path"], wanted["pixels_sha256"], strict=True) if not _shows(DATA / path, pixels, scanned)
+    pixels_by_file = _pixels_by_file_hash()
+    missing = [
+        str(path)
+        for path, pixels_hash in zip(test_images["path"], test_images["pixels_sha256"], strict=True)
+        if not _has_pixels(DATA / path, pixels_hash, pixels_by_file)
     ]
-    if strange:
+    if missing:
         raise LesionflowError(
-            f"{len(strange)} of {len(wanted)} test images are not in data/ as they were measured (the first: {DATA / strange[0]}):"
+            f"{len(missing)} of {len(test_images)} test images are not in data/ as they were measured (the first: {DATA / missing[0]}):"
             f" they belong to dataset md5 {data_md5}. Bring it back: `git log -S {data_md5} -- data.dvc` finds the commit, then"
             " `git checkout COMMIT -- data.dvc && dvc pull data.dvc`"
         )
 
 
-def _scanned() -> dict[str, str]:
-    """pixels_sha256 of each file's sha256, as `validate` wrote them: files of those bytes need not be decoded to be recognised."""
+def _pixels_by_file_hash() -> dict[str, str]:
+    """Map the sha256 of each file to its pixels_sha256 as written by `validate`, so that known files need not be decoded."""
     if not CATALOG.exists():
         return {}
     catalog = pd.read_parquet(CATALOG, columns=["sha256", "pixels_sha256"])
     return dict(zip(catalog["sha256"], catalog["pixels_sha256"], strict=True))
 
 
-def _shows(path: Path, pixels_sha256: str, scanned: dict[str, str]) -> bool:
+def _has_pixels(path: Path, pixels_sha256: str, pixels_by_file: dict[str, str]) -> bool:
     try:
         content = path.read_bytes()
-        if scanned.get(hashlib.sha256(content).hexdigest()) == pixels_sha256:
+        if pixels_by_file.get(hashlib.sha256(content).hexdigest()) == pixels_sha256:
             return True
         return images.pixels_sha256(images.decode(content)) == pixels_sha256
     except (FileNotFoundError, NotADirectoryError, UnreadableImageError):

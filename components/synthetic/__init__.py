@@ -1,1 +1,1 @@
-"""The bundled sample and the starter weights: procedural dermoscopy images. No stage imports it."""
+"""Procedural dermoscopy images, for the bundled dataset and the starter weights. No stage imports this package."""

@@ -1,7 +1,7 @@
-"""A synthetic sample: procedural dermoscopy of the nine diagnoses, so that a fresh clone has something to learn from.
+"""Write a synthetic dataset of procedural dermoscopy images of the nine diagnoses, for trying the pipeline after cloning.
 
-The images stand in for a dataset that cannot be shipped. They show the structures by which dermatologists tell the diagnoses apart, but no
-patient, and nothing measured on them says anything about skin. The same seed gives the same files, byte for byte, on one installation.
+The images replace a dataset that cannot be distributed. They show the structures by which dermatologists distinguish the diagnoses, but no
+patients, and results on them say nothing about real lesions. The same seed gives identical files on one installation.
 
     python -m components.synthetic.dataset OUT_DIR [--seed N] [--size PX] [--force]
 """
@@ -22,7 +22,7 @@ from components.core.classes import CLASSES
 from components.synthetic.lesions import draw_lesion, paint
 from components.synthetic.photograph import photograph
 
-# Unequal on purpose, as in every clinic; the rarest still fills five folds of a lesion-wise split.
+# Imbalanced as in clinics; the rarest class has enough lesions for five folds of a lesion-wise split.
 LESIONS_PER_CLASS: dict[str, int] = {
     "actinic_keratosis": 52,
     "basal_cell_carcinoma": 62,
@@ -34,7 +34,7 @@ LESIONS_PER_CLASS: dict[str, int] = {
     "squamous_cell_carcinoma": 48,
     "vascular_lesion": 42,
 }
-IMAGES_PER_LESION = (0.68, 0.24, 0.08)  # how often a lesion has one, two or three images
+IMAGES_PER_LESION = (0.68, 0.24, 0.08)  # probabilities of one, two and three images
 JPEG_QUALITY = 90
 METADATA_COLUMNS = ("isic_id", "filename", "diagnosis", "lesion_id", "collection", "license")
 
@@ -43,15 +43,15 @@ def write_dataset(folder: Path, lesions_per_class: Mapping[str, int], seed: int 
     """Write `<folder>/<class>/<id>.jpg` and `<folder>/metadata.csv`; the folder appears complete or not at all.
 
     Args:
-        lesions_per_class: lesions of each diagnosis; a lesion of one class does not depend on how many the others have.
-        size: pixels a side.
-        force: replace an earlier sample.
+        lesions_per_class: number of lesions of each diagnosis. Lesions of one class do not depend on the numbers of others.
+        size: width and height of the images in pixels.
+        force: replace an earlier synthetic dataset.
 
     Returns:
         The number of images.
 
     Raises:
-        FileExistsError: if the folder exists and is not to be replaced, or holds something other than a sample.
+        FileExistsError: the folder exists and `force` is false, or it is not a synthetic dataset.
     """
     if folder.exists() and not (force and _is_sample(folder)):
         reason = "is not a sample that this command wrote" if force else "exists; --force replaces an earlier sample"
@@ -71,7 +71,7 @@ def write_dataset(folder: Path, lesions_per_class: Mapping[str, int], seed: int 
 
 
 def _is_sample(folder: Path) -> bool:
-    """Whether a folder holds synthetic images only, so that nothing is lost by replacing it."""
+    """Whether a folder contains only synthetic images, so that it can be replaced."""
     try:
         with (folder / "metadata.csv").open(newline="", encoding="utf-8") as file:
             return {row.get("collection") for row in csv.DictReader(file)} == {"synthetic"}
@@ -80,10 +80,10 @@ def _is_sample(folder: Path) -> bool:
 
 
 def _write_images(folder: Path, lesions_per_class: Mapping[str, int], seed: int, size: int) -> list[tuple[str, ...]]:
-    """Write every image; returns the rows of metadata.csv."""
+    """Write all images; return the rows of metadata.csv."""
     rows: list[tuple[str, ...]] = []
-    work = [(diagnosis, number) for diagnosis in CLASSES for number in range(lesions_per_class.get(diagnosis, 0))]
-    for count, (diagnosis, number) in enumerate(tqdm(work, desc="drawing lesions", unit="lesion", mininterval=1), start=1):
+    lesions = [(diagnosis, number) for diagnosis in CLASSES for number in range(lesions_per_class.get(diagnosis, 0))]
+    for count, (diagnosis, number) in enumerate(tqdm(lesions, desc="drawing lesions", unit="lesion", mininterval=1), start=1):
         rng = np.random.default_rng([seed, CLASSES.index(diagnosis), number])
         painting = paint(draw_lesion(diagnosis, rng))
         for _ in range(rng.choice(len(IMAGES_PER_LESION), p=IMAGES_PER_LESION) + 1):
@@ -99,7 +99,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m components.synthetic.dataset", description="Write a synthetic dermoscopy sample.")
     parser.add_argument("folder", type=Path, metavar="OUT_DIR", help="folder to write: one subfolder per diagnosis, and metadata.csv")
     parser.add_argument("--seed", type=int, default=0, help="another seed draws other lesions (default: %(default)s)")
-    parser.add_argument("--size", type=int, default=128, metavar="PX", help="pixels a side (default: %(default)s)")
+    parser.add_argument("--size", type=int, default=128, metavar="PX", help="width and height in pixels (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="replace an earlier sample in OUT_DIR")
     options = parser.parse_args(arguments)
     if options.size < 32:

@@ -1,4 +1,4 @@
-"""What a lesion of each class looks like: its size, border, colours and structures, drawn at random."""
+"""Random lesions of each class: size, border, colors and structures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Lesion:
-    """What a lesion is, whoever photographs it. Strengths run from 0 (absent) to 1 (marked).
+    """The properties of a lesion, independent of how it is imaged. Strengths are 0 (absent) to 1 (marked).
 
     Attributes:
-        seed: places its structures; the same seed draws the same lesion.
+        seed: seed of the structures; the same seed gives the same lesion.
         skin_tone: 0 very light to 1 very dark.
         radius: half its mean diameter, in units of the canvas.
         elongation: long axis over short axis.
-        irregularity, notches: lobes and moth-eaten bites of the border.
+        irregularity, notches: strength of lobes and of notches of the border.
         softness: width of the border, as a fraction of the radius.
-        asymmetry: how much more pigment one side holds.
-        pigment, redness: density of melanin and of blood in the ground.
+        asymmetry: difference in pigment between the sides.
+        pigment, redness: density of melanin and of blood outside structures.
         structures: (name, strength) of each structure present, deepest first.
     """
 
@@ -44,7 +44,7 @@ class Lesion:
 
 @dataclass(frozen=True)
 class Profile:
-    """How a diagnosis usually looks: ranges of the ground, and how often each structure is seen."""
+    """The appearance of a diagnosis: ranges of attributes, and the frequency of each structure in `often`."""
 
     pigment: Range
     redness: Range
@@ -62,20 +62,20 @@ PROFILES: dict[str, Profile] = {
     ),
     "basal_cell_carcinoma": Profile(
         pigment=(0.0, 0.15), redness=(0.08, 0.35), irregularity=(0.2, 0.6), softness=(0.1, 0.3), asymmetry=(0.1, 0.5),
-        often={"arborising_vessels": 0.95, "ovoid_nests": 0.88, "ulceration": 0.35, "milia": 0.08, "scale": 0.08, "blue_white_veil": 0.05},
+        often={"arborizing_vessels": 0.95, "ovoid_nests": 0.88, "ulceration": 0.35, "milia": 0.08, "scale": 0.08, "blue_white_veil": 0.05},
     ),
     "dermatofibroma": Profile(
         pigment=(0.12, 0.4), redness=(0.0, 0.2), irregularity=(0.05, 0.3), softness=(0.15, 0.4), asymmetry=(0.0, 0.2),
-        often={"white_scar": 0.96, "peripheral_network": 0.93, "globules": 0.06, "arborising_vessels": 0.03},
+        often={"white_scar": 0.96, "peripheral_network": 0.93, "globules": 0.06, "arborizing_vessels": 0.03},
     ),
     "melanoma": Profile(
         pigment=(0.4, 1.0), redness=(0.0, 0.3), irregularity=(0.5, 1.0), softness=(0.04, 0.15), asymmetry=(0.5, 1.0),
-        often={"colour_patches": 0.92, "atypical_network": 0.85, "streaks": 0.65, "blue_white_veil": 0.72, "irregular_dots": 0.72,
+        often={"color_patches": 0.92, "atypical_network": 0.85, "streaks": 0.65, "blue_white_veil": 0.72, "irregular_dots": 0.72,
                "peppering": 0.2, "ulceration": 0.05, "milia": 0.04},
     ),
     "nevus": Profile(
         pigment=(0.25, 0.75), redness=(0.0, 0.15), irregularity=(0.0, 0.3), softness=(0.08, 0.3), asymmetry=(0.0, 0.3),
-        often={"pigment_network": 0.78, "globules": 0.5, "milia": 0.04, "irregular_dots": 0.06, "colour_patches": 0.08},
+        often={"pigment_network": 0.78, "globules": 0.5, "milia": 0.04, "irregular_dots": 0.06, "color_patches": 0.08},
     ),
     "pigmented_benign_keratosis": Profile(
         pigment=(0.25, 0.7), redness=(0.0, 0.1), irregularity=(0.3, 0.7), softness=(0.02, 0.06), asymmetry=(0.0, 0.4), notches=(0.4, 1.0),
@@ -98,7 +98,7 @@ PROFILES: dict[str, Profile] = {
 
 
 def draw_lesion(diagnosis: str, rng: Rng) -> Lesion:
-    """A lesion of the given diagnosis: structures vary in strength, and some are absent."""
+    """Draw a lesion of a diagnosis, with random attributes, structures and strengths."""
     profile = PROFILES[diagnosis]
     present = [name for name in STRUCTURES if rng.random() < profile.often.get(name, 0.0)]
     return Lesion(
@@ -118,15 +118,15 @@ def draw_lesion(diagnosis: str, rng: Rng) -> Lesion:
 
 
 def paint(lesion: Lesion) -> NDArray[np.uint8]:
-    """The lesion and the skin around it, before anybody photographs it; shape (CANVAS, CANVAS, 3)."""
+    """Paint the lesion and the surrounding skin; uint8, shape (CANVAS, CANVAS, 3)."""
     rng = np.random.default_rng(lesion.seed)
     depth = border(rng, lesion.radius, lesion.elongation, lesion.irregularity, lesion.notches)
     canvas = Canvas(skin(rng, lesion.skin_tone), depth, step(depth, lesion.softness))
-    uneven = 1 + lesion.asymmetry * (0.45 * smooth_noise(rng, 2) + 0.25 * smooth_noise(rng, 4))
-    uneven = uneven + 0.12 * smooth_noise(rng, 10) + 0.08 * smooth_noise(rng, 24) + 0.08 * smooth_noise(rng, 60)
-    uneven = uneven * (0.75 + 0.35 * depth.clip(0, 0.8))
-    canvas.stain(canvas.inside * uneven.clip(0.15, 2.5), BROWN + rng.normal(0, 0.08, 3), lesion.pigment)
-    canvas.stain(canvas.inside * uneven.clip(0.15, 2.5), RED, lesion.redness)
+    pigmentation = 1 + lesion.asymmetry * (0.45 * smooth_noise(rng, 2) + 0.25 * smooth_noise(rng, 4))
+    pigmentation = pigmentation + 0.12 * smooth_noise(rng, 10) + 0.08 * smooth_noise(rng, 24) + 0.08 * smooth_noise(rng, 60)
+    pigmentation = pigmentation * (0.75 + 0.35 * depth.clip(0, 0.8))
+    canvas.stain(canvas.inside * pigmentation.clip(0.15, 2.5), BROWN + rng.normal(0, 0.08, 3), lesion.pigment)
+    canvas.stain(canvas.inside * pigmentation.clip(0.15, 2.5), RED, lesion.redness)
     for name, strength in lesion.structures:
         STRUCTURES[name](canvas, rng, strength)
     return (canvas.rgb.clip(0, 1) * 255).astype(np.uint8)

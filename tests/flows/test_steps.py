@@ -1,4 +1,4 @@
-"""What needs a Prefect server and no schedule: retries and time limits as Prefect applies them, and the real watch-data flow."""
+"""Flows on a Prefect server without schedules: retries, timeouts and the real watch-data flow."""
 
 import os
 import shutil
@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.project import ROOT, Project
-from tests.support.versioned import NEW, OLD, command, commit, held, template, versioned, write
+from tests.support.versioned import NEW, OLD, command, commit, read_files, template, versioned, write
 
 __all__ = ["template", "versioned"]
 
-pytestmark = pytest.mark.timeout(300, method="thread")  # Prefect limits tasks by the same alarm signal that pytest-timeout would use
+pytestmark = pytest.mark.timeout(300, method="thread")  # Prefect's task timeout uses the alarm signal too
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -28,62 +28,64 @@ def server() -> Iterator[str]:
         yield str(PREFECT_API_URL.value())
 
 
-def test_registering_again_keeps_the_automation_that_waits_for_heartbeats_unless_it_changed(monkeypatch):
+def test_heartbeat_automation_is_replaced_only_when_it_changed(monkeypatch):
     from prefect import get_client
 
     from flows import deploy
 
-    def registered() -> dict:
+    def registered_automation() -> dict:
         with get_client(sync_client=True) as client:
-            [found] = client.request("POST", "/automations/filter", json={}).json()
-        return found
+            [automation] = client.request("POST", "/automations/filter", json={}).json()
+        return automation
 
     monkeypatch.chdir(ROOT)
     deploy.create_heartbeat_automation()
-    first = registered()
+    first = registered_automation()
     deploy.create_heartbeat_automation()
-    assert registered()["trigger"]["id"] == first["trigger"]["id"], "a new trigger forgets the heartbeats that it has seen"
+    assert registered_automation()["trigger"]["id"] == first["trigger"]["id"], (
+        "a new trigger would forget the heartbeats that were received"
+    )
     monkeypatch.setattr(deploy, "MISSED_HEARTBEATS", deploy.MISSED_HEARTBEATS + 1)
     deploy.create_heartbeat_automation()
-    assert registered()["trigger"]["within"] > first["trigger"]["within"]
-    assert registered()["id"] == first["id"]
+    assert registered_automation()["trigger"]["within"] > first["trigger"]["within"]
+    assert registered_automation()["id"] == first["id"]
 
 
-def test_what_did_not_answer_is_tried_again_and_what_failed_is_not(monkeypatch):
+def test_stage_is_retried_after_transient_error_only(monkeypatch):
     from prefect import flow
 
     from flows import tasks
     from flows.processes import CommandFailed, TransientCommandError
     from flows.stages import StageResult
 
-    tries = []
+    attempts = []
 
     def run_stage(name, *_):
-        tries.append(name)
+        attempts.append(name)
         if name == "train":
             raise CommandFailed("train failed:\nthe data are bad")
-        if tries.count(name) < 3:
+        if attempts.count(name) < 3:
             raise TransientCommandError("register failed:\nMLflow did not answer")
         return StageResult(name, False, 1.0)
 
     monkeypatch.setattr(tasks, "run_stage", run_stage)
-    quick = tasks.stage.with_options(retry_delay_seconds=0)
+    stage_without_delay = tasks.stage.with_options(retry_delay_seconds=0)
 
     @flow
     def registering():
-        return quick("register").result()
+        return stage_without_delay("register").result()
 
     @flow
     def training():
-        return quick("train")
+        return stage_without_delay("train")
 
     assert registering() == StageResult("register", False, 1.0)
     with pytest.raises(CommandFailed, match="the data are bad"):
         training()
-    assert tries == ["register"] * 3 + ["train"]
+    assert attempts == ["register"] * 3 + ["train"]
 
 
-def test_a_time_limit_ends_the_command_too(tmp_path):
+def test_task_timeout_ends_the_command(tmp_path):
     from prefect import flow, task
 
     from flows.processes import Command, run_command
@@ -105,31 +107,31 @@ def test_a_time_limit_ends_the_command_too(tmp_path):
 
 WATCH = """
 import os, subprocess, sys
-from flows import watch_data as watching
+from flows import watch_data as flow
 
-def beside(line):
-    if not said:
+def import_second(line):
+    if not second_import:
         done = subprocess.run([sys.executable, "-m", "app.cli", "import", "inbox/second"], capture_output=True, text=True)
-        said.append((done.returncode, done.stderr))
+        second_import.append((done.returncode, done.stderr))
 
 def run_command(command, on_line, *rest):
-    return plain(command, lambda line: (beside(line), on_line(line)), *rest)
+    return plain(command, lambda line: (import_second(line), on_line(line)), *rest)
 
 def commit_pointer(message):
     if message == "Import first from the inbox" and "killed" in sys.argv:
-        print("second import:", *said)
+        print("second import:", *second_import)
         sys.stdout.flush()
         os._exit(9)
     return commit(message)
 
-said, plain, commit = [], watching.run_command, watching.commit_pointer
-watching.run_command, watching.commit_pointer = run_command, commit_pointer
-watching.run_pipeline = lambda: print("training on", sorted(path.name for path in (watching.ROOT / "data").rglob("*.jpg")))
-print(watching.watch_data(settle_seconds=0, return_state=True).message)
+second_import, plain, commit = [], flow.run_command, flow.commit_pointer
+flow.run_command, flow.commit_pointer = run_command, commit_pointer
+flow.run_pipeline = lambda: print("training on", sorted(path.name for path in (flow.ROOT / "data").rglob("*.jpg")))
+print(flow.watch_data(settle_seconds=0, return_state=True).message)
 """
 
 
-def test_watch_data_takes_a_dataset_over_with_its_lock_held_and_a_killed_run_is_carried_on(server, versioned):
+def test_watch_data_locks_import_and_resumes_after_kill(server, versioned):
     for name in ("app", "components", "flows"):
         shutil.copytree(ROOT / name, versioned / name, ignore=shutil.ignore_patterns("__pycache__"))
     write(versioned / "inbox" / "first", NEW)
@@ -144,36 +146,36 @@ def test_watch_data_takes_a_dataset_over_with_its_lock_held_and_a_killed_run_is_
 
     killed = watch("killed")
     assert killed.returncode == 9, killed.stdout
-    refusal = killed.stdout[killed.stdout.index("second import:") :]
-    assert refusal.startswith("second import: (75, "), killed.stdout
-    assert "another run or import is active in" in refusal
-    assert held(versioned / "data") == NEW
+    second_import = killed.stdout[killed.stdout.index("second import:") :]
+    assert second_import.startswith("second import: (75, "), killed.stdout
+    assert "another run or import is active in" in second_import
+    assert read_files(versioned / "data") == NEW
     assert "M data.dvc" in command(versioned, "git", "status", "--porcelain")
 
-    carried_on = watch()
-    assert "training on ['new_1.jpg', 'new_2.jpg', 'new_3.jpg']" in carried_on.stdout, carried_on.stdout
-    assert "trained on first" in carried_on.stdout
+    resumed = watch()
+    assert "training on ['new_1.jpg', 'new_2.jpg', 'new_3.jpg']" in resumed.stdout, resumed.stdout
+    assert "trained on first" in resumed.stdout
     assert command(versioned, "git", "log", "-1", "--format=%s").strip() == "Take over the dataset first"
     assert command(versioned, "git", "status", "--porcelain", "--", "data.dvc") == ""
     assert not (versioned / ".prefect" / "taking.json").exists()
 
     shutil.rmtree(versioned / "inbox")
-    pointer = published(versioned, versioned.parent)
+    pointer = publish_old_dataset(versioned, versioned.parent)
     followed = watch()
     assert "training on ['old_1.jpg', 'old_2.jpg']" in followed.stdout, followed.stdout
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_text() == pointer
     assert command(versioned, "git", "status", "--porcelain", "--", "data.dvc") == ""
     assert command(versioned, "git", "log", "-1", "--format=%s").startswith("Take the dataset of origin/")
 
 
-def published(root: Path, beside: Path) -> str:
-    """Let another checkout publish the old dataset in a branch that this one then follows; the text of its data.dvc."""
+def publish_old_dataset(root: Path, folder: Path) -> str:
+    """Push the old dataset from another checkout to a branch that this one tracks; return the text of its data.dvc."""
     branch = command(root, "git", "branch", "--show-current").strip()
-    command(beside, "git", "clone", "--quiet", "--bare", str(root), "origin")
-    command(beside, "git", "clone", "--quiet", "origin", "other")
-    other = beside / "other"
-    command(root, "git", "remote", "add", "origin", str(beside / "origin"))
+    command(folder, "git", "clone", "--quiet", "--bare", str(root), "origin")
+    command(folder, "git", "clone", "--quiet", "origin", "other")
+    other = folder / "other"
+    command(root, "git", "remote", "add", "origin", str(folder / "origin"))
     command(root, "git", "fetch", "--quiet")
     command(root, "git", "branch", "--quiet", f"--set-upstream-to=origin/{branch}")
     write(other / "data", OLD)

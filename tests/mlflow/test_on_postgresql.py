@@ -1,4 +1,4 @@
-"""The registry on PostgreSQL; `make test-postgresql` runs flows on it too."""
+"""The registry on PostgreSQL; `make test-postgresql` tests flows on PostgreSQL too."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,21 +7,21 @@ import pytest
 from mlflow import MlflowClient
 
 from components.tracking import store
-from tests.mlflow.conftest import Lab
+from tests.mlflow.conftest import RegistryLab
 
 
-def test_a_version_is_registered_promoted_and_rolled_back_on_postgresql(
-    new_lab: Callable[[], Lab], run_cli: Callable[..., Any], postgresql: str, monkeypatch: pytest.MonkeyPatch
+def test_register_promote_and_rollback_on_postgresql(
+    new_registry: Callable[[], RegistryLab], run_cli: Callable[..., Any], postgresql: str, monkeypatch: pytest.MonkeyPatch
 ):
-    root = new_lab().root
+    root = new_registry().root
     monkeypatch.setenv(store.URI, f"postgresql://{postgresql}/mlflow")
-    lab = Lab(root, store.connect())
-    first, second = lab.version(wrong=1), lab.version(wrong=0)
+    registry = RegistryLab(root, store.connect())
+    first, second = registry.register_version(wrong=1), registry.register_version(wrong=0)
     for version in (first, second):
-        done = run_cli("champion", "promote", version, "--override", "a trial")
-        assert done.exit_code == 0, done.stderr
+        result = run_cli("champion", "promote", version, "--override", "a trial")
+        assert result.exit_code == 0, result.stderr
     assert run_cli("champion", "rollback", "--reason", "a trial").exit_code == 0
-    assert lab.champion() == first
-    assert [entry.after for entry in lab.look().entries] == [first, second, first]
+    assert registry.champion() == first
+    assert [entry.after for entry in registry.champion_state().entries] == [first, second, first]
     local = f"sqlite:///{root / 'mlruns/mlflow.db'}"
     assert MlflowClient(local, local).search_registered_models() == []

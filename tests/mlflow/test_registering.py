@@ -1,4 +1,4 @@
-"""The register stage, on candidates of predictions without a network."""
+"""The register stage, on candidates with predictions but without a network."""
 
 import pytest
 
@@ -11,83 +11,83 @@ from components.tracking import runs
 from tests.mlflow.conftest import MODEL
 
 
-def registered(capsys) -> tuple[dict, str]:
+def run_register(capsys) -> tuple[dict, str]:
     register.register(params_file.load())
-    said = capsys.readouterr()
-    return read_json(REGISTRATION), said.out + said.err
+    output = capsys.readouterr()
+    return read_json(REGISTRATION), output.out + output.err
 
 
-def test_automatic_makes_a_candidate_that_passes_champion_and_again_changes_nothing(lab, capsys):
-    lab.version()
-    report, said = registered(capsys)
+def test_automatic_promotion_makes_passing_candidate_champion_once(registry, capsys):
+    registry.register_version()
+    report, output = run_register(capsys)
     assert (report["champion"], report["promotion"]["source"], report["new_version"]) == ("1", promotion.AUTOMATIC, False)
-    assert "it is champion" in said
-    again, _ = registered(capsys)
-    assert (again["version"], again["promotion"], again["champion"]) == ("1", None, "1")
-    assert len(lab.look().entries) == 1
-    assert len(lab.client.search_model_versions(f"name = '{MODEL}'")) == 1
+    assert "it is champion" in output
+    second_report, _ = run_register(capsys)
+    assert (second_report["version"], second_report["promotion"], second_report["champion"]) == ("1", None, "1")
+    assert len(registry.champion_state().entries) == 1
+    assert len(registry.client.search_model_versions(f"name = '{MODEL}'")) == 1
 
 
-def test_manual_leaves_a_candidate_that_passes_to_a_person(lab, capsys):
-    lab.params("register", promotion="manual")
-    lab.version()
-    report, said = registered(capsys)
+def test_manual_promotion_makes_passing_candidate_challenger(registry, capsys):
+    registry.set_params("register", promotion="manual")
+    registry.register_version()
+    report, output = run_register(capsys)
     assert (report["gate_passed"], report["promotion"], report["champion"]) == (True, None, None)
-    assert "`lesionflow champion promote 1`" in said
-    assert versions.version_by_alias(lab.client, MODEL, versions.CHALLENGER).version == lab.get("1").version
-    assert lab.look().entries == ()
+    assert "`lesionflow champion promote 1`" in output
+    assert versions.version_by_alias(registry.client, MODEL, versions.CHALLENGER).version == registry.get_version("1").version
+    assert registry.champion_state().entries == ()
 
 
-def test_automatic_leaves_the_champion_where_the_gate_fails(lab, capsys):
-    lab.version()
-    lab.move("1")
-    lab.version(wrong=3)
-    report, said = registered(capsys)
+def test_automatic_promotion_keeps_champion_when_gate_fails(registry, capsys):
+    registry.register_version()
+    registry.move_champion("1")
+    registry.register_version(wrong=3)
+    report, output = run_register(capsys)
     assert (report["gate_passed"], report["promotion"], report["champion"]) == (False, None, "1")
-    assert "the gate did not pass it" in said
+    assert "the gate did not pass it" in output
 
 
-def test_champion_moved_while_the_candidate_was_judged_leaves_it_challenger_and_says_so(lab, capsys, monkeypatch):
+def test_candidate_stays_challenger_when_champion_moved_meanwhile(registry, capsys, monkeypatch):
     for _ in range(2):
-        lab.version()
-    lab.move("1")
-    lab.version()
-    judge = judgement.judge_version
+        registry.register_version()
+    registry.move_champion("1")
+    registry.register_version()
+    judge_version = judgement.judge_version
 
-    def judge_slowly(*arguments):
-        lab.move("2")
-        return judge(*arguments)
+    def move_champion_then_judge(*arguments):
+        registry.move_champion("2")
+        return judge_version(*arguments)
 
-    monkeypatch.setattr(judgement, "judge_version", judge_slowly)
-    report, said = registered(capsys)
+    monkeypatch.setattr(judgement, "judge_version", move_champion_then_judge)
+    report, output = run_register(capsys)
     assert (report["gate_passed"], report["promotion"], report["champion"]) == (True, None, "2")
     assert "champion of skin-lesion-mobilenetv2 moved to version 2 meanwhile" in report["overtaken"]
-    assert "it is challenger: champion of skin-lesion-mobilenetv2 moved to version 2 meanwhile" in said
-    assert [row.after for row in lab.look().entries] == ["1", "2"]
+    assert "it is challenger: champion of skin-lesion-mobilenetv2 moved to version 2 meanwhile" in output
+    assert [row.after for row in registry.champion_state().entries] == ["1", "2"]
 
 
-def test_a_candidate_that_was_rolled_back_from_is_not_promoted_automatically_again(lab, capsys):
+def test_rolled_back_candidate_is_not_promoted_automatically(registry, capsys):
     for number in ("1", "2"):
-        lab.version()
-        lab.move(number)
-    lab.move("1", promotion.ROLLBACK)
-    report, said = registered(capsys)
+        registry.register_version()
+        registry.move_champion(number)
+    registry.move_champion("1", promotion.ROLLBACK)
+    report, output = run_register(capsys)
     assert (report["gate_passed"], report["was_champion"], report["champion"]) == (True, True, "1")
-    assert "comes back only by hand: `lesionflow champion promote 2`" in said
+    assert "comes back only by hand: `lesionflow champion promote 2`" in output
 
 
-def test_a_move_in_the_ui_is_noticed_and_warned_of(lab, capsys):
-    lab.version(wrong=3)
-    lab.version()
-    lab.move_in_ui("1")
-    report, said = registered(capsys)
+def test_register_warns_of_move_in_ui(registry, capsys):
+    registry.register_version(wrong=3)
+    registry.register_version()
+    registry.move_champion_in_ui("1")
+    report, output = run_register(capsys)
     assert (report["noticed"]["before"], report["noticed"]["after"]) == (None, "1")
-    assert "warning: champion was moved outside the gate, from none to version 1, which FAILED the gate" in said
+    assert "warning: champion was moved outside the gate, from none to version 1, which FAILED the gate" in output
 
 
 @pytest.mark.parametrize("name", ["HAM10000", "BCN20000: 2019 (v2) + a/b", "../x", "Würzburg & Ulm", "/", "x" * 400])
-def test_any_collection_has_a_name_that_mlflow_takes(lab, name):
-    run = lab.client.get_model_version(MODEL, lab.version()).run_id
-    figure = f"collection_left_out/{register.metric_name(name)}"
-    runs.log_metrics(lab.client, run, {figure: 0.25})
-    assert lab.client.get_run(run).data.metrics[figure] == 0.25
+def test_metric_name_of_any_collection_is_valid_in_mlflow(registry, name):
+    run = registry.client.get_model_version(MODEL, registry.register_version()).run_id
+    metric = f"collection_left_out/{register.metric_name(name)}"
+    runs.log_metrics(registry.client, run, {metric: 0.25})
+    assert registry.client.get_run(run).data.metrics[metric] == 0.25

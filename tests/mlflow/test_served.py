@@ -1,4 +1,4 @@
-"""A registered version answers by its own code, through a real MLflow store; older/ is the code that versions were logged with before."""
+"""A registered version predicts with the code that was logged with it; older/ is the code of older versions."""
 
 import io
 import json
@@ -31,7 +31,7 @@ OLDER = Path(__file__).with_name("older")
 
 @pytest.fixture(scope="module")
 def network():
-    """Pixels to nine probabilities that depend on every pixel."""
+    """A network from pixels to nine probabilities that depend on every pixel."""
     keras.utils.set_random_seed(0)
     pixels = keras.Input((SIZE, SIZE, 3))
     flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels))
@@ -39,57 +39,57 @@ def network():
 
 
 @pytest.fixture
-def candidate(lab, network):
-    folder = lab.root / "candidate"
+def candidate(registry, network):
+    folder = registry.root / "candidate"
     serialization.save_classifier(network, folder / "model.keras")
     write_json(folder / "candidate.json", {"image_size": SIZE, "outputs": list(CLASSES)})
     return folder
 
 
 @pytest.fixture
-def contents(lab):
-    return [path.read_bytes() for path in sorted((lab.root / "data").rglob("*.png"))[:6]]
+def image_bytes(registry):
+    return [path.read_bytes() for path in sorted((registry.root / "data").rglob("*.png"))[:6]]
 
 
-def run_of(lab):
-    return lab.get(lab.version()).run_id
+def new_run(registry):
+    return registry.get_version(registry.register_version()).run_id
 
 
-def registered(lab, candidate):
-    """A version as the pipeline logs one today."""
-    run = run_of(lab)
-    evidence = lab.root / "evidence"
+def log_current(registry, candidate):
+    """Log a version as the pipeline does."""
+    run = new_run(registry)
+    evidence = registry.root / "evidence"
     evidence.mkdir(exist_ok=True)
     (evidence / "measured.json").write_text("{}")
     uri = logged_model.log_model(run, candidate, evidence, "multiclass")
-    return lab.client.create_model_version(MODEL, uri, run_id=run)
+    return registry.client.create_model_version(MODEL, uri, run_id=run)
 
 
 @contextmanager
-def project_of_before(code):
-    """Let `components` be the package of that folder, as it was for the process that logged it, and today's again afterwards."""
-    ours = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "components"}
+def import_components_from(code):
+    """Import `components` from this folder instead of the checkout, as in the process that logged an older version."""
+    own_modules = {name: module for name, module in sys.modules.items() if name.partition(".")[0] == "components"}
     path = sys.path
     try:
-        for name in ours:
+        for name in own_modules:
             del sys.modules[name]
         sys.path = [str(code), *path]
         yield
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] == "components"]:
             del sys.modules[name]
-        sys.modules.update(ours)
+        sys.modules.update(own_modules)
         sys.path = path
 
 
-def registered_before(lab, candidate, change=lambda text: text):
-    """A version as it was logged when its code was a package named `components`, with this change to its images.py."""
-    code = lab.root / f"older{len(list(lab.root.iterdir()))}"
+def log_with_components_package(registry, candidate, change=lambda text: text):
+    """Log a version as when its code was a package named `components`, with this change to its images.py."""
+    code = registry.root / f"older{len(list(registry.root.iterdir()))}"
     shutil.copytree(OLDER, code)
     path = code / "components/images.py"
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
-    run = run_of(lab)
-    with project_of_before(code), mlflow.start_run(run_id=run):
+    run = new_run(registry)
+    with import_components_from(code), mlflow.start_run(run_id=run):
         logged = mlflow.pyfunc.log_model(
             name="model",
             python_model=str(code / "serving.py"),
@@ -97,16 +97,16 @@ def registered_before(lab, candidate, change=lambda text: text):
             artifacts={"candidate": str(candidate)},
             pip_requirements=[],
         )
-    return lab.client.create_model_version(MODEL, logged.model_uri, run_id=run)
+    return registry.client.create_model_version(MODEL, logged.model_uri, run_id=run)
 
 
-def registered_flat(lab, candidate, change=lambda text: text):
-    """A version as it was logged when the package that it is served with had no folders."""
+def log_with_flat_package(registry, candidate, change=lambda text: text):
+    """Log a version as when the package that it is served with had no folders."""
     modules = {"serving": OLDER / "serving.py", "images": OLDER / "components/images.py", "errors": OLDER / "components/errors.py"}
-    code = packaging.write(modules, lab.root / f"flat{len(list(lab.root.iterdir()))}")
+    code = packaging.write(modules, registry.root / f"flat{len(list(registry.root.iterdir()))}")
     path = code.folder / "images.py"
     path.write_text(change(path.read_text(encoding="utf-8")), encoding="utf-8")
-    run = run_of(lab)
+    run = new_run(registry)
     with code.importable(), mlflow.start_run(run_id=run):
         logged = mlflow.pyfunc.log_model(
             name="model",
@@ -115,106 +115,110 @@ def registered_flat(lab, candidate, change=lambda text: text):
             artifacts={"candidate": str(candidate)},
             pip_requirements=[],
         )
-    return lab.client.create_model_version(MODEL, logged.model_uri, run_id=run)
+    return registry.client.create_model_version(MODEL, logged.model_uri, run_id=run)
 
 
-def as_png(picture):
+def as_png(image):
     stream = io.BytesIO()
-    picture.save(stream, "PNG")
+    image.save(stream, "PNG")
     return stream.getvalue()
 
 
-def expected(network, contents, see=lambda pixels: pixels):
-    return network(np.stack([see(images.load_pixels(content, SIZE)) for content in contents]).astype(np.float32)).numpy()
+def expected(network, image_bytes, preprocess=lambda pixels: pixels):
+    return network(np.stack([preprocess(images.load_pixels(content, SIZE)) for content in image_bytes]).astype(np.float32)).numpy()
 
 
-def answers(version, contents):
-    table, unreadable = loading.load_version(version).answers(contents)
+def predict(version, image_bytes):
+    table, unreadable = loading.load_version(version).answers(image_bytes)
     assert not unreadable
     return table[list(CLASSES)].to_numpy(dtype=float)
 
 
-def inverted(text):
+def invert_pixels(text):
     return text.replace("return fit(decode(content), size)", "return 255 - fit(decode(content), size)")
 
 
-@pytest.mark.parametrize("logged", [registered, registered_before, registered_flat])
-def test_a_changed_checkout_predicts_as_was_recorded_by_the_real_command(lab, candidate, network, contents, logged):
-    version = logged(lab, candidate)
-    checkout = lab.root / "checkout"
+@pytest.mark.parametrize("log_version", [log_current, log_with_components_package, log_with_flat_package])
+def test_predict_command_ignores_changed_preprocessing_of_checkout(registry, candidate, network, image_bytes, log_version):
+    version = log_version(registry, candidate)
+    checkout = registry.root / "checkout"
     shutil.copytree(ROOT / "components", checkout / "components", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(ROOT / "app", checkout / "app", ignore=shutil.ignore_patterns("__pycache__"))
     path = checkout / "components/imaging/images.py"
     changed = "\n\ndef center_square_resize(image, size):\n    return np.zeros((size, size, 3), np.uint8)\n"
     path.write_text(path.read_text(encoding="utf-8") + changed)
-    files = [str(path) for path in sorted((lab.root / "data").rglob("*.png"))[:6]]
-    done = subprocess.run(
+    files = [str(path) for path in sorted((registry.root / "data").rglob("*.png"))[:6]]
+    result = subprocess.run(
         [sys.executable, "-m", "app.cli", "predict", "--format", "json", "--model-version", str(version.version), *files, "none.png"],
-        cwd=lab.root,
+        cwd=registry.root,
         env={**os.environ, "PYTHONPATH": str(checkout)},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 1 and done.stderr.strip().endswith("none.png: no such file or directory"), done.stderr
-    rows = json.loads(done.stdout)
-    found = np.array([[row["probabilities"][name] for name in CLASSES] for row in rows])
-    assert np.abs(found - expected(network, contents)).max() < 1e-5
+    assert result.returncode == 1 and result.stderr.strip().endswith("none.png: no such file or directory"), result.stderr
+    rows = json.loads(result.stdout)
+    probabilities = np.array([[row["probabilities"][name] for name in CLASSES] for row in rows])
+    assert np.abs(probabilities - expected(network, image_bytes)).max() < 1e-5
 
 
-def test_older_versions_with_different_preprocessing_each_use_their_own_in_one_process(lab, candidate, network, contents, monkeypatch):
-    ours, path = sys.modules["components.imaging.images"], list(sys.path)
-    first, second, newer = registered_before(lab, candidate), registered_before(lab, candidate, inverted), registered(lab, candidate)
-    plain, negative = expected(network, contents), expected(network, contents, lambda pixels: 255 - pixels)
+def test_versions_in_one_process_use_their_own_preprocessing(registry, candidate, network, image_bytes, monkeypatch):
+    own_module, path = sys.modules["components.imaging.images"], list(sys.path)
+    first, second, newer = (
+        log_with_components_package(registry, candidate),
+        log_with_components_package(registry, candidate, invert_pixels),
+        log_current(registry, candidate),
+    )
+    plain, negative = expected(network, image_bytes), expected(network, image_bytes, lambda pixels: 255 - pixels)
     assert np.abs(plain - negative).max() > 0.1
     monkeypatch.setattr(images, "center_square_resize", lambda _, size: np.zeros((size, size, 3), np.uint8))
     both = [loading.load_version(version) for version in (first, second)]
-    found = [one.answers(contents)[0][list(CLASSES)].to_numpy(dtype=float) for one in (*both, *reversed(both))]
-    for probabilities, wanted in zip(found, (plain, negative, negative, plain), strict=True):
-        assert np.abs(probabilities - wanted).max() < 1e-5
-    assert np.abs(answers(newer, contents) - plain).max() < 1e-5
-    assert sys.modules["components.imaging.images"] is ours
+    tables = [served.answers(image_bytes)[0] for served in (*both, *reversed(both))]
+    for table, probabilities in zip(tables, (plain, negative, negative, plain), strict=True):
+        assert np.abs(table[list(CLASSES)].to_numpy(dtype=float) - probabilities).max() < 1e-5
+    assert np.abs(predict(newer, image_bytes) - plain).max() < 1e-5
+    assert sys.modules["components.imaging.images"] is own_module
     assert sys.path == path
 
 
-@pytest.mark.parametrize("logged", [registered, registered_before, registered_flat])
-def test_files_that_are_not_images_are_named_with_the_versions_own_reason(lab, candidate, network, contents, logged):
-    table, unreadable = loading.load_version(logged(lab, candidate)).answers([contents[0], b"text", b"", contents[1]])
+@pytest.mark.parametrize("log_version", [log_current, log_with_components_package, log_with_flat_package])
+def test_unreadable_files_are_reported_with_reason_of_version(registry, candidate, network, image_bytes, log_version):
+    table, unreadable = loading.load_version(log_version(registry, candidate)).answers([image_bytes[0], b"text", b"", image_bytes[1]])
     assert unreadable == {1: "not a JPEG or PNG image", 2: "empty file"}
-    assert np.abs(table[list(CLASSES)].to_numpy(dtype=float) - expected(network, contents[:2])).max() < 1e-5
+    assert np.abs(table[list(CLASSES)].to_numpy(dtype=float) - expected(network, image_bytes[:2])).max() < 1e-5
 
 
-def test_mlflow_alone_serves_a_version_without_any_module_of_the_project(lab, candidate, network, contents):
-    version = registered(lab, candidate)
+def test_mlflow_serves_version_without_project_modules(registry, candidate, network, image_bytes):
+    version = log_current(registry, candidate)
     folder = mlflow.artifacts.download_artifacts(f"models:/{MODEL}/{version.version}")
     code = sorted(path.name for path in Path(folder, "code").iterdir())
     assert len(code) == 1 and code[0].startswith("lesionflow_served_")
-    pd.DataFrame({"image": contents}).to_pickle(lab.root / "asked.pickle")
+    pd.DataFrame({"image": image_bytes}).to_pickle(registry.root / "images.pickle")
     script = f"""
 import sys, mlflow, pandas
-answer = mlflow.pyfunc.load_model({folder!r}).predict(pandas.read_pickle("asked.pickle"))
+answer = mlflow.pyfunc.load_model({folder!r}).predict(pandas.read_pickle("images.pickle"))
 assert not [name for name in sys.modules if name.partition(".")[0] == "components"]
 answer.to_pickle("answer.pickle")
 """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    subprocess.run([sys.executable, "-c", script], cwd=lab.root, env=environment, check=True)
-    found = pd.read_pickle(lab.root / "answer.pickle")[list(CLASSES)].to_numpy(dtype=float)
-    assert np.abs(found - expected(network, contents)).max() < 1e-5
+    subprocess.run([sys.executable, "-c", script], cwd=registry.root, env=environment, check=True)
+    probabilities = pd.read_pickle(registry.root / "answer.pickle")[list(CLASSES)].to_numpy(dtype=float)
+    assert np.abs(probabilities - expected(network, image_bytes)).max() < 1e-5
 
 
-def test_a_version_is_measured_again_by_its_own_code_and_files_that_were_scanned_are_not_decoded_to_recognise_them(
-    lab, candidate, network, monkeypatch
-):
-    version = registered_before(lab, candidate, inverted)
-    wanted = lab.scored(0).images.iloc[::7]
-    contents = [(lab.root / "data" / path).read_bytes() for path in wanted["path"]]
-    negative = expected(network, contents, lambda pixels: 255 - pixels)
-    assert np.abs(reevaluation.reevaluate(version, wanted, "multiclass", MD5).probabilities - negative).max() < 1e-5
-    scanned = [reevaluation.hashlib.sha256(content).hexdigest() for content in contents]
-    pd.DataFrame({"sha256": scanned, "pixels_sha256": list(wanted["pixels_sha256"])}).to_parquet(lab.root / "build/catalog.parquet")
+def test_reevaluation_uses_code_of_version_and_hashes_of_catalog(registry, candidate, network, monkeypatch):
+    version = log_with_components_package(registry, candidate, invert_pixels)
+    test_images = registry.predictions(0).images.iloc[::7]
+    image_bytes = [(registry.root / "data" / path).read_bytes() for path in test_images["path"]]
+    negative = expected(network, image_bytes, lambda pixels: 255 - pixels)
+    assert np.abs(reevaluation.reevaluate(version, test_images, "multiclass", MD5).probabilities - negative).max() < 1e-5
+    scanned = [reevaluation.hashlib.sha256(content).hexdigest() for content in image_bytes]
+    pd.DataFrame({"sha256": scanned, "pixels_sha256": list(test_images["pixels_sha256"])}).to_parquet(
+        registry.root / "build/catalog.parquet"
+    )
 
     def decode(_):
         raise AssertionError("decoded")
 
     monkeypatch.setattr(images, "decode", decode)
-    reevaluation.require_same_images(wanted, MD5)
+    reevaluation.require_same_images(test_images, MD5)

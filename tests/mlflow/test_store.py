@@ -15,7 +15,7 @@ from tests.support.project import ROOT
 
 
 class Constant(mlflow.pyfunc.PythonModel):
-    """Seven, for whatever it is given."""
+    """Predicts 7 for every row."""
 
     def predict(self, model_input):
         return [7 for _ in model_input]
@@ -33,47 +33,47 @@ class Constant(mlflow.pyfunc.PythonModel):
         ("https://mlflow.example.org", None, None),
     ],
 )
-def test_a_database_keeps_artifacts_under_the_project_and_a_server_decides_itself(monkeypatch, tmp_path, uri, root, expected):
+def test_artifact_root_by_tracking_uri(monkeypatch, tmp_path, uri, root, expected):
     monkeypatch.chdir(tmp_path)
     for name, value in ((store.URI, uri), (store.ARTIFACT_ROOT, root)):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
     assert store.artifact_root() == (expected.format(here=tmp_path) if expected else None)
 
 
-def test_artifacts_of_a_database_uri_land_under_the_project_whatever_the_directory(lab, monkeypatch):
-    monkeypatch.setenv(store.URI, f"sqlite:///{lab.root}/mlruns/mlflow.db")
+def test_artifacts_of_database_uri_are_under_project(registry, monkeypatch):
+    monkeypatch.setenv(store.URI, f"sqlite:///{registry.root}/mlruns/mlflow.db")
     client = store.connect()
     run = client.create_run(store.experiment_id(client)).info
     client.log_text(run.run_id, "figures", "note.txt")
-    assert (lab.root / "mlruns/artifacts" / run.run_id / "artifacts/note.txt").read_text() == "figures"
+    assert (registry.root / "mlruns/artifacts" / run.run_id / "artifacts/note.txt").read_text() == "figures"
 
 
-def test_the_store_is_in_the_checkout_whatever_its_path_is(empty_store, monkeypatch, tmp_path):
-    here = tmp_path / "Prüfung #1? [x] 'y' 100%3F"
-    (here / "mlruns").mkdir(parents=True)
-    shutil.copy(empty_store, here / "mlruns/mlflow.db")
-    monkeypatch.chdir(here)
+def test_store_is_in_checkout_with_special_characters_in_path(empty_store, monkeypatch, tmp_path):
+    checkout = tmp_path / "Prüfung #1? [x] 'y' 100%3F"
+    (checkout / "mlruns").mkdir(parents=True)
+    shutil.copy(empty_store, checkout / "mlruns/mlflow.db")
+    monkeypatch.chdir(checkout)
     for name in (store.URI, store.ARTIFACT_ROOT):
         monkeypatch.delenv(name, raising=False)
     client = store.connect()
     run = client.create_run(store.experiment_id(client)).info
     client.log_text(run.run_id, "figures", "note.txt")
-    assert (here / "mlruns/artifacts" / run.run_id / "artifacts/note.txt").read_text() == "figures"
-    held = sqlite3.connect(here / "mlruns/mlflow.db").execute("select run_uuid from runs").fetchall()
-    assert held == [(run.run_id,)]
-    assert [path.name for path in tmp_path.iterdir()] == [here.name]
-    assert sorted(path.name for path in here.iterdir()) == ["mlruns"]
+    assert (checkout / "mlruns/artifacts" / run.run_id / "artifacts/note.txt").read_text() == "figures"
+    run_ids = sqlite3.connect(checkout / "mlruns/mlflow.db").execute("select run_uuid from runs").fetchall()
+    assert run_ids == [(run.run_id,)]
+    assert [path.name for path in tmp_path.iterdir()] == [checkout.name]
+    assert sorted(path.name for path in checkout.iterdir()) == ["mlruns"]
 
 
-def test_an_experiment_that_was_deleted_is_named_with_the_command_that_restores_it(lab):
-    number = store.experiment_id(lab.client)
-    lab.client.delete_experiment(number)
+def test_deleted_experiment_error_names_restore_command(registry):
+    number = store.experiment_id(registry.client)
+    registry.client.delete_experiment(number)
     with pytest.raises(store.LesionflowError, match=f"mlflow experiments restore --experiment-id {number}"):
-        store.experiment_id(lab.client)
+        store.experiment_id(registry.client)
 
 
-def test_a_locked_local_database_is_answered_with_what_locks_it_and_not_with_a_variable_that_mlflow_set(lab):
-    assert lab.client.search_experiments()
+def test_locked_database_error_names_database_file(registry):
+    assert registry.client.search_experiments()
     impatient = create_engine(store.store_uri(), connect_args={"timeout": 0})  # MLflow's own engine waits for 20 s
     with closing(sqlite3.connect("mlruns/mlflow.db")) as other:
         other.execute("BEGIN EXCLUSIVE")
@@ -83,13 +83,13 @@ def test_a_locked_local_database_is_answered_with_what_locks_it_and_not_with_a_v
     assert store.URI not in str(locked.value)
 
 
-@pytest.mark.parametrize("moved", [True, False], ids=["moved", "copied"])
-def test_the_store_follows_a_project_that_was_moved_or_copied(lab, monkeypatch, tmp_path_factory, moved):
-    number = lab.version(model=Constant())
-    lab.move(number)
-    there, here = lab.root, tmp_path_factory.mktemp("elsewhere") / "a clinic's Größe"
-    (shutil.move if moved else shutil.copytree)(there, here)
-    monkeypatch.chdir(here)
+@pytest.mark.parametrize("move", [True, False], ids=["moved", "copied"])
+def test_store_follows_moved_or_copied_project(registry, monkeypatch, tmp_path_factory, move):
+    number = registry.register_version(model=Constant())
+    registry.move_champion(number)
+    old_root, new_root = registry.root, tmp_path_factory.mktemp("elsewhere") / "a clinic's Größe"
+    (shutil.move if move else shutil.copytree)(old_root, new_root)
+    monkeypatch.chdir(new_root)
     monkeypatch.delenv(store.URI)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
 
@@ -97,19 +97,19 @@ def test_the_store_follows_a_project_that_was_moved_or_copied(lab, monkeypatch, 
     version = client.get_model_version(MODEL, number)
     with closing(sqlite3.connect("mlruns/mlflow.db")) as database:
         text = "\n".join(database.iterdump())
-    assert f"{there.as_uri()}/mlruns/artifacts" not in text
+    assert f"{old_root.as_uri()}/mlruns/artifacts" not in text
     assert evidence.load_evidence(client, version, None).evaluation.test.images
     assert mlflow.pyfunc.load_model(f"models:/{MODEL}@champion").predict([1.0]) == [7]
     run = client.create_run(store.experiment_id(client)).info
-    assert run.artifact_uri.startswith((here / "mlruns/artifacts").as_uri())
-    assert store.connect() and not relocate(here / "mlruns/mlflow.db")
+    assert run.artifact_uri.startswith((new_root / "mlruns/artifacts").as_uri())
+    assert store.connect() and not relocate(new_root / "mlruns/mlflow.db")
 
 
-def test_artifacts_that_did_not_come_along_with_the_database_stay_where_they_are(lab, tmp_path_factory):
-    lab.version()
+def test_relocate_ignores_artifacts_that_were_not_moved(registry, tmp_path_factory):
+    registry.register_version()
     database = tmp_path_factory.mktemp("elsewhere") / "mlruns" / "mlflow.db"
     database.parent.mkdir()
-    shutil.copy(lab.root / "mlruns/mlflow.db", database)
+    shutil.copy(registry.root / "mlruns/mlflow.db", database)
     before = database.read_bytes()
     assert relocate(database) == []
     assert database.read_bytes() == before

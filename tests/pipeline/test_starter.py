@@ -1,4 +1,4 @@
-"""The starter weights carry signal: frozen features of the bundled sample tell its classes apart, random weights do not."""
+"""Frozen features of the starter weights separate the classes of the bundled sample; those of random weights do not."""
 
 import numpy as np
 import pandas as pd
@@ -19,17 +19,17 @@ CHANCE = 1 / 9
 
 
 @pytest.fixture(scope="module")
-def sample() -> tuple[pd.DataFrame, np.ndarray]:
+def bundled_sample() -> tuple[pd.DataFrame, np.ndarray]:
     if not (ROOT / "data/metadata.csv").exists() or not (ROOT / "weights").exists():
-        pytest.fail("data/ and weights/ are not there: `make data` brings them from bundled/")
+        pytest.fail("data/ and weights/ do not exist. Run `make data` to extract them from bundled/.")
     table = pd.read_csv(ROOT / "data/metadata.csv")
     if set(table["collection"]) != {"synthetic"}:
-        pytest.skip("data/ holds another dataset than the bundled sample")
+        pytest.skip("data/ is not the bundled sample")
     return table, np.stack([images.load_pixels((ROOT / "data" / name).read_bytes(), 96) for name in table["filename"]])
 
 
 def frozen_accuracy(backbone, table, pixels) -> float:
-    """Held-out balanced accuracy of a linear head on frozen features, lesions kept on one side."""
+    """Held-out balanced accuracy of a linear head on frozen features, with each lesion in one split."""
     extractor = classifier.inference_function(build_extractor(backbone))
     features = np.concatenate([extractor(pixels[start : start + 64]) for start in range(0, len(pixels), 64)])
     train, test = next(StratifiedGroupKFold(4, shuffle=True, random_state=0).split(features, table["diagnosis"], table["lesion_id"]))
@@ -38,10 +38,10 @@ def frozen_accuracy(backbone, table, pixels) -> float:
     return balanced_accuracy_score(table["diagnosis"].iloc[test], head.predict(features[test]))
 
 
-def test_frozen_starter_features_tell_the_classes_apart_and_randomised_weights_fall_to_chance(sample, tmp_path):
+def test_starter_features_separate_classes_and_random_weights_do_not(bundled_sample, tmp_path):
     import keras
 
-    table, pixels = sample
+    table, pixels = bundled_sample
     starter = load(ROOT / "params.yaml").backbones["starter"].model_copy(update={"weights": str(ROOT / "weights/starter.weights.h5")})
     assert frozen_accuracy(starter, table, pixels) >= 0.60
 
@@ -52,5 +52,5 @@ def test_frozen_starter_features_tell_the_classes_apart_and_randomised_weights_f
     base.set_weights([random.permutation(values.ravel()).reshape(values.shape) for values in base.get_weights()])
     base.save_weights(tmp_path / "random.weights.h5")
     keras.backend.clear_session()
-    randomised = starter.model_copy(update={"weights": str(tmp_path / "random.weights.h5")})
-    assert frozen_accuracy(randomised, table, pixels) <= 2 * CHANCE
+    randomized = starter.model_copy(update={"weights": str(tmp_path / "random.weights.h5")})
+    assert frozen_accuracy(randomized, table, pixels) <= 2 * CHANCE

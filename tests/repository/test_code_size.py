@@ -1,4 +1,4 @@
-"""Functions, signatures and modules stay small enough to be read at once."""
+"""Limits for lines of functions and modules and for parameters of functions."""
 
 import ast
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ MAX_FUNCTION_LINES = 40
 MAX_PARAMETERS = 5
 MAX_MODULE_LINES = 300
 MODULE_EXCEPTIONS = {"components/runtime/params.py": 340}
-"""The schema of params.yaml: one field after another, in the order of the file."""
+"""The schema of params.yaml, with the fields in the order of the file."""
 CHECKED = [path for folder in ("components", "app", "flows") for path in sorted((ROOT / folder).rglob("*.py"))]
 
 
@@ -24,25 +24,25 @@ def functions(path: Path) -> Iterator[tuple[str, ast.FunctionDef | ast.AsyncFunc
 def parameters(function: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:
     """The names of a function's parameters, without self and cls."""
     arguments = function.args
-    every = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
-    return [argument.arg for argument in every if argument is not None and argument.arg not in ("self", "cls")]
+    all_arguments = [*arguments.posonlyargs, *arguments.args, arguments.vararg, *arguments.kwonlyargs, arguments.kwarg]
+    return [argument.arg for argument in all_arguments if argument is not None and argument.arg not in ("self", "cls")]
 
 
 def lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
     return (function.end_lineno or function.lineno) - function.lineno + 1
 
 
-def test_no_function_is_too_long_to_be_read_at_once():
+def test_functions_have_at_most_40_lines():
     sizes = [(name, lines(function)) for path in CHECKED for name, function in functions(path)]
     assert [f"{name}: {count} lines, at most {MAX_FUNCTION_LINES}" for name, count in sizes if count > MAX_FUNCTION_LINES] == []
 
 
-def test_no_function_has_more_parameters_than_a_call_can_show():
+def test_functions_have_at_most_5_parameters():
     counts = [(name, len(parameters(function))) for path in CHECKED for name, function in functions(path)]
     assert [f"{name}: {count} parameters, at most {MAX_PARAMETERS}" for name, count in counts if count > MAX_PARAMETERS] == []
 
 
-def test_no_module_is_too_long():
+def test_modules_are_within_line_limit():
     counts = {path.relative_to(ROOT).as_posix(): len(path.read_text(encoding="utf-8").splitlines()) for path in CHECKED}
     limits = {name: MODULE_EXCEPTIONS.get(name, MAX_MODULE_LINES) for name in counts}
     assert [f"{name}: {count} lines, at most {limits[name]}" for name, count in counts.items() if count > limits[name]] == []

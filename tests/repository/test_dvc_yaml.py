@@ -1,4 +1,4 @@
-"""dvc.yaml declares the code that a stage's module imports, however indirectly, and no code that it does not import."""
+"""The code deps of each stage in dvc.yaml are exactly the modules that it imports, directly or indirectly."""
 
 from functools import cache
 
@@ -10,28 +10,28 @@ from flows.stages import STAGES
 from tests.support.project import ROOT
 
 PIPELINE = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
-DECIDES_NOTHING = ("runtime", "tracking", "core.errors")
-"""Modules and packages of components that decide nothing of what a stage writes; what only they import does not count either."""
+WITHOUT_EFFECT_ON_OUTPUTS = ("runtime", "tracking", "core.errors")
+"""Modules and packages that do not affect the outputs of a stage; modules that only these import do not either."""
 
 
 @cache
 def graph() -> grimp.ImportGraph:
-    built = grimp.build_graph("components")
-    for name in [name for name in built.modules if name.removeprefix("components.").startswith(DECIDES_NOTHING)]:
-        built.remove_module(name)
-    return built
+    import_graph = grimp.build_graph("components")
+    for name in [name for name in import_graph.modules if name.removeprefix("components.").startswith(WITHOUT_EFFECT_ON_OUTPUTS)]:
+        import_graph.remove_module(name)
+    return import_graph
 
 
-def imported(stage: str) -> set[str]:
-    """The modules that decide what a stage writes, as paths; packages are their modules."""
-    own = f"components.{stage}"
-    # MLflow is given this one by its file's path.
-    roots = {own, "components.serving.pyfunc_model"} if stage == "register" else {own}
-    found = roots.union(*(graph().find_upstream_modules(name) for name in roots))
-    return {f"{name.replace('.', '/')}.py" for name in found if not graph().find_children(name)}
+def imported_modules(stage: str) -> set[str]:
+    """Paths of the modules that affect the outputs of a stage."""
+    stage_module = f"components.{stage}"
+    # MLflow loads this module by its path.
+    roots = {stage_module, "components.serving.pyfunc_model"} if stage == "register" else {stage_module}
+    modules = roots.union(*(graph().find_upstream_modules(name) for name in roots))
+    return {f"{name.replace('.', '/')}.py" for name in modules if not graph().find_children(name)}
 
 
-def code(stage: str) -> list[str]:
+def code_deps(stage: str) -> list[str]:
     return [dep for dep in PIPELINE[stage]["deps"] if dep.startswith("components/")]
 
 
@@ -40,42 +40,44 @@ def covers(dep: str, path: str) -> bool:
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
-def test_every_module_that_a_stage_runs_is_among_its_deps(stage):
-    assert not {path for path in imported(stage) if not any(covers(dep, path) for dep in code(stage))}
+def test_deps_include_all_modules_of_stage(stage):
+    assert not {path for path in imported_modules(stage) if not any(covers(dep, path) for dep in code_deps(stage))}
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
-def test_every_dep_of_a_stage_holds_a_module_that_it_runs(stage):
-    assert not {dep for dep in code(stage) if not any(covers(dep, path) for path in imported(stage))}
-    assert all((ROOT / dep).exists() for dep in code(stage))
+def test_deps_contain_only_modules_of_stage(stage):
+    assert not {dep for dep in code_deps(stage) if not any(covers(dep, path) for path in imported_modules(stage))}
+    assert all((ROOT / dep).exists() for dep in code_deps(stage))
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
-def test_a_stage_that_renders_a_page_has_its_templates_among_its_deps(stage):
-    if "components/data_quality/pages.py" in imported(stage):
+def test_deps_include_templates_of_rendered_pages(stage):
+    if "components/data_quality/pages.py" in imported_modules(stage):
         templates = [path.relative_to(ROOT).as_posix() for path in (ROOT / "components").rglob("*.jinja")]
-        assert not {path for path in templates if not any(covers(dep, path) for dep in code(stage))}
+        assert not {path for path in templates if not any(covers(dep, path) for dep in code_deps(stage))}
 
 
 @pytest.mark.parametrize("stage", ["augment", "embed", "finetune"])
-def test_a_stage_that_takes_an_hour_names_no_package_that_it_does_not_need_whole(stage):
-    whole = {dep for dep in code(stage) if (ROOT / dep).is_dir()}
-    modules = {dep: {f"{dep}/{path.name}" for path in (ROOT / dep).glob("*.py")} - {f"{dep}/__init__.py"} for dep in whole}
-    assert {dep: paths - imported(stage) for dep, paths in modules.items() if paths - imported(stage)} == {}
+def test_slow_stages_depend_on_no_partly_used_package(stage):
+    package_deps = {dep for dep in code_deps(stage) if (ROOT / dep).is_dir()}
+    modules = {dep: {f"{dep}/{path.name}" for path in (ROOT / dep).glob("*.py")} - {f"{dep}/__init__.py"} for dep in package_deps}
+    assert {dep: paths - imported_modules(stage) for dep, paths in modules.items() if paths - imported_modules(stage)} == {}
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
-def test_a_stage_names_params_that_exist(stage):
+def test_params_of_stage_exist(stage):
     params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
-    known = set(params) | {f"{section}.{key}" for section, knobs in params.items() if isinstance(knobs, dict) for key in knobs}
+    known = set(params) | {
+        f"{section}.{key}" for section, section_params in params.items() if isinstance(section_params, dict) for key in section_params
+    }
     assert set(PIPELINE[stage]["params"]) <= known
 
 
-def test_the_flow_runs_the_pipelines_stages_each_after_what_it_reads():
+def test_flow_runs_stages_in_dependency_order():
     assert list(PIPELINE) == list(STAGES)
-    made: set[str] = set()
+    outputs_so_far: set[str] = set()
     for stage in STAGES:
         outputs = [*PIPELINE[stage].get("outs", []), *PIPELINE[stage].get("metrics", [])]
-        wanted = {dep for dep in PIPELINE[stage]["deps"] if dep.startswith(("build/", "reports/"))}
-        assert wanted <= made, stage
-        made |= {next(iter(out)) if isinstance(out, dict) else out for out in outputs}
+        inputs = {dep for dep in PIPELINE[stage]["deps"] if dep.startswith(("build/", "reports/"))}
+        assert inputs <= outputs_so_far, stage
+        outputs_so_far |= {next(iter(out)) if isinstance(out, dict) else out for out in outputs}

@@ -1,4 +1,4 @@
-"""Small reports for tests: complete documents with plausible figures, of which a test names those it is about."""
+"""Factories of complete reports with plausible default values; a test passes the values that matter to it."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ from components.core.reports.export import ExportedModel, ExportReport
 from components.core.reports.registration import Registration
 
 
-def figures_on_test(images: int = 40, groups: int = 30, **figures: Estimate) -> TestMetrics:
-    """Figures on test; those that are not named are 0.7 [0.6, 0.8]."""
+def metrics_on_test(images: int = 40, groups: int = 30, **estimates: Estimate) -> TestMetrics:
+    """Test metrics; the default of each is 0.7 [0.6, 0.8]."""
     names = [name for name in TestMetrics.model_fields if name not in ("images", "groups")]
-    return TestMetrics(images=images, groups=groups, **{**dict.fromkeys(names, Estimate(0.7, 0.6, 0.8)), **figures})
+    return TestMetrics(images=images, groups=groups, **{**dict.fromkeys(names, Estimate(0.7, 0.6, 0.8)), **estimates})
 
 
 def evaluation(**values: Any) -> Evaluation:
-    """A report without shifts and collections, as old ones are, unless they are named."""
+    """An evaluation report; by default without shifts and collections, as in older reports."""
     phase = {"accuracy": 0.5, "balanced_accuracy": 0.5, "calibration_error": 0.1, "macro_f1": 0.5}
     defaults = {
         "averages": {},
@@ -33,26 +33,26 @@ def evaluation(**values: Any) -> Evaluation:
         "phases_on_test": {},
         "picked": "frozen",
         "temperature": 1.0,
-        "test": figures_on_test(),
+        "test": metrics_on_test(),
         "test_split_hash": "split a",
         "validation": {"frozen": ValidationMetrics(**phase)},
     }
     return Evaluation(**{**defaults, **values})
 
 
-def shift_cost(balanced_accuracy: float, value: float, low: float, high: float) -> ShiftResult:
+def shift_result(balanced_accuracy: float, value: float, low: float, high: float) -> ShiftResult:
     return ShiftResult(balanced_accuracy=balanced_accuracy, drop=Estimate(value, low, high))
 
 
 def export_report(float16: float = 1.0, int8: float = 1.0) -> ExportReport:
-    """Exports that predict the same class as the Keras model for these shares of the test images."""
-    rest = {"bytes": 1, "largest_probability_difference": 0.0, "mean_probability_difference": 0.0, "median_latency_ms": 1.0}
-    models = (ExportedModel(same_top1=share, **rest) for share in (float16, int8))
+    """A report of exports that agree with the Keras model on these fractions of the test images."""
+    other_values = {"bytes": 1, "largest_probability_difference": 0.0, "mean_probability_difference": 0.0, "median_latency_ms": 1.0}
+    models = (ExportedModel(same_top1=share, **other_values) for share in (float16, int8))
     return ExportReport(float16=next(models), int8=next(models), test_images=40)
 
 
 def candidate(**values: Any) -> Candidate:
-    """A frozen candidate of the nine classes."""
+    """A candidate of the frozen phase with nine classes."""
     defaults = {
         "backbone": Base(alpha=0.35, architecture="MobileNetV2", image_size=24, weights="imagenet"),
         "image_size": 24,
@@ -70,19 +70,19 @@ def candidate(**values: Any) -> Candidate:
 
 
 def version_overview(**values: Any) -> VersionOverview:
-    """Version 1, of which nothing else is known."""
+    """An overview of version 1 in which other values are unknown."""
     unknown = {name: None for name, field in VersionOverview.model_fields.items() if field.annotation == str | None}
     return VersionOverview(**{**unknown, "version": "1", "gate": "never judged", "rules": [], "figures": {}, **values})
 
 
 def verification(**values: Any) -> Verification:
-    """Version 1, in which nothing changed."""
+    """A verification of version 1 in which nothing changed."""
     same = {"figures": {}, "moved": [], "unsupported": [], "changed_diagnoses": 0, "largest_change": 0.0}
     return Verification(**{**same, "model": "m", "version": "1", "data_md5": "abc.dir", "images": 1, **values})
 
 
 def registration(**values: Any) -> Registration:
-    """Version 1, which passed the gate and is champion."""
+    """A registration of version 1, which passed the gate and is champion."""
     defaults = {
         "champion": "1",
         "gate": (),

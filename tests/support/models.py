@@ -1,4 +1,4 @@
-"""Classifiers and shards small enough that a test trains on them in seconds."""
+"""Classifiers and shards that are small enough to train on in seconds."""
 
 from pathlib import Path
 
@@ -21,38 +21,38 @@ NETWORKS = [
     pytest.param(("MobileNetV2", 1.0), id="MobileNetV2 1.0", marks=pytest.mark.architectures),
     pytest.param(("ResNet50", 1.0), id="ResNet50", marks=pytest.mark.architectures),
 ]
-"""Every architecture, MobileNetV2 at the widths of both backbones."""
+"""Every architecture, and MobileNetV2 with the widths of both backbones."""
 
 
 def write_shards(root: Path, size: int = 32, views: int = 1) -> Path:
-    """24 training images, in `views` each, and 9 of validation, of nine classes."""
-    for side, count, each in (("train", 24, views), ("validation", 9, 1)):
-        with ShardWriter(root / side, count * each, size, seed=0) as writer:
+    """Write shards of 24 training images with `views` views each, and of 9 validation images, in nine classes."""
+    for split, count, views_per_image in (("train", 24, views), ("validation", 9, 1)):
+        with ShardWriter(root / split, count * views_per_image, size, seed=0) as writer:
             for number in range(count):
-                picture = as_png(np.asarray(noise(number, size)))
-                for view in range(each):
-                    writer.write(View(picture, CLASSES[number % 9], f"{number}.jpg", view))
+                png = as_png(np.asarray(noise(number, size)))
+                for view in range(views_per_image):
+                    writer.write(View(png, CLASSES[number % 9], f"{number}.jpg", view))
     return root
 
 
 def residual(pixels):
-    """Three small residual blocks: what matters of a base, and traced in no time."""
+    """Three small residual blocks, which TensorFlow traces quickly."""
     import keras
 
-    maps = keras.layers.Conv2D(8, 3, strides=4, padding="same", activation="relu", name="stem")(pixels)
+    features = keras.layers.Conv2D(8, 3, strides=4, padding="same", activation="relu", name="stem")(pixels)
     for number in (1, 2, 3):
-        inner = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name=f"block_{number}_expand")(maps)
-        inner = keras.layers.Conv2D(8, 3, padding="same", name=f"block_{number}_project")(inner)
-        maps = keras.layers.Add(name=f"block_{number}_add")([maps, inner])
-    return maps
+        branch = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name=f"block_{number}_expand")(features)
+        branch = keras.layers.Conv2D(8, 3, padding="same", name=f"block_{number}_project")(branch)
+        features = keras.layers.Add(name=f"block_{number}_add")([features, branch])
+    return features
 
 
 def seeded_base(architecture: str, alpha: float = 1.0, size: int = 64, weights: str | None = None):
-    """A base as Keras builds it, always the same, with the statistics of a trained one.
+    """A base as Keras builds it, with fixed random weights and with batch statistics like those of a trained network.
 
-    Each batch normalisation has about the mean and variance that its input has, and a random factor and offset. The offsets are
-    positive, so that most units are active: a random network without that is chaotic, tells no kinds of pictures apart, and makes of
-    any rounding another answer, which no trained network does. EfficientNetB0's Normalization has random statistics too.
+    Each batch normalization has about the mean and variance of its input, and a random scale and offset. The offsets are positive, so
+    that most units are active. Otherwise a random network would be chaotic: it would not separate classes, and rounding errors would
+    change its output, unlike in a trained network. The Normalization layer of EfficientNetB0 has random statistics too.
     """
     import keras
 
@@ -69,7 +69,7 @@ def seeded_base(architecture: str, alpha: float = 1.0, size: int = 64, weights: 
         if isinstance(layer, keras.layers.Normalization):
             layer.set_weights([random.uniform(0.4, 0.6, 3), random.uniform(0.1, 0.3, 3), np.array(1)])
             layer.finalize_state()
-    base(keras_input(architecture, pictures(32, size)), training=True)
+    base(keras_input(architecture, random_images(32, size)), training=True)
     for layer in norms:
         layer.momentum = 0.99
         layer.moving_variance.assign(layer.moving_variance + 1e-3)
@@ -77,7 +77,7 @@ def seeded_base(architecture: str, alpha: float = 1.0, size: int = 64, weights: 
 
 
 def keras_input(architecture: str, pixels: np.ndarray) -> np.ndarray:
-    """Pixels in 0 to 255 as Keras' own documentation prepares them for a base."""
+    """Pixels in 0 to 255, preprocessed for a base as the Keras documentation describes."""
     import keras
 
     return {
@@ -87,25 +87,27 @@ def keras_input(architecture: str, pixels: np.ndarray) -> np.ndarray:
     }[architecture](pixels.copy())
 
 
-def pictures(count: int, size: int = 64, first: int = 0) -> np.ndarray:
-    """Distinct pictures as float32 (count, size, size, 3) in 0 to 255, each with its own brightness and colour."""
-    made = np.stack([np.asarray(noise(first + number, size)) for number in range(count)]).astype(np.float32)
+def random_images(count: int, size: int = 64, first: int = 0) -> np.ndarray:
+    """Distinct images, float32 (count, size, size, 3) in 0 to 255, which differ in brightness and color."""
+    images = np.stack([np.asarray(noise(first + number, size)) for number in range(count)]).astype(np.float32)
     random = np.random.default_rng(first)
-    return np.clip(made * random.uniform(0.4, 1.3, (count, 1, 1, 3)), 0, 255).round().astype(np.float32)
+    return np.clip(images * random.uniform(0.4, 1.3, (count, 1, 1, 3)), 0, 255).round().astype(np.float32)
 
 
-def labelled_pictures(count: int, size: int = 64, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures of nine kinds in turn, each blended with one of its own so that kinds are told apart but not with certainty; and the
-    kind of each."""
-    kinds = np.arange(count) % 9
-    own, shared = pictures(count, size, first + 100), pictures(9, size, 10_000)[kinds]
-    return (0.5 * own + 0.5 * shared).round().astype(np.float32), kinds
+def labeled_images(count: int, size: int = 64, first: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Images of nine classes in turn, each a blend of a class image and its own noise, and their labels.
+
+    The blend makes the classes separable, but not with certainty.
+    """
+    labels = np.arange(count) % 9
+    image_noise, class_noise = random_images(count, size, first + 100), random_images(9, size, 10_000)[labels]
+    return (0.5 * image_noise + 0.5 * class_noise).round().astype(np.float32), labels
 
 
-def fitted_head(features: np.ndarray, kinds: np.ndarray):
-    """A head fitted to tell nine kinds apart by their features: sure of some pictures and in doubt about others."""
+def fitted_head(features: np.ndarray, labels: np.ndarray):
+    """A head fitted to nine classes, which is certain about some images and uncertain about others."""
     scaler, regression = StandardScaler(), LogisticRegression(C=0.3, max_iter=1000)
-    regression.fit(scaler.fit_transform(features), kinds)
+    regression.fit(scaler.fit_transform(features), labels)
     kernel = regression.coef_.T / scaler.scale_[:, None]
     head = build_head(features.shape[1], HEAD.model_copy(update={"hidden_units": ()}), 9)
     head.get_layer("logits").set_weights([kernel, regression.intercept_ - scaler.mean_ @ kernel])
@@ -113,17 +115,17 @@ def fitted_head(features: np.ndarray, kinds: np.ndarray):
 
 
 def classifier(architecture: str = "small", size: int = 32):
-    """A classifier with random, frozen weights, always the same, on residual blocks or on an architecture of Keras'."""
+    """A classifier with fixed random, frozen weights, on residual blocks or on a Keras architecture."""
     import keras
 
     keras.utils.set_random_seed(1)
     if architecture == "small":
         pixels = keras.Input((size, size, 3), name="pixels")
-        within = keras.Input((size, size, 3))
-        base = keras.Model(within, residual(within), name="base")
-        ready = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(pixels)
+        base_input = keras.Input((size, size, 3))
+        base = keras.Model(base_input, residual(base_input), name="base")
+        preprocessed = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(pixels)
         base.trainable = False
-        extractor = keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="features")(base(ready, training=False)))
+        extractor = keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="features")(base(preprocessed, training=False)))
     else:
         width = {"alpha": 0.35} if architecture == "MobileNetV2" else {}
         build = getattr(keras.applications, architecture)

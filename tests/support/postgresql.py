@@ -1,4 +1,4 @@
-"""A PostgreSQL server for tests, where its programs are installed."""
+"""A PostgreSQL server for tests; they are skipped if it is not installed."""
 
 import os
 import pwd
@@ -14,41 +14,41 @@ from tests.support.prefect import free_port
 
 
 def programs() -> Path | None:
-    """Where PostgreSQL's server programs are: Debian keeps them off the PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    """The folder of the PostgreSQL server programs, which Debian does not put on the PATH; None if they are not installed."""
+    installed = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     on_path = shutil.which("initdb")
-    return found[-1].parent if found else Path(on_path).parent if on_path else None
+    return installed[-1].parent if installed else Path(on_path).parent if on_path else None
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """A PostgreSQL server on a free port of loopback with databases `prefect` and `mlflow`; its user, host and port."""
+    """A PostgreSQL server on a free port of 127.0.0.1 with databases `prefect` and `mlflow`. Yields `user@host:port`."""
     binaries = programs()
     if binaries is None:
-        pytest.skip("PostgreSQL's server is not installed (Debian: apt-get install postgresql)")
+        pytest.skip("The PostgreSQL server is not installed (Debian: apt-get install postgresql)")
     user = None
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         try:
             user = pwd.getpwnam("postgres").pw_name
         except KeyError:
-            pytest.skip("PostgreSQL does not run as root, and there is no user postgres")
+            pytest.skip("PostgreSQL does not run as root, and the user postgres does not exist")
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="postgresql") as folder:
         if user:
             shutil.chown(folder, user)
         data = Path(folder) / "data"
 
-        def call(*command: str) -> None:
+        def run(*command: str) -> None:
             done = subprocess.run(command, cwd=folder, user=user, capture_output=True, text=True, check=False)
             assert done.returncode == 0, done.stderr
 
-        call(str(binaries / "initdb"), "-D", str(data), "-U", "lesionflow", "--auth=trust", "--no-sync")
+        run(str(binaries / "initdb"), "-D", str(data), "-U", "lesionflow", "--auth=trust", "--no-sync")
         log = Path(folder) / "log"
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
-        call(str(binaries / "pg_ctl"), "-D", str(data), "-l", str(log), "-w", "-o", options, "start")
+        run(str(binaries / "pg_ctl"), "-D", str(data), "-l", str(log), "-w", "-o", options, "start")
         try:
             for name in ("prefect", "mlflow"):
-                call(str(binaries / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "lesionflow", name)
+                run(str(binaries / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "lesionflow", name)
             yield f"lesionflow@127.0.0.1:{port}"
         finally:
-            call(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")
+            run(str(binaries / "pg_ctl"), "-D", str(data), "-m", "immediate", "stop")

@@ -1,4 +1,4 @@
-"""A lab: a project of its own, with `python -m flows.serve` running its server and worker on a free port of loopback."""
+"""A project whose Prefect server and worker run under `python -m flows.serve` on a free port of 127.0.0.1."""
 
 import base64
 import json
@@ -25,15 +25,15 @@ import yaml
 from flows.stages import STAGES
 from tests.support.project import DEAD_PROXY, Project
 
-EAGER = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
-"""A worker that asks for work more often than every ten seconds: tests start one run after another by hand."""
+FAST_POLLING = {"PREFECT_WORKER_QUERY_SECONDS": "2"}
+"""Settings of a worker that polls more often than every ten seconds, because tests wait for each run."""
 
 
 PASSWORD = "clinic:not a secret"
 
 
 class Token(httpx.Auth):
-    """The lab's password, and a token where the server wants one, as the page does."""
+    """Authentication with the password of the server and, where the server requires one, a CSRF token, as its page sends them."""
 
     requires_response_body = True
 
@@ -53,7 +53,7 @@ class Token(httpx.Auth):
 
 CLIENT = httpx.Client(
     timeout=20,
-    limits=httpx.Limits(max_keepalive_connections=0),  # a server that is killed leaves no dead connection
+    limits=httpx.Limits(max_keepalive_connections=0),  # no connection outlives a killed server
     trust_env=False,
     auth=Token(),
 )
@@ -65,40 +65,40 @@ def free_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def command(process: psutil.Process) -> list[str]:
-    """Its program and arguments; nothing where it has ended meanwhile."""
+def command_line(process: psutil.Process) -> list[str]:
+    """The program and arguments of a process; empty if the process has ended."""
     try:
         return process.cmdline()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return []
 
 
-def _answer(found: Any) -> list[Any]:
-    """An answer in a list, which is true also where the answer is that there is nothing; no answer makes an empty one."""
-    return [] if found is None else [found]
+def _as_list(answer: Any) -> list[Any]:
+    """A list with the answer, which is truthy even if the answer is empty; an empty list if there is no answer."""
+    return [] if answer is None else [answer]
 
 
-def wait(what: str, look: Callable[[], Any], seconds: float = 240) -> Any:
-    """What `look` finds, once it finds something."""
+def wait_for(what: str, poll: Callable[[], Any], seconds: float = 240) -> Any:
+    """Call `poll` until it returns a truthy value; return that value."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        found = look()
-        if found:
-            return found
+        result = poll()
+        if result:
+            return result
         time.sleep(0.5)
     raise AssertionError(f"waited {seconds:.0f} s for {what}")
 
 
 @dataclass
-class Lab:
-    """A project whose flows a server and a worker run; `environment` is what a hospital would configure."""
+class PrefectLab:
+    """A project with a Prefect server and worker; `environment` holds the variables that a hospital would set."""
 
     project: Project
     environment: dict[str, str] = field(default_factory=dict)
     port: int = field(default_factory=free_port)
     process: "subprocess.Popen[bytes] | None" = None
-    told: list[str] = field(default_factory=list)
-    """What the webhook was told."""
+    webhook_messages: list[str] = field(default_factory=list)
+    """Texts of the messages that the webhook received."""
 
     @property
     def log(self) -> Path:
@@ -110,15 +110,15 @@ class Lab:
             self.process = subprocess.Popen(
                 ["python", "-m", "flows.serve", "--port", str(self.port)],
                 cwd=self.project.root,
-                env=self.project.environment(**EAGER, **self.environment),
+                env=self.project.environment(**FAST_POLLING, **self.environment),
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        wait("the worker to start", lambda: self.ask("work_pools/lesionflow/workers/filter"), 300)
-        self.child("worker")  # where the server remembers a worker of before, only this says that everything is registered anew
+        wait_for("the worker to start", lambda: self.call_api("work_pools/lesionflow/workers/filter"), 300)
+        self.child_process("worker")  # a restarted server still lists its former worker
 
     def stop(self) -> float:
-        """End it as `timeout` does, and people who press Ctrl-C twice; returns the seconds that this took."""
+        """Stop the server with SIGTERM and SIGINT, as `timeout` and two Ctrl-C do; return the seconds until it ended."""
         assert self.process is not None
         started = time.monotonic()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -127,80 +127,86 @@ class Lab:
         self.process.wait(90)
         return time.monotonic() - started
 
-    def child(self, word: str) -> psutil.Process:
-        """The living process that `flows.serve` started with this word in its command."""
+    def child_process(self, word: str) -> psutil.Process:
+        """The running child process of `flows.serve` with this word in its command."""
         assert self.process is not None
         own = psutil.Process(self.process.pid)
-        return wait(f"a {word}", lambda: next((child for child in own.children() if {word, f"flows.{word}"} & {*command(child)}), None))
+        return wait_for(
+            f"a {word}",
+            lambda: next((child for child in own.children() if {word, f"flows.{word}"} & {*command_line(child)}), None),
+        )
 
-    def ask(self, path: str, **body: Any) -> Any:
-        """Ask the server's API; None while it does not answer."""
+    def call_api(self, path: str, **body: Any) -> Any:
+        """POST to the API of the server; None if it does not answer."""
         try:
             return CLIENT.post(f"http://127.0.0.1:{self.port}/api/{path}", json=body).raise_for_status().json()
         except httpx.HTTPError:
             return None
 
     def runs(self, deployment: str, *states: str) -> list[dict[str, Any]]:
-        """Runs of a deployment, oldest first, in any of these states: none only where the server says so."""
-        chosen = {"state": {"name": {"any_": list(states)}}} if states else {}
-        asked = {"deployments": {"name": {"any_": [deployment]}}, "flow_runs": chosen, "sort": "START_TIME_ASC"}
-        return list(wait(f"word of the runs of {deployment}", lambda: _answer(self.ask("flow_runs/filter", **asked)), 60)[0])
+        """Runs of a deployment in any of these states, oldest first. Waits until the server answers."""
+        filters = {"state": {"name": {"any_": list(states)}}} if states else {}
+        query = {"deployments": {"name": {"any_": [deployment]}}, "flow_runs": filters, "sort": "START_TIME_ASC"}
+        return list(wait_for(f"the runs of {deployment}", lambda: _as_list(self.call_api("flow_runs/filter", **query)), 60)[0])
 
     def start_run(self, flow: str, deployment: str, **parameters: Any) -> str:
-        """Start a run by hand, as a person does in the page; returns its id."""
-        chosen = {"deployments": {"name": {"any_": [deployment]}}, "flows": {"name": {"any_": [flow]}}}
-        found = wait("the deployment", lambda: self.ask("deployments/filter", **chosen), 60)
-        wanted = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid.uuid4())}
-        return str(wait("the run to be taken", lambda: self.ask(f"deployments/{found[0]['id']}/create_flow_run", **wanted), 60)["id"])
+        """Start a run as the page does; return its id."""
+        filters = {"deployments": {"name": {"any_": [deployment]}}, "flows": {"name": {"any_": [flow]}}}
+        deployments = wait_for("the deployment", lambda: self.call_api("deployments/filter", **filters), 60)
+        body = {"parameters": parameters, "state": {"type": "SCHEDULED"}, "idempotency_key": str(uuid.uuid4())}
+        path = f"deployments/{deployments[0]['id']}/create_flow_run"
+        return str(wait_for("the run to be accepted", lambda: self.call_api(path, **body), 60)["id"])
 
-    def run(self, run_id: str) -> dict[str, Any]:
-        """The run as it is now."""
-        return dict(wait(f"word of run {run_id}", lambda: self.ask("flow_runs/filter", flow_runs={"id": {"any_": [run_id]}}), 60)[0])
+    def get_run(self, run_id: str) -> dict[str, Any]:
+        """The current state of a run."""
+        return dict(wait_for(f"run {run_id}", lambda: self.call_api("flow_runs/filter", flow_runs={"id": {"any_": [run_id]}}), 60)[0])
 
     def deployments(self, *names: str) -> list[dict[str, Any]]:
-        """The deployments of these names, or all."""
-        chosen = {"deployments": {"name": {"any_": list(names)}}} if names else {}
-        return list(wait("the deployments", lambda: self.ask("deployments/filter", **chosen), 60))
+        """The deployments with these names, or all."""
+        filters = {"deployments": {"name": {"any_": list(names)}}} if names else {}
+        return list(wait_for("the deployments", lambda: self.call_api("deployments/filter", **filters), 60))
 
-    def ended(self, run_id: str, seconds: float = 300) -> dict[str, Any]:
-        """The run, once it has ended."""
-        return dict(wait(f"run {run_id} to end", lambda: (run := self.run(run_id)).get("end_time") and run, seconds))
+    def wait_until_ended(self, run_id: str, seconds: float = 300) -> dict[str, Any]:
+        """Wait until a run has ended; return it."""
+        return dict(wait_for(f"run {run_id} to end", lambda: (run := self.get_run(run_id)).get("end_time") and run, seconds))
 
     def tasks(self, run_id: str) -> dict[str, dict[str, Any]]:
-        found = self.ask("task_runs/filter", task_runs={"flow_run_id": {"any_": [run_id]}}, sort="EXPECTED_START_TIME_ASC")
-        return {task["name"]: task for task in found or []}
+        task_runs = self.call_api("task_runs/filter", task_runs={"flow_run_id": {"any_": [run_id]}}, sort="EXPECTED_START_TIME_ASC")
+        return {task["name"]: task for task in task_runs or []}
 
     def stages(self, run_id: str) -> dict[str, str]:
-        """Names of the final states of a run's stages; the server hears of them a little after the run's own."""
+        """Final states of the stages of a run. The server receives them shortly after the state of the run."""
 
-        def ended() -> dict[str, str]:
+        def final_states() -> dict[str, str]:
             tasks = self.tasks(run_id)
             states = {name: tasks[name] for name in STAGES if name in tasks}
-            over = len(states) == len(STAGES) and all(task["state_type"] in ("COMPLETED", "FAILED", "CRASHED") for task in states.values())
-            return {name: task["state_name"] for name, task in states.items()} if over else {}
+            all_ended = len(states) == len(STAGES) and all(
+                task["state_type"] in ("COMPLETED", "FAILED", "CRASHED") for task in states.values()
+            )
+            return {name: task["state_name"] for name, task in states.items()} if all_ended else {}
 
-        return dict(wait(f"the stages of run {run_id}", ended, 60))
+        return dict(wait_for(f"the stages of run {run_id}", final_states, 60))
 
     def logs(self, run_id: str) -> list[str]:
-        found = self.ask("logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, sort="TIMESTAMP_ASC", limit=200)
-        return [entry["message"] for entry in found or []]
+        entries = self.call_api("logs/filter", logs={"flow_run_id": {"any_": [run_id]}}, sort="TIMESTAMP_ASC", limit=200)
+        return [entry["message"] for entry in entries or []]
 
-    def artifacts(self, run_id: str, *wanted: str) -> dict[str, Any]:
-        """A run's artifacts, once these are among them: what says how it ended comes after its state."""
+    def artifacts(self, run_id: str, *keys: str) -> dict[str, Any]:
+        """Data of the artifacts of a run, once these keys exist. Some artifacts are created after the final state of the run."""
 
-        def found() -> dict[str, Any]:
-            listed = self.ask("artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}}) or []
-            data = {artifact["key"]: artifact["data"] for artifact in listed}
-            return data if set(wanted) <= set(data) else {}
+        def artifact_data() -> dict[str, Any]:
+            artifacts = self.call_api("artifacts/filter", artifacts={"flow_run_id": {"any_": [run_id]}}) or []
+            data = {artifact["key"]: artifact["data"] for artifact in artifacts}
+            return data if set(keys) <= set(data) else {}
 
-        return dict(wait(f"{', '.join(wanted)} of run {run_id}", found, 60))
+        return dict(wait_for(f"{', '.join(keys)} of run {run_id}", artifact_data, 60))
 
-    def gone(self) -> None:
-        """Wait until every run's process has ended, and has said whatever it says after its state."""
-        wait("runs' processes to end", lambda: not self.child("worker").children(), 60)
+    def wait_until_idle(self) -> None:
+        """Wait until the processes of all runs have ended, including their messages after the final state."""
+        wait_for("runs' processes to end", lambda: not self.child_process("worker").children(), 60)
 
     def schedule(self, name: str, **schedule: Any) -> None:
-        """Give a deployment another schedule in prefect.yaml, and none to the others."""
+        """Set the schedule of a deployment in prefect.yaml and remove the schedules of the others."""
         path = self.project.root / "prefect.yaml"
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
         for item in document["deployments"]:
@@ -217,54 +223,56 @@ class Lab:
 
 @contextmanager
 def webhook() -> Iterator[tuple[str, list[str]]]:
-    """A web server that takes messages: its URL, and the texts it was told."""
-    told: list[str] = []
+    """A web server that receives messages. Yields its URL and the list of received texts."""
+    webhook_messages: list[str] = []
 
     class Listener(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
+            webhook_messages.append(json.loads(self.rfile.read(int(self.headers["Content-Length"])))["text"])
             self.send_response(200)
             self.end_headers()
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Listener)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        yield f"http://127.0.0.1:{server.server_port}", told
+        yield f"http://127.0.0.1:{server.server_port}", webhook_messages
     finally:
         server.shutdown()
 
 
 @contextmanager
-def lab_of(project: Project, **environment: str) -> Iterator[Lab]:
-    """A lab on a project, where nothing is scheduled yet; whatever it left running is killed in the end."""
-    lab = Lab(project, environment)
-    lab.schedule("none")
-    lab.commit()
+def start_lab(project: Project, **environment: str) -> Iterator[PrefectLab]:
+    """Start a lab on a project, without schedules. Processes that it leaves running are killed at the end."""
+    prefect_lab = PrefectLab(project, environment)
+    prefect_lab.schedule("none")
+    prefect_lab.commit()
     try:
-        lab.start()
-        yield lab
+        prefect_lab.start()
+        yield prefect_lab
     finally:
-        if lab.process is not None and lab.process.poll() is None:
-            lab.stop()
+        if prefect_lab.process is not None and prefect_lab.process.poll() is None:
+            prefect_lab.stop()
         for process in psutil.process_iter(["cwd"]):
             if process.pid != os.getpid() and (process.info["cwd"] or "").startswith(str(project.root)):
                 process.kill()
 
 
 @pytest.fixture(scope="module")
-def lab(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
-    """A lab behind a proxy that answers nothing, with a password: a new checkout, where nothing was run yet, beside the registry and
-    DVC's cache of an earlier one."""
-    made = built.copy(tmp_path_factory.mktemp("lab") / "project", store=True)
+def prefect_lab(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectLab]:
+    """A lab with a password, behind a proxy that does not answer.
+
+    The project is a fresh checkout without outputs, with the registry and the DVC cache of a completed run.
+    """
+    checkout = built.copy(tmp_path_factory.mktemp("prefect_lab") / "project", store=True)
     for name in ("build", "reports"):
-        shutil.rmtree(made.root / name)
-    (made.root / "dvc.lock").unlink()
+        shutil.rmtree(checkout.root / name)
+    (checkout.root / "dvc.lock").unlink()
     with (
-        webhook() as (url, told),
-        lab_of(made, LESIONFLOW_WEBHOOK=url, PREFECT_SERVER_API_AUTH_STRING=PASSWORD, **DEAD_PROXY) as lab,
+        webhook() as (url, webhook_messages),
+        start_lab(checkout, LESIONFLOW_WEBHOOK=url, PREFECT_SERVER_API_AUTH_STRING=PASSWORD, **DEAD_PROXY) as prefect_lab,
     ):
-        lab.told = told
-        yield lab
+        prefect_lab.webhook_messages = webhook_messages
+        yield prefect_lab

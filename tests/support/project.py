@@ -1,4 +1,4 @@
-"""A whole project in a temporary folder, run once through the real DVC on a few small synthetic images."""
+"""A complete project in a temporary folder, built once with the real DVC from a few small synthetic images."""
 
 import os
 import shutil
@@ -45,23 +45,23 @@ SMALL = {
 }
 
 COLLECTIONS = ("Graz", "Zürich (2019)")
-"""Where the images are said to come from, lesion by lesion in turn."""
+"""Values of the metadata column `collection`, assigned to lesions in turn."""
 CHECKOUT = "Prüfung #1 [x] $^$ it's"
-"""Name of the folder that a project is checked out in."""
+"""Name of the folder of a project, with special characters."""
 WILD = ("Übergröße.jpg", "a b.jpg", "$^$.jpg", "[x].jpg", 'it\'s "new".jpg', "=1+1 #2 100%3F?.jpg", "<img src=x onerror=alert(1)>.jpg")
-"""Names that the first image of each of as many classes has in place of its own."""
-FOREIGN = ("MLFLOW_", "PREFECT_", "LESIONFLOW_", "PYTHONDONTWRITEBYTECODE", "NO_PROXY", "no_proxy")
-"""Environment that would change what a project does; without byte code its every process would compile TensorFlow anew."""
+"""File names with special characters; the first image of each of the first seven classes is renamed to one of them."""
+CLEARED_VARIABLES = ("MLFLOW_", "PREFECT_", "LESIONFLOW_", "PYTHONDONTWRITEBYTECODE", "NO_PROXY", "no_proxy")
+"""Prefixes of variables that would change the behavior of a project, or its speed (PYTHONDONTWRITEBYTECODE)."""
 
 
 DEAD_PROXY = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
-"""Nothing listens there: whatever asks this proxy fails."""
+"""Variables of a proxy at which nothing listens, so every request through it fails."""
 NAMELESS = ("unshare", "--user", "--map-user=54321", "--map-group=54321")
-"""Runs a command with a user id that has no name and the file permissions of the present user."""
+"""Command prefix that runs a command as a user id without a name, with the file permissions of the current user."""
 
 
 def nameless_or_skip() -> tuple[str, ...]:
-    """NAMELESS, where this machine allows it."""
+    """Return NAMELESS; skip the test if this machine does not allow it."""
     if shutil.which(NAMELESS[0]) is None or subprocess.run([*NAMELESS, "true"], capture_output=True, check=False).returncode != 0:
         pytest.skip("this machine does not let `unshare --user` map a user id")
     return NAMELESS
@@ -69,13 +69,13 @@ def nameless_or_skip() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout in a folder of its own."""
+    """A checkout in a temporary folder."""
 
     root: Path
 
     def run(self, *command: str, check: bool = True, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command there, output and errors together in `stdout`."""
-        done = subprocess.run(
+        """Run a command in the project; `stdout` of the result includes stderr."""
+        result = subprocess.run(
             command,
             cwd=self.root,
             env=self.environment(**environment),
@@ -84,19 +84,19 @@ class Project:
             text=True,
             check=False,
         )
-        assert done.returncode == 0 or not check, done.stdout
-        return done
+        assert result.returncode == 0 or not check, result.stdout
+        return result
 
     def environment(self, **extra: str) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)}
-        path = os.pathsep.join([str(Path(sys.executable).parent), kept.get("PATH", "")])
-        return {**kept, "PATH": path, "PYTHONPATH": str(self.root), "NO_COLOR": "1", **extra}
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED_VARIABLES)}
+        path = os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", "")])
+        return {**variables, "PATH": path, "PYTHONPATH": str(self.root), "NO_COLOR": "1", **extra}
 
     def repro(self, *arguments: str, check: bool = True, **environment: str) -> str:
         return self.run("dvc", "repro", *arguments, check=check, **environment).stdout
 
     def stage(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a stage as dvc.yaml does, letting it fail."""
+        """Run a stage as dvc.yaml does, without a check of its exit code."""
         return self.run("python", "-m", f"components.{name}", check=False, **environment)
 
     def set_params(self, changes: dict) -> None:
@@ -107,23 +107,23 @@ class Project:
         path.write_text(yaml.safe_dump(params, sort_keys=False), encoding="utf-8")
 
     def copy(self, target: Path, *, store: bool = False) -> "Project":
-        """The same project, cache and all, for a test that spoils it; Prefect's state stays behind, and MLflow's `store` unless wanted."""
+        """Copy the project with its DVC cache but without Prefect state; `store` copies the MLflow store too."""
         shutil.copytree(self.root, target, ignore=shutil.ignore_patterns(".prefect", *([] if store else ["mlruns"])))
         if store:
-            relocate(target / "mlruns" / "mlflow.db")  # what a project's first command does; a test may ask the store before that
+            relocate(target / "mlruns" / "mlflow.db")  # as the first command of a moved project does
         return Project(target)
 
 
 def ran(output: str) -> list[str]:
-    """Stages that a `dvc repro` ran, in order."""
+    """The stages that `dvc repro` ran, in order."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage '")]
 
 
 def make(root: Path) -> Project:
-    """A project that was never run, with a small dataset under DVC, committed to git."""
+    """Create a project that was never run, with a small dataset tracked by DVC and committed to git."""
     weights = ROOT / "weights"
     if not weights.is_dir():
-        pytest.fail("weights/ is not there: `make data` brings it from bundled/")
+        pytest.fail("weights/ does not exist. Run `make data` to extract it from bundled/.")
     root.mkdir(parents=True, exist_ok=True)
     for name in COPIED:
         source = ROOT / name
@@ -133,38 +133,38 @@ def make(root: Path) -> Project:
             (root / name).parent.mkdir(exist_ok=True)
             shutil.copy(source, root / name)
     shutil.copytree(weights, root / "weights")
-    made = Project(root)
-    made.set_params(SMALL)
+    checkout = Project(root)
+    checkout.set_params(SMALL)
     dataset.write_dataset(root / "data", dict.fromkeys(CLASSES, 9), seed=11, size=72)
     metadata = pd.read_csv(root / "data/metadata.csv")
     metadata["collection"] = [COLLECTIONS[number % 2] for number in pd.factorize(metadata["lesion_id"])[0]]
-    for number, wild in zip(metadata.groupby("diagnosis").head(1).index, WILD, strict=False):
-        plain = root / "data" / metadata.at[number, "filename"]
-        metadata.at[number, "filename"] = plain.rename(plain.with_name(wild)).relative_to(root / "data").as_posix()
+    for number, wild_name in zip(metadata.groupby("diagnosis").head(1).index, WILD, strict=False):
+        path = root / "data" / metadata.at[number, "filename"]
+        metadata.at[number, "filename"] = path.rename(path.with_name(wild_name)).relative_to(root / "data").as_posix()
     metadata.to_csv(root / "data/metadata.csv", index=False)
-    made.run("git", "init", "-q")
-    made.run("dvc", "init", "-q")
-    made.run("dvc", "add", "-q", "data", "weights")
-    made.run("git", "add", "-A")
-    made.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start")
-    return made
+    checkout.run("git", "init", "-q")
+    checkout.run("dvc", "init", "-q")
+    checkout.run("dvc", "add", "-q", "data", "weights")
+    checkout.run("git", "add", "-A")
+    checkout.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "start")
+    return checkout
 
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline, run to its end by the first worker of pytest-xdist that wants it; tests copy it and leave it as it is."""
-    place = tmp_path_factory.getbasetemp()
-    place = (place.parent if "PYTEST_XDIST_WORKER" in os.environ else place) / "built"
-    root, done = place / CHECKOUT, place / "done"
-    with FileLock(place.with_suffix(".lock")):
-        if not done.exists():
-            shutil.rmtree(place, ignore_errors=True)  # of a worker whose attempt failed
+    """The completed pipeline, run by the first pytest-xdist worker that needs it. Tests copy it and must not change it."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "built"
+    root, completed = folder / CHECKOUT, folder / "done"
+    with FileLock(folder.with_suffix(".lock")):
+        if not completed.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # left by a worker that failed
             make(root).repro()
-            done.touch()
+            completed.touch()
     return Project(root)
 
 
 @pytest.fixture(scope="module")
 def project(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
-    """The pipeline, run to its end, with its MLflow store: a copy for the tests of one file."""
+    """A copy of the completed pipeline with its MLflow store, for the tests of one file."""
     return built.copy(tmp_path_factory.mktemp("project") / CHECKOUT, store=True)

@@ -1,4 +1,4 @@
-"""A small project under the real git and DVC, for tests of whatever writes data/: two old images, and a source of new ones."""
+"""A small git and DVC project with two images, and a source of new images, for tests of commands that write data/."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ IDENTITY = ("-c", "user.name=t", "-c", "user.email=t@t")
 
 
 def command(root: Path, *arguments: str, check: bool = True) -> str:
-    """What a command prints there, errors included."""
+    """Run a command in a folder; return its stdout and stderr."""
     environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(arguments, cwd=root, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
     assert done.returncode == 0 or not check, done.stdout
@@ -25,15 +25,15 @@ def command(root: Path, *arguments: str, check: bool = True) -> str:
 
 
 def write(folder: Path, files: dict[str, bytes]) -> Path:
-    """A folder with these files."""
+    """Write these files into a folder; return the folder."""
     for name, content in files.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)
     return folder
 
 
-def held(folder: Path) -> dict[str, bytes]:
-    """Every file of a folder, by its path in it."""
+def read_files(folder: Path) -> dict[str, bytes]:
+    """The content of every file of a folder, by relative path."""
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
@@ -45,7 +45,7 @@ def commit(root: Path, message: str = "data") -> None:
 
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project, made once."""
+    """The project, created once per session."""
     root = tmp_path_factory.mktemp("versioned") / "project"
     root.mkdir()
     for name in ("params.yaml", ".gitignore", ".dvcignore"):
@@ -60,7 +60,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def versioned(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the project, which is the working folder; `tmp_path / "source"` holds the new images."""
+    """A copy of the project as the working directory; `tmp_path / "source"` holds the new images."""
     root = tmp_path / "project"
     shutil.copytree(template, root, symlinks=True)
     write(tmp_path / "source", NEW)

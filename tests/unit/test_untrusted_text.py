@@ -37,7 +37,7 @@ from tests.support import documents, untrusted_text
 from tests.support.html import tags_of
 from tests.support.images import noise
 from tests.support.project import ROOT
-from tests.support.validation import judged
+from tests.support.validation import audit_folder
 
 SETTINGS = load(ROOT / "params.yaml")
 PATHS = [f"{CLASSES[number % 5]}/{name}.png" for number, name in enumerate(untrusted_text.EXAMPLES)]
@@ -66,7 +66,7 @@ def root(tmp_path_factory) -> Path:
 
 def test_validation_split_and_views_keep_names(root, settings):
     limits = settings.validation.model_copy(update={"min_images_per_class": 2})
-    frame, _, findings_table = judged(root, limits)
+    frame, _, findings_table = audit_folder(root, limits)
     assert sorted(frame.index) == sorted(PATHS)
     assert frame["usable"].all()
     assert frame["group"].is_unique
@@ -154,7 +154,7 @@ def test_review_page_and_decisions_keep_any_name(tmp_path, monkeypatch):
 
 def test_data_docs_escape_metadata_values(tmp_path, make_dataset, settings):
     limits = settings.validation.model_copy(update={"min_images_per_class": 2})
-    frame, _, _ = judged(make_dataset(tmp_path / "data"), limits)
+    frame, _, _ = audit_folder(make_dataset(tmp_path / "data"), limits)
     frame = frame.reset_index()
     values = [untrusted_text.HTML_INJECTION, "$^$ $column ${x}", "{{7*7}}", "a & b < c", "'\"><script>alert(1)</script>"]
     frame.loc[frame.index[:5], "isic_id"] = [f" {value}" for value in values]  # a leading space violates an expectation

@@ -14,7 +14,7 @@ import pytest
 from app.data import ingest, replacement
 from components.core.errors import LesionflowError, ServiceUnavailable
 from tests.support.project import ROOT
-from tests.support.versioned import NEW, OLD, command, commit, held, template, versioned, write
+from tests.support.versioned import NEW, OLD, command, commit, read_files, template, versioned, write
 
 pytestmark = pytest.mark.slow
 
@@ -51,7 +51,7 @@ def test_resumed_import_discards_copies_of_changed_files(versioned, tmp_path, mo
         "melanoma/new_3.jpg": OLD["nevus/old_1.jpg"],
         "nevus/new_1.jpg": NEW["nevus/new_1.jpg"],
     }
-    assert held(versioned / "data") == expected
+    assert read_files(versioned / "data") == expected
     assert lines[0] == "imported 3 files in 2 of 9 classes:"
     assert lines[1 + list(ingest.CLASSES).index("melanoma")].split() == ["melanoma", "2"]
 
@@ -70,7 +70,7 @@ def test_import_is_refused_while_stage_reads_data(versioned, tmp_path):
         finally:
             os.killpg(process.pid, signal.SIGKILL)
     assert "\n" not in str(error.value)
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
 
 
 def test_dvc_command_cannot_lock_data_during_import(versioned, tmp_path, monkeypatch):
@@ -87,7 +87,7 @@ def test_dvc_command_cannot_lock_data_during_import(versioned, tmp_path, monkeyp
     list(ingest.import_dataset(tmp_path / "source"))
     assert len(outputs) == 1
     assert "Unable to acquire lock" in outputs[0]
-    assert held(versioned / "data") == NEW
+    assert read_files(versioned / "data") == NEW
 
 
 def test_import_is_refused_while_workspace_is_locked(versioned, tmp_path):
@@ -95,7 +95,7 @@ def test_import_is_refused_while_workspace_is_locked(versioned, tmp_path):
         with pytest.raises(ServiceUnavailable, match=r"workspace\.lock"):
             list(ingest.import_dataset(tmp_path / "source"))
         process.kill()
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
 
 
 @contextmanager
@@ -126,13 +126,13 @@ def test_import_keeps_dataset_when_dvc_add_fails(versioned, tmp_path):
     cache_path = block_dvc_cache(versioned)
     with pytest.raises(LesionflowError, match=r"^data/ cannot be replaced: .*; nothing was changed$"):
         list(ingest.import_dataset(tmp_path / "source"))
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_bytes() == pointer
     assert not ingest.STAGING.exists()
     assert command(versioned, "git", "status", "--porcelain", "data.dvc") == ""
     cache_path.unlink()
     assert "imported 3 files in 2 of 9 classes:" in list(ingest.import_dataset(tmp_path / "source"))
-    assert held(versioned / "data") == NEW
+    assert read_files(versioned / "data") == NEW
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_adopt_dataset_takes_data_and_pointer_of_checkout(versioned, checkout):
     pointer = (checkout / "data.dvc").read_text()
     lines = list(replacement.adopt_dataset(checkout))
     assert lines == [f"data/ and data.dvc are now those of {checkout}"]
-    assert held(versioned / "data") == NEW
+    assert read_files(versioned / "data") == NEW
     assert (versioned / "data.dvc").read_text() == pointer
     assert not replacement.STAGING.exists()
 
@@ -161,9 +161,9 @@ def test_adopt_dataset_rejects_checkout_that_differs_from_pointer(versioned, che
     (checkout / "data" / "nevus" / "new_1.jpg").unlink()
     with pytest.raises(LesionflowError, match=r"does not contain the files listed in its data\.dvc"):
         list(replacement.adopt_dataset(checkout))
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
     assert (versioned / "data.dvc").read_text() == before
-    assert "nevus/new_2.jpg" in held(checkout / "data"), "the data of the checkout must be restored"
+    assert "nevus/new_2.jpg" in read_files(checkout / "data"), "the data of the checkout must be restored"
 
 
 def kill_import_after_dvc_add(source, monkeypatch):
@@ -187,13 +187,13 @@ def test_data_recover_restores_dataset_after_killed_import(versioned, tmp_path, 
     from components.validate import validate
 
     kill_import_after_dvc_add(tmp_path / "source", monkeypatch)
-    assert held(versioned / "data") == NEW
+    assert read_files(versioned / "data") == NEW
     with pytest.raises(LesionflowError, match="Run `lesionflow data recover` to restore the previous dataset"):
         validate(load())
     result = CliRunner().invoke(main, ["data", "recover"])
     assert result.exit_code == 0
     assert "data/ and data.dvc are the previous dataset again" in result.output
-    assert held(versioned / "data") == OLD
+    assert read_files(versioned / "data") == OLD
     assert command(versioned, "git", "status", "--porcelain", "--", "data.dvc") == ""
     assert command(versioned, sys.executable, "-m", "dvc", "status", "data.dvc").strip().endswith("up to date.")
     assert "no import was interrupted" in CliRunner().invoke(main, ["data", "recover"]).output

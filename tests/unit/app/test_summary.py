@@ -4,8 +4,8 @@ from components.core.reports.evaluation import Estimate
 from tests.support import documents
 
 EVALUATION_FIELDS = {
-    "test": documents.figures_on_test(balanced_accuracy=Estimate(0.5, 0.4, 0.6)),
-    "shifts": {"blur": documents.shift_cost(0.4, 0.1, 0.0, 0.2)},
+    "test": documents.metrics_on_test(balanced_accuracy=Estimate(0.5, 0.4, 0.6)),
+    "shifts": {"blur": documents.shift_result(0.4, 0.1, 0.0, 0.2)},
 }
 
 

@@ -8,7 +8,7 @@ from flows.stages import STAGES
 from tests.support.project import ROOT
 
 ESTIMATE = {"value": 0.6, "low": 0.5, "high": 0.7}
-COST = {"seconds": 10.0, "peak_mb": 900.0, "dvc": 1.0, "start": 4.0, "imports": 0.0, "mlflow": 0.5, "work": 5.0}
+STAGE_COST = {"seconds": 10.0, "peak_mb": 900.0, "dvc": 1.0, "start": 4.0, "imports": 0.0, "mlflow": 0.5, "work": 5.0}
 
 
 def row(seed: int, gain: float = 0.12, **changed) -> dict:
@@ -19,7 +19,7 @@ def row(seed: int, gain: float = 0.12, **changed) -> dict:
         "views": {"train": 400, "validation": 20, "embedded": 400},
         "epochs": 4,
         "import": {"seconds": 10.0, "peak_mb": 100.0},
-        "stages": dict.fromkeys(STAGES, COST),
+        "stages": dict.fromkeys(STAGES, STAGE_COST),
         "build_bytes": 100 * 2**20,
         "picked": "finetuned",
         "test": {"images": 20, "groups": 15, "balanced_accuracy": {**ESTIMATE, "value": 0.6 + seed / 100}},
@@ -34,106 +34,118 @@ def row(seed: int, gain: float = 0.12, **changed) -> dict:
     }
 
 
-def asked(**changed) -> manifest.BenchmarkRequest:
+def benchmark_request(**changed) -> manifest.BenchmarkRequest:
     return manifest.BenchmarkRequest(**{"dataset": "isic9.zip, 1 files", "overrides": ("seed=1",), "notebook_epochs": 24, **changed})
 
 
-def line_of(text: str, name: str) -> list[str]:
-    (found,) = [[cell.strip() for cell in line.strip("|").split("|")] for line in text.splitlines() if line.startswith(f"| {name}")]
-    return found
+def table_cells(text: str, name: str) -> list[str]:
+    """The cells of the only row of a Markdown table that starts with this name."""
+    (line,) = [line for line in text.splitlines() if line.startswith(f"| {name}")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_columns_of_a_table_are_in_line():
+def test_table_aligns_columns():
     lines = tables.table(["stage", "s"], [["embed", "1.25"], ["a", "10"]]).splitlines()
     assert lines == ["| stage   |    s |", "|:--------|-----:|", "| embed   | 1.25 |", "| a       |   10 |"]
 
 
-def test_a_floor_is_met_from_above_and_a_ceiling_from_below():
+def test_target_verdict_for_floor_and_ceiling():
     assert [tables.Target(0.9).verdict(value) for value in (0.9, 0.89)] == ["met", "MISSED"]
     assert [tables.Target(60, most=True).verdict(value) for value in (60, 60.1)] == ["met", "MISSED"]
 
 
-def test_the_interval_over_seeds_is_students_and_two_seeds_have_none():
+def test_mean_with_interval_uses_student_t_for_three_seeds_or_more():
     assert tables.mean_with_interval([0.6, 0.7, 0.8]) == "0.700 [0.452, 0.948]"  # t = 4.303 with two degrees of freedom
     assert [tables.mean_with_interval(values) for values in ([0.6], [0.64, 0.64])] == ["0.600", "0.640"]
 
 
-def test_what_is_measured_takes_turns_and_the_first_round_is_not_kept():
+def test_interleaved_rounds_alternate_order_and_drop_first_round():
     order: list[str] = []
-    found = timing.interleaved_rounds({name: lambda name=name: order.append(name) or float(len(order)) for name in "ab"}, 2)
+    values = timing.interleaved_rounds({name: lambda name=name: order.append(name) or float(len(order)) for name in "ab"}, 2)
     assert order == ["a", "b", "b", "a", "a", "b"]
-    assert found == {"a": [4.0, 5.0], "b": [3.0, 6.0]}
+    assert values == {"a": [4.0, 5.0], "b": [3.0, 6.0]}
 
 
-def test_a_gain_is_sure_only_where_it_exceeds_the_noise_in_every_round():
+def test_exceeds_noise_requires_gain_in_every_round():
     default = [100.0, 102.0]
     assert computing.exceeds_noise({computing.DEFAULT: default, "x": [110.0, 109.0]}, "x")
     assert not computing.exceeds_noise({computing.DEFAULT: default, "x": [110.0, 103.0]}, "x")
     assert not computing.exceeds_noise({computing.DEFAULT: default[:1], "x": [200.0]}, "x")
 
 
-def test_an_operations_kind_is_read_from_a_traces_event():
+def test_kind_of_returns_operation_of_trace_event():
     assert profiling.kind_of("functional/conv1/convolution:Conv2D#id=3#") == "Conv2D"
     assert profiling.kind_of("ThreadpoolListener::Record") is None
     assert profiling.kind_of("FunctionRun") is None
 
 
-def test_what_a_stage_says_it_took_is_understood():
-    said = ("took 9.5 s", "took 6.4 s, including 3.0 s for imports", "took 9.5 s, including 4.2 s for MLflow")
-    assert [pipeline.TOOK.search(line).groups() for line in said] == [("9.5", None, None), ("6.4", "3.0", None), ("9.5", None, "4.2")]
+def test_took_pattern_parses_stage_durations():
+    lines = ("took 9.5 s", "took 6.4 s, including 3.0 s for imports", "took 9.5 s, including 4.2 s for MLflow")
+    assert [pipeline.TOOK.search(line).groups() for line in lines] == [
+        ("9.5", None, None),
+        ("6.4", "3.0", None),
+        ("9.5", None, "4.2"),
+    ]
 
 
-def test_the_glance_holds_means_over_seeds_against_targets():
+def test_headline_table_compares_means_over_seeds_with_targets():
     text = summary.headline_table([row(0), row(1, gain=0.02), row(2, gain=0.1)], summary.TARGETS)
-    assert line_of(text, "frozen phase: seconds over")[1:] == ["0.450 [0.450, 0.450]", "<= 0.5", "met"]
-    assert line_of(text, "with fine-tuning: balanced")[2:] == [">= 0.1", "MISSED"]
-    assert line_of(text, "frozen phase: balanced")[2:] == [">= 0", "met"]
-    assert line_of(text, "seconds outside computing")[1:] == ["54 [54, 54]", "<= 60", "met"]
+    assert table_cells(text, "frozen phase: seconds over")[1:] == ["0.450 [0.450, 0.450]", "<= 0.5", "met"]
+    assert table_cells(text, "with fine-tuning: balanced")[2:] == [">= 0.1", "MISSED"]
+    assert table_cells(text, "frozen phase: balanced")[2:] == [">= 0", "met"]
+    assert table_cells(text, "seconds outside computing")[1:] == ["54 [54, 54]", "<= 60", "met"]
 
 
-def test_the_report_counts_what_was_found_of_each_class_where_rows_tell():
-    told = row(1, per_class={"melanoma": {"images": 304, "recall": 203 / 304}, "squamous_cell_carcinoma": {"images": 39, "recall": 6 / 39}})
-    text = summary.report([row(0), told], "isic_full")
-    assert line_of(text, "squamous cell carcinoma")[1:] == ["6 of 39 (0.15)"]
-    assert line_of(text, "found on test, of each class")[1:] == ["seed 1"]
+def test_report_lists_recall_per_class_when_rows_have_it():
+    row_with_classes = row(
+        1, per_class={"melanoma": {"images": 304, "recall": 203 / 304}, "squamous_cell_carcinoma": {"images": 39, "recall": 6 / 39}}
+    )
+    text = summary.report([row(0), row_with_classes], "isic_full")
+    assert table_cells(text, "squamous cell carcinoma")[1:] == ["6 of 39 (0.15)"]
+    assert table_cells(text, "found on test, of each class")[1:] == ["seed 1"]
     assert "of each class" not in summary.report([row(0)], "isic_full")
 
 
-def test_registering_computes_nothing_and_other_stages_lose_what_their_parts_say():
-    assert summary.overhead_seconds("register", COST) == 10.0
-    assert summary.overhead_seconds("embed", COST) == 5.5
+def test_overhead_seconds_of_register_and_of_computing_stage():
+    assert summary.overhead_seconds("register", STAGE_COST) == 10.0
+    assert summary.overhead_seconds("embed", STAGE_COST) == 5.5
 
 
-def test_fine_tuning_as_a_whole_weighs_each_size_of_picture_by_its_epochs(settings):
+def test_over_epochs_weights_image_sizes_by_their_epochs(settings):
     epochs = rates.epochs(settings.model_copy(update={"backbone": "imagenet"}))
     assert epochs == {224: 2, 128: 3}
-    found = {f"{rates.FITTED}, 224 px": 50, f"{rates.BARE}, 224 px": 50, f"{rates.FITTED}, 128 px": 100, f"{rates.BARE}, 128 px": 200}
-    assert rates.over_epochs(found, epochs) == pytest.approx((2 / 50 + 3 / 200) / (2 / 50 + 3 / 100))
+    images_per_second = {
+        f"{rates.FITTED}, 224 px": 50,
+        f"{rates.BARE}, 224 px": 50,
+        f"{rates.FITTED}, 128 px": 100,
+        f"{rates.BARE}, 128 px": 200,
+    }
+    assert rates.over_epochs(images_per_second, epochs) == pytest.approx((2 / 50 + 3 / 200) / (2 / 50 + 3 / 100))
 
 
-def test_the_report_of_a_pipeline_without_a_notebook_says_so():
+def test_report_without_notebook_says_so():
     text = summary.report([row(0, notebook=None)], "isic9")
     assert "The notebook was left out." in text
     assert "seconds over the notebook's" not in text
 
 
-def test_costs_that_grow_faster_than_the_images_miss_their_target():
+def test_scaling_report_marks_superlinear_costs_as_missed():
     larger = row(
         0,
         images=1000,
         views={"train": 2000, "validation": 200, "embedded": 1000},
-        stages={stage: {**COST, "seconds": 105.0} for stage in STAGES},
+        stages={stage: {**STAGE_COST, "seconds": 105.0} for stage in STAGES},
     )
     text = scaling.report([row(0)], [larger])
-    assert line_of(text, "validate, per image")[1:] == ["100.00", "105.00", "1.05", "met"]
-    assert line_of(text, "augment, per view")[1:] == ["25.00", "52.50", "2.10", "MISSED"]
-    assert line_of(text, "embed, per view")[1:] == ["25.00", "105.00", "4.20", "MISSED"]
-    assert line_of(text, "finetune, per view and epoch")[1:] == ["6.25", "13.12", "2.10", "MISSED"]
+    assert table_cells(text, "validate, per image")[1:] == ["100.00", "105.00", "1.05", "met"]
+    assert table_cells(text, "augment, per view")[1:] == ["25.00", "52.50", "2.10", "MISSED"]
+    assert table_cells(text, "embed, per view")[1:] == ["25.00", "105.00", "4.20", "MISSED"]
+    assert table_cells(text, "finetune, per view and epoch")[1:] == ["6.25", "13.12", "2.10", "MISSED"]
 
 
-def test_results_of_another_dataset_or_other_overrides_are_refused_with_the_way_out(tmp_path):
-    folder = manifest.claim_results_folder(asked(), "isic9", tmp_path)
-    assert manifest.claim_results_folder(asked(), "isic9", tmp_path) == folder
+def test_results_folder_of_other_request_is_refused_with_advice(tmp_path):
+    folder = manifest.claim_results_folder(benchmark_request(), "isic9", tmp_path)
+    assert manifest.claim_results_folder(benchmark_request(), "isic9", tmp_path) == folder
     others = {
         "dataset": "another.zip, 1 files",
         "overrides": (),
@@ -141,18 +153,18 @@ def test_results_of_another_dataset_or_other_overrides_are_refused_with_the_way_
         "machine": "another",
         "params": {"embed": {"max_views_per_image": 4}},
     }
-    for other in (asked(**{name: value}) for name, value in others.items()):
+    for other in (benchmark_request(**{name: value}) for name, value in others.items()):
         with pytest.raises(SystemExit, match="another --name, or delete the folder"):
             manifest.claim_results_folder(other, "isic9", tmp_path)
 
 
-def test_where_files_lie_is_not_written_down():
-    document = asked(overrides=("seed=1", "backbones.imagenet.weights=/home/me/w.h5"), source=ROOT).document()
+def test_request_document_contains_no_paths():
+    document = benchmark_request(overrides=("seed=1", "backbones.imagenet.weights=/home/me/w.h5"), source=ROOT).document()
     assert document["overrides"] == ["seed=1", "backbones.imagenet.weights=w.h5"]
     assert str(ROOT) not in json.dumps(document)
 
 
-def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_differ(tmp_path):
+def test_request_records_params_and_differences_names_changed_ones(tmp_path):
     weights = ["backbone=imagenet", "backbones.imagenet.weights=/home/me/w.h5"]
     six, four = (manifest.BenchmarkRequest.of(tmp_path, [*weights, f"embed.max_views_per_image={views}"], 0) for views in (6, 4))
     assert "/home/me" not in json.dumps(six.document())
@@ -161,15 +173,15 @@ def test_results_say_which_params_they_are_of_and_a_refusal_names_those_that_dif
         manifest.BenchmarkRequest.of(tmp_path, ["embed.max_views_per_image=0"], 0)
 
 
-def test_results_that_name_a_metric_as_before_are_read():
-    found = {"value": 0.6, "low": 0.5, "high": 0.7}
-    old = row(1, test={"images": 20, "melanoma_sensitivity": found})
+def test_with_new_names_reads_former_metric_names():
+    estimate = {"value": 0.6, "low": 0.5, "high": 0.7}
+    old = row(1, test={"images": 20, "melanoma_sensitivity": estimate})
     [new] = summary.with_new_names([old])
-    assert new["test"] == {"images": 20, "critical_sensitivity": found}
-    assert line_of(summary.metrics_table([new]), "melanoma sensitivity")
+    assert new["test"] == {"images": 20, "critical_sensitivity": estimate}
+    assert table_cells(summary.metrics_table([new]), "melanoma sensitivity")
 
 
-def test_results_of_params_under_old_names_are_of_the_same_params():
+def test_differences_ignores_former_param_names():
     old = {"overrides": ["+validate.policy.tiny.then=warn"], "params": {"validate": {"policy": {"tiny": {"then": "warn", "at_most": 0}}}}}
     new = {
         "overrides": ["+validate.policy.too_small.action=warn"],
@@ -178,16 +190,16 @@ def test_results_of_params_under_old_names_are_of_the_same_params():
     assert manifest.differences(old, new) == []
 
 
-def test_a_dataset_is_known_by_its_name_and_its_files_sizes(tmp_path):
+def test_request_identifies_dataset_by_name_file_count_and_size(tmp_path):
     (tmp_path / "lesions").mkdir()
     (tmp_path / "lesions" / "a.jpg").write_bytes(b"12345")
-    found = manifest.BenchmarkRequest.of(tmp_path / "lesions", [], 0)
-    assert (found.name, found.dataset) == ("lesions", "lesions, 1 files, 5 bytes")
+    request = manifest.BenchmarkRequest.of(tmp_path / "lesions", [], 0)
+    assert (request.name, request.dataset) == ("lesions", "lesions, 1 files, 5 bytes")
     with pytest.raises(SystemExit, match="does not exist"):
         manifest.BenchmarkRequest.of(tmp_path / "none.zip", [], 0)
 
 
-def test_a_part_that_has_its_result_is_not_measured_again(tmp_path, capsys):
+def test_todo_skips_parts_with_results(tmp_path, capsys):
     for part in ("rates", "ablation"):
         machine.write(part, {}, tmp_path)
     machine.write("rates", {"machine": "a machine"}, tmp_path)
@@ -195,24 +207,24 @@ def test_a_part_that_has_its_result_is_not_measured_again(tmp_path, capsys):
     assert "rates is already measured" in capsys.readouterr().out
 
 
-def test_a_part_without_the_flags_of_the_quick_mode_is_left_out():
+def test_unknown_flags_names_missing_flags():
     assert bench.unknown_flags("latency", ("--rounds", "3")) == ""
     assert bench.unknown_flags("latency", ("--epochs", "2")) == "has no --epochs"
     assert bench.unknown_flags("nothing", ()) == "does not exist"
 
 
-def test_seeds_that_have_their_rows_are_not_measured_again(tmp_path, monkeypatch):
+def test_measure_missing_skips_seeds_with_rows(tmp_path, monkeypatch):
     machine.write(pipeline.NAME, {"rows": [row(0)]}, tmp_path)
     monkeypatch.setattr(pipeline, "prepare_copy", lambda _: (tmp_path, None))
     monkeypatch.setattr(pipeline, "measure", lambda _root, seed, _asked: {"machine": f"measured {seed}"})
-    rows = pipeline.measure_missing(asked(), [0, 2], tmp_path)
-    assert [found["machine"] for found in rows] == ["a machine", "measured 2"]
+    rows = pipeline.measure_missing(benchmark_request(), [0, 2], tmp_path)
+    assert [result["machine"] for result in rows] == ["a machine", "measured 2"]
     assert machine.read(pipeline.NAME, tmp_path) == {"rows": rows}
 
 
-def test_benchmarks_keep_off_a_labs_own_servers(monkeypatch):
-    lab = dict.fromkeys(("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "LESIONFLOW_WEBHOOK"), "http://lab")
-    monkeypatch.setattr(machine.os, "environ", {**lab, "PATH": "/bin"})
+def test_isolate_environment_removes_servers_of_the_site(monkeypatch):
+    site_variables = dict.fromkeys(("MLFLOW_TRACKING_URI", "PREFECT_API_URL", "LESIONFLOW_WEBHOOK"), "http://lab")
+    monkeypatch.setattr(machine.os, "environ", {**site_variables, "PATH": "/bin"})
     machine.isolate_environment()
     assert machine.os.environ == {"PATH": "/bin"}
 
@@ -220,22 +232,25 @@ def test_benchmarks_keep_off_a_labs_own_servers(monkeypatch):
 def sharpness_row(variant: str, seed: int, wrong: int, wrong_when_sharp: int) -> dict:
     truth = "012345678" * 4
 
-    def said(count: int) -> str:
+    def encode_predictions(count: int) -> str:
         return "".join(str((int(digit) + 1) % 9) for digit in truth[:count]) + truth[count:]
 
-    predicted = {name: said(wrong_when_sharp if name in sharpness.SHARPENED else wrong) for name in (sharpness.AS_IT_IS, *sharpness.SHIFTS)}
-    side = {"truth": truth, "groups": list(range(36)), "predicted": predicted}
+    predicted = {
+        name: encode_predictions(wrong_when_sharp if name in sharpness.SHARPENED else wrong)
+        for name in (sharpness.AS_IT_IS, *sharpness.SHIFTS)
+    }
+    split_result = {"truth": truth, "groups": list(range(36)), "predicted": predicted}
     overrides = sharpness.variants("auto", 0.5)[variant]
     return {
         "variant": variant,
         "seed": seed,
         "overrides": overrides,
         "resolution": None,
-        "sides": dict.fromkeys(sharpness.COMPARED_SPLITS, side),
+        "sides": dict.fromkeys(sharpness.COMPARED_SPLITS, split_result),
     }
 
 
-def test_the_variant_is_chosen_that_is_best_where_it_is_worst_on_validation():
+def test_sharpness_report_chooses_variant_with_best_worst_case():
     rows = [sharpness_row("none", 1, 4, 18), sharpness_row("both", 1, 8, 9), sharpness_row("both", 2, 8, 9)]
     text = sharpness.report(rows)
     assert text.endswith("under every sharpening: both.")
@@ -243,11 +258,11 @@ def test_the_variant_is_chosen_that_is_best_where_it_is_worst_on_validation():
     assert (none[-3].strip(), both[-3].strip()) == ("<= 0.03", "<= 0.03")
     assert (none[-2].strip(), both[-2].strip()) == ("MISSED", "met")
     assert both[5].strip().startswith("-0.1")
-    assert line_of(text, "melanoma")[1:] == ["3 of 4 (0.75)", "6 of 8 (0.75)"]
-    assert line_of(text, "sharpened wide")[1:] == ["0.389", "0.028"]
+    assert table_cells(text, "melanoma")[1:] == ["3 of 4 (0.75)", "6 of 8 (0.75)"]
+    assert table_cells(text, "sharpened wide")[1:] == ["0.389", "0.028"]
 
 
-def test_a_row_of_sharpness_counts_only_for_the_params_it_was_measured_with():
+def test_sharpness_matches_requires_same_seed_and_params():
     row = sharpness_row("sharpen", 1, 0, 0)
     assert sharpness.matches(row, 1, sharpness.variants("auto", 0.5)["sharpen"])
     assert not sharpness.matches(row, 2, sharpness.variants("auto", 0.5)["sharpen"])

@@ -7,18 +7,18 @@ from benchmarks import outputs
 
 @pytest.fixture
 def checkouts(tmp_path):
-    for name, latency, when in (("before", 1.0, "20261126T201602.956084Z"), ("after", 2.0, "20261127T080000.000001Z")):
+    for name, latency, timestamp in (("before", 1.0, "20261126T201602.956084Z"), ("after", 2.0, "20261127T080000.000001Z")):
         root = tmp_path / name
         (root / "build").mkdir(parents=True)
-        (root / "reports/validation/validations" / when).mkdir(parents=True)
+        (root / "reports/validation/validations" / timestamp).mkdir(parents=True)
         (root / "build/model.keras").write_bytes(b"weights")
-        (root / "reports/validation/validations" / when / "a.html").write_text(when)
-        (root / "reports/validation/index.html").write_text(f"made {when}: 18 of 18 met")
+        (root / "reports/validation/validations" / timestamp / "a.html").write_text(timestamp)
+        (root / "reports/validation/index.html").write_text(f"made {timestamp}: 18 of 18 met")
         (root / "reports/export.json").write_text(json.dumps({"int8": {"bytes": 7, "median_latency_ms": latency}}))
     return tmp_path / "before", tmp_path / "after"
 
 
-def test_times_and_latencies_do_not_count(checkouts):
+def test_compared_ignores_timestamps_and_latencies(checkouts):
     names, different = outputs.compared(*checkouts)
     assert names == ["build/model.keras", "reports/export.json", "reports/validation/index.html"]
     assert different == []
@@ -28,17 +28,17 @@ def test_times_and_latencies_do_not_count(checkouts):
     ("name", "text"),
     [
         ("build/model.keras", "other weights"),
-        ("build/new.parquet", "one more"),
+        ("build/new.parquet", "additional file"),
         ("reports/export.json", '{"int8": {"bytes": 8, "median_latency_ms": 1.0}}'),
         ("reports/export.json", "broken"),
         ("reports/validation/index.html", "made 20261127T080000.000001Z: 17 of 18 met"),
     ],
 )
-def test_anything_else_that_differs_is_named(checkouts, name, text):
+def test_compared_names_other_differences(checkouts, name, text):
     (checkouts[1] / name).write_text(text)
     assert outputs.compared(*checkouts)[1] == [name]
 
 
-def test_a_file_that_was_made_before_and_is_missing_now_is_named(checkouts):
+def test_compared_names_missing_file(checkouts):
     (checkouts[1] / "build/model.keras").unlink()
     assert outputs.compared(*checkouts)[1] == ["build/model.keras"]

@@ -3,12 +3,12 @@ import pandas as pd
 from components import validate
 from components.core.classes import CLASSES
 from components.data_quality import expectations
-from tests.support.validation import judged
+from tests.support.validation import audit_folder
 
 
 def test_check_catalog_reports_unmet_expectations_and_writes_docs(tmp_path, make_dataset, settings):
     limits = settings.validation.model_copy(update={"min_images_per_class": 2})
-    frame, _, _ = judged(make_dataset(tmp_path / "data"), limits)
+    frame, _, _ = audit_folder(make_dataset(tmp_path / "data"), limits)
     catalog = frame.reset_index()
     classes = validate.count_classes(catalog, "multiclass")
     audited = expectations.AuditedCatalog(catalog, classes, {"too_small": {"nevus": 3}})

@@ -11,17 +11,17 @@ from tests.support.project import ROOT
 DEPLOYMENTS = {item["name"]: item for item in yaml.safe_load((ROOT / "prefect.yaml").read_text())["deployments"]}
 
 
-def test_no_flow_module_takes_the_name_of_another_package():
-    """Prefect loads a flow by its file, with the file's folder first on Python's path."""
+def test_flow_modules_do_not_shadow_installed_packages():
+    """Prefect loads a flow by its file, with the folder of the file first in sys.path."""
     assert [path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__" and importlib.util.find_spec(path.stem)] == []
 
 
-def test_the_four_deployments_are_there():
+def test_prefect_yaml_has_four_deployments():
     assert set(DEPLOYMENTS) == {"train-nightly", "train-on-demand", "watch-data", "verify"}
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_a_deployment_says_what_happens_when_two_of_its_runs_meet_and_in_which_time_zone_it_fires(name):
+def test_deployment_has_concurrency_limit_and_timezone(name):
     deployment = DEPLOYMENTS[name]
     assert deployment["concurrency_limit"]["limit"] == 1
     assert deployment["concurrency_limit"]["collision_strategy"] in ("ENQUEUE", "CANCEL_NEW")
@@ -29,7 +29,7 @@ def test_a_deployment_says_what_happens_when_two_of_its_runs_meet_and_in_which_t
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
-def test_a_deployment_names_a_flow_that_takes_its_parameters(name):
+def test_deployment_parameters_exist_in_its_flow(name):
     from prefect import Flow
 
     module, function = DEPLOYMENTS[name]["entrypoint"].removesuffix(":").split(":")
@@ -42,7 +42,7 @@ def test_a_deployment_names_a_flow_that_takes_its_parameters(name):
 
 
 @pytest.mark.parametrize(("kind", "pool"), [("Docker", "lesionflow-docker"), ("Kubernetes", "lesionflow-kubernetes")])
-def test_the_variants_become_a_work_pool_when_their_comment_signs_go(kind, pool):
+def test_commented_work_pools_are_valid_yaml(kind, pool):
     lines = iter((ROOT / "prefect.yaml").read_text().splitlines())
     following = list(dropwhile(lambda line: not line.startswith(f"  # {kind}:"), lines))
     start = next(number for number, line in enumerate(following) if "work_pool:" in line)

@@ -7,22 +7,22 @@ from flows.server import Guard
 PORT = 4200
 
 
-def ask(kind: str, **headers: str) -> tuple[list[str], list[dict]]:
-    """Send a request through the guard: which requests reached the application, and what was answered."""
-    reached, sent = [], []
+def send_request(kind: str, **headers: str) -> tuple[list[str], list[dict]]:
+    """Send a request through the guard; return the types of the forwarded requests and the responses."""
+    forwarded, responses = [], []
 
     async def app(scope, _receive, _send):
-        reached.append(scope["type"])
+        forwarded.append(scope["type"])
 
     async def receive():
         return {"type": f"{kind}.connect"}
 
     async def send(message):
-        sent.append(message)
+        responses.append(message)
 
     scope = {"type": kind, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]}
     asyncio.run(Guard(app, {"127.0.0.1", "localhost", "::1", "prefect.clinic.org"})(scope, receive, send))
-    return reached, sent
+    return forwarded, responses
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -35,8 +35,8 @@ def ask(kind: str, **headers: str) -> tuple[list[str], list[dict]]:
         {"host": "prefect.clinic.org", "origin": "https://prefect.clinic.org"},
     ],
 )
-def test_commands_and_the_servers_own_page_reach_it(kind, headers):
-    assert ask(kind, **headers) == ([kind], [])
+def test_guard_forwards_requests_of_own_origin(kind, headers):
+    assert send_request(kind, **headers) == ([kind], [])
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
@@ -52,12 +52,12 @@ def test_commands_and_the_servers_own_page_reach_it(kind, headers):
         {},
     ],
 )
-def test_pages_of_other_sites_and_names_that_are_not_its_own_are_refused(kind, headers):
-    reached, sent = ask(kind, **headers)
-    assert reached == []
-    assert sent[0].get("status", 403) == 403
-    assert sent[0]["type"] in ("http.response.start", "websocket.close")
+def test_guard_refuses_other_origins_and_hosts(kind, headers):
+    forwarded, responses = send_request(kind, **headers)
+    assert forwarded == []
+    assert responses[0].get("status", 403) == 403
+    assert responses[0]["type"] in ("http.response.start", "websocket.close")
 
 
-def test_the_applications_own_start_passes():
-    assert ask("lifespan") == (["lifespan"], [])
+def test_guard_forwards_lifespan():
+    assert send_request("lifespan") == (["lifespan"], [])

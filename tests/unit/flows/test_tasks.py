@@ -5,12 +5,12 @@ from flows import tasks
 
 @pytest.fixture
 def commands(monkeypatch):
-    """What DVC is asked to do in a project; a command that is put into `killed` does not end."""
-    asked, killed = [], []
+    """The DVC commands that were run, and a list of commands that are to be killed."""
+    dvc_commands, killed_commands = [], []
 
     def dvc(arguments, _on_line, root):
-        asked.append(arguments)
-        if arguments[0] in killed:
+        dvc_commands.append(arguments)
+        if arguments[0] in killed_commands:
             raise KeyboardInterrupt
         if arguments[0] == "checkout":
             for source in arguments[-2:]:
@@ -18,30 +18,30 @@ def commands(monkeypatch):
 
     monkeypatch.setattr(tasks, "dvc", dvc)
     monkeypatch.setattr(tasks, "get_run_logger", lambda: type("Logger", (), {"info": print}))
-    return asked, killed
+    return dvc_commands, killed_commands
 
 
-def test_a_checkout_that_was_killed_is_done_again_over_what_it_left(tmp_path, commands):
-    asked, killed = commands
+def test_pull_repeats_killed_checkout_with_force(tmp_path, commands):
+    dvc_commands, killed_commands = commands
     assert tasks.unpulled(tmp_path)
-    killed.append("checkout")
+    killed_commands.append("checkout")
     with pytest.raises(KeyboardInterrupt):
         tasks.pull.fn(tmp_path)
     for name in ("data", "weights"):
         (tmp_path / name).mkdir()
-    assert tasks.unpulled(tmp_path), "folders that are there in part are not the dataset"
-    killed.clear()
+    assert tasks.unpulled(tmp_path), "incomplete folders are not the dataset"
+    killed_commands.clear()
     tasks.pull.fn(tmp_path)
-    assert asked[1::2] == [["checkout", "data.dvc", "weights.dvc"], ["checkout", "--force", "data.dvc", "weights.dvc"]]
+    assert dvc_commands[1::2] == [["checkout", "data.dvc", "weights.dvc"], ["checkout", "--force", "data.dvc", "weights.dvc"]]
     assert not tasks.unpulled(tmp_path)
 
 
-def test_a_download_that_fails_leaves_nothing_to_do_again(tmp_path, commands):
-    asked, killed = commands
+def test_pull_after_failed_fetch_needs_no_checkout(tmp_path, commands):
+    dvc_commands, killed_commands = commands
     for name in ("data", "weights"):
         (tmp_path / name).mkdir()
-    killed.append("fetch")
+    killed_commands.append("fetch")
     with pytest.raises(KeyboardInterrupt):
         tasks.pull.fn(tmp_path)
-    assert asked == [["fetch", "data.dvc", "weights.dvc"]]
+    assert dvc_commands == [["fetch", "data.dvc", "weights.dvc"]]
     assert not tasks.unpulled(tmp_path)

@@ -9,7 +9,7 @@ from flows.git_commands import git
 NOW = 1_000_000.0
 
 
-def arrive(inbox: Path, name: str, age: float) -> Path:
+def add_to_inbox(inbox: Path, name: str, age: float) -> Path:
     path = inbox / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"x")
@@ -17,39 +17,39 @@ def arrive(inbox: Path, name: str, age: float) -> Path:
     return path
 
 
-def test_the_oldest_settled_dataset_is_next(tmp_path):
-    arrive(tmp_path, "february.zip", 100)
-    january = arrive(tmp_path, "january.zip", 200)
+def test_next_inbox_item_is_oldest_settled_one(tmp_path):
+    add_to_inbox(tmp_path, "february.zip", 100)
+    january = add_to_inbox(tmp_path, "january.zip", 200)
     assert watch_data.next_inbox_item(tmp_path, 60, NOW) == january
 
 
-def test_what_is_still_written_to_hidden_or_put_away_is_not_next(tmp_path):
-    arrive(tmp_path, "growing.zip", 5)
-    arrive(tmp_path, ".uploading.zip.Xy12", 500)
-    arrive(tmp_path, "imported/old.zip", 500)
-    arrive(tmp_path, "refused/bad.zip", 500)
+def test_next_inbox_item_skips_unsettled_hidden_and_processed_items(tmp_path):
+    add_to_inbox(tmp_path, "growing.zip", 5)
+    add_to_inbox(tmp_path, ".uploading.zip.Xy12", 500)
+    add_to_inbox(tmp_path, "imported/old.zip", 500)
+    add_to_inbox(tmp_path, "refused/bad.zip", 500)
     assert watch_data.next_inbox_item(tmp_path, 60, NOW) is None
     assert watch_data.next_inbox_item(tmp_path / "absent", 60, NOW) is None
 
 
-def test_a_folder_is_as_young_as_the_newest_file_in_it(tmp_path):
-    arrive(tmp_path, "set/nevus/a.jpg", 500)
-    arrive(tmp_path, "set/nevus/b.jpg", 5)
+def test_folder_settles_with_its_newest_file(tmp_path):
+    add_to_inbox(tmp_path, "set/nevus/a.jpg", 500)
+    add_to_inbox(tmp_path, "set/nevus/b.jpg", 5)
     for folder in (tmp_path / "set" / "nevus", tmp_path / "set"):
         os.utime(folder, (NOW - 500, NOW - 500))
     assert watch_data.next_inbox_item(tmp_path, 60, NOW) is None
     assert watch_data.next_inbox_item(tmp_path, 1, NOW) == tmp_path / "set"
 
 
-def test_what_is_put_away_keeps_its_name_and_the_reason(tmp_path):
-    target = watch_data.move_to(arrive(tmp_path, "bad.zip", 0), "refused", "no image in it")
+def test_move_to_keeps_name_and_writes_reason(tmp_path):
+    target = watch_data.move_to(add_to_inbox(tmp_path, "bad.zip", 0), "refused", "no image in it")
     assert target.parent == tmp_path / "refused"
     assert target.name.endswith("-bad.zip")
     assert target.with_name(target.name + ".txt").read_text() == "no image in it\n"
     assert not (tmp_path / "bad.zip").exists()
 
 
-def test_only_the_pointer_is_committed_whatever_else_has_changed(tmp_path, monkeypatch):
+def test_commit_pointer_commits_data_dvc_only(tmp_path, monkeypatch):
     monkeypatch.setattr(workspace, "ROOT", tmp_path)
     monkeypatch.setattr(watch_data, "git", lambda *command: git(*command, root=tmp_path))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -64,7 +64,7 @@ def test_only_the_pointer_is_committed_whatever_else_has_changed(tmp_path, monke
 
 @pytest.fixture
 def branches(tmp_path, monkeypatch):
-    """A clone that follows a branch of another repository; the clone, and a way to change data.dvc upstream."""
+    """An upstream repository, a clone that tracks its branch, and a function that commits data.dvc in either."""
     upstream, clone = tmp_path / "upstream", tmp_path / "clone"
     identity = ("-c", "user.name=t", "-c", "user.email=t@t")
     upstream.mkdir()
@@ -89,7 +89,7 @@ def branches(tmp_path, monkeypatch):
     return upstream, clone, commit
 
 
-def test_a_dataset_that_the_followed_branch_names_is_taken_over_once(branches):
+def test_upstream_dataset_is_pulled_once(branches):
     upstream, clone, commit = branches
     assert watch_data.pull_upstream_dataset.fn(0) is None
     commit(upstream, "outs: [two]\n")
@@ -99,17 +99,17 @@ def test_a_dataset_that_the_followed_branch_names_is_taken_over_once(branches):
     assert watch_data.pull_upstream_dataset.fn(0) is None
 
 
-def test_a_dataset_of_our_own_is_not_overwritten_by_the_followed_branch(branches):
+def test_upstream_does_not_overwrite_committed_dataset(branches):
     upstream, clone, commit = branches
     commit(clone, "outs: [ours]\n")
-    assert watch_data.pull_upstream_dataset.fn(0) is None, "upstream has not changed it"
+    assert watch_data.pull_upstream_dataset.fn(0) is None, "upstream has not changed data.dvc"
     commit(upstream, "outs: [theirs]\n")
     with pytest.raises(watch_data.CommandFailed, match="Merge origin/"):
         watch_data.pull_upstream_dataset.fn(0)
     assert (clone / "data.dvc").read_text() == "outs: [ours]\n"
 
 
-def test_an_import_that_nobody_has_committed_is_kept_and_not_overwritten_by_the_followed_branch(branches):
+def test_upstream_does_not_overwrite_uncommitted_import(branches):
     upstream, clone, commit = branches
     (clone / "data.dvc").write_text("outs: [ours]\n")
     commit(upstream, "outs: [theirs]\n")
@@ -119,7 +119,7 @@ def test_an_import_that_nobody_has_committed_is_kept_and_not_overwritten_by_the_
     assert git("show", "HEAD:data.dvc", root=clone) == "outs: [ours]"
 
 
-def test_data_with_changes_is_not_overwritten_by_the_followed_branch(branches, monkeypatch):
+def test_upstream_does_not_overwrite_changed_data(branches, monkeypatch):
     upstream, clone, commit = branches
     monkeypatch.setattr(watch_data, "run_json", lambda *_, **__: {"data.dvc": ["changed"]})
     commit(upstream, "outs: [theirs]\n")
@@ -129,7 +129,7 @@ def test_data_with_changes_is_not_overwritten_by_the_followed_branch(branches, m
 
 
 @pytest.mark.parametrize("committed", [False, True])
-def test_a_dataset_that_a_killed_run_took_over_is_committed_and_trained_on_by_the_next(branches, committed):
+def test_next_run_commits_dataset_imported_by_killed_run(branches, committed):
     _, clone, commit = branches
     watch_data.note_taking("january.zip")
     (clone / "data.dvc").write_text("outs: [january]\n")
@@ -137,33 +137,33 @@ def test_a_dataset_that_a_killed_run_took_over_is_committed_and_trained_on_by_th
         commit(clone, "outs: [january]\n")
     assert watch_data.taken_before() == "january.zip"
     assert git("show", "HEAD:data.dvc", root=clone) == "outs: [january]"
-    assert watch_data.taken_before() == "january.zip", "until a run has trained on it"
+    assert watch_data.taken_before() == "january.zip", "the note remains until a run has trained on the dataset"
 
 
-def test_a_run_killed_before_it_took_anything_over_leaves_nothing_to_train_on(branches):
+def test_run_killed_before_import_leaves_no_dataset_to_resume(branches):
     _, clone, _ = branches
     watch_data.note_taking("january.zip")
     assert watch_data.taken_before() is None
     assert not (clone / watch_data.TAKING).exists()
     (clone / "data.dvc").write_text("outs: [by hand]\n")
-    assert watch_data.taken_before() is None, "a person's import is the person's to commit"
+    assert watch_data.taken_before() is None, "a manual import is not committed by a run"
 
 
-def test_a_remote_that_does_not_answer_is_worth_another_try(branches):
+def test_unreachable_remote_is_transient_error(branches):
     _, clone, _ = branches
     git("remote", "set-url", "origin", str(clone / "gone"), root=clone)
     with pytest.raises(watch_data.TransientCommandError):
         watch_data.pull_upstream_dataset.fn(0)
 
 
-def test_a_branch_that_follows_none_looks_nowhere(branches):
+def test_branch_without_upstream_pulls_nothing(branches):
     _, clone, _ = branches
     git("checkout", "--quiet", "-b", "alone", root=clone)
     assert watch_data.pull_upstream_dataset.fn(0) is None
 
 
 @pytest.mark.parametrize("inbox", ["/etc", "..", "../other", "data", ".", ".git", "inbox/../data", "link"])
-def test_a_run_chooses_no_inbox_outside_the_one_that_params_name(tmp_path, inbox):
+def test_inbox_outside_configured_folder_is_refused(tmp_path, inbox):
     (tmp_path / "params.yaml").write_text("import: {inbox: inbox}\n")
     (tmp_path / "inbox").mkdir()
     (tmp_path / "link").symlink_to("/etc")
@@ -171,7 +171,7 @@ def test_a_run_chooses_no_inbox_outside_the_one_that_params_name(tmp_path, inbox
         watch_data.require_within_inbox(Path(inbox), tmp_path)
 
 
-def test_the_inbox_is_the_one_that_params_name_or_a_folder_in_it(tmp_path):
+def test_inbox_is_configured_folder_or_subfolder(tmp_path):
     (tmp_path / "params.yaml").write_text("import: {}\n")
     assert watch_data.require_within_inbox(Path("inbox"), tmp_path) == tmp_path / "inbox"
     assert watch_data.require_within_inbox(Path("inbox/clinic"), tmp_path) == tmp_path / "inbox" / "clinic"

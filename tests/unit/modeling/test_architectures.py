@@ -29,7 +29,7 @@ from components.modeling.classifier import add_logit_bias, build_classifier, log
 from components.runtime.params import Backbone
 from components.serving.pyfunc_model import LesionClassifier
 from components.training import feature_cache, progressive_resizing
-from tests.support.models import NETWORKS, fitted_head, keras_input, labelled_pictures, seeded_base
+from tests.support.models import NETWORKS, fitted_head, keras_input, labeled_images, seeded_base
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +39,7 @@ legacy_h5_format = pytest.importorskip("keras.src.legacy.saving.legacy_h5_format
 SIZE = 64
 FOLDING_TOLERANCE = 1e-4
 """Relative tolerance: folding reorders float32 operations in up to 50 layers; later operations are identical."""
-PIXELS, _ = labelled_pictures(9, SIZE, first=500)
+PIXELS, _ = labeled_images(9, SIZE, first=500)
 
 
 @pytest.fixture(scope="module", params=NETWORKS)
@@ -52,7 +52,7 @@ def network(request, tmp_path_factory):
     pooled = base(keras_input(architecture, PIXELS), training=False).numpy().mean(axis=(1, 2))
     extractor = build_extractor(Backbone(architecture=architecture, alpha=alpha, image_size=SIZE, weights=str(folder / "base.weights.h5")))
     features = extractor(PIXELS).numpy()
-    head_pixels, kinds = labelled_pictures(72, SIZE)
+    head_pixels, kinds = labeled_images(72, SIZE)
     head = fitted_head(np.concatenate([extractor(batch).numpy() for batch in np.split(head_pixels, 3)]), kinds)
     model = build_classifier(extractor, head, "multiclass", 1.3)
     serialization.save_classifier(model, folder / "candidate/model.keras")
@@ -98,7 +98,7 @@ def test_rebuilt_classifier_keeps_outputs(network):
 @pytest.mark.architectures
 def test_float16_export_matches_classifier(network):
     classifier = serialization.load_classifier(network.folder / "candidate/model.keras")
-    images, kinds = labelled_pictures(200, SIZE, first=1000)
+    images, kinds = labeled_images(200, SIZE, first=1000)
     expected = np.concatenate([classifier(images[start : start + 50]).numpy() for start in range(0, len(images), 50)])
     assert (expected.argmax(axis=1) == kinds).mean() > 0.5
     assert np.median(expected.max(axis=1)) < 0.99  # not so confident that no change would be visible

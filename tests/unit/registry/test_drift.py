@@ -1,4 +1,4 @@
-"""Small losses from one champion to the next do not add up to a large one."""
+"""Small drops in performance from champion to champion do not add up to a large one."""
 
 import numpy as np
 import pandas as pd
@@ -11,67 +11,73 @@ from components.registry import gate, judgement
 from components.registry.judgement import Rival
 
 LESIONS = 200
-"""Of each class; so many that a loss of 0.02 is surely below 0.05."""
+"""Lesions per class, enough that the interval of a drop of 0.02 is below 0.05."""
 
 
 @pytest.fixture
 def settings(settings):
-    """The repository's settings with a bootstrap that takes less time."""
+    """The settings of the repository with fewer bootstrap resamples."""
     return settings.model_copy(update={"evaluate": settings.evaluate.model_copy(update={"bootstrap_resamples": 100})})
 
 
-def scored(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0, lesions: int = LESIONS) -> Predictions:
-    """Predictions that miss this share of the lesions of these classes, never the same lesions with another seed."""
+def predictions(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0, lesions: int = LESIONS) -> Predictions:
+    """Predictions that misclassify this fraction of the lesions of these classes; the seed selects the lesions."""
     diagnoses = np.repeat(CLASSES, lesions)
-    groups = [f"{name}{at}" for name in CLASSES for at in range(lesions)]
+    groups = [f"{name}{lesion}" for name in CLASSES for lesion in range(lesions)]
     images = pd.DataFrame({"path": groups, "pixels_sha256": groups, "diagnosis": diagnoses, "group": groups})
     truth = np.repeat(np.arange(len(CLASSES)), lesions)
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(lesions), (len(CLASSES), 1)), axis=1).ravel()
-    missed = (order < round(wrong * lesions)) & np.isin(diagnoses, classes)
-    return Predictions(images, np.eye(len(CLASSES))[np.where(missed, (truth + 1) % len(CLASSES), truth)], "multiclass")
+    is_wrong = (order < round(wrong * lesions)) & np.isin(diagnoses, classes)
+    return Predictions(images, np.eye(len(CLASSES))[np.where(is_wrong, (truth + 1) % len(CLASSES), truth)], "multiclass")
 
 
 def rules(challenger: Predictions, champion: Rival, others: list[Rival], settings) -> list[Rule]:
-    compared = judgement.compare_with_rivals(challenger, champion, others, settings)
-    return [gate._rule_against_version(comparison, settings.registration.max_drop) for comparison in compared]
+    comparisons = judgement.compare_with_rivals(challenger, champion, others, settings)
+    return [gate._rule_against_version(comparison, settings.registration.max_drop) for comparison in comparisons]
 
 
-@pytest.mark.parametrize(("classes", "figure"), [(CLASSES, "balanced_accuracy"), (("melanoma",), "critical_sensitivity")])
-def test_of_ten_candidates_each_a_little_worse_none_passes_once_the_sum_reaches_the_margin(settings, classes, figure):
-    everything = np.arange(len(CLASSES) * LESIONS)
-    reigning = Rival("0", scored(0.1, classes))
-    best, before, promoted = reigning.scored.headline(figure, everything, 15), [], []
+@pytest.mark.parametrize(("classes", "metric"), [(CLASSES, "balanced_accuracy"), (("melanoma",), "critical_sensitivity")])
+def test_series_of_slightly_worse_candidates_stops_at_margin(settings, classes, metric):
+    all_images = np.arange(len(CLASSES) * LESIONS)
+    champion = Rival("0", predictions(0.1, classes))
+    best, former_champions, promoted = champion.scored.headline(metric, all_images, 15), [], []
     for number in range(1, 11):
-        candidate = scored(0.1 + 0.02 * number, classes)  # it misses what the one before misses, and a little more
-        if gate.passed(rules(candidate, reigning, before, settings)):
-            before, reigning = [*before, reigning], Rival(str(number), candidate)
+        candidate = predictions(0.1 + 0.02 * number, classes)  # makes the errors of the previous candidate and a few more
+        if gate.passed(rules(candidate, champion, former_champions, settings)):
+            former_champions, champion = [*former_champions, champion], Rival(str(number), candidate)
             promoted.append(number)
-        assert best - reigning.scored.headline(figure, everything, 15) < settings.registration.max_drop
-    assert promoted, "a loss surely below the margin is allowed"
+        assert best - champion.scored.headline(metric, all_images, 15) < settings.registration.max_drop
+    assert promoted, "a drop whose interval is below the margin is allowed"
     assert len(promoted) < 3
 
 
-def test_a_test_set_too_small_to_rule_a_loss_out_does_not_make_promotion_easier(settings):
-    first, second = (scored(0.1, seed=seed, lesions=10) for seed in (0, 1))
+def test_small_test_set_does_not_pass_gate(settings):
+    first, second = (predictions(0.1, seed=seed, lesions=10) for seed in (0, 1))
     refused = [rule for rule in rules(second, Rival("0", first), [], settings) if not rule.passed]
     assert refused
     assert any("too few" in rule.says for rule in refused)
 
 
-def test_each_figure_has_its_own_best_version(settings):
-    champion, careful, accurate = Rival("1", scored(0.2)), Rival("2", scored(0.3, CLASSES[4:])), Rival("3", scored(0.2, ("melanoma",)))
-    compared = judgement.compare_with_rivals(champion.scored, champion, [careful, accurate], settings)
-    best = {comparison.figure: comparison.version for comparison in compared if comparison.best}
+def test_best_version_is_chosen_per_metric(settings):
+    champion, careful, accurate = (
+        Rival("1", predictions(0.2)),
+        Rival("2", predictions(0.3, CLASSES[4:])),
+        Rival("3", predictions(0.2, ("melanoma",))),
+    )
+    comparisons = judgement.compare_with_rivals(champion.scored, champion, [careful, accurate], settings)
+    best = {comparison.figure: comparison.version for comparison in comparisons if comparison.best}
     assert best == {"balanced_accuracy": "3", "critical_sensitivity": "2"}
 
 
-def test_a_champion_that_is_the_best_is_compared_with_once(settings):
-    champion = Rival("1", scored(0.1))
-    compared = judgement.compare_with_rivals(scored(0.1), champion, [Rival("2", scored(0.2)), Rival("3", scored(0.1))], settings)
-    assert [(comparison.version, comparison.best) for comparison in compared] == [("1", False)] * 2
+def test_champion_that_is_best_is_compared_once(settings):
+    champion = Rival("1", predictions(0.1))
+    comparisons = judgement.compare_with_rivals(
+        predictions(0.1), champion, [Rival("2", predictions(0.2)), Rival("3", predictions(0.1))], settings
+    )
+    assert [(comparison.version, comparison.best) for comparison in comparisons] == [("1", False)] * 2
 
 
-def test_a_champion_measured_again_is_not_the_best_version_of_this_split(settings):
-    champion = Rival("1", scored(0.0), measured_again=True)
-    compared = judgement.compare_with_rivals(scored(0.1), champion, [Rival("2", scored(0.2))], settings)
-    assert [(item.version, item.best, item.measured_again) for item in compared[:2]] == [("1", False, True), ("2", True, False)]
+def test_reevaluated_champion_is_not_best_version_of_split(settings):
+    champion = Rival("1", predictions(0.0), measured_again=True)
+    comparisons = judgement.compare_with_rivals(predictions(0.1), champion, [Rival("2", predictions(0.2))], settings)
+    assert [(item.version, item.best, item.measured_again) for item in comparisons[:2]] == [("1", False, True), ("2", True, False)]

@@ -6,11 +6,11 @@ from components.registry.promotion_record import REASON_LIMIT
 
 
 def record(*moves: tuple[str | None, str]) -> list:
-    made, before = [], None
+    entries, before = [], None
     for after, source in moves:
-        made.append(_promotion_entry("m", before, after, Cause(source, "passed", who="someone")))
+        entries.append(_promotion_entry("m", before, after, Cause(source, "passed", who="someone")))
         before = after
-    return made
+    return entries
 
 
 @pytest.mark.parametrize(
@@ -28,16 +28,16 @@ def record(*moves: tuple[str | None, str]) -> list:
         ([("1", AUTOMATIC), (None, EXTERNAL), ("3", AUTOMATIC)], "1"),
     ],
 )
-def test_promotions_push_and_rollbacks_pop(moves, target):
+def test_rollback_target_treats_promotions_as_stack(moves, target):
     assert rollback_target(record(*moves)) == target
 
 
-def test_a_version_that_was_champion_is_known():
+def test_was_champion_finds_former_champion():
     entries = record(("1", AUTOMATIC), ("2", AUTOMATIC), ("1", ROLLBACK))
     assert was_champion(entries, "2")
     assert not was_champion(entries, "3")
 
 
-def test_a_reason_that_would_be_cut_is_refused():
+def test_too_long_reason_is_refused():
     with pytest.raises(LesionflowError, match="say it shorter"):
         _promotion_entry("m", None, "1", Cause(AUTOMATIC, "passed", "x" * (REASON_LIMIT + 1), "someone"))

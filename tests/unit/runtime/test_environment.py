@@ -1,4 +1,4 @@
-"""What a command makes of the environment it is started in: proxies, platforms, users without a name."""
+"""Commands in unusual environments: proxies, unsupported platforms, users without a name."""
 
 import os
 import subprocess
@@ -15,22 +15,26 @@ from tests.support.project import DEAD_PROXY, ROOT, nameless_or_skip
 pytestmark = pytest.mark.slow
 
 
-def bare(**variables: str) -> dict[str, str]:
-    """This process's environment without users, homes and proxies."""
-    left = ("PROXY", "USER", "LOGNAME", "LNAME", "USERNAME", "HOME")
-    return {**{name: value for name, value in os.environ.items() if not name.upper().endswith(left)}, "PYTHONPATH": str(ROOT), **variables}
+def clean_environment(**variables: str) -> dict[str, str]:
+    """The environment of this process without variables of user, home and proxy."""
+    removed = ("PROXY", "USER", "LOGNAME", "LNAME", "USERNAME", "HOME")
+    return {
+        **{name: value for name, value in os.environ.items() if not name.upper().endswith(removed)},
+        "PYTHONPATH": str(ROOT),
+        **variables,
+    }
 
 
-def python(code: str, *before: str, **variables: str) -> str:
-    done = subprocess.run(
-        [*before, sys.executable, "-c", code], env=bare(**variables), cwd=ROOT, capture_output=True, text=True, timeout=120
+def python(code: str, *prefix: str, **variables: str) -> str:
+    result = subprocess.run(
+        [*prefix, sys.executable, "-c", code], env=clean_environment(**variables), cwd=ROOT, capture_output=True, text=True, timeout=120
     )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.strip()
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout.strip()
 
 
 @pytest.mark.parametrize(
-    ("value", "wanted"),
+    ("value", "expected"),
     [
         ("", "127.0.0.1,localhost,::1"),
         ("intranet, .clinic.org", "intranet,.clinic.org,127.0.0.1,localhost,::1"),
@@ -38,13 +42,13 @@ def python(code: str, *before: str, **variables: str) -> str:
         ("*", "*"),
     ],
 )
-def test_loopback_is_added_to_the_hosts_that_need_no_proxy(value, wanted):
-    assert environment.without_proxy(value) == wanted
-    assert environment.without_proxy(wanted) == wanted
+def test_without_proxy_adds_loopback(value, expected):
+    assert environment.without_proxy(value) == expected
+    assert environment.without_proxy(expected) == expected
 
 
 @pytest.mark.parametrize("module", ["components.runtime.stage", "components.tracking.store", "app.cli", "flows", "flows.serve"])
-def test_every_command_reaches_a_server_on_this_machine_directly_where_a_proxy_is_configured(module):
+def test_commands_reach_local_server_when_proxy_is_configured(module):
     class Hello(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)
@@ -64,14 +68,14 @@ def test_every_command_reaches_a_server_on_this_machine_directly_where_a_proxy_i
 
 
 @pytest.mark.parametrize("module", ["components.runtime.stage", "app.cli", "flows.training", "flows.serve"])
-def test_a_platform_that_is_not_supported_is_named_in_one_line(module):
+def test_unsupported_platform_is_reported_in_one_line(module):
     code = f"import os, click; os.name = 'nt'; del os.EX_TEMPFAIL; import {module}"
-    done = subprocess.run([sys.executable, "-c", code], env=bare(), cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr == "error: Lesionflow runs on Linux and macOS. On Windows, run it in WSL (`wsl --install`).\n"
+    result = subprocess.run([sys.executable, "-c", code], env=clean_environment(), cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert result.returncode == 1
+    assert result.stderr == "error: Lesionflow runs on Linux and macOS. On Windows, run it in WSL (`wsl --install`).\n"
 
 
 @pytest.mark.parametrize("module", ["components.registry.promotion", "app.cli", "flows"])
-def test_a_user_without_a_name_is_recorded_by_the_id(module):
+def test_user_without_name_is_recorded_by_id(module):
     code = f"import {module}, getpass; print(getpass.getuser())"
     assert python(code, *nameless_or_skip()) == "user id 54321"

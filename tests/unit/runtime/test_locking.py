@@ -13,17 +13,17 @@ from pathlib import Path
 from components.runtime import locking
 try:
     with locking.held(0, Path()):
-        print("held", flush=True)
-        {then}
+        print("locked", flush=True)
+        {body}
 except locking.WorkspaceBusy as busy:
     print(busy, flush=True)
 """
 
 
-def start(root, inherited=(), then="pass", **environment):
-    """A process that takes the lock, and its first line."""
+def start_child(root, inherited=(), body="pass", **environment):
+    """Start a process that takes the lock; return it and its first line of output."""
     child = subprocess.Popen(
-        [sys.executable, "-c", CHILD.format(then=then)],
+        [sys.executable, "-c", CHILD.format(body=body)],
         cwd=root,
         env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
         stdout=subprocess.PIPE,
@@ -34,33 +34,33 @@ def start(root, inherited=(), then="pass", **environment):
     return child, child.stdout.readline().strip()
 
 
-def ended(root, inherited=(), **environment):
-    child, said = start(root, inherited, **environment)
+def run_child(root, inherited=(), **environment):
+    child, output = start_child(root, inherited, **environment)
     child.communicate()
-    return said
+    return output
 
 
-def test_a_child_that_inherits_the_lock_holds_it_and_no_other_process_does(tmp_path):
+def test_child_that_inherits_descriptor_holds_lock(tmp_path):
     with locking.held(0, tmp_path) as descriptor:
-        assert ended(tmp_path, (descriptor,), **locking.for_child(descriptor)) == "held"
-        assert ended(tmp_path).startswith("another run or import is active in")
-        assert ended(tmp_path, (descriptor,), **locking.for_child(descriptor)) == "held", "a child that ends does not release it"
-    assert ended(tmp_path) == "held"
+        assert run_child(tmp_path, (descriptor,), **locking.for_child(descriptor)) == "locked"
+        assert run_child(tmp_path).startswith("another run or import is active in")
+        assert run_child(tmp_path, (descriptor,), **locking.for_child(descriptor)) == "locked", "a child that ends does not release it"
+    assert run_child(tmp_path) == "locked"
 
 
-def test_naming_a_descriptor_is_not_enough(tmp_path):
+def test_child_without_locked_descriptor_is_refused(tmp_path):
     with locking.held(0, tmp_path) as descriptor, (tmp_path / "other").open("w") as other, (tmp_path / locking.LOCK).open() as unlocked:
-        assert ended(tmp_path, **locking.for_child(descriptor)).startswith("another run"), "not inherited"
-        assert ended(tmp_path, (other.fileno(),), **locking.for_child(other.fileno())).startswith("another run"), "another file"
-        assert ended(tmp_path, (unlocked.fileno(),), **locking.for_child(unlocked.fileno())).startswith("another run"), "not locked"
-        for nonsense in ("-1", "one", "", "99999999999999999999", "²"):
-            assert ended(tmp_path, **{locking.INHERITED: nonsense}).startswith("another run"), nonsense
+        assert run_child(tmp_path, **locking.for_child(descriptor)).startswith("another run"), "not inherited"
+        assert run_child(tmp_path, (other.fileno(),), **locking.for_child(other.fileno())).startswith("another run"), "another file"
+        assert run_child(tmp_path, (unlocked.fileno(),), **locking.for_child(unlocked.fileno())).startswith("another run"), "not locked"
+        for invalid in ("-1", "one", "", "99999999999999999999", "²"):
+            assert run_child(tmp_path, **{locking.INHERITED: invalid}).startswith("another run"), invalid
 
 
-def test_a_child_that_outlives_the_holder_keeps_others_out(tmp_path):
+def test_lock_is_held_until_inheriting_child_ends(tmp_path):
     with locking.held(0, tmp_path) as descriptor:
-        child, said = start(tmp_path, (descriptor,), then="time.sleep(60)", **locking.for_child(descriptor))
-    assert said == "held"
+        child, output = start_child(tmp_path, (descriptor,), body="time.sleep(60)", **locking.for_child(descriptor))
+    assert output == "locked"
     with pytest.raises(locking.WorkspaceBusy), locking.held(0, tmp_path):
         pass
     child.kill()

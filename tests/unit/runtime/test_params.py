@@ -14,24 +14,24 @@ PARAMS = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
 SECTIONS = [name for name, value in PARAMS.items() if isinstance(value, dict) and name != "backbones"]
 
 
-def test_the_repositorys_params_are_in_order():
+def test_params_yaml_of_repository_is_valid():
     settings = load(ROOT / "params.yaml")
     assert settings.base.architecture == "MobileNetV2"
 
 
 @pytest.mark.parametrize("section", SECTIONS)
-def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, section):
+def test_misspelled_key_is_named_with_suggestion(params, section):
     key = next(iter(params[section]))
     params[section][f"{key}x"] = params[section].pop(key)
-    with pytest.raises(ParamsError) as fault:
+    with pytest.raises(ParamsError) as error:
         parse(params)
-    assert f"{section}.{key}x: unknown key" in str(fault.value)
-    assert f"did you mean {key!r}" in str(fault.value)
-    assert f"{section}.{key}: missing key" in str(fault.value)
+    assert f"{section}.{key}x: unknown key" in str(error.value)
+    assert f"did you mean {key!r}" in str(error.value)
+    assert f"{section}.{key}: missing key" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("section", "key", "value", "said"),
+    ("section", "key", "value", "message"),
     [
         ("train", "dropout", 1.0, "train.dropout: 1.0 is not allowed"),
         ("train", "hidden_units", [0], "train.hidden_units.0: 0 is not allowed"),
@@ -63,26 +63,26 @@ def test_a_misspelled_key_stops_with_its_name_and_what_is_allowed(params, sectio
         ),
     ],
 )
-def test_a_value_out_of_range_stops_with_the_key_the_value_and_the_range(params, section, key, value, said):
+def test_value_out_of_range_is_named_with_range(params, section, key, value, message):
     params[section][key] = value
-    with pytest.raises(ParamsError) as fault:
+    with pytest.raises(ParamsError) as error:
         parse(params)
-    assert said in str(fault.value)
+    assert message in str(error.value)
 
 
-def test_a_backbone_nobody_described_is_named_with_those_there_are(params):
+def test_unknown_backbone_is_named_with_known_ones(params):
     params["backbone"] = "resnet"
     with pytest.raises(ParamsError, match=r"'resnet' is not one of backbones: imagenet, starter"):
         parse(params)
 
 
-def test_an_unknown_architecture_is_named_with_the_allowed_ones(params):
+def test_unknown_architecture_is_named_with_allowed_ones(params):
     params["backbones"]["starter"]["architecture"] = "VGG16"
     with pytest.raises(ParamsError, match=r"architecture: 'VGG16' is not allowed: .*'MobileNetV2', 'EfficientNetB0' or 'ResNet50'"):
         parse(params)
 
 
-def test_only_mobilenet_takes_a_width(params):
+def test_alpha_is_allowed_for_mobilenet_only(params):
     params["backbones"]["starter"] |= {"architecture": "ResNet50", "alpha": 0.35}
     with pytest.raises(ParamsError, match=r"alpha must be 1\.0 for ResNet50"):
         parse(params)
@@ -91,7 +91,7 @@ def test_only_mobilenet_takes_a_width(params):
 @pytest.mark.parametrize(
     ("architecture", "block"), [("MobileNetV2", "block_3"), ("EfficientNetB0", "block3a"), ("ResNet50", "conv3_block1")]
 )
-def test_auto_unfreezes_from_the_architectures_own_block_and_mlflow_is_given_its_name(params, architecture, block):
+def test_auto_unfreeze_from_is_logged_as_block_of_architecture(params, architecture, block):
     params["backbones"]["starter"] |= {"architecture": architecture, "alpha": 1.0}
     assert parse(params).logged("finetuned")["finetune"]["unfreeze_from"] == block
     params["finetune"]["unfreeze_from"] = 12
@@ -99,7 +99,7 @@ def test_auto_unfreezes_from_the_architectures_own_block_and_mlflow_is_given_its
 
 
 @pytest.mark.parametrize(
-    ("architecture", "start", "said"),
+    ("architecture", "layer", "message"),
     [
         (
             "ResNet50",
@@ -111,20 +111,20 @@ def test_auto_unfreezes_from_the_architectures_own_block_and_mlflow_is_given_its
         ("ResNet50", 175, "175 is greater than the number of the base's last layer, 174 .conv5_block3_out."),
     ],
 )
-def test_a_layer_that_the_backbone_lacks_is_refused_before_anything_runs(params, architecture, start, said):
+def test_unknown_layer_in_unfreeze_from_is_refused(params, architecture, layer, message):
     params["backbones"]["starter"] |= {"architecture": architecture, "alpha": 1.0}
-    params["finetune"]["unfreeze_from"] = start
-    with pytest.raises(ParamsError, match=f"finetune.unfreeze_from: .*{said}"):
+    params["finetune"]["unfreeze_from"] = layer
+    with pytest.raises(ParamsError, match=f"finetune.unfreeze_from: .*{message}"):
         parse(params)
 
 
-def test_a_width_without_imagenet_weights_is_refused(params):
+def test_alpha_without_imagenet_weights_is_refused(params):
     params["backbones"]["imagenet"]["alpha"] = 0.6
     with pytest.raises(ParamsError, match=r"backbones.imagenet: ImageNet weights exist only for alpha 0.35, .*1.4, not for 0.6"):
         parse(params)
 
 
-def test_a_misspelled_backbone_key_says_what_a_backbone_takes(params):
+def test_misspelled_backbone_key_is_named_with_suggestion(params):
     params["backbones"]["starter"]["wieghts"] = "x"
     with pytest.raises(ParamsError, match=r"backbones.starter.wieghts: unknown key; did you mean 'weights'"):
         parse(params)
@@ -135,16 +135,16 @@ def test_settings_are_frozen(settings):
         settings.train.dropout = 0.9
 
 
-def test_a_missing_file_and_broken_yaml_say_so(tmp_path):
+def test_missing_or_invalid_file_is_reported(tmp_path):
     with pytest.raises(ParamsError, match=r"does not exist\. Run this command from the project's root"):
         load(tmp_path / "params.yaml")
-    broken = tmp_path / "broken.yaml"
-    broken.write_text("a: [1,", encoding="utf-8")
+    invalid = tmp_path / "broken.yaml"
+    invalid.write_text("a: [1,", encoding="utf-8")
     with pytest.raises(ParamsError, match="is not valid YAML"):
-        load(broken)
-    broken.write_text("- 1", encoding="utf-8")
+        load(invalid)
+    invalid.write_text("- 1", encoding="utf-8")
     with pytest.raises(ParamsError, match="must be a mapping"):
-        load(Path(broken))
+        load(Path(invalid))
 
 
 @given(
@@ -155,60 +155,61 @@ def test_a_missing_file_and_broken_yaml_say_so(tmp_path):
     ),
     st.sampled_from(list(PARAMS)),
 )
-def test_whatever_stands_in_a_section_either_parses_or_stops_with_a_message(value, section):
+def test_any_section_value_parses_or_raises_params_error(value, section):
     document = {**PARAMS, section: value}
     try:
         parse(document)
-    except ParamsError as fault:
-        assert str(fault)
+    except ParamsError as error:
+        assert str(error)
 
 
-def said_of(params: dict) -> list[str]:
-    with pytest.raises(ParamsError) as fault:
+def error_lines(params: dict) -> list[str]:
+    with pytest.raises(ParamsError) as error:
         parse(params)
-    return str(fault.value).splitlines()
+    return str(error.value).splitlines()
 
 
 @pytest.mark.parametrize(("old", "new"), renamed_params.KEYS.items())
-def test_a_key_that_was_renamed_says_its_new_name_and_nothing_else(params, old, new):
+def test_renamed_key_is_reported_with_new_name_only(params, old, new):
     section, key = new.split(".")
     params[section][old.partition(".")[2]] = params[section].pop(key)
-    assert said_of(params) == [f"params: `{old}` was renamed to `{new}`"]
+    assert error_lines(params) == [f"params: `{old}` was renamed to `{new}`"]
 
 
-def test_a_policy_of_before_is_answered_with_every_new_name_at_once(params):
-    olds = {new: old for old, new in renamed_params.KINDS.items()}
+def test_former_policy_is_reported_with_all_new_names(params):
+    former_kinds = {new: old for old, new in renamed_params.KINDS.items()}
     params["validate"]["policy"] = {
-        olds.get(kind, kind): {"then": rule["action"], "at_most": rule["max_files"]} for kind, rule in params["validate"]["policy"].items()
+        former_kinds.get(kind, kind): {"then": rule["action"], "at_most": rule["max_files"]}
+        for kind, rule in params["validate"]["policy"].items()
     }
     renamed = {f"validate.policy.{old}": f"validate.policy.{new}" for old, new in renamed_params.KINDS.items()}
     renamed |= {"validate.policy.*.then": "validate.policy.*.action", "validate.policy.*.at_most": "validate.policy.*.max_files"}
-    assert sorted(said_of(params)) == sorted(f"params: `{old}` was renamed to `{new}`" for old, new in renamed.items())
+    assert sorted(error_lines(params)) == sorted(f"params: `{old}` was renamed to `{new}`" for old, new in renamed.items())
 
 
-def test_another_fault_is_named_beside_a_renamed_key(params):
+def test_other_errors_are_reported_with_renamed_keys(params):
     params["validate"]["max_one_colour"] = params["validate"].pop("max_dominant_color_fraction")
     params["seed"] = -1
-    said = said_of(params)
-    assert said[0] == "params: `validate.max_one_colour` was renamed to `validate.max_dominant_color_fraction`"
-    assert len(said) == 2
-    assert "seed: -1" in said[1]
+    lines = error_lines(params)
+    assert lines[0] == "params: `validate.max_one_colour` was renamed to `validate.max_dominant_color_fraction`"
+    assert len(lines) == 2
+    assert "seed: -1" in lines[1]
 
 
-def test_every_new_name_of_a_key_exists():
+def test_new_names_of_keys_exist():
     for new in renamed_params.KEYS.values():
         section, key = new.split(".")
         assert key in PARAMS[section]
     assert set(renamed_params.KINDS.values()) <= set(PARAMS["validate"]["policy"])
 
 
-def test_an_override_gets_the_new_name_of_its_key():
+def test_with_new_key_renames_key_of_override():
     assert renamed_params.with_new_key("+validate.policy.blank.then=warn") == "+validate.policy.low_information.action=warn"
     assert renamed_params.with_new_key("train.dropout=0.4") == "train.dropout=0.4"
 
 
 @pytest.mark.parametrize(
-    ("override", "beyond"),
+    ("override", "is_beyond"),
     [
         ("train.dropout=0.4", False),
         ("+augment.blur_probability=0.1", False),
@@ -224,5 +225,5 @@ def test_an_override_gets_the_new_name_of_its_key():
         ("trains.dropout=0.4", True),
     ],
 )
-def test_only_overrides_of_how_a_model_is_trained_leave_promotion_automatic(params, override, beyond):
-    assert parse({**params, "overrides": [override]}).overrides_beyond_training == ([override] if beyond else [])
+def test_overrides_beyond_training(params, override, is_beyond):
+    assert parse({**params, "overrides": [override]}).overrides_beyond_training == ([override] if is_beyond else [])

@@ -1,4 +1,4 @@
-"""How a loaded version is asked, and how the code that it is served with is packed; no TensorFlow."""
+"""Predictions of a loaded version, and packaging of its serving code; without TensorFlow."""
 
 from types import SimpleNamespace
 
@@ -9,8 +9,8 @@ from components.core.errors import UnreadableImageError
 from components.serving import loading, logged_model, packaging
 
 
-class Decoder:
-    """Stands for a version: answers with what it was given, and counts what it decodes."""
+class CountingModel:
+    """A model that predicts the text of each image and records the images that it decodes."""
 
     def __init__(self):
         self.decoded = []
@@ -23,33 +23,33 @@ class Decoder:
         return pd.DataFrame({"diagnosis": [content.decode() for content in frame["image"]]})
 
 
-def test_images_are_answered_in_order_and_those_that_cannot_be_read_are_named_with_the_reason():
+def test_answers_are_in_order_with_reasons_for_unreadable_images():
     contents = [b"bad 0", *(f"good {number}".encode() for number in range(1, 130)), b"bad 130"]
     contents[70] = b"bad 70"
-    table, reasons = loading.ServedModel(Decoder(), (UnreadableImageError,)).answers(contents)
+    table, reasons = loading.ServedModel(CountingModel(), (UnreadableImageError,)).answers(contents)
     assert reasons == {number: f"bad {number} is not an image" for number in (0, 70, 130)}
     assert list(table.index) == [number for number in range(131) if number not in reasons]
     assert list(table["diagnosis"]) == [f"good {number}" for number in table.index]
 
 
-def test_every_readable_image_of_a_good_batch_is_decoded_once_and_only_a_batch_is_held():
-    version, given = Decoder(), []
+def test_answers_decodes_each_image_once_and_reads_one_batch_ahead():
+    version, yielded = CountingModel(), []
 
     def contents():
         for number in range(3 * loading.BATCH):
             assert number - len(version.decoded) < loading.BATCH
-            given.append(number)
+            yielded.append(number)
             yield b"good"
 
     loading.ServedModel(version, (UnreadableImageError,)).answers(contents())
-    assert len(version.decoded) == len(given) == 3 * loading.BATCH
+    assert len(version.decoded) == len(yielded) == 3 * loading.BATCH
 
 
-def test_nothing_to_answer_is_an_empty_table():
+def test_answers_to_no_images_is_empty_table():
     assert loading.ServedModel(SimpleNamespace(), ()).answers([])[0].empty
 
 
-def test_any_other_fault_of_a_version_is_raised():
+def test_answers_raises_other_errors_of_model():
     def predict(_):
         raise KeyError("broken")
 
@@ -57,7 +57,7 @@ def test_any_other_fault_of_a_version_is_raised():
         loading.ServedModel(SimpleNamespace(predict=predict), (UnreadableImageError,)).answers([b"x"])
 
 
-def test_the_package_holds_what_serving_imports_and_imports_nothing_of_the_project(tmp_path):
+def test_package_has_modules_of_serving_and_no_project_imports(tmp_path):
     modules = packaging.modules_of(logged_model.SERVING)
     assert set(modules) == {"serving", "imaging.images", "imaging.headers", "core.errors"}
     code = packaging.write(modules, tmp_path / "first")
@@ -75,7 +75,7 @@ def test_the_package_holds_what_serving_imports_and_imports_nothing_of_the_proje
     }
 
 
-def test_another_text_of_any_module_gives_another_name(tmp_path):
+def test_package_name_depends_on_text_of_modules(tmp_path):
     (tmp_path / "deep").mkdir()
     (tmp_path / "entry.py").write_text("from components import leaf\n", encoding="utf-8")
     (tmp_path / "leaf.py").write_text("from components.deep.deeper import (\n    x,\n)\n", encoding="utf-8")
@@ -90,7 +90,7 @@ def test_another_text_of_any_module_gives_another_name(tmp_path):
 
 
 @pytest.mark.parametrize("line", ["import components.imaging.images", "from . import images", "from .images import read"])
-def test_an_import_that_cannot_be_taken_along_is_refused(tmp_path, line):
+def test_unsupported_form_of_import_is_refused(tmp_path, line):
     (tmp_path / "entry.py").write_text(f"{line}\n", encoding="utf-8")
     with pytest.raises(ValueError, match="served code must import project modules with"):
         packaging.modules_of(tmp_path / "entry.py", tmp_path)

@@ -40,7 +40,7 @@ def pixels(view):
         return np.asarray(image)
 
 
-def test_rarer_classes_get_more_views_up_to_the_limit():
+def test_rarer_classes_get_more_views_up_to_limit():
     assert views_per_image({"nevus": 300, "melanoma": 100, "dermatofibroma": 10}, 2, 8) == {
         "nevus": 2,
         "melanoma": 6,
@@ -48,13 +48,13 @@ def test_rarer_classes_get_more_views_up_to_the_limit():
     }
 
 
-def test_the_plan_covers_every_image_as_often_as_its_class_asks():
+def test_plan_views_covers_all_images_with_views_of_class():
     rows = pd.DataFrame({"path": ["a", "b", "c"], "diagnosis": ["nevus", "nevus", "melanoma"]})
     planned = plan_views(rows, {"nevus": 1, "melanoma": 3}, seed=0)
     assert sorted(planned) == [("a", "nevus", 1), ("b", "nevus", 1), ("c", "melanoma", 3)]
 
 
-def test_views_and_their_order_depend_on_the_seed_and_on_no_number_of_processes(settings, root, rows):
+def test_views_depend_on_seed_and_not_on_number_of_processes(settings, root, rows):
     planned = plan_views(rows, dict.fromkeys(CLASSES, 3), seed=0)
     first, other = (
         [view for image in planned for view in renderer(root, settings.augment, seed).augmented_views(image)] for seed in (0, 1)
@@ -67,39 +67,39 @@ def test_views_and_their_order_depend_on_the_seed_and_on_no_number_of_processes(
     assert [(view.path, view.number) for view in first] == [(path, number) for path, _, views in planned for number in range(views)]
 
 
-def test_more_views_leave_the_first_ones_as_they_were(settings, root):
+def test_more_views_do_not_change_first_ones(settings, root):
     few, more = (renderer(root, settings.augment).augmented_views(PlannedImage("nevus/nevus_0.png", "nevus", views)) for views in (2, 5))
     assert more[:2] == few
 
 
-def test_no_more_images_are_under_way_than_said():
+def test_stream_map_limits_pending_images():
     class Pool:
         waiting = 0
 
-        def submit(self, look, image):
+        def submit(self, function, image):
             self.waiting += 1
             assert self.waiting <= parallel.AHEAD
             future = Future()
-            future.set_result(look(image))
+            future.set_result(function(image))
             return future
 
-    def look(image):
+    def as_list(image):
         return [image]
 
-    pool, seen = Pool(), []
-    for image in parallel.stream_map(pool, look, range(3 * parallel.AHEAD)):
+    pool, yielded = Pool(), []
+    for image in parallel.stream_map(pool, as_list, range(3 * parallel.AHEAD)):
         pool.waiting -= 1
-        seen.append(image)
-    assert seen == list(range(3 * parallel.AHEAD))
+        yielded.append(image)
+    assert yielded == list(range(3 * parallel.AHEAD))
 
 
-def test_an_image_that_a_worker_cannot_read_stops_the_stage(settings, root):
+def test_unreadable_image_in_worker_raises(settings, root):
     (root / "nevus/nevus_0.png").write_bytes(b"")
     with parallel.workers(views.__name__, 1) as pool, pytest.raises(UnreadableImageError, match="empty file"):
         list(parallel.stream_map(pool, renderer(root, settings.augment).clean_views, [PlannedImage("nevus/nevus_0.png", "nevus", 1)]))
 
 
-def test_workers_end_with_a_stage_that_was_killed():
+def test_workers_end_when_stage_is_killed():
     code = "\n".join(
         [
             "import os, time",
@@ -119,26 +119,26 @@ def test_workers_end_with_a_stage_that_was_killed():
     assert not [child for child in alive if child.status() != psutil.STATUS_ZOMBIE]
 
 
-def test_clean_images_are_exactly_what_serving_sees(settings, root):
+def test_clean_views_equal_model_input_of_serving(settings, root):
     (view,) = renderer(root, settings.augment, size=48).clean_views(PlannedImage("nevus/nevus_0.png", "nevus", 1))
     assert np.array_equal(pixels(view), images.load_pixels((root / "nevus/nevus_0.png").read_bytes(), 48))
 
 
-def test_training_and_serving_see_a_picture_at_one_resolution(settings, root):
+def test_training_and_serving_use_same_resolution(settings, root):
     path = root / "nevus/nevus_0.png"
     (view,) = renderer(root, settings.augment, size=48, resolution=20).clean_views(PlannedImage("nevus/nevus_0.png", "nevus", 1))
     assert np.array_equal(pixels(view), images.load_pixels(path.read_bytes(), 48, 20))
     assert not np.array_equal(pixels(view), images.load_pixels(path.read_bytes(), 48))
-    zero = ("rotation", "shift", "shear", "brightness", "contrast", "saturation", "white_balance")
-    never = ("blur_probability", "sharpen_probability", "jpeg_probability", "vignette_probability")
-    still = settings.augment.model_copy(
-        update={"flips": False, "zoom": (1, 1), "max_aspect_stretch": 1, **dict.fromkeys((*zero, *never), 0)}
+    ranges = ("rotation", "shift", "shear", "brightness", "contrast", "saturation", "white_balance")
+    probabilities = ("blur_probability", "sharpen_probability", "jpeg_probability", "vignette_probability")
+    no_augmentation = settings.augment.model_copy(
+        update={"flips": False, "zoom": (1, 1), "max_aspect_stretch": 1, **dict.fromkeys((*ranges, *probabilities), 0)}
     )
-    (drawn,) = renderer(root, still, size=48, resolution=20).augmented_views(PlannedImage("nevus/nevus_0.png", "nevus", 1))
-    assert np.abs(pixels(drawn).astype(int) - pixels(view)).max() <= 1
+    (augmented,) = renderer(root, no_augmentation, size=48, resolution=20).augmented_views(PlannedImage("nevus/nevus_0.png", "nevus", 1))
+    assert np.abs(pixels(augmented).astype(int) - pixels(view)).max() <= 1
 
 
-def test_auto_is_the_short_side_that_nearly_all_training_images_have(tmp_path):
+def test_auto_resolution_is_short_side_of_nearly_all_images(tmp_path):
     for number, (width, height) in enumerate([(40, 30)] + [(150, 200)] * 30 + [(300, 256)] * 9):
         Image.new("RGB", (width, height)).save(tmp_path / f"{number}.jpg")
     rows = pd.DataFrame({"path": [f"{number}.jpg" for number in range(40)]})
@@ -147,11 +147,11 @@ def test_auto_is_the_short_side_that_nearly_all_training_images_have(tmp_path):
     assert augment.one_resolution(None, tmp_path, rows) is None
 
 
-def test_the_preview_shows_views_that_are_trained_on(settings, root, rows):
+def test_preview_shows_training_views(settings, root, rows):
     grid = preview.write_preview(rows, renderer(root, settings.augment))
     assert list(grid) == [name.replace("_", " ") for name in CLASSES]
     original, *views = grid["nevus"]
     assert np.array_equal(original, images.load_pixels((root / "nevus/nevus_0.png").read_bytes(), 32))
     trained = renderer(root, settings.augment).augmented_views(PlannedImage("nevus/nevus_0.png", "nevus", 3))
-    assert all(np.array_equal(one, pixels(view)) for one, view in zip(views, trained, strict=False))
+    assert all(np.array_equal(shown, pixels(view)) for shown, view in zip(views, trained, strict=False))
     assert len(views) == preview.PREVIEW_VIEWS

@@ -1,4 +1,4 @@
-"""What the frozen base is run over."""
+"""Features of the frozen base."""
 
 from functools import partial
 
@@ -17,8 +17,8 @@ pytest.importorskip("keras")
 
 
 @pytest.fixture
-def embedded(settings, tmp_path, monkeypatch):
-    """A function that embeds three views of 24 images, and gives back the features of the training views and whose they are."""
+def run_embed(settings, tmp_path, monkeypatch):
+    """A function that embeds three views of 24 images and returns the features of the training views and the image of each row."""
     monkeypatch.chdir(tmp_path)
     write_shards(tmp_path / SHARDS, views=3)
     monkeypatch.setattr(backbone, "build_extractor", lambda _: classifier.get_extractor(small_classifier()))
@@ -32,15 +32,15 @@ def embedded(settings, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("views", "count"), [(1, 24), (2, 48), (9, 72)])
-def test_each_image_is_embedded_in_its_first_views_alone(embedded, views, count):
-    features, owners = embedded(max_views_per_image=views)
+def test_first_views_of_each_image_are_embedded(run_embed, views, count):
+    features, owners = run_embed(max_views_per_image=views)
     assert len(owners) == len(features) == count
     assert (owners.groupby("path")["view"].apply(sorted) == [list(range(min(views, 3)))] * 24).all()
 
 
-def test_every_row_of_the_features_is_its_owners_progress_bar_or_none(embedded, monkeypatch):
+def test_rows_of_features_match_their_images_without_progress_bar(run_embed, monkeypatch):
     monkeypatch.setattr(embed, "tqdm", partial(embed.tqdm, disable=True))
-    features, owners = embedded(max_views_per_image=1, batch_size=5)
+    features, owners = run_embed(max_views_per_image=1, batch_size=5)
     pixels = {f"{number}.jpg": np.asarray(noise(number, 32)) for number in range(24)}
     expected = classifier.inference_function(classifier.get_extractor(small_classifier()))(
         np.stack([pixels[path] for path in owners["path"]])

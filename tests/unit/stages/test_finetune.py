@@ -1,4 +1,4 @@
-"""The whole stage on small residual blocks: stopped in each of its ways to train and taken up again, it ends in the same model."""
+"""The stage on small residual blocks, interrupted and resumed with each kind of training."""
 
 import pytest
 
@@ -17,8 +17,8 @@ class Killed(Exception):
     pass
 
 
-class Run:
-    """In place of MLflow's run."""
+class FakeRun:
+    """Replaces the MLflow run; raises Killed after the epoch `stop_after`."""
 
     def __init__(self, stop_after):
         self.stop_after = stop_after
@@ -38,8 +38,8 @@ class Run:
 
 
 @pytest.fixture
-def stage(tmp_path, monkeypatch, settings):
-    """Runs the stage in a project of its own, with other knobs; returns the model's fingerprint and the report."""
+def run_finetune(tmp_path, monkeypatch, settings):
+    """A function that runs the stage with other params and returns the hash of the model and the report."""
     monkeypatch.chdir(tmp_path)
     weights = tmp_path / "w.weights.h5"
     weights.write_bytes(b"")
@@ -48,35 +48,35 @@ def stage(tmp_path, monkeypatch, settings):
     serialization.save_classifier(classifier(size=64), FROZEN / MODEL_FILENAME)
     backbone = settings.base.model_copy(update={"image_size": 64, "weights": str(weights)})
 
-    def run(stop_after=None, **knobs):
-        common = {"unfreeze_from": "block_3", "batch_size": 8, "epochs": 4, "patience": 4, "learning_rate": 0.01}
-        changed = {
-            "finetune": settings.finetune.model_copy(update={**common, **knobs}),
+    def run(stop_after=None, **params):
+        defaults = {"unfreeze_from": "block_3", "batch_size": 8, "epochs": 4, "patience": 4, "learning_rate": 0.01}
+        changes = {
+            "finetune": settings.finetune.model_copy(update={**defaults, **params}),
             "backbones": {settings.backbone: backbone},
         }
-        monkeypatch.setattr(finetune.runs, "start_phase_run", lambda *_: Run(stop_after))
-        finetune.finetune(settings.model_copy(update=changed))
+        monkeypatch.setattr(finetune.runs, "start_phase_run", lambda *_: FakeRun(stop_after))
+        finetune.finetune(settings.model_copy(update=changes))
         return serialization.classifier_sha256(FINETUNED / MODEL_FILENAME), read_json(finetune.REPORT)
 
     return run
 
 
 @pytest.mark.parametrize(
-    "knobs",
+    "finetune_params",
     [
         {"random_dihedral": True, "low_resolution_epochs_fraction": 0.6, "low_resolution_size_fraction": 0.5},
         {"random_dihedral": False, "low_resolution_epochs_fraction": 0},
     ],
-    ids=["small pictures first", "kept maps"],
+    ids=["progressive resizing", "feature cache"],
 )
-def test_stopped_and_taken_up_again_it_ends_in_the_same_model_and_leaves_nothing_behind(stage, knobs):
-    whole, report = stage(**knobs)
-    assert (report["kept_maps"] > 0) == (not knobs["random_dihedral"])
-    assert report["best"]["epoch"] >= (2 if knobs["low_resolution_epochs_fraction"] else 0)
+def test_resumed_training_gives_same_model_and_removes_caches(run_finetune, finetune_params):
+    uninterrupted, report = run_finetune(**finetune_params)
+    assert (report["kept_maps"] > 0) == (not finetune_params["random_dihedral"])
+    assert report["best"]["epoch"] >= (2 if finetune_params["low_resolution_epochs_fraction"] else 0)
     assert report["epochs"] == 4
     with pytest.raises(Killed):
-        stage(1, **knobs)
-    assert FEATURE_CACHE.exists() == (not knobs["random_dihedral"])
-    assert stage(**knobs) == (whole, report)
+        run_finetune(1, **finetune_params)
+    assert FEATURE_CACHE.exists() == (not finetune_params["random_dihedral"])
+    assert run_finetune(**finetune_params) == (uninterrupted, report)
     assert not FEATURE_CACHE.exists()
     assert not CHECKPOINT.exists()

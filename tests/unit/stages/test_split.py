@@ -10,19 +10,19 @@ from components.core.errors import LesionflowError
 
 
 def rows(lesions_per_class: int, images_per_lesion: int) -> pd.DataFrame:
-    made = [
+    images = [
         (f"{name}/{lesion}_{image}.jpg", name, f"{name}_{lesion}", f"{name}{lesion}{image}")
         for name in CLASSES
         for lesion in range(lesions_per_class)
         for image in range(images_per_lesion)
     ]
-    frame = pd.DataFrame(made, columns=["path", "diagnosis", "lesion_id", "pixels_sha256"])
+    frame = pd.DataFrame(images, columns=["path", "diagnosis", "lesion_id", "pixels_sha256"])
     return frame.assign(group=pd.factorize(frame["lesion_id"])[0])
 
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 1000), st.sampled_from([(0.2, 0.2), (0.1, 0.15), (0.4, 0.4)]))
-def test_no_group_stands_on_two_sides_and_every_class_is_on_each(seed, shares):
+def test_groups_are_in_one_split_and_classes_in_all(seed, shares):
     images = rows(12, 3)
     groups = images["group"].to_numpy()
     images = images.assign(side=split.assign_splits(images["diagnosis"], groups, *shares, seed))
@@ -31,7 +31,7 @@ def test_no_group_stands_on_two_sides_and_every_class_is_on_each(seed, shares):
     assert abs((images["side"] == "validation").mean() - shares[1]) < 0.06
 
 
-def test_images_that_leave_a_headline_figure_without_an_image_are_refused():
+def test_require_measurable_needs_melanoma_and_benign_images():
     split.require_measurable({"melanoma", "nevus"})
     with pytest.raises(LesionflowError, match="no usable melanoma"):
         split.require_measurable(set(CLASSES) - {"melanoma"})
@@ -39,15 +39,15 @@ def test_images_that_leave_a_headline_figure_without_an_image_are_refused():
         split.require_measurable({"melanoma", "basal_cell_carcinoma"})
 
 
-def test_the_same_seed_deals_the_same_split():
+def test_same_seed_gives_same_split():
     images = rows(12, 2)
     groups = images["group"].to_numpy()
-    first, again, other = (split.assign_splits(images["diagnosis"], groups, 0.2, 0.2, seed) for seed in (1, 1, 2))
-    assert (first == again).all()
+    first, repeated, other = (split.assign_splits(images["diagnosis"], groups, 0.2, 0.2, seed) for seed in (1, 1, 2))
+    assert (first == repeated).all()
     assert (first != other).any()
 
 
-def test_a_class_of_two_lesions_cannot_be_split():
+def test_class_of_two_lesions_cannot_be_split():
     images = rows(12, 2)
     images = images[(images["diagnosis"] != "melanoma") | images["lesion_id"].isin(["melanoma_0", "melanoma_1"])]
     groups = images["group"].to_numpy()
@@ -56,24 +56,24 @@ def test_a_class_of_two_lesions_cannot_be_split():
             split.assign_splits(split.strata(images["diagnosis"], task), groups, 0.2, 0.2, 0)
 
 
-@pytest.mark.parametrize("scarce", ["dermatofibroma", "squamous_cell_carcinoma"])
-def test_the_binary_task_splits_a_diagnosis_of_two_lesions_where_its_classes_have_enough(scarce):
+@pytest.mark.parametrize("rare", ["dermatofibroma", "squamous_cell_carcinoma"])
+def test_binary_task_splits_diagnosis_of_two_lesions(rare):
     images = rows(12, 2)
-    images = images[(images["diagnosis"] != scarce) | images["lesion_id"].isin([f"{scarce}_0", f"{scarce}_1"])].reset_index(drop=True)
+    images = images[(images["diagnosis"] != rare) | images["lesion_id"].isin([f"{rare}_0", f"{rare}_1"])].reset_index(drop=True)
     groups = images["group"].to_numpy()
-    with pytest.raises(LesionflowError, match=f"{scarce} has 2"):
+    with pytest.raises(LesionflowError, match=f"{rare} has 2"):
         split.assign_splits(split.strata(images["diagnosis"], "multiclass"), groups, 0.2, 0.2, 0)
-    side = split.assign_splits(split.strata(images["diagnosis"], "binary"), groups, 0.2, 0.2, 0)
-    images = images.assign(side=side)
+    split_of_image = split.assign_splits(split.strata(images["diagnosis"], "binary"), groups, 0.2, 0.2, 0)
+    images = images.assign(side=split_of_image)
     split.require_no_leakage(images, "binary")
-    with pytest.raises(LesionflowError, match=f"split has no {scarce}"):
+    with pytest.raises(LesionflowError, match=f"split has no {rare}"):
         split.require_no_leakage(images, "multiclass")
     shares = pd.crosstab(split.strata(images["diagnosis"], "binary"), images["side"], normalize="index")
     assert (shares.drop(split.OTHER_MALIGNANT)["test"].sub(0.2).abs() < 0.1).all()
 
 
 @pytest.mark.parametrize("key", ["group", "lesion_id", "pixels_sha256"])
-def test_check_refuses_what_stands_on_two_sides(key):
+def test_require_no_leakage_refuses_value_in_two_splits(key):
     images = rows(3, 1)
     images = images.assign(group=range(len(images)), side=["train", "validation", "test"] * 9)
     split.require_no_leakage(images, "multiclass")
@@ -82,7 +82,7 @@ def test_check_refuses_what_stands_on_two_sides(key):
         split.require_no_leakage(images, "multiclass")
 
 
-def test_the_split_hash_names_the_labelled_images_and_nothing_else():
+def test_split_hash_depends_on_labeled_images_only():
     images = rows(3, 1)
     assert catalog.split_hash(images) == catalog.split_hash(images.sample(frac=1, random_state=1))
     assert catalog.split_hash(images) == catalog.split_hash(images.assign(path="moved"))

@@ -19,14 +19,14 @@ from components.data_quality.scan import scan
 from components.runtime.params import Validate
 from tests.support.images import encoded, noise, png_header, textured
 from tests.support.project import ROOT
-from tests.support.validation import judged
+from tests.support.validation import audit_folder
 
 KAGGLE = ROOT.parent / "shared/data/kaggle9_raw.zip"
 
 
 @pytest.fixture
 def limits(settings) -> Validate:
-    """The repository's own, for datasets of a few images."""
+    """The limits of the repository, but for datasets of a few images."""
     return settings.validation.model_copy(update={"min_images_per_class": 2})
 
 
@@ -35,20 +35,20 @@ def root(tmp_path, make_dataset):
     return make_dataset(tmp_path / "data")
 
 
-def kinds_of(found, path):
-    return {finding.kind for finding in found if path in finding.subjects}
+def kinds_of(findings, path):
+    return {finding.kind for finding in findings if path in finding.subjects}
 
 
-def decided(*rows):
+def decision_table(*rows):
     return pd.DataFrame(rows, columns=decisions.COLUMNS)
 
 
-def test_a_clean_dataset_is_wholly_usable(root, limits):
-    frame, found, _ = judged(root, limits)
+def test_all_images_of_clean_dataset_are_usable(root, limits):
+    frame, findings, _ = audit_folder(root, limits)
     assert frame["usable"].all()
     assert sorted(frame["diagnosis"].unique()) == sorted(CLASSES)
     assert list(frame.reset_index().columns) == list(COLUMNS)
-    assert set(count_findings(found)) == {"missing_license"}
+    assert set(count_findings(findings)) == {"missing_license"}
 
 
 def animated() -> bytes:
@@ -63,7 +63,7 @@ def with_orientation(image: Image.Image, orientation: int) -> bytes:
     return encoded(image, exif=exif)
 
 
-HOSTILE = {
+BAD_FILES = {
     "empty": (b"", "unreadable: empty file"),
     "text": (b"text named jpg", "unreadable: not a JPEG or PNG image"),
     "html": (b"<html><body>404</body></html>", "unreadable: not a JPEG or PNG image"),
@@ -87,16 +87,16 @@ HOSTILE = {
 }
 
 
-@pytest.mark.parametrize("name", HOSTILE)
-def test_what_cannot_be_used_is_left_out_with_one_reason_and_not_touched(root, limits, name):
-    content, reason = HOSTILE[name]
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_file_is_left_out_with_reason_and_not_modified(root, limits, name):
+    content, expected_reason = BAD_FILES[name]
     (root / "nevus" / "bad.jpg").write_bytes(content)
-    frame, found, _ = judged(root, limits)
-    said = frame.at["nevus/bad.jpg", "reason"]
-    assert said.startswith(reason)
-    assert "\n" not in said
+    frame, findings, _ = audit_folder(root, limits)
+    reason = frame.at["nevus/bad.jpg", "reason"]
+    assert reason.startswith(expected_reason)
+    assert "\n" not in reason
     assert frame["usable"].sum() == len(frame) - 1
-    assert any(f"nevus/bad.jpg: {said.partition(': ')[2]}" in line for line in policy_violations(found, limits.policy))
+    assert any(f"nevus/bad.jpg: {reason.partition(': ')[2]}" in line for line in policy_violations(findings, limits.policy))
     assert (root / "nevus" / "bad.jpg").read_bytes() == content
 
 
@@ -111,109 +111,109 @@ def test_what_cannot_be_used_is_left_out_with_one_reason_and_not_touched(root, l
         (with_orientation(textured(1), 6), "exif_rotated"),
         (animated(), "missing_license"),
     ],
-    ids=["grey", "cmyk", "palette", "alpha", "black and white", "turned", "animated"],
+    ids=["gray", "cmyk", "palette", "alpha", "black and white", "rotated", "animated"],
 )
-def test_what_is_odd_is_said_and_used_all_the_same(root, limits, content, kind):
+def test_odd_image_is_reported_and_used(root, limits, content, kind):
     (root / "nevus" / "odd.jpg").write_bytes(content)
-    frame, found, _ = judged(root, limits)
-    assert kind in kinds_of(found, "nevus/odd.jpg")
+    frame, findings, _ = audit_folder(root, limits)
+    assert kind in kinds_of(findings, "nevus/odd.jpg")
     assert frame.at["nevus/odd.jpg", "usable"]
 
 
-def test_a_screenshot_does_not_look_like_dermoscopy(root, limits):
+def test_screenshot_is_reported_as_not_dermoscopic(root, limits):
     image = Image.new("RGB", (200, 150), (250, 250, 250))
     image.paste(noise(1, 60), (10, 10))
     image.save(root / "nevus" / "screen.png")
-    _, found, _ = judged(root, limits)
-    assert "not_dermoscopic" in kinds_of(found, "nevus/screen.png")
+    _, findings, _ = audit_folder(root, limits)
+    assert "not_dermoscopic" in kinds_of(findings, "nevus/screen.png")
 
 
-def test_the_first_of_two_equal_images_is_kept(root, limits):
+def test_first_of_two_equal_images_is_kept(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "nevus" / "nevus_0 (1).png")
     Image.open(root / "nevus" / "nevus_1.png").save(root / "nevus" / "nevus_1 again.png", compress_level=0)
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.loc[~frame["usable"], "reason"].to_dict() == {
         "nevus/nevus_0.png": "exact_duplicate: the same bytes as nevus/nevus_0 (1).png",
         "nevus/nevus_1.png": "exact_duplicate: the same pixels as nevus/nevus_1 again.png",
     }
 
 
-def test_near_duplicates_are_used_and_share_a_group(root, limits):
+def test_near_duplicates_are_used_and_share_group(root, limits):
     image = textured(5)
     image.save(root / "nevus" / "a.jpg", quality=95)
     image.transpose(Image.Transpose.ROTATE_90).save(root / "nevus" / "b.jpg", quality=60)
-    frame, found, _ = judged(root, limits)
-    assert kinds_of(found, "nevus/b.jpg") >= {"near_duplicate"}
+    frame, findings, _ = audit_folder(root, limits)
+    assert kinds_of(findings, "nevus/b.jpg") >= {"near_duplicate"}
     assert frame.at["nevus/a.jpg", "group"] == frame.at["nevus/b.jpg", "group"] == "nevus/a.jpg"
     assert frame["usable"].all()
     assert frame.at["nevus/nevus_0.png", "group"] == "nevus/nevus_0.png"
 
 
-def test_a_dropped_copy_still_links_its_lesion_to_the_copy_that_stays(root, limits):
+def test_dropped_copy_links_its_lesion_to_kept_copy(root, limits):
     shutil.copy(root / "nevus/nevus_0.png", root / "nevus/again.png")
     (root / "metadata.csv").write_text("filename,lesion_id\nnevus/nevus_0.png,L1\nnevus/nevus_1.png,L1\n")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert list(frame.index[~frame["usable"]]) == ["nevus/nevus_0.png"]
     assert frame.at["nevus/again.png", "group"] == frame.at["nevus/nevus_1.png", "group"]
     assert frame["group"].nunique() == len(frame) - 2
 
 
 @pytest.mark.parametrize("decision", ["keep", "drop"])
-def test_a_decision_about_a_copy_leaves_its_look_alikes_in_its_group(root, limits, decision):
+def test_decision_about_copy_keeps_near_duplicates_in_group(root, limits, decision):
     image = textured(5)
     image.save(root / "nevus/a.png")
     image.save(root / "nevus/b.png")
     image.resize((160, 120)).save(root / "nevus/c.jpg")
     digest = scan(root, ["nevus/a.png"], root.parent / "scans").table["sha256"].iloc[0]
     other = {"keep": "nevus/b.png", "drop": "nevus/a.png"}[decision]
-    frame, found, _ = judged(root, limits, decided((other, digest, decision, "", "")))
+    frame, findings, _ = audit_folder(root, limits, decision_table((other, digest, decision, "", "")))
     assert list(frame.index[~frame["usable"]]) == ["nevus/a.png"]
     assert frame.at["nevus/b.png", "group"] == frame.at["nevus/c.jpg", "group"]
-    assert "near_duplicate" in kinds_of(found, "nevus/b.png")
+    assert "near_duplicate" in kinds_of(findings, "nevus/b.png")
 
 
-def test_a_quarantined_file_still_links_what_it_shows(root, limits):
+def test_quarantined_file_links_its_lesion_and_archive_id(root, limits):
     (root / "metadata.csv").write_text("filename,isic_id,lesion_id\nnevus/tiny.png,ISIC_0000007,L1\nnevus/nevus_1.png,X,L1\n")
     noise(3, 16).save(root / "nevus/tiny.png")
     noise(4).save(root / "nevus/ISIC_0000007 (1).png")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.at["nevus/tiny.png", "reason"].startswith("too_small")
     assert frame.at["nevus/ISIC_0000007 (1).png", "group"] == frame.at["nevus/nevus_1.png", "group"]
 
 
-def test_blank_pictures_link_nothing(root, limits):
+def test_blank_images_link_no_lesions(root, limits):
     for number in (0, 1):
         Image.new("RGB", (80, 80)).save(root / f"nevus/blank_{number}.png")
     (root / "metadata.csv").write_text(
         "filename,lesion_id\nnevus/blank_0.png,L0\nnevus/nevus_0.png,L0\nnevus/blank_1.png,L1\nnevus/nevus_1.png,L1\n"
     )
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.at["nevus/nevus_0.png", "group"] != frame.at["nevus/nevus_1.png", "group"]
 
 
-def test_near_duplicates_that_are_only_warned_of_may_stand_on_two_sides(root, limits):
+def test_near_duplicates_with_warn_policy_share_no_group(root, limits):
     textured(5).save(root / "nevus/a.jpg", quality=95)
     textured(5).save(root / "nevus/b.jpg", quality=60)
-    frame, _, _ = judged(root, with_rule(limits, "near_duplicate", "warn", None))
+    frame, _, _ = audit_folder(root, with_rule(limits, "near_duplicate", "warn", None))
     assert frame["usable"].all()
     assert frame.at["nevus/a.jpg", "group"] != frame.at["nevus/b.jpg", "group"]
 
 
-def test_one_of_several_copies_is_kept_where_one_of_near_duplicates_is_to_be(root, limits):
+def test_keep_one_policy_respects_decision_about_copy(root, limits):
     image = textured(5)
     image.save(root / "nevus/a.png")
     image.save(root / "nevus/b.png")
     image.resize((160, 120)).save(root / "nevus/c.jpg")
     digest = scan(root, ["nevus/a.png"], root.parent / "scans").table["sha256"].iloc[0]
     rule = with_rule(limits, "near_duplicate", "keep one", None)
-    frame, _, _ = judged(root, rule, decided(("nevus/b.png", digest, "keep", "", "")))
+    frame, _, _ = audit_folder(root, rule, decision_table(("nevus/b.png", digest, "keep", "", "")))
     assert list(frame.index[~frame["usable"]]) == ["nevus/a.png", "nevus/c.jpg"]
 
 
-def test_equal_file_names_in_two_class_folders_are_two_lesions(root, limits):
+def test_equal_file_names_in_two_classes_are_two_lesions(root, limits):
     for number, name in enumerate(("nevus", "melanoma")):
         noise(60 + number).save(root / name / "1.png")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame["usable"].all()
     assert frame.at["nevus/1.png", "lesion_id"] == "nevus/1.png"
     assert frame["group"].is_unique
@@ -226,88 +226,88 @@ def with_rule(limits: Validate, kind: str, action: str, max_files: int | None) -
     return limits.model_copy(update={"policy": limits.policy.model_copy(update={kind: rule})})
 
 
-def test_one_photograph_under_two_classes_is_never_used_where_the_rule_is_to_fail(root, limits):
+def test_image_under_two_classes_is_not_used_with_fail_policy(root, limits):
     shutil.copy(root / "nevus/nevus_0.png", root / "melanoma/x.png")
     for max_files, stops in ((500, False), (0, True), (None, True)):
         rule = with_rule(limits, "label_conflict", "fail", max_files)
-        frame, found, _ = judged(root, rule)
+        frame, findings, _ = audit_folder(root, rule)
         assert set(frame.index[~frame["usable"]]) == {"melanoma/x.png", "nevus/nevus_0.png"}
-        assert bool(policy_violations(found, rule.policy)) == stops
+        assert bool(policy_violations(findings, rule.policy)) == stops
 
 
 @pytest.mark.parametrize("kind", ["unreadable", "unknown_class"])
-def test_what_cannot_be_used_cannot_be_kept_by_a_decision(root, limits, kind):
+def test_decision_cannot_keep_unusable_file(root, limits, kind):
     path = {"unreadable": "nevus/bad.jpg", "unknown_class": "moles/a.png"}[kind]
     (root / "moles").mkdir()
     noise(5).save(root / "moles/a.png")
     (root / "nevus/bad.jpg").write_bytes(b"text")
     digest = scan(root, [path], root.parent / "scans").table["sha256"].iloc[0]
     with pytest.raises(LesionflowError, match=f"decisions.csv keeps {path}, which is {kind}"):
-        judged(root, with_rule(limits, kind, "quarantine", 5), decided((path, digest, "keep", "", "")))
+        audit_folder(root, with_rule(limits, kind, "quarantine", 5), decision_table((path, digest, "keep", "", "")))
 
 
-def test_an_image_under_two_classes_loses_every_copy_near_ones_too(root, limits):
+def test_image_under_two_classes_is_left_out_with_near_duplicates(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "melanoma" / "x.png")
     image = textured(5)
     image.save(root / "nevus" / "a.jpg", quality=95)
     image.resize((100, 75)).save(root / "dermatofibroma" / "b.jpg")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert set(frame.index[~frame["usable"]]) == {"nevus/nevus_0.png", "melanoma/x.png", "nevus/a.jpg", "dermatofibroma/b.jpg"}
     assert frame.at["melanoma/x.png", "reason"] == "label_conflict: the same bytes under melanoma and nevus"
     assert frame.at["nevus/a.jpg", "reason"].startswith("label_conflict: nearly the same picture")
 
 
-def test_conflicts_that_could_hide_a_cancer_come_first_then_the_surest(root, limits):
+def test_conflicts_are_sorted_by_malignancy_then_certainty(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "vascular_lesion" / "x.png")
     noise(77).save(root / "nevus" / "ISIC_0000001.png")
     noise(78).save(root / "melanoma" / "ISIC_0000001 (1).png")
     shutil.copy(root / "nevus" / "nevus_1.png", root / "melanoma" / "y.png")
-    _, found, _ = judged(root, limits)
-    said = [finding.message for finding in found if finding.kind == "label_conflict"]
-    assert said == [
+    _, findings, _ = audit_folder(root, limits)
+    messages = [finding.message for finding in findings if finding.kind == "label_conflict"]
+    assert messages == [
         "the same bytes under melanoma and nevus",
         "the same archive id under melanoma and nevus",
         "the same bytes under nevus and vascular_lesion",
     ]
 
 
-def test_metadata_that_contradicts_the_folder_is_a_conflict(root, limits):
+def test_metadata_contradicting_folder_is_label_conflict(root, limits):
     (root / "metadata.csv").write_text("filename,diagnosis,lesion_id\nnevus/nevus_0.png,melanoma,L1\nnevus/nevus_1.png,Nevus,L1\n")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.at["nevus/nevus_0.png", "reason"] == "label_conflict: metadata.csv says 'melanoma', its folder nevus"
     assert frame.at["nevus/nevus_1.png", "usable"]
     assert frame.at["nevus/nevus_1.png", "lesion_id"] == "L1"
     assert frame.at["nevus/nevus_2.png", "lesion_id"] == "nevus/nevus_2.png"
 
 
-def test_a_lesion_under_two_classes_loses_every_image(root, limits):
+def test_lesion_under_two_classes_is_left_out(root, limits):
     (root / "metadata.csv").write_text("filename,lesion_id\nnevus/nevus_0.png,L1\nmelanoma/melanoma_0.png,L1\nnevus/nevus_1.png,L2\n")
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert list(frame.index[~frame["usable"]]) == ["melanoma/melanoma_0.png", "nevus/nevus_0.png"]
     assert set(frame.loc[~frame["usable"], "reason"]) == {"lesion_conflict: lesion L1 stands under melanoma and nevus"}
 
 
-def test_copies_of_one_archive_image_are_one_lesion(root, limits):
+def test_copies_of_archive_image_are_one_lesion(root, limits):
     for number, name in enumerate(("ISIC_0000009.png", "ISIC_0000009 (1).png")):
         noise(50 + number).save(root / "nevus" / name)
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     assert frame.at["nevus/ISIC_0000009.png", "lesion_id"] == frame.at["nevus/ISIC_0000009 (1).png", "lesion_id"] == "ISIC_0000009"
 
 
-def test_one_photograph_on_both_given_sides_is_said(root, limits):
+def test_image_in_train_and_test_of_source_is_reported_as_leak(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "nevus" / "again.png")
     (root / "metadata.csv").write_text("filename,given_side\nnevus/nevus_0.png,train\nnevus/again.png,test\nnevus/nevus_1.png,test\n")
-    _, found, _ = judged(root, limits)
-    assert [finding.subjects for finding in found if finding.kind == "train_test_leak"] == [("nevus/again.png", "nevus/nevus_0.png")]
+    _, findings, _ = audit_folder(root, limits)
+    assert [finding.subjects for finding in findings if finding.kind == "train_test_leak"] == [("nevus/again.png", "nevus/nevus_0.png")]
 
 
-def test_a_file_in_no_class_folder_is_unplaced(root, limits):
+def test_file_in_no_class_folder_has_unknown_class(root, limits):
     (root / "moles").mkdir()
     noise(5).save(root / "moles" / "a.png")
-    assert judged(root, limits)[0].at["moles/a.png", "reason"] == "unknown_class: in no folder named after a class"
+    assert audit_folder(root, limits)[0].at["moles/a.png", "reason"] == "unknown_class: in no folder named after a class"
 
 
-def test_companions_of_the_dataset_are_no_images(root):
+def test_list_files_ignores_licenses_and_attribution(root):
     (root / "attribution.txt").write_text("ISIC")
     (root / "licenses").mkdir()
     (root / "licenses" / "CC-0.txt").write_text("...")
@@ -315,60 +315,60 @@ def test_companions_of_the_dataset_are_no_images(root):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         ("", "is not a CSV table"),
         ("id,lesion\n1,2\n", "no column 'filename'"),
         ("filename\na.jpg\na.jpg\n", "names 1 files more than once"),
     ],
 )
-def test_metadata_that_cannot_be_used_says_why(tmp_path, content, said):
+def test_invalid_metadata_is_reported_with_reason(tmp_path, content, reason):
     (tmp_path / "metadata.csv").write_text(content)
-    with pytest.raises(LesionflowError, match=said):
+    with pytest.raises(LesionflowError, match=reason):
         dataset.read_metadata(tmp_path)
 
 
-def test_decisions_keep_drop_and_relabel_and_settle_a_conflict(root, limits):
+def test_decisions_keep_drop_and_relabel_resolve_conflicts(root, limits):
     for name in ("x", "y", "z"):
         shutil.copy(root / "nevus" / f"nevus_{'xyz'.index(name)}.png", root / "melanoma" / f"{name}.png")
     digest = {row.path: row.sha256 for row in scan(root, dataset.list_files(root), root.parent / "scans").table.itertuples()}
-    table = decided(
+    table = decision_table(
         ("melanoma/x.png", digest["melanoma/x.png"], "keep", "", ""),
         ("melanoma/y.png", digest["melanoma/y.png"], "drop", "", ""),
         ("melanoma/z.png", digest["melanoma/z.png"], "relabel", "nevus", ""),
     )
-    frame, _, _ = judged(root, limits, table)
+    frame, _, _ = audit_folder(root, limits, table)
     reasons = frame.loc[~frame["usable"], "reason"].str.partition(":")[0].to_dict()
     assert reasons == {"nevus/nevus_0.png": "label_conflict", "melanoma/y.png": "dropped", "nevus/nevus_2.png": "exact_duplicate"}
     assert frame.at["melanoma/z.png", "diagnosis"] == "nevus"
 
 
-def test_a_decision_about_other_bytes_is_stale_and_changes_nothing(root, limits):
-    table = decided(("nevus/nevus_0.png", "0" * 64, "drop", "", ""), ("nevus/gone.png", "0" * 64, "drop", "", ""))
-    frame, found, _ = judged(root, limits, table)
+def test_decision_about_other_bytes_is_stale_and_ignored(root, limits):
+    table = decision_table(("nevus/nevus_0.png", "0" * 64, "drop", "", ""), ("nevus/gone.png", "0" * 64, "drop", "", ""))
+    frame, findings, _ = audit_folder(root, limits, table)
     assert frame["usable"].all()
-    assert [finding.message for finding in found if finding.kind == "stale_decision"] == [
+    assert [finding.message for finding in findings if finding.kind == "stale_decision"] == [
         "drop no longer applies: the file's bytes have changed",
         "drop no longer applies: the file does not exist",
     ]
 
 
-def test_keeping_one_picture_under_two_classes_is_refused(root, limits):
+def test_keeping_image_in_two_classes_is_refused(root, limits):
     shutil.copy(root / "nevus" / "nevus_0.png", root / "melanoma" / "x.png")
     digest = scan(root, ["melanoma/x.png"], root.parent / "scans").table["sha256"].iloc[0]
-    table = decided(*((path, digest, "keep", "", "") for path in ("melanoma/x.png", "nevus/nevus_0.png")))
+    table = decision_table(*((path, digest, "keep", "", "") for path in ("melanoma/x.png", "nevus/nevus_0.png")))
     with pytest.raises(LesionflowError, match="keeps the same image in two classes"):
-        judged(root, limits, table)
+        audit_folder(root, limits, table)
 
 
-def test_thresholds_name_the_knob_and_the_files(root, limits):
+def test_policy_violations_name_param_and_files(root, limits):
     (root / "nevus" / "bad.jpg").write_bytes(b"")
     (root / "metadata.csv").write_text("filename\nnevus/gone.jpg\n")
     for path in (root / "melanoma").iterdir():
         path.unlink()
-    frame, found, _ = judged(root, limits)
-    found += validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
-    lines = "\n".join(policy_violations(found, limits.policy))
+    frame, findings, _ = audit_folder(root, limits)
+    findings += validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
+    lines = "\n".join(policy_violations(findings, limits.policy))
     assert "1 unreadable (truncated, corrupt, too large, or not an image); validate.policy.unreadable.max_files allows 0" in lines
     assert "nevus/bad.jpg: empty file" in lines
     assert "validate.policy.missing_file.max_files allows 0" in lines
@@ -376,26 +376,26 @@ def test_thresholds_name_the_knob_and_the_files(root, limits):
     assert "melanoma: 0 usable images, validate.min_images_per_class asks for 2" in lines
 
 
-def test_a_small_benign_class_is_left_out_whole_and_a_small_malignant_one_stops_the_stage(root, limits):
+def test_small_benign_class_is_left_out_and_small_malignant_one_fails(root, limits):
     for name in ("melanoma", "nevus"):
         for path in sorted((root / name).iterdir())[1:]:
             path.unlink()
-    frame, _, _ = judged(root, limits)
+    frame, _, _ = audit_folder(root, limits)
     small = validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
-    left = validate.exclude_small_classes(frame.reset_index(), small, limits.policy, "multiclass").set_index("path")
-    assert left.loc["nevus/nevus_0.png", "reason"] == "small_benign_class: 1 usable images, validate.min_images_per_class asks for 2"
-    assert left.loc["melanoma/melanoma_0.png", "usable"]
+    remaining = validate.exclude_small_classes(frame.reset_index(), small, limits.policy, "multiclass").set_index("path")
+    assert remaining.loc["nevus/nevus_0.png", "reason"] == "small_benign_class: 1 usable images, validate.min_images_per_class asks for 2"
+    assert remaining.loc["melanoma/melanoma_0.png", "usable"]
     assert policy_violations(small, limits.policy)[0].startswith("1 small_malignant_class")
     assert not any("small_benign_class" in line for line in policy_violations(small, limits.policy))
 
 
-def test_binary_counts_malignant_and_benign(root, limits):
-    frame, _, _ = judged(root, limits)
+def test_count_classes_of_binary_task(root, limits):
+    frame, _, _ = audit_folder(root, limits)
     assert validate.count_classes(frame.reset_index(), "binary")["images"].tolist() == [20, 16]
 
 
 @pytest.mark.skipif(not KAGGLE.exists(), reason="the public nine-class download is not beside this checkout (../shared/data)")
-def test_every_id_under_two_diagnoses_of_the_public_download_is_found_and_left_out(tmp_path, settings):
+def test_conflicting_ids_of_public_download_are_left_out(tmp_path, settings):
     limits = settings.validation
     source = ingest.open_source(KAGGLE, settings.importing)
     members = source.members()
@@ -411,18 +411,18 @@ def test_every_id_under_two_diagnoses_of_the_public_download_is_found_and_left_o
                 classes_of_id[identity].add(name.split("/")[2])
                 files_of_id[identity].add(targets[name])
                 bytes_of[archive.read(name)].add(targets[name])
-    torn = {identity for identity, names in classes_of_id.items() if len(names) > 1}
-    equal = [files for files in bytes_of.values() if len(files) > 1]
-    assert len(torn) == 155
+    ambiguous_ids = {identity for identity, names in classes_of_id.items() if len(names) > 1}
+    equal_files = [files for files in bytes_of.values() if len(files) > 1]
+    assert len(ambiguous_ids) == 155
 
-    frame, found, _ = judged(tmp_path / "data", limits)
-    conflicts = [set(finding.subjects) for finding in found if finding.kind == "label_conflict"]
-    for identity in torn:
+    frame, findings, _ = audit_folder(tmp_path / "data", limits)
+    conflicts = [set(finding.subjects) for finding in findings if finding.kind == "label_conflict"]
+    for identity in ambiguous_ids:
         assert any(files_of_id[identity] <= paths for paths in conflicts), identity
         assert not frame.loc[sorted(files_of_id[identity]), "usable"].any()
-    together = [set(finding.subjects) for finding in found if finding.kind in ("exact_duplicate", "label_conflict")]
-    assert all(any(files <= paths for paths in together) for files in equal)
+    duplicate_groups = [set(finding.subjects) for finding in findings if finding.kind in ("exact_duplicate", "label_conflict")]
+    assert all(any(files <= paths for paths in duplicate_groups) for files in equal_files)
     used = frame[frame["usable"]]
     assert used["pixels_sha256"].is_unique
     assert used.groupby("lesion_id")["diagnosis"].nunique().max() == 1
-    assert policy_violations(found, limits.policy) == []
+    assert policy_violations(findings, limits.policy) == []

@@ -7,7 +7,7 @@ from components.tracking import provenance
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """A committed project."""
+    """A project committed to git."""
     monkeypatch.chdir(tmp_path)
     for name in ("components/a.py", "flows/a.py", "params.yaml", "data.dvc", "prefect.toml", "dvc.lock", "reports/x.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -18,7 +18,7 @@ def repository(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("changed", "dirty"),
+    ("changed", "expected"),
     [
         ("dvc.lock", "false"),
         ("reports/x.json", "false"),
@@ -30,7 +30,7 @@ def repository(tmp_path, monkeypatch):
         ("prefect.toml", "true"),
     ],
 )
-def test_a_tree_is_dirty_where_code_params_or_pointers_differ_and_not_by_what_a_run_writes(repository, changed, dirty):
+def test_git_dirty_ignores_outputs_of_runs(repository, changed, expected):
     assert provenance.provenance()["git.dirty"] == "false"
     (repository / changed).write_text("outs: [] # changed\n")
-    assert provenance.provenance()["git.dirty"] == dirty
+    assert provenance.provenance()["git.dirty"] == expected
