@@ -182,6 +182,8 @@ ANY_CHAMPION = {"min_balanced_accuracy": 0.0, "min_critical_sensitivity": 0.0, "
 
 
 def test_stage_ends_when_its_worker_is_killed(prefect_lab):
+    params = prefect_lab.project.root / "params.yaml"
+    before = params.read_text(encoding="utf-8")
     # 200 epochs, so that the stage is still running when it is killed.
     prefect_lab.project.set_params({"finetune": {"learning_rate": 0.0005, "epochs": 200, "patience": 200}})
     running = prefect_lab.start_run("training", "train-nightly")
@@ -194,7 +196,8 @@ def test_stage_ends_when_its_worker_is_killed(prefect_lab):
         os.kill(process.pid, signal.SIGKILL)
     _, alive = psutil.wait_procs(stage_processes, timeout=40)
     assert not alive, "a stage ends when its stdout pipe is closed"
-    prefect_lab.project.set_params({"finetune": {"epochs": 1}, "register": ANY_CHAMPION})
+    params.write_text(before, encoding="utf-8")
+    prefect_lab.project.set_params({"register": ANY_CHAMPION})
 
 
 def test_server_rejects_requests_from_other_sites(prefect_lab):
@@ -261,8 +264,8 @@ def test_schedule_continues_after_worker_is_killed(prefect_lab):
         400,
     )
     stages = prefect_lab.stages(done[0]["id"])
-    assert {stages[name] for name in STAGES[:5]} == {"Cached"}
-    assert stages["finetune"] == stages["evaluate"] == stages["register"] == "Completed"
+    assert {stages[name] for name in STAGES[:-1]} == {"Cached"}, "what the killed stage had removed comes from DVC's cache"
+    assert stages["register"] == "Completed"
     cancel_planned_runs(prefect_lab, "train-nightly")
 
 

@@ -10,7 +10,7 @@ from components.registry.promotion_record import ConcurrentPromotionError
 from components.tracking import store
 from tests.mlflow.conftest import MODEL
 
-WRITERS, ENTRIES_PER_WRITER = 5, 6
+WRITERS, ENTRIES_PER_WRITER = 3, 6
 
 
 def entry(after: str, before: str | None = None) -> promotion_record.Promotion:

@@ -17,7 +17,7 @@ from tests.support.images import noise
 HEAD = Train(hidden_units=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weight_power=1.0)
 NETWORKS = [
     pytest.param(("MobileNetV2", 0.35), id="MobileNetV2 0.35"),
-    pytest.param(("EfficientNetB0", 1.0), id="EfficientNetB0"),
+    pytest.param(("EfficientNetB0", 1.0), id="EfficientNetB0", marks=pytest.mark.architectures),
     pytest.param(("MobileNetV2", 1.0), id="MobileNetV2 1.0", marks=pytest.mark.architectures),
     pytest.param(("ResNet50", 1.0), id="ResNet50", marks=pytest.mark.architectures),
 ]
