@@ -64,7 +64,7 @@ def find_problems(
     problems += findings.find_lesion_conflicts(images[images["lesion_named"]])
     problems += findings.find_exact_duplicates(images)
     problems += findings.find_near_duplicates(images, pairs)
-    problems += findings.train_test_leaks(images, pairs)
+    problems += findings.find_train_test_leaks(images, pairs)
     if metadata is not None:
         missing = sorted(set(metadata.index) - set(frame["path"]))
         problems += [Finding("missing_file", (name,), findings.KINDS["missing_file"]) for name in missing]

@@ -1,4 +1,4 @@
-"""Start all of Prefect with one command, for a small lab: a server on loopback, the deployments of prefect.yaml, and a worker.
+"""Start all of Prefect with one command, on one machine: a server on loopback, the deployments of prefect.yaml, and a worker.
 
 If PREFECT_API_URL is set, that server is used and none is started. Ctrl-C ends everything started by this command; schedules stay in
 the server's database and continue when it is started again.

@@ -185,7 +185,7 @@ def _pair_links(pairs: Pairs) -> list[Link]:
     return [(one, other, score, "") for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True)]
 
 
-def train_test_leaks(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
+def find_train_test_leaks(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
     """Find images that are in both splits of the imported dataset (column given_side)."""
     links = _equal_key_pairs(images["pixels_sha256"], 1.0, "") + _pair_links(pairs)
     paths, sides = images["path"].to_numpy(), images["given_side"].to_numpy()

@@ -60,7 +60,7 @@ def find_near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
     """Find pairs that show the same image.
 
     Args:
-        thumbnails: uint8, shape (n, SIDE, SIDE).
+        thumbnails: uint8, shape (n, THUMBNAIL_SIZE, THUMBNAIL_SIZE).
         min_score: minimum correlation of fine structure after alignment.
     """
     found = verify_pairs(thumbnails, candidate_pairs(thumbnails))
@@ -132,7 +132,7 @@ def verify_pairs(thumbnails: Thumbnails, pairs: NDArray[np.int64]) -> Pairs:
     """Score candidate pairs.
 
     Args:
-        thumbnails: uint8, shape (n, SIDE, SIDE).
+        thumbnails: uint8, shape (n, THUMBNAIL_SIZE, THUMBNAIL_SIZE).
         pairs: indices, shape (m, 2), as returned by `candidate_pairs`.
 
     Returns:

@@ -24,7 +24,7 @@ EXTERNAL = "moved outside the gate"
 
 @dataclass(frozen=True)
 class Cause:
-    """What moves champion: AUTOMATIC, BY_HAND, OVERRIDE, ROLLBACK or OUTSIDE; the gate's verdict, in a line; a person's reason, of at
+    """What moves champion: AUTOMATIC, MANUAL, OVERRIDE, ROLLBACK or EXTERNAL; the gate's verdict, in a line; a person's reason, of at
     most `promotion_record.REASON_LIMIT` characters; and who it is, without a name the user of this process."""
 
     source: str
@@ -65,7 +65,7 @@ def read_champion_state(client: "MlflowClient", model: str) -> ChampionState:
             return ChampionState(model, None, None, None)
         record = promotion_record.load_record(client, run_id)
         if not record.settled:
-            record = _record_external_move(client, model, record)
+            record = _complete_move(client, model, record)
         champion = versions.version_by_alias(client, model, versions.CHAMPION)
         if _number(champion) == record.champion:
             return ChampionState(model, record, champion, None)
@@ -95,14 +95,14 @@ def move_champion(client: "MlflowClient", state: ChampionState, version: str, ca
         raise ValueError(f"{state.model} has no record: it is not registered")
     evidence = _evidence(versions.find_version(client, state.model, version))
     entry = _promotion_entry(state.model, state.number, version, cause, evidence)
-    _record_external_move(client, state.model, promotion_record.append_entry(client, state.record, entry))
+    _complete_move(client, state.model, promotion_record.append_entry(client, state.record, entry))
     now = read_champion_state(client, state.model)
     if now.noticed is not None:  # a person moved it in MLflow's page while we did: theirs stands
         raise ConcurrentPromotionError(now.noticed)
     return entry
 
 
-def _record_external_move(client: "MlflowClient", model: str, record: PromotionRecord) -> PromotionRecord:
+def _complete_move(client: "MlflowClient", model: str, record: PromotionRecord) -> PromotionRecord:
     """Let the alias follow the record's last entry, unless a person has moved it elsewhere; whoever comes second changes nothing."""
     from mlflow.exceptions import MlflowException
 

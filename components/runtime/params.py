@@ -125,7 +125,7 @@ class Policy(_Section):
 
 class Validate(_Section):
     """`min_side`: pixels; `max_aspect`: long side divided by short side; `max_dominant_color_fraction`: share of an image's pixels;
-    `near_duplicate_score`: correlation (near_duplicates.near_pairs)."""
+    `near_duplicate_score`: correlation (near_duplicates.find_near_pairs)."""
 
     min_images_per_class: Annotated[int, Field(ge=1)]
     min_side: Annotated[int, Field(ge=1)]
