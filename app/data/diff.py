@@ -15,12 +15,12 @@ MAX_LISTED = 10
 
 @dataclass(frozen=True)
 class DatasetDiff:
-    """Paths within data/. `relabelled` files moved to another class, `renamed` files moved within their class; their bytes are equal."""
+    """Paths within data/. `relabeled` files moved to another class, `renamed` files moved within their class; their bytes are equal."""
 
     added: list[str]
     removed: list[str]
     changed: list[str]
-    relabelled: list[tuple[str, str]]
+    relabeled: list[tuple[str, str]]
     renamed: list[tuple[str, str]]
 
 
@@ -33,17 +33,17 @@ def compare(old: str, new: str | None) -> Iterator[str]:
     command = ["diff", "--json", "--show-hash", "--targets", str(DATA), "--", old]
     changes = parse_difference(json.loads(dvc(*command, *([new] if new else [])) or "{}"))
     name = new or f"{DATA}/"
-    images = [*changes.added, *changes.removed, *changes.changed, *changes.relabelled, *changes.renamed]
+    images = [*changes.added, *changes.removed, *changes.changed, *changes.relabeled, *changes.renamed]
     if not images:
         yield f"{old} and {name} contain the same files"
         return
-    yield f"from {old} to {name}: {len(changes.added)} added, {len(changes.removed)} removed, {len(changes.relabelled)} relabelled, " + (
+    yield f"from {old} to {name}: {len(changes.added)} added, {len(changes.removed)} removed, {len(changes.relabeled)} relabeled, " + (
         f"{len(changes.changed)} changed, {len(changes.renamed)} renamed"
     )
     yield from _per_class(changes)
     for title, names in (("added", changes.added), ("removed", changes.removed), ("changed", changes.changed)):
         yield from _name_lines(title, names)
-    for title, pairs in (("relabelled", changes.relabelled), ("renamed", changes.renamed)):
+    for title, pairs in (("relabeled", changes.relabeled), ("renamed", changes.renamed)):
         yield from _name_lines(title, [f"{before} -> {after}" for before, after in pairs])
 
 
@@ -68,7 +68,7 @@ def parse_difference(document: dict[str, list[dict[str, object]]]) -> DatasetDif
         added=fresh,
         removed=sorted(path for paths in where.values() for path in paths),
         changed=[path for path, _ in _files(document.get("modified", []))],
-        relabelled=[move for move in moves if _class(move[0]) != _class(move[1])],
+        relabeled=[move for move in moves if _class(move[0]) != _class(move[1])],
         renamed=[move for move in moves if _class(move[0]) == _class(move[1])],
     )
 
@@ -89,8 +89,8 @@ def _per_class(changes: DatasetDiff) -> Iterator[str]:
     columns = {
         "added": Counter(map(_class, changes.added)),
         "removed": Counter(map(_class, changes.removed)),
-        "relabelled to": Counter(_class(after) for _, after in changes.relabelled),
-        "relabelled from": Counter(_class(before) for before, _ in changes.relabelled),
+        "relabeled to": Counter(_class(after) for _, after in changes.relabeled),
+        "relabeled from": Counter(_class(before) for before, _ in changes.relabeled),
     }
     yield f"  {'':<28}" + "".join(f"{title:>17}" for title in columns)
     for name in (*CLASSES, "no class"):

@@ -50,6 +50,6 @@ def load_split(split: str, path: Path = SPLITS) -> pd.DataFrame:
 
 
 def split_hash(images: pd.DataFrame) -> str:
-    """Identity of a set of labelled images: sha256 over sorted (pixels' sha256, diagnosis) pairs, in hex."""
+    """Identity of a set of labeled images: sha256 over sorted (pixels' sha256, diagnosis) pairs, in hex."""
     lines = sorted(f"{row.pixels_sha256} {row.diagnosis}" for row in images.itertuples())
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -21,7 +21,7 @@ KEEP, DROP, RELABEL = "keep", "drop", "relabel"
 
 @dataclass(frozen=True)
 class Decisions:
-    """By path: files kept regardless of findings, files dropped, new classes of relabelled files; and findings about stale decisions."""
+    """By path: files kept regardless of findings, files dropped, new classes of relabeled files; and findings about stale decisions."""
 
     keep: frozenset[str]
     drop: frozenset[str]

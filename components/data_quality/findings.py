@@ -43,7 +43,7 @@ KINDS = {
 ARCHIVE_ID = re.compile(r"(ISIC_\d+)")
 Link = tuple[int, int, float, str]
 """Two positions, the strength of the evidence that they belong together (larger is stronger), and the reason."""
-MIN_COLOURFULNESS = 4.0
+MIN_COLORFULNESS = 4.0
 """Mean difference in levels between the largest and the smallest channel; below it an image counts as black and white."""
 
 
@@ -72,10 +72,10 @@ def find_file_problems(files: pd.DataFrame, limits: Validate) -> Iterator[Findin
         if long > limits.max_aspect * short:
             yield Finding("odd_aspect_ratio", (row.path,), f"{size} is more than {limits.max_aspect:g} times as long as wide")
         if row.contrast < limits.min_contrast:
-            yield Finding("low_information", (row.path,), f"a contrast of {row.contrast:.1f} grey levels")
+            yield Finding("low_information", (row.path,), f"a contrast of {row.contrast:.1f} gray levels")
         elif row.one_colour > limits.max_dominant_color_fraction:
-            yield Finding("not_dermoscopic", (row.path,), f"{row.one_colour:.0%} of it is one colour", row.one_colour)
-        elif row.colourfulness < MIN_COLOURFULNESS:
+            yield Finding("not_dermoscopic", (row.path,), f"{row.one_colour:.0%} of its pixels have one color", row.one_colour)
+        elif row.colourfulness < MIN_COLORFULNESS:
             yield Finding("not_dermoscopic", (row.path,), "black and white")
         if row.mode != "RGB":
             yield Finding("not_rgb", (row.path,), f"stored as {row.mode}")
@@ -102,9 +102,13 @@ def find_label_conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFr
     ids = images["path"].str.rsplit("/", n=1).str[-1].str.extract(ARCHIVE_ID, expand=False)
     links += _equal_key_pairs(ids, 0.5, "the same archive id")
     for (one, other), score in zip(pairs.indices.tolist(), pairs.scores.tolist(), strict=True):
-        links.append((one, other, score, f"nearly the same picture ({score:.2f})"))
+        links.append((one, other, score, f"nearly the same image ({score:.2f})"))
     paths, labels = images["path"].to_numpy(), images["diagnosis"].to_numpy()
-    found = [finding for members, inner in connected_groups(links, len(images)) if (finding := _conflict(paths, labels, members, inner))]
+    found = [
+        finding
+        for members, links_within in connected_groups(links, len(images))
+        if (finding := _conflict(paths, labels, members, links_within))
+    ]
     if metadata is not None and "diagnosis" in metadata:
         found += _contradictions(images, metadata["diagnosis"])
     return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))
@@ -119,24 +123,24 @@ def connected_groups(links: Iterable[Link], count: int) -> list[tuple[list[int],
     """Connected components of two or more positions, directly or indirectly linked, in ascending order, each with its links."""
     links = list(links)
     number_of = connected_labels(np.array([link[:2] for link in links], dtype=np.int64).reshape(-1, 2), count).tolist()
-    inner: defaultdict[int, list[Link]] = defaultdict(list)
+    links_within: defaultdict[int, list[Link]] = defaultdict(list)
     for link in links:
-        inner[number_of[link[0]]].append(link)
+        links_within[number_of[link[0]]].append(link)
     members: defaultdict[int, list[int]] = defaultdict(list)
     for position, number in enumerate(number_of):
-        if number in inner:
+        if number in links_within:
             members[number].append(position)
-    return [(positions, inner[number]) for number, positions in members.items()]
+    return [(positions, links_within[number]) for number, positions in members.items()]
 
 
 def _conflict(paths: NDArray[np.object_], labels: NDArray[np.object_], members: list[int], links: list[Link]) -> Finding | None:
-    stands = sorted(set(labels[members]))
-    if len(stands) < 2:
+    classes = sorted(set(labels[members]))
+    if len(classes) < 2:
         return None
     crossing = [link for link in links if labels[link[0]] != labels[link[1]]]
     weight, why = max((link[2:] for link in crossing or links), key=lambda link: link[0])
-    urgent = len({name in MALIGNANT for name in stands}) > 1
-    return Finding("label_conflict", tuple(paths[members]), f"{why} under {' and '.join(stands)}", weight + 10 * urgent)
+    malignancy_differs = len({name in MALIGNANT for name in classes}) > 1
+    return Finding("label_conflict", tuple(paths[members]), f"{why} under {' and '.join(classes)}", weight + 10 * malignancy_differs)
 
 
 def _contradictions(images: pd.DataFrame, diagnoses: "pd.Series[str]") -> Iterator[Finding]:
@@ -148,12 +152,14 @@ def _contradictions(images: pd.DataFrame, diagnoses: "pd.Series[str]") -> Iterat
 
 def find_lesion_conflicts(images: pd.DataFrame) -> list[Finding]:
     """Find lesions with two diagnoses; `images` are those whose lesion is named in metadata.csv."""
-    stands = images.groupby("lesion_id")["diagnosis"].nunique()
+    classes = images.groupby("lesion_id")["diagnosis"].nunique()
     found = []
-    for lesion, rows in images[images["lesion_id"].isin(stands.index[stands > 1])].groupby("lesion_id"):
+    for lesion, rows in images[images["lesion_id"].isin(classes.index[classes > 1])].groupby("lesion_id"):
         names = sorted(set(rows["diagnosis"]))
-        urgent = len({name in MALIGNANT for name in names}) > 1
-        found.append(Finding("lesion_conflict", tuple(rows["path"]), f"lesion {lesion} stands under {' and '.join(names)}", float(urgent)))
+        malignancy_differs = len({name in MALIGNANT for name in names}) > 1
+        found.append(
+            Finding("lesion_conflict", tuple(rows["path"]), f"lesion {lesion} is in {' and '.join(names)}", float(malignancy_differs))
+        )
     return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))
 
 
@@ -174,10 +180,10 @@ def find_near_duplicates(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
     """Find near-duplicates with all their exact copies, closest first; chains of near-duplicates are one finding."""
     paths, copies = images["path"].to_numpy(), _equal_key_pairs(images["pixels_sha256"], 0.0, "")
     found = []
-    for members, inner in connected_groups([*copies, *_pair_links(pairs)], len(images)):
-        score = max(link[2] for link in inner)
+    for members, links_within in connected_groups([*copies, *_pair_links(pairs)], len(images)):
+        score = max(link[2] for link in links_within)
         if score:
-            found.append(Finding("near_duplicate", tuple(paths[members]), f"nearly the same picture ({score:.2f})", score))
+            found.append(Finding("near_duplicate", tuple(paths[members]), f"nearly the same image ({score:.2f})", score))
     return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))
 
 
@@ -193,5 +199,5 @@ def find_train_test_leaks(images: pd.DataFrame, pairs: Pairs) -> list[Finding]:
     for members, _ in connected_groups(links, len(images)):
         given = {side for side in sides[members] if isinstance(side, str)}
         if len(given) > 1:
-            found.append(Finding("train_test_leak", tuple(paths[members]), f"one photograph in {' and '.join(sorted(given))}"))
+            found.append(Finding("train_test_leak", tuple(paths[members]), f"one image in {' and '.join(sorted(given))}"))
     return found

@@ -32,7 +32,7 @@ MAX_ORDER = 5
 """Largest sum of the two frequencies of a coefficient in the descriptor."""
 MARGIN, WIDE_MARGIN = 0.05, 0.10
 """Shares of the side that a crop removes: centered or in a corner, and centered only."""
-NEIGHBOURS = 4
+NEIGHBORS = 4
 MAX_DESCRIPTOR_DISTANCE = 0.2
 """Largest distance of descriptors at which a neighbor is a candidate."""
 COARSE = 16
@@ -116,9 +116,9 @@ def candidate_pairs(thumbnails: Thumbnails) -> NDArray[np.int64]:
     distances: list[Floats] = []
     for window in crop_windows():
         seen = _blockwise(partial(descriptors, window=window), thumbnails)
-        distance, neighbour = tree.query(seen, k=min(NEIGHBOURS, len(thumbnails)), distance_upper_bound=MAX_DESCRIPTOR_DISTANCE, workers=-1)
-        image = np.repeat(np.arange(len(thumbnails)), neighbour.shape[1])
-        near, distance = neighbour.ravel(), distance.ravel()
+        distance, neighbor = tree.query(seen, k=min(NEIGHBORS, len(thumbnails)), distance_upper_bound=MAX_DESCRIPTOR_DISTANCE, workers=-1)
+        image = np.repeat(np.arange(len(thumbnails)), neighbor.shape[1])
+        near, distance = neighbor.ravel(), distance.ravel()
         kept = (near < len(thumbnails)) & (near != image)
         found.append(np.stack([image[kept], near[kept]], axis=1))
         distances.append(distance[kept])

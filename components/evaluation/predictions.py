@@ -1,4 +1,4 @@
-"""A model's probabilities on labelled images, and the headline metrics computed from them."""
+"""A model's probabilities on labeled images, and the headline metrics computed from them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

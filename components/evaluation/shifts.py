@@ -1,7 +1,7 @@
 """Simulated distribution shifts between clinics, as pure functions from an RGB image to an RGB image.
 
 Each is one plausible change at a fixed strength, applied to the original before `images.center_square_resize`, so that the drop in
-accuracy can be measured on labelled test images. Hendrycks and Dietterich 2019 (arXiv:1903.12261) do so for natural images; Maron et
+accuracy can be measured on labeled test images. Hendrycks and Dietterich 2019 (arXiv:1903.12261) do so for natural images; Maron et
 al. 2021 (doi:10.1016/j.ejca.2021.06.047) for dermoscopy. Sharpening simulates a dermoscope's software, with radii of 2 and 4 pixels of
 an image 224 pixels wide, as in photo editors.
 """

@@ -93,11 +93,11 @@ class FeatureCache:
 
         maps = np.load(self.folder / f"{split}.npy", mmap_mode="r")
         classes = tf.constant(np.load(self.folder / f"{split}.classes.npy"))
-        labelled = input_pipeline.label_mapper(task, options.class_weights)
+        labeled = input_pipeline.label_mapper(task, options.class_weights)
 
         def pair(places: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor]":
             rows = tf.numpy_function(lambda at: maps[at], [places], tf.float16, stateful=False)
-            return tf.cast(tf.ensure_shape(rows, (None, *maps.shape[1:])), tf.float32), *labelled(tf.gather(classes, places))
+            return tf.cast(tf.ensure_shape(rows, (None, *maps.shape[1:])), tf.float32), *labeled(tf.gather(classes, places))
 
         places = input_pipeline.shuffled_indices(read_json(self.folder / "kept.json")["shard_sizes"][split], shuffle_seed)
         return places.batch(options.batch_size).map(pair).prefetch(2)

@@ -46,11 +46,11 @@ def label_mapper(task: str, weights: Mapping[int, float]) -> Callable[["tf.Tenso
     target_of_class = tf.constant(encode_targets(CLASSES, task))
     weight_of_target = tf.constant([weights[target] for target in range(len(weights))], tf.float32)
 
-    def labelled(classes: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
+    def labeled(classes: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
         target = tf.gather(target_of_class, classes)
         return target, tf.gather(weight_of_target, target)
 
-    return labelled
+    return labeled
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def training_batches(
     """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,)."""
     import tensorflow as tf
 
-    labelled = label_mapper(task, options.class_weights)
+    labeled = label_mapper(task, options.class_weights)
     symmetry_seed, resize_to = options.symmetry_seed, options.resize_to
 
     def pair(batch: dict[str, "tf.Tensor"]) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:
-        return tf.cast(batch["pixels"], tf.float32), *labelled(batch["class"])
+        return tf.cast(batch["pixels"], tf.float32), *labeled(batch["class"])
 
     def reduce(view: dict[str, "tf.Tensor"]) -> dict[str, "tf.Tensor"]:
         return {**view, "pixels": tf.image.resize(view["pixels"], (resize_to, resize_to), method="area")}

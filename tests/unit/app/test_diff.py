@@ -22,7 +22,7 @@ def test_parse_difference_separates_kinds_of_change():
     assert difference.added == ["nevus/new.jpg"]
     assert difference.removed == ["nevus/gone.jpg"]
     assert difference.changed == ["nevus/touched.jpg"]
-    assert sorted(difference.relabelled) == [("nevus/was.jpg", "melanoma/was_nevus.jpg"), ("nevus/x.jpg", "dermatofibroma/x.jpg")]
+    assert sorted(difference.relabeled) == [("nevus/was.jpg", "melanoma/was_nevus.jpg"), ("nevus/x.jpg", "dermatofibroma/x.jpg")]
     assert difference.renamed == [("nevus/before.jpg", "nevus/again.jpg")]
 
 
@@ -43,6 +43,6 @@ def test_compare_counts_per_class_and_lists_first_files(monkeypatch):
     added = [entry(f"nevus/{number:02}.jpg", str(number)) for number in range(12)]
     monkeypatch.setattr(diff, "dvc", lambda *_: __import__("json").dumps({"added": added}))
     lines = list(diff.compare("v1", None))
-    assert lines[0] == "from v1 to data/: 12 added, 0 removed, 0 relabelled, 0 changed, 0 renamed"
+    assert lines[0] == "from v1 to data/: 12 added, 0 removed, 0 relabeled, 0 changed, 0 renamed"
     assert lines[2].split() == ["nevus", "12", "0", "0", "0"]
     assert lines[-2:] == ["  nevus/09.jpg", "  and 2 more"]

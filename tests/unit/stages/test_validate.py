@@ -254,7 +254,7 @@ def test_image_under_two_classes_is_left_out_with_near_duplicates(root, limits):
     frame, _, _ = audit_folder(root, limits)
     assert set(frame.index[~frame["usable"]]) == {"nevus/nevus_0.png", "melanoma/x.png", "nevus/a.jpg", "dermatofibroma/b.jpg"}
     assert frame.at["melanoma/x.png", "reason"] == "label_conflict: the same bytes under melanoma and nevus"
-    assert frame.at["nevus/a.jpg", "reason"].startswith("label_conflict: nearly the same picture")
+    assert frame.at["nevus/a.jpg", "reason"].startswith("label_conflict: nearly the same image")
 
 
 def test_conflicts_are_sorted_by_malignancy_then_certainty(root, limits):
@@ -284,7 +284,7 @@ def test_lesion_under_two_classes_is_left_out(root, limits):
     (root / "metadata.csv").write_text("filename,lesion_id\nnevus/nevus_0.png,L1\nmelanoma/melanoma_0.png,L1\nnevus/nevus_1.png,L2\n")
     frame, _, _ = audit_folder(root, limits)
     assert list(frame.index[~frame["usable"]]) == ["melanoma/melanoma_0.png", "nevus/nevus_0.png"]
-    assert set(frame.loc[~frame["usable"], "reason"]) == {"lesion_conflict: lesion L1 stands under melanoma and nevus"}
+    assert set(frame.loc[~frame["usable"], "reason"]) == {"lesion_conflict: lesion L1 is in melanoma and nevus"}
 
 
 def test_copies_of_archive_image_are_one_lesion(root, limits):
