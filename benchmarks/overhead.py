@@ -21,7 +21,7 @@ from benchmarks.harness import machine
 from benchmarks.harness.tables import table
 
 NAME = "overhead"
-PARTS = ("fresh", "look", "publish")
+PARTS = ("status", "champion", "publish")
 
 
 def main() -> None:
@@ -79,9 +79,9 @@ def measure(api: httpx.Client) -> dict[str, float]:
     spent = {part: _span([task for task in tasks if task["name"].split("-")[0] == part]) for part in PARTS}
     return {
         "from start to Completed": end - start,
-        "  asking DVC what is fresh": spent["fresh"],
+        "  asking DVC which stages are stale": spent["status"],
         "  stages, all cached": _span(stages),
-        "  asking MLflow who is champion": spent["look"],
+        "  asking MLflow who is champion": spent["champion"],
         "  publishing artifacts": spent["publish"],
         "before: until the worker takes it, process": start - asked,
     }

@@ -47,12 +47,12 @@ def summary(evaluation: Evaluation, registration: Registration, overview: Overvi
     rows = [[metric_label(name), _figure(row), _figure(recorded.get(name))] for name, row in test.figures.items()]
     rules = [["pass" if rule.passed else "**fail**", rule.name, for_markdown(rule.says)] for rule in registration.gate]
     verdict = "passed" if registration.gate_passed else "not passed"
-    reigning = f"version {champion.version}" if champion else "none yet"
+    champion_label = f"version {champion.version}" if champion else "none yet"
     return "\n".join(
         [
-            f"## {registration.model} version {registration.version} ({evaluation.picked}): gate {verdict}; champion: {reigning}",
+            f"## {registration.model} version {registration.version} ({evaluation.picked}): gate {verdict}; champion: {champion_label}",
             f"\n{test.images} test images of {test.groups} lesions; 95 % intervals in brackets\n",
-            table(["test figure", f"version {registration.version}", f"champion: {reigning}"], rows),
+            table(["test figure", f"version {registration.version}", f"champion: {champion_label}"], rows),
             "",
             table(["gate", "rule", ""], rules),
             f"\n[MLflow run {registration.mlflow_run}]({_mlflow_page()}/#/runs/{registration.mlflow_run})",

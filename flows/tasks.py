@@ -37,7 +37,7 @@ def environment(root: Path) -> dict[str, str]:
     return {**workspace.mlflow_environment(root), FLOW_RUN: str(runtime.flow_run.id or "")}
 
 
-@task(task_run_name="fresh", timeout_seconds=10 * MINUTE, **RETRY_OPTIONS)
+@task(task_run_name="status", timeout_seconds=10 * MINUTE, **RETRY_OPTIONS)
 def list_up_to_date(root: Path = ROOT) -> list[str]:
     """Sources and stages that are up to date, in order, up to the first stale one."""
     return up_to_date_stages(get_run_logger().info, root)
@@ -56,7 +56,7 @@ def pull(root: Path = ROOT) -> None:
     """Fetch the data and weights of data.dvc and weights.dvc from DVC's cache or its remote.
 
     A killed checkout leaves incomplete folders, which DVC would accept as the dataset. A marker file therefore makes the next run
-    repeat it (see `unpulled`).
+    repeat it (see `needs_pull`).
     """
     note = root / workspace.UNFINISHED_CHECKOUT
     dvc(["fetch", *SOURCES], get_run_logger().info, root=root)
@@ -67,12 +67,12 @@ def pull(root: Path = ROOT) -> None:
     note.unlink()
 
 
-def unpulled(root: Path = ROOT) -> bool:
+def needs_pull(root: Path = ROOT) -> bool:
     """Return whether data/ or weights/ is missing or incomplete."""
     return (root / workspace.UNFINISHED_CHECKOUT).exists() or not all((root / source).with_suffix("").exists() for source in SOURCES)
 
 
-@task(task_run_name="look", timeout_seconds=10 * MINUTE, **RETRY_OPTIONS)
+@task(task_run_name="champion", timeout_seconds=10 * MINUTE, **RETRY_OPTIONS)
 def champion_status(root: Path = ROOT) -> Overview:
     """Show champion and challenger. This also records alias changes that were made in the MLflow UI."""
     show = Command([*LESIONFLOW, "champion", "show", "--format", "json"], "champion")

@@ -18,7 +18,7 @@ from flows import artifacts, notifications, workspace
 from flows.git_commands import git
 from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, run_command
 from flows.stages import SOURCES, STAGES, StageResult
-from flows.tasks import MINUTE, champion_status, list_up_to_date, pull, stage, unpulled
+from flows.tasks import MINUTE, champion_status, list_up_to_date, needs_pull, pull, stage
 
 Override = Annotated[str, Field(pattern=r"^\+?[A-Za-z_][A-Za-z0-9_.]*=.+$")]
 Revision = Annotated[str, Field(pattern=r"^([A-Za-z0-9][A-Za-z0-9_./@{}^~-]*)?$")]
@@ -69,7 +69,7 @@ def training(
             root = copy_workspace(overrides, promote, data_revision)
             pull(root)
             return run_pipeline(root, force)
-        if unpulled():
+        if needs_pull():
             pull()
         return run_pipeline(force=force)
 

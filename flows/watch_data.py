@@ -26,7 +26,7 @@ from flows.training import run_pipeline
 
 IMPORTED, REFUSED = "imported", "refused"
 INBOX = Path("inbox")
-TAKING = workspace.STATE / "taking.json"
+PENDING = workspace.STATE / "taking.json"
 """Exists from before a dataset is imported until a run has trained on it or failed; it remains if the run is killed."""
 
 
@@ -89,17 +89,17 @@ class PendingDataset(Part):
     before: str
 
 
-def note_taking(name: str) -> None:
+def record_pending(name: str) -> None:
     """Record that a dataset is being imported; if this run is killed, the next one trains on it."""
-    path = ROOT / TAKING
+    path = ROOT / PENDING
     draft = path.with_name(f"{path.name}.partial")
     draft.write_text(json.dumps(PendingDataset(name=name, before=_pointer_now()).model_dump()), encoding="utf-8")
     draft.replace(path)
 
 
-def taken_before() -> str | None:
+def resume_pending() -> str | None:
     """Commit and return the dataset that a killed run imported but did not train on; None if there is none."""
-    path = ROOT / TAKING
+    path = ROOT / PENDING
     if not path.exists():
         return None
     pending = PendingDataset.model_validate_json(path.read_text(encoding="utf-8"))
@@ -114,7 +114,7 @@ def _pointer_now() -> str:
     return (ROOT / DATA_POINTER).read_text(encoding="utf-8") if (ROOT / DATA_POINTER).exists() else ""
 
 
-def keep_present(on_line: Callable[[str], None], waiting: str) -> None:
+def commit_current_dataset(on_line: Callable[[str], None], waiting: str) -> None:
     """Commit data.dvc if it has changes, so that its dataset can be restored.
 
     Raises:
@@ -144,8 +144,8 @@ def import_from_inbox(inbox: Path, settle_seconds: float, lock: int) -> str | No
     if arrival is None:
         return None
     logger = get_run_logger()
-    keep_present(logger.info, str(arrival))
-    note_taking(arrival.name)
+    commit_current_dataset(logger.info, str(arrival))
+    record_pending(arrival.name)
     try:
         _lesionflow(["import", str(arrival)], logger.info, lock, what=f"import of {arrival.name}")
     except TransientCommandError:
@@ -176,20 +176,20 @@ def pull_upstream_dataset(lock: int) -> str | None:
     if theirs in (_pointer("HEAD"), parted):
         return None
     logger = get_run_logger()
-    keep_present(logger.info, f"the dataset of {upstream}")
+    commit_current_dataset(logger.info, f"the dataset of {upstream}")
     ours = _pointer("HEAD")
     if ours == theirs:
         return None
     if ours != parted:
         raise CommandFailed(f"this branch and {upstream} have both changed {DATA_POINTER}. Merge {upstream} by hand.")
-    checkout = checked_out(theirs, logger.info)
-    note_taking(upstream)
+    checkout = checkout_copy(theirs, logger.info)
+    record_pending(upstream)
     _lesionflow(["data", "adopt", str(checkout)], logger.info, lock, what=f"dataset of {upstream}")
     commit_pointer(f"Take the dataset of {upstream}")
     return upstream
 
 
-def checked_out(pointer: str, on_line: Callable[[str], None]) -> Path:
+def checkout_copy(pointer: str, on_line: Callable[[str], None]) -> Path:
     """Copy the project with `pointer` as data.dvc, and pull its data as regular files."""
     root = workspace.copy_worktree()
     shutil.rmtree(root / DATA_POINTER.stem, ignore_errors=True)
@@ -234,13 +234,13 @@ def watch_data(inbox: Path = INBOX, settle_seconds: NonNegativeFloat = MINUTE) -
     place = require_within_inbox(inbox)
     try:
         with workspace.lock(patience=0) as lock:
-            name = taken_before() or import_from_inbox(place, settle_seconds, lock) or pull_upstream_dataset(lock)
+            name = resume_pending() or import_from_inbox(place, settle_seconds, lock) or pull_upstream_dataset(lock)
             if name is None:
                 return Completed(name=notifications.UNCHANGED, message="no new dataset")
             try:
                 run_pipeline()
             finally:
-                (ROOT / TAKING).unlink(missing_ok=True)
+                (ROOT / PENDING).unlink(missing_ok=True)
             return Completed(message=f"trained on {name}")
     except workspace.WorkspaceBusy as busy:
         return Completed(name=notifications.UNCHANGED, message=f"{busy}; the next run checks again")

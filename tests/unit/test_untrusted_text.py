@@ -159,7 +159,7 @@ def test_data_docs_escape_metadata_values(tmp_path, make_dataset, settings):
     values = [untrusted_text.HTML_INJECTION, "$^$ $column ${x}", "{{7*7}}", "a & b < c", "'\"><script>alert(1)</script>"]
     frame.loc[frame.index[:5], "isic_id"] = [f" {value}" for value in values]  # a leading space violates an expectation
     frame.loc[frame.index[:5], "collection"] = values
-    frame.loc[frame.index[5:10], "path"] = frame["path"].iloc[0] = f"nevus/{untrusted_text.HTML_INJECTION}.png"
+    frame.loc[frame.index[5:10], "path"] = f"nevus/{untrusted_text.HTML_INJECTION}.png"
     classes = validate.count_classes(frame, "multiclass")
     unmet = "\n".join(expectations.check_catalog(expectations.AuditedCatalog(frame, classes, {}), limits, tmp_path / "docs"))
     assert repr(f" {untrusted_text.HTML_INJECTION}") in unmet

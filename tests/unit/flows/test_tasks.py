@@ -23,17 +23,17 @@ def commands(monkeypatch):
 
 def test_pull_repeats_killed_checkout_with_force(tmp_path, commands):
     dvc_commands, killed_commands = commands
-    assert tasks.unpulled(tmp_path)
+    assert tasks.needs_pull(tmp_path)
     killed_commands.append("checkout")
     with pytest.raises(KeyboardInterrupt):
         tasks.pull.fn(tmp_path)
     for name in ("data", "weights"):
         (tmp_path / name).mkdir()
-    assert tasks.unpulled(tmp_path), "incomplete folders are not the dataset"
+    assert tasks.needs_pull(tmp_path), "incomplete folders are not the dataset"
     killed_commands.clear()
     tasks.pull.fn(tmp_path)
     assert dvc_commands[1::2] == [["checkout", "data.dvc", "weights.dvc"], ["checkout", "--force", "data.dvc", "weights.dvc"]]
-    assert not tasks.unpulled(tmp_path)
+    assert not tasks.needs_pull(tmp_path)
 
 
 def test_pull_after_failed_fetch_needs_no_checkout(tmp_path, commands):
@@ -44,4 +44,4 @@ def test_pull_after_failed_fetch_needs_no_checkout(tmp_path, commands):
     with pytest.raises(KeyboardInterrupt):
         tasks.pull.fn(tmp_path)
     assert dvc_commands == [["fetch", "data.dvc", "weights.dvc"]]
-    assert not tasks.unpulled(tmp_path)
+    assert not tasks.needs_pull(tmp_path)

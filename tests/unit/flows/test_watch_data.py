@@ -82,7 +82,7 @@ def branches(tmp_path, monkeypatch):
     monkeypatch.setattr(watch_data, "ROOT", clone)
     monkeypatch.setattr(watch_data, "git", lambda *command: git(*command, root=clone))
     monkeypatch.setattr(watch_data, "run_json", lambda *_, **__: {})
-    monkeypatch.setattr(watch_data, "checked_out", lambda pointer, _: pointer + "\n")
+    monkeypatch.setattr(watch_data, "checkout_copy", lambda pointer, _: pointer + "\n")
     monkeypatch.setattr(watch_data, "_lesionflow", lambda arguments, *_, **__: (clone / "data.dvc").write_text(arguments[-1]))
     monkeypatch.setattr(watch_data, "get_run_logger", lambda: type("Logger", (), {"info": print}))
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
@@ -131,22 +131,22 @@ def test_upstream_does_not_overwrite_changed_data(branches, monkeypatch):
 @pytest.mark.parametrize("committed", [False, True])
 def test_next_run_commits_dataset_imported_by_killed_run(branches, committed):
     _, clone, commit = branches
-    watch_data.note_taking("january.zip")
+    watch_data.record_pending("january.zip")
     (clone / "data.dvc").write_text("outs: [january]\n")
     if committed:
         commit(clone, "outs: [january]\n")
-    assert watch_data.taken_before() == "january.zip"
+    assert watch_data.resume_pending() == "january.zip"
     assert git("show", "HEAD:data.dvc", root=clone) == "outs: [january]"
-    assert watch_data.taken_before() == "january.zip", "the note remains until a run has trained on the dataset"
+    assert watch_data.resume_pending() == "january.zip", "the note remains until a run has trained on the dataset"
 
 
 def test_run_killed_before_import_leaves_no_dataset_to_resume(branches):
     _, clone, _ = branches
-    watch_data.note_taking("january.zip")
-    assert watch_data.taken_before() is None
-    assert not (clone / watch_data.TAKING).exists()
+    watch_data.record_pending("january.zip")
+    assert watch_data.resume_pending() is None
+    assert not (clone / watch_data.PENDING).exists()
     (clone / "data.dvc").write_text("outs: [by hand]\n")
-    assert watch_data.taken_before() is None, "a manual import is not committed by a run"
+    assert watch_data.resume_pending() is None, "a manual import is not committed by a run"
 
 
 def test_unreachable_remote_is_transient_error(branches):
