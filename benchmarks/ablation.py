@@ -68,8 +68,8 @@ def replaced(variant: Variant, epochs: int) -> Variant:
 
 def matches(row: dict[str, Any], name: str, variant: Variant, seed: int) -> bool:
     """Whether the row was measured with exactly these params."""
-    knobs = {**row["knobs"], "augment": with_new_names(row["knobs"]["augment"])}
-    return bool(row["variant"] == name and row["seed"] == seed and knobs == variant.plain())
+    measured = {**row["knobs"], "augment": with_new_names(row["knobs"]["augment"])}
+    return bool(row["variant"] == name and row["seed"] == seed and measured == variant.plain())
 
 
 def with_new_names(augment: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -40,7 +40,6 @@ NAME = "sharpness"
 NONE = "none"
 AS_IT_IS = "as it is"
 SHARPENED = tuple(name for name in SHIFTS if name.startswith("sharpened"))
-COMPARED_SPLITS = ("validation", "test")
 REPORTED = {"validation": SHARPENED, "test": tuple(SHIFTS)}
 """Shifts of each split: the choice on validation needs no others, and each costs a pass of the network."""
 PREDICTED: dict[str, tuple[str, ...]] = {"validation": SHARPENED, "test": ()}
@@ -136,8 +135,7 @@ def report(rows: list[Row]) -> str:
     names = list(dict.fromkeys(row["variant"] for row in rows))
     by_variant = {name: [row for row in rows if row["variant"] == name] for name in names}
     parts = [
-        f"{split}: balanced accuracy, mean over seeds; gains on `{NONE}` in pairs\n\n{compared(by_variant, split)}"
-        for split in COMPARED_SPLITS
+        f"{split}: balanced accuracy, mean over seeds; gains on `{NONE}` in pairs\n\n{compared(by_variant, split)}" for split in REPORTED
     ]
     parts.append(f"test: lost under each shift\n\n{losses(by_variant)}")
     parts.append(f"test: found of each class\n\n{recalls(by_variant)}")

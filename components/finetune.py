@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 REPORT = REPORTS / "finetune.json"
-CODE_PACKAGES = (backbone, classifier, tfrecords, feature_cache, input_pipeline, loop, progressive_resizing, setup)
+CODE_MODULES = (backbone, classifier, tfrecords, feature_cache, input_pipeline, loop, progressive_resizing, setup)
 """Modules that, with this file, determine the result of training; a checkpoint from different code is not resumed."""
 
 
@@ -107,7 +107,7 @@ def input_hashes(base: Backbone) -> dict[str, str]:
 
 def training_identity(settings: Settings, input_sha256: dict[str, str], counts: dict[str, dict[str, int]]) -> str:
     """Everything that determines the result of training, as text; `counts`: views of each split and class."""
-    code = [sha256(Path(file)) for file in (__file__, *(str(module.__file__) for module in CODE_PACKAGES))]
+    code = [sha256(Path(file)) for file in (__file__, *(str(module.__file__) for module in CODE_MODULES))]
     return json.dumps({"params": settings.logged("finetuned"), "tags": input_sha256, "views": counts, "code": code}, sort_keys=True)
 
 

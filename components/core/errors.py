@@ -20,6 +20,11 @@ class ServiceUnavailable(LesionflowError):
     """An external service did not respond, or a resource is locked; the same call may succeed later."""
 
 
+def first_line(error: BaseException) -> str:
+    """First line of an error's message, or the name of its type if it has no message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
 def describe_invalid(key: str, error: Mapping[str, Any]) -> str:
     """Describe one of pydantic's errors: the key, and what is wrong with its value or that it is missing."""
     if error["type"] == "missing":

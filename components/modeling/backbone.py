@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core.architectures import layer_number
-from components.core.errors import LesionflowError
+from components.core.errors import LesionflowError, first_line
 from components.core.files import sha256
 from components.runtime.params import Backbone
 
@@ -196,10 +196,6 @@ def _folded(convolution: "keras.layers.Layer", norm: "keras.layers.BatchNormaliz
     # A depthwise kernel is (height, width, channels, 1), any other (height, width, in, channels).
     depthwise = type(convolution).__name__ == "DepthwiseConv2D"
     return [kernel * (factor[:, None] if depthwise else factor), bias * factor + offset]
-
-
-def first_line(fault: Exception) -> str:
-    return (str(fault).strip().splitlines() or [type(fault).__name__])[0]
 
 
 def preprocess(pixels: Any, architecture: str, base: "keras.Model", factor: Sequence[float]) -> Any:

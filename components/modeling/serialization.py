@@ -6,9 +6,8 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.core.errors import LesionflowError
+from components.core.errors import LesionflowError, first_line
 from components.core.files import atomic_write, require_file, sha256
-from components.modeling.backbone import first_line
 
 if TYPE_CHECKING:
     import keras

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from components.core.errors import LesionflowError
+from components.core.errors import LesionflowError, first_line
 from components.core.files import require_file, sha256
 from components.core.paths import CANDIDATE, CATALOG, EVALUATION, EXPORT_REPORT, PREDICTIONS_FILENAME, SPLITS
 from components.core.reports.candidate import Candidate
@@ -212,7 +212,7 @@ def _download(client: "MlflowClient", version: "ModelVersion", temporary: Path) 
     except (MlflowException, OSError) as error:
         raise LesionflowError(
             f"the evidence of {_full_name(version)} cannot be read from its logged model ({version.source}):"
-            f" {_first_line(error)}. Restore its artifacts from a backup, or delete the version in MLflow"
+            f" {first_line(error)}. Restore its artifacts from a backup, or delete the version in MLflow"
         ) from None
 
 
@@ -252,7 +252,7 @@ def _read_predictions(path: Path, task: str) -> Predictions:
     try:
         return Predictions.of_table(pd.read_parquet(path), task)
     except (KeyError, ValueError, OSError) as error:
-        raise LesionflowError(f"{PREDICTIONS_FILENAME} cannot be read: {_first_line(error)}") from None
+        raise LesionflowError(f"{PREDICTIONS_FILENAME} cannot be read: {first_line(error)}") from None
 
 
 def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> bytes:
@@ -264,12 +264,8 @@ def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> byt
         except (MlflowException, OSError) as error:
             raise EvidenceLost(
                 f"{_full_name(version)} cannot be judged: its MLflow run {version.run_id or 'none'}"
-                f" gives no {path} ({_first_line(error)}). {REGISTER_AGAIN}"
+                f" gives no {path} ({first_line(error)}). {REGISTER_AGAIN}"
             ) from None
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _agreement(export: ExportReport) -> dict[str, float]:

@@ -35,7 +35,7 @@ class Cause:
 
 @dataclass(frozen=True)
 class ChampionState:
-    """Who is champion, and the record that says so; `noticed` is the move outside the gate that this look appended, if any."""
+    """Who is champion, and the record that says so; `noticed` is the move outside the gate that this call appended, if any."""
 
     model: str
     record: PromotionRecord | None

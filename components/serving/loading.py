@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from components.core.errors import LesionflowError
+from components.core.errors import LesionflowError, first_line
 from components.runtime.tensorflow import load_tensorflow
 from components.serving import packaging
 from components.tracking.store import mlflow_errors
@@ -79,7 +79,7 @@ def load_version(version: "ModelVersion") -> ServedModel:
         with mlflow_errors(what):
             return load_folder(Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")))
     except (OSError, ValueError) as fault:
-        raise LesionflowError(f"{what}: {(str(fault).splitlines() or [type(fault).__name__])[0]}") from None
+        raise LesionflowError(f"{what}: {first_line(fault)}") from None
 
 
 def load_folder(folder: Path) -> ServedModel:

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def shuffled_indices(sizes: Sequence[int], shuffle_seed: int | None = None) -> "tf.data.Dataset":
-    """Positions (int64) of the views in the fixed order of `read`, in the order that `read` yields with `shuffle_seed`.
+    """Positions (int64) of the views in the fixed order of `read_views`, in the order that `read_views` yields with `shuffle_seed`.
 
     Args:
         sizes: views per shard, from `shard_sizes`.
-        shuffle_seed: same as for `read`.
+        shuffle_seed: same as for `read_views`.
     """
     import tensorflow as tf
 
@@ -70,7 +70,7 @@ class BatchOptions:
 def training_batches(
     split: str, task: str, options: BatchOptions, root: Path = SHARDS, shuffle_seed: int | None = None
 ) -> "tf.data.Dataset":
-    """(pixels, target, weight) batches for `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,)."""
+    """(pixels, target, weight) batches for Keras' `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,)."""
     import tensorflow as tf
 
     labeled = label_mapper(task, options.class_weights)

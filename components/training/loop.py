@@ -143,7 +143,7 @@ def _metrics(row: dict[str, float]) -> dict[str, float]:
 def _best(rows: Sequence[Mapping[str, float]], start_from_epoch: int) -> int:
     """Number of the epoch with the best balanced accuracy on validation; ties go to the lower loss, then to the earlier epoch.
 
-    Epochs before `start_from_epoch` count only while there is no later one.
+    Epochs before `start_from_epoch` count only until there is a later one.
     """
     compared = range(start_from_epoch, len(rows)) or range(len(rows))
     return max(compared, key=lambda at: (rows[at]["val_balanced_accuracy"], -rows[at]["val_loss"], -at))

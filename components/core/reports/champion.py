@@ -27,7 +27,7 @@ class VersionOverview(Part):
 
 
 class Overview(Part):
-    """Champion and challenger of a registered model, and the move outside the gate that this look noticed, if any."""
+    """Champion and challenger of a registered model, and the move outside the gate that this command noticed, if any."""
 
     model: str = Field(description="the registered model")
     champion: VersionOverview | None
