@@ -7,7 +7,11 @@ DATA_POINTER = Path("data.dvc")
 UNFINISHED_SWAP = Path(".data.importing/swap.json")
 """Exists while an import replaces data/, and after an import was killed during the replacement."""
 
+LABELS = Path("labels")
+"""Folder of the label sets, one YAML file each; only `validate` and the import read it."""
+
 CATALOG = Path("build/catalog.parquet")
+LABEL_SET = Path("build/label_set.json")
 QUARANTINE = Path("build/quarantine.csv")
 FINDINGS = Path("build/findings.csv")
 SCANS = Path("build/scans")
