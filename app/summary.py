@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from components.core.classes import metric_label
+from components.core.label_set import LabelSet
 from components.core.paths import EVALUATION, REGISTRATION
 from components.core.reports.evaluation import CollectionResult, Evaluation, ShiftResult
 from components.core.reports.registration import Registration
@@ -26,7 +26,11 @@ def summary_lines() -> list[str]:
     return [
         "",
         f"Test figures of the {evaluation.picked} model on {test.images} images of {test.groups} lesions, with 95 % intervals:",
-        *(f"  {metric_label(name):<26} {row.value:.3f}  [{row.low:.3f}, {row.high:.3f}]" for name, row in test.figures.items()),
+        *(
+            f"  {evaluation.label_set.metric_label(name):<26} {row.value:.3f}  [{row.low:.3f}, {row.high:.3f}]"
+            for name, row in test.figures.items()
+        ),
+        *_not_told(evaluation.label_set),
         *_few(evaluation.few_groups),
         *_shifts(evaluation.shifts),
         *_left_out(evaluation.collections_left_out or {}),
@@ -38,6 +42,13 @@ def summary_lines() -> list[str]:
         "Look further:",
         *(f"  {command:<40} {what}" for command, what in FURTHER),
     ]
+
+
+def _not_told(labels: LabelSet) -> list[str]:
+    """What a label set does not tell, and the figures that are missing for it."""
+    malignancy = [] if labels.separates_malignant else ["malignant classes, so there is no sensitivity and specificity for malignant"]
+    critical = [] if labels.critical else ["a critical class, so no class's sensitivity is guarded"]
+    return [f"Label set {labels.name} does not have {missing}." for missing in (*malignancy, *critical)]
 
 
 def _few(groups: dict[str, int]) -> list[str]:

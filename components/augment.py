@@ -18,8 +18,8 @@ from components.augmentation.preview import write_preview
 from components.augmentation.views import PlannedImage, ViewRenderer, plan_views, views_per_image
 from components.core import catalog, plotting
 from components.core.catalog import SPLIT_NAMES
-from components.core.classes import CLASSES
 from components.core.files import atomic_write, write_json
+from components.core.label_set import LabelSet
 from components.core.paths import DATA, REPORTS, RESOLUTION, SHARDS
 from components.imaging import headers
 from components.imaging.model_input import ModelInput
@@ -45,8 +45,8 @@ def one_resolution(requested: Literal["auto"] | int | None, root: Path, rows: pd
 def augment(settings: Settings) -> None:
     """Run the stage."""
     params, size, seed = settings.augment, settings.base.image_size, settings.seed
-    by_split = {name: catalog.load_split(name) for name in SPLIT_NAMES}
-    counts = {name: int((by_split["train"]["diagnosis"] == name).sum()) for name in CLASSES}
+    by_split, outputs = {name: catalog.load_split(name) for name in SPLIT_NAMES}, LabelSet.load().outputs
+    counts = {name: int((by_split["train"]["diagnosis"] == name).sum()) for name in outputs}
     planned = {"train": plan_views(by_split["train"], views_per_image(counts, params.views_per_image, params.max_views_per_image), seed)}
     for name in ("validation", "test"):
         planned[name] = [PlannedImage(row.path, row.diagnosis, 1) for row in by_split[name].itertuples()]
@@ -56,7 +56,7 @@ def augment(settings: Settings) -> None:
         for name, planned_images in planned.items():
             expected = sum(image.views for image in planned_images)
             rendered = stream_map(pool, renderer.augmented_views if name == "train" else renderer.clean_views, planned_images)
-            with ShardWriter(draft / name, expected, size, seed) as writer:
+            with ShardWriter(draft / name, outputs, expected, size, seed) as writer:
                 for view in tqdm(rendered, total=expected, desc=name, unit="view", mininterval=1):
                     writer.write(view)
         write_json(draft / RESOLUTION.name, {"resolution": resolution})

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
 from components.core.files import atomic_write, write_json
+from components.core.label_set import LabelSet
 from components.core.paths import FEATURES
 from components.imaging import tfrecords
 from components.modeling import backbone
@@ -29,7 +29,7 @@ def embed(settings: Settings) -> None:
     Raises:
         LesionflowError: the weights do not match the backbone, or the features are not finite.
     """
-    params = settings.embed
+    params, outputs = settings.embed, LabelSet.load().outputs
     seed_everything(settings.seed)
     extractor = backbone.build_extractor(settings.base)
     width = extractor.output_shape[-1]
@@ -51,7 +51,7 @@ def embed(settings: Settings) -> None:
                     f"{settings.base.weights} produces features that are not finite. The file is probably damaged; replace it."
                 )
             table = pd.concat(owners, ignore_index=True)
-            table.insert(0, "diagnosis", [CLASSES[number] for number in table.pop("class")])
+            table.insert(0, "diagnosis", [outputs[number] for number in table.pop("class")])
             table.to_parquet(draft / f"{split}.parquet", index=False)
         write_json(draft / "backbone.json", {"weights_sha256": backbone.weights_sha256(settings.base), "width": width})
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components.core import catalog
-from components.core.classes import output_names
 from components.core.files import atomic_write, read_json, require_file
+from components.core.label_set import LabelSet
 from components.core.paths import (
     CANDIDATE,
     DATA,
@@ -65,16 +65,16 @@ def predict_logits(classifier: "keras.Model", split: str) -> tuple[pd.DataFrame,
     return rows_for_paths(paths, split)[IMAGE_COLUMNS], np.concatenate(logits)
 
 
-def predict_split(classifier: "keras.Model", split: str, task: str) -> tuple[Predictions, NDArray[np.float32]]:
+def predict_split(classifier: "keras.Model", split: str, labels: LabelSet) -> tuple[Predictions, NDArray[np.float32]]:
     """Uncalibrated probabilities of a split, and the logits they come from."""
     images, logits = predict_logits(classifier, split)
-    return Predictions(images, probabilities(logits, task), task), logits
+    return Predictions(images, probabilities(logits), labels), logits
 
 
-def calibrated_classifier(classifier: "keras.Model", task: str, temperature: float) -> Callable[[Pixels], NDArray[np.float64]]:
+def calibrated_classifier(classifier: "keras.Model", temperature: float) -> Callable[[Pixels], NDArray[np.float64]]:
     """Calibrated probabilities as a function of pixels (n, size, size, 3)."""
     predict = inference_function(logits_model(classifier))
-    return lambda pixels: probabilities(predict(pixels), task, temperature)
+    return lambda pixels: probabilities(predict(pixels), temperature)
 
 
 def load_features(frozen: "keras.Model") -> tuple[ImageFeatures, ImageFeatures]:
@@ -94,9 +94,9 @@ def rows_for_paths(paths: list[str], split: str) -> pd.DataFrame:
     return catalog.load_split(split).set_index("path").loc[paths].reset_index()
 
 
-def select_phase(classifiers: "dict[str, keras.Model]", task: str) -> Selection:
+def select_phase(classifiers: "dict[str, keras.Model]", labels: LabelSet) -> Selection:
     """Score every phase on validation, and pick one."""
-    validation = {name: predict_split(classifier, "validation", task) for name, classifier in classifiers.items()}
+    validation = {name: predict_split(classifier, "validation", labels) for name, classifier in classifiers.items()}
     predictions = {name: predicted for name, (predicted, _) in validation.items()}
     phase = better_phase(predictions)
     return Selection(phase, predictions, validation[phase][1])
@@ -108,21 +108,23 @@ def better_phase(on_validation: dict[str, Predictions]) -> str:
     return max(accuracies, key=lambda name: (accuracies[name], name == "frozen"))
 
 
-def calibrate(selection: Selection, sensitivity: float, task: str) -> Calibration:
+def calibrate(selection: Selection, sensitivity: float) -> Calibration:
     """Fit the operating point for this sensitivity of the critical class, then the temperature, both on validation."""
     scored = selection.validation[selection.phase]
     lift = calibration.operating_point(scored, selection.logits, sensitivity)
-    return Calibration(lift, calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits + lift, task)))
+    return Calibration(lift, calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits + lift)))
 
 
-def score_on_test(classifiers: "dict[str, keras.Model]", phase: str, fitted: Calibration, task: str, model_input: ModelInput) -> TestScores:
+def score_on_test(
+    classifiers: "dict[str, keras.Model]", phase: str, fitted: Calibration, labels: LabelSet, model_input: ModelInput
+) -> TestScores:
     """Score every phase on test, and the picked one calibrated; its classifier has the lift from then on."""
-    test = {name: predict_split(classifier, "test", task) for name, classifier in classifiers.items()}
+    test = {name: predict_split(classifier, "test", labels) for name, classifier in classifiers.items()}
     add_logit_bias(classifiers[phase], fitted.lift)
     scored, logits = test[phase]
-    before = replace(scored, probabilities=probabilities(logits + fitted.lift, task))
-    after = replace(before, probabilities=probabilities(logits + fitted.lift, task, fitted.temperature))
-    classify = calibrated_classifier(classifiers[phase], task, fitted.temperature)
+    before = replace(scored, probabilities=probabilities(logits + fitted.lift))
+    after = replace(before, probabilities=probabilities(logits + fitted.lift, fitted.temperature))
+    classify = calibrated_classifier(classifiers[phase], fitted.temperature)
     shifted = robustness.predict_under_shifts(classify, after, model_input)
     return TestScores({name: predicted for name, (predicted, _) in test.items()}, before, after, shifted)
 
@@ -133,14 +135,14 @@ def write_candidate(
     """Write build/candidate/: the classifier with its temperature, its test predictions, and what it is."""
     with atomic_write(CANDIDATE) as draft:
         draft.mkdir()
-        serialization.save_classifier(with_temperature(classifier, settings.task, evaluation.temperature), draft / MODEL_FILENAME)
+        serialization.save_classifier(with_temperature(classifier, evaluation.temperature), draft / MODEL_FILENAME)
         test.table().to_parquet(draft / PREDICTIONS_FILENAME, index=False)
         Candidate(
             phase=evaluation.picked,
             phase_sha256=serialization.classifier_sha256(PHASE_FOLDERS[evaluation.picked] / MODEL_FILENAME),
             model_sha256=serialization.classifier_sha256(draft / MODEL_FILENAME),
-            task=settings.task,
-            outputs=output_names(settings.task),
+            label_set=test.labels,
+            outputs=test.labels.outputs,
             temperature=evaluation.temperature,
             critical_lift=evaluation.critical_lift,
             image_size=model_input.size,
@@ -162,13 +164,13 @@ def draw_plots(test: TestScores, evaluation: Evaluation, model_input: ModelInput
 
 def evaluate(settings: Settings) -> None:
     """Run the stage."""
-    params, task = settings.evaluate, settings.task
+    params, labels = settings.evaluate, LabelSet.load()
     model_input = ModelInput(settings.base.image_size, read_json(require_file(RESOLUTION))["resolution"])
     seed_everything(settings.seed)
     classifiers = {name: serialization.load_classifier(folder / MODEL_FILENAME) for name, folder in PHASE_FOLDERS.items()}
-    selection = select_phase(classifiers, task)
-    fitted = calibrate(selection, params.target_critical_sensitivity, task)
-    test = score_on_test(classifiers, selection.phase, fitted, task, model_input)
+    selection = select_phase(classifiers, labels)
+    fitted = calibrate(selection, params.target_critical_sensitivity)
+    test = score_on_test(classifiers, selection.phase, fitted, labels, model_input)
     left_out = leave_one_collection_out.leave_one_collection_out(
         *load_features(classifiers["frozen"]), params.bootstrap_resamples, settings.seed
     )

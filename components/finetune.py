@@ -14,6 +14,7 @@ import numpy as np
 
 from components.core import architectures
 from components.core.files import atomic_write, sha256, write_json
+from components.core.label_set import LabelSet
 from components.core.paths import CHECKPOINT, CURVES, FEATURE_CACHE, FINETUNED, FROZEN, MODEL_FILENAME, REPORTS
 from components.imaging import tfrecords
 from components.modeling import backbone, classifier, serialization
@@ -93,7 +94,7 @@ def load_unfrozen(settings: Settings, views: int) -> UnfrozenNetwork:
         layers = backbone.unfreeze(backbone.get_base(network), start)
         cut = feature_cache.cut_layer_index(backbone.get_base(network)) if inputs_repeat(params) else None
         trainable = trainable_model(network, params, cut)
-        setup.compile_classifier(settings.task, trainable, optimizer(params, -(-views // params.batch_size)))
+        setup.compile_classifier(trainable, optimizer(params, -(-views // params.batch_size)))
     return UnfrozenNetwork(network, layers, trainable, cut)
 
 
@@ -146,26 +147,25 @@ class EpochDatasets:
     """Datasets for training and validation: images, or their cached feature maps."""
 
     def __init__(self, settings: Settings, counts: dict[str, dict[str, int]], cache: feature_cache.FeatureCache | None) -> None:
-        self._settings, self._counts = settings, counts
+        self._settings, self._counts, self._outputs = settings, counts, LabelSet.load().outputs
         self._read = cache.batches if cache else input_pipeline.training_batches
 
     def train(self, epoch: int) -> "tf.data.Dataset":
         """Batches of one epoch; they depend only on the epoch number."""
-        params, task, seed = self._settings.finetune, self._settings.task, epoch_seed(self._settings.seed, epoch)
+        params, seed = self._settings.finetune, epoch_seed(self._settings.seed, epoch)
         low_resolution = epoch < progressive_resizing.low_resolution_epochs(params)
         options = input_pipeline.BatchOptions(
             params.batch_size,
-            setup.class_weights(self._counts["train"], task, params.class_weight_power),
+            setup.class_weights(self._counts["train"], self._outputs, params.class_weight_power),
             symmetry_seed=seed if params.random_dihedral else None,
             resize_to=progressive_resizing.low_resolution_size(params, self._settings.base.image_size) if low_resolution else None,
         )
-        return self._read("train", task, options, shuffle_seed=seed)
+        return self._read("train", options, shuffle_seed=seed)
 
     def validation(self) -> "tf.data.Dataset":
         """All validation views at full size, with weights that balance the classes."""
-        task = self._settings.task
-        weights = setup.class_weights(self._counts["validation"], task)
-        return self._read("validation", task, input_pipeline.BatchOptions(self._settings.finetune.batch_size, weights))
+        weights = setup.class_weights(self._counts["validation"], self._outputs)
+        return self._read("validation", input_pipeline.BatchOptions(self._settings.finetune.batch_size, weights))
 
 
 def epoch_seed(seed: int, epoch: int) -> int:

@@ -27,7 +27,7 @@ from components.registry import evidence, gate, judgement, promotion, versions
 from components.registry.evidence import Evidence
 from components.registry.promotion import ChampionState
 from components.registry.promotion_record import ConcurrentPromotionError
-from components.registry.version_tags import TAG_LIMIT, metric_tags
+from components.registry.version_tags import TAG_LIMIT, label_set_tags, metric_tags
 from components.runtime.params import TRAINING_PARAMS, Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
@@ -46,7 +46,7 @@ def version_tags(candidate: Candidate, evaluation: Evaluation, overrides: Sequen
     return {
         "model_sha256": candidate.model_sha256,
         "phase": candidate.phase,
-        "task": candidate.task,
+        **label_set_tags(candidate.label_set),
         "test_split_hash": candidate.test_split_hash,
         "catalog.sha256": sha256(require_file(CATALOG)),
         "overrides": ", ".join(overrides)[:TAG_LIMIT] or "none",
@@ -61,7 +61,7 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
 
     The MLflow page groups charts by the part of a metric name before the slash.
     """
-    test = {name: evaluation.test.figures[name] for name in HEADLINE_METRICS}
+    test = {name: evaluation.test.figures[name] for name in HEADLINE_METRICS if name in evaluation.test.figures}
     metrics = {f"test/{name}": row.value for name, row in test.items()}
     metrics |= {f"test_low/{name}": row.low for name, row in test.items()} | {f"test_high/{name}": row.high for name, row in test.items()}
     metrics |= {f"shift/{name}": row.balanced_accuracy for name, row in evaluation.shifts.items()}
@@ -117,7 +117,7 @@ def create_version(client: "MlflowClient", candidate: Candidate, candidate_evide
         folder = Path(temporary) / evidence.FOLDER
         digest = evidence.write_evidence(folder, candidate, settings, judgement.judge_alone(candidate_evidence, settings))
         log_evaluation(client, run_id, candidate_evidence.evaluation, candidate_evidence.export)
-        source = logged_model.log_model(run_id, CANDIDATE, folder, candidate.task)
+        source = logged_model.log_model(run_id, CANDIDATE, folder, candidate.outputs)
         tags = version_tags(candidate, candidate_evidence.evaluation, settings.overrides, digest)
         return versions.create_version(client, settings.registration.registered_model, source, run_id, tags)
 
@@ -148,7 +148,7 @@ def register(settings: Settings) -> None:
     """Run the stage. The evidence of the champion is read before anything is written.
 
     Raises:
-        LesionflowError: MLflow does not respond, the champion has another task, or evidence was changed.
+        LesionflowError: MLflow does not respond, a version cannot be judged, or evidence was changed.
     """
     params = settings.registration
     candidate = Candidate.read(CANDIDATE / "candidate.json")

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from components.core import catalog
-from components.core.classes import CLASSES, CRITICAL_CLASS, MALIGNANT, metric_label
 from components.core.errors import LesionflowError
 from components.core.files import atomic_write, write_json
+from components.core.label_set import LabelSet
 from components.core.paths import REPORTS, SPLITS
 from components.data_quality import expectations
 from components.runtime.params import SPLIT_RESOLUTION, Settings
@@ -24,40 +24,22 @@ from components.runtime.stage import run
 
 REPORT = REPORTS / "split.json"
 DOCS = REPORTS / "split"
-OTHER_MALIGNANT = f"malignant but {CRITICAL_CLASS}"
-"""An optional stratum: a split with images of the critical class already has malignant ones."""
 
 
-def strata(diagnoses: "pd.Series[str]", task: str) -> "pd.Series[str]":
-    """Strata of the split: the diagnoses or, for the binary task, the critical class, OTHER_MALIGNANT and benign.
-
-    The critical class is separate because both tasks report its sensitivity.
-    """
-    if task == "multiclass":
-        return diagnoses
-    other = diagnoses.where(~diagnoses.isin(MALIGNANT - {CRITICAL_CLASS}), OTHER_MALIGNANT)
-    return other.where(diagnoses.isin(MALIGNANT), "benign")
-
-
-def required_classes(strata: "pd.Series[str]") -> "pd.Series[str]":
-    """Strata that every split must contain; missing values for OTHER_MALIGNANT, which is optional."""
-    return strata.where(strata != OTHER_MALIGNANT)
-
-
-def assign_splits(strata: "pd.Series[str]", groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
+def assign_splits(diagnoses: "pd.Series[str]", groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
     """Assign each image to a split: first test, then validation from the remaining images.
 
     Raises:
-        LesionflowError: a stratum has fewer than three groups, so a split would not contain it.
+        LesionflowError: a class has fewer than three groups, so a split would not contain it.
     """
-    per_class = pd.Series(groups).groupby(required_classes(strata).to_numpy()).nunique()
+    per_class = pd.Series(groups).groupby(diagnoses.to_numpy()).nunique()
     scarce = per_class[per_class < len(catalog.SPLIT_NAMES)]
     if len(scarce):
         raise LesionflowError(
             f"too few lesions to split: {', '.join(f'{name} has {count}' for name, count in scarce.items())};"
             " each class needs at least three lesions that are not near-duplicates of each other"
         )
-    labels = strata.to_numpy(dtype=str)
+    labels = diagnoses.to_numpy(dtype=str)
     assigned = np.full(len(labels), "train", dtype="<U10")
     assigned[_take_folds(labels, groups, _fraction(test), seed)] = "test"
     rest = np.flatnonzero(assigned == "train")
@@ -82,35 +64,29 @@ def _take_folds(labels: NDArray[np.str_], groups: NDArray[np.int64], share: Frac
     return np.concatenate([members for _, members in islice(folds, share.numerator)])
 
 
-def require_no_leakage(splits: pd.DataFrame, task: str) -> None:
+def require_no_leakage(splits: pd.DataFrame) -> None:
     """Raise if the split has a leak or lacks a class.
 
     Raises:
-        LesionflowError: a group, a lesion or the same pixels are in two splits, or a split lacks a class that the task requires.
+        LesionflowError: a group, a lesion or the same pixels are in two splits, or a split lacks a class.
     """
     for key in ("group", "lesion_id", "pixels_sha256"):
         spread = splits.groupby(key)["side"].nunique()
         if (spread > 1).any():
             raise LesionflowError(f"{key} {spread[spread > 1].index[0]} is in two splits")
-    wanted = required_classes(strata(splits["diagnosis"], task))
     for name in catalog.SPLIT_NAMES:
-        missing = set(wanted.dropna()) - set(wanted[splits["side"] == name])
+        missing = set(splits["diagnosis"]) - set(splits.loc[splits["side"] == name, "diagnosis"])
         if missing:
             raise LesionflowError(f"the {name} split has no {', '.join(sorted(missing))}. Try another seed, or import more lesions.")
 
 
-def require_measurable(diagnoses: set[str]) -> None:
-    """Raise if a headline metric would have no images.
+def require_measurable(labels: LabelSet) -> None:
+    """Raise if specificity could not be measured, although the label set tells malignant classes.
 
     Raises:
-        LesionflowError: there are no images of the critical class, or no benign ones.
+        LesionflowError: every output is malignant.
     """
-    if CRITICAL_CLASS not in diagnoses:
-        raise LesionflowError(
-            f"no usable {CRITICAL_CLASS} images: {metric_label('critical_sensitivity')} cannot be measured."
-            f" Import {CRITICAL_CLASS} images with `lesionflow import`."
-        )
-    if diagnoses <= MALIGNANT:
+    if len(labels.malignant) == len(labels.outputs):
         raise LesionflowError(
             "every usable image is malignant: specificity cannot be measured. Import benign images with `lesionflow import`."
         )
@@ -124,14 +100,12 @@ def split(settings: Settings) -> None:
     """
     frame = catalog.load_usable_images()[["path", "isic_id", "diagnosis", "lesion_id", "collection", "pixels_sha256", "group"]]
     frame = frame.assign(group=pd.factorize(frame["group"])[0])
-    require_measurable(set(frame["diagnosis"]))
-    params = settings.split
-    frame["side"] = assign_splits(
-        strata(frame["diagnosis"], settings.task), frame["group"].to_numpy(), params.test, params.validation, settings.seed
-    )
-    require_no_leakage(frame, settings.task)
+    params, labels = settings.split, LabelSet.load()
+    require_measurable(labels)
+    frame["side"] = assign_splits(frame["diagnosis"], frame["group"].to_numpy(), params.test, params.validation, settings.seed)
+    require_no_leakage(frame)
     with atomic_write(DOCS) as draft:
-        unmet = expectations.check_splits(frame, required_classes(strata(frame["diagnosis"], settings.task)), draft)
+        unmet = expectations.check_splits(frame, labels.outputs, draft)
     if unmet:
         raise LesionflowError("\n".join(unmet))
     with atomic_write(SPLITS) as draft:
@@ -145,7 +119,8 @@ def split(settings: Settings) -> None:
             "images": {name: len(rows) for name, rows in by_split.items()},
             "lesions": {name: int(rows["lesion_id"].nunique()) for name, rows in by_split.items()},
             "images_per_class": {
-                name: {diagnosis: int((rows["diagnosis"] == diagnosis).sum()) for diagnosis in CLASSES} for name, rows in by_split.items()
+                name: dict.fromkeys(labels.outputs, 0) | rows["diagnosis"].value_counts(sort=False).to_dict()
+                for name, rows in by_split.items()
             },
         },
     )

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.core.classes import encode_targets
 from components.core.errors import LesionflowError
 from components.core.files import atomic_write, read_json, require_file, write_json
+from components.core.label_set import LabelSet
 from components.core.paths import CURVES, FEATURES, FROZEN, MODEL_FILENAME, REPORTS
 from components.modeling import backbone, serialization
-from components.modeling.classifier import build_classifier, build_head, logit_count
+from components.modeling.classifier import build_classifier, build_head
 from components.modeling.determinism import seed_everything
 from components.runtime.params import Backbone, Settings
 from components.runtime.params_file import load
@@ -56,19 +56,21 @@ def train(settings: Settings) -> None:
     Raises:
         LesionflowError: the weights file is not the one the features were computed with, or MLflow does not respond.
     """
-    params, task = settings.train, settings.task
+    params, labels = settings.train, LabelSet.load()
     weights_sha256 = require_current_features(settings.base)
     seed_everything(settings.seed)
-    training = load_views("train", task, params.class_weight_power)
-    validation = load_views("validation", task, 1.0)
-    head, trainable = compile_head(settings, training)
+    training = load_views("train", labels, params.class_weight_power)
+    validation = load_views("validation", labels, 1.0)
+    head, trainable = compile_head(settings, labels, training)
     data = loop.TrainingData(
         lambda epoch: training.batches(shuffled_rows(training, settings.seed, epoch), params.batch_size),
         validation.batches(np.arange(len(validation.target)), params.batch_size),
     )
-    with runs.start_phase_run("frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256}) as mlflow_run:
+    with runs.start_phase_run(
+        "frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256, "label_set": labels.name}
+    ) as mlflow_run:
         history = loop.train_with_early_stopping(trainable, data, loop.EarlyStopping(params.epochs, params.patience), mlflow_run.epoch)
-        save_frozen(build_classifier(backbone.build_extractor(settings.base), head, task))
+        save_frozen(build_classifier(backbone.build_extractor(settings.base), head))
         loop.write_curves(history, CURVES / "train.csv")
         best = loop.best_epoch(history)
         write_json(REPORT, {"epochs": len(history), "views": len(training.target), "best": best})
@@ -89,15 +91,15 @@ def require_current_features(base: Backbone) -> str:
     return weights_sha256
 
 
-def load_views(split: str, task: str, class_weight_power: float) -> EmbeddedViews:
+def load_views(split: str, labels: LabelSet, class_weight_power: float) -> EmbeddedViews:
     """The features of a split's views, with their targets and weights."""
     rows = pd.read_parquet(require_file(FEATURES / f"{split}.parquet"))
-    weights = setup.class_weights(rows["diagnosis"].value_counts().to_dict(), task, class_weight_power)
-    target = np.array(encode_targets(rows["diagnosis"].tolist(), task))
+    weights = setup.class_weights(rows["diagnosis"].value_counts().to_dict(), labels.outputs, class_weight_power)
+    target = np.array(labels.encode(rows["diagnosis"]))
     return EmbeddedViews(np.load(FEATURES / f"{split}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
 
 
-def compile_head(settings: Settings, training: EmbeddedViews) -> "tuple[keras.Model, keras.Model]":
+def compile_head(settings: Settings, labels: LabelSet, training: EmbeddedViews) -> "tuple[keras.Model, keras.Model]":
     """The head, and a compiled model that shares its layers: a compiled model is saved with its custom metric, so the head itself is not
     compiled."""
     import keras
@@ -105,9 +107,9 @@ def compile_head(settings: Settings, training: EmbeddedViews) -> "tuple[keras.Mo
     params, (views, width) = settings.train, training.features.shape
     steps = -(-views // params.batch_size) * params.epochs
     with setup.distribution_strategy().scope():
-        head = build_head(width, params, logit_count(settings.task))
+        head = build_head(width, params, labels.logits)
         trainable = keras.Model(head.inputs, head.outputs)
-        setup.compile_classifier(settings.task, trainable, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
+        setup.compile_classifier(trainable, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
     return head, trainable
 
 

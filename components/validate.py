@@ -1,12 +1,13 @@
 """Validate the dataset: scan every file of data/, apply the policy of params.yaml to all findings, and check expectations.
 
-Reads data/ and decisions.csv. Writes build/catalog.parquet (one row per file), build/quarantine.csv, build/findings.csv,
-reports/validation/ (Data Docs) and reports/validation.json. Nothing in data/ is changed or deleted. Scan results are cached in
+Reads data/, labels/ and decisions.csv. Writes build/catalog.parquet (one row per file), build/label_set.json (the outputs of the model:
+the classes of the label set that the dataset has), build/quarantine.csv, build/findings.csv, reports/validation/ (Data Docs) and
+reports/validation.json. Nothing in data/ is changed or deleted. Scan results are cached in
 build/scans/ by content, so only new images are decoded.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +15,17 @@ import pandas as pd
 
 from components.core import spreadsheets
 from components.core.catalog import COLUMNS
-from components.core.classes import CLASSES, MALIGNANT, encode_targets, output_names
 from components.core.errors import LesionflowError
 from components.core.files import atomic_write, write_json
-from components.core.paths import CATALOG, DATA, FINDINGS, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
+from components.core.label_set import LabelSet
+from components.core.paths import CATALOG, DATA, FINDINGS, LABEL_SET, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
 from components.data_quality import decisions, expectations, findings, groups, policy
 from components.data_quality.data_docs import Counts
 from components.data_quality.dataset import add_labels, list_files, read_metadata
+from components.data_quality.decisions import Decisions
 from components.data_quality.findings import ARCHIVE_ID, Finding
+from components.data_quality.label_choice import choose_definition
+from components.data_quality.label_definitions import LabelDefinition
 from components.data_quality.near_duplicates import Pairs, find_near_pairs
 from components.data_quality.scan import ScanResult, scan
 from components.runtime.params import Policy, Settings, Validate
@@ -52,16 +56,24 @@ def add_groups(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]
     return frame["path"].groupby(groups.group_numbers(keys, linking)).transform("first").tolist()
 
 
-def find_problems(
-    frame: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None, dropped: frozenset[str], limits: Validate
-) -> list[Finding]:
-    """Find all problems of a dataset's files, except those dropped by a reviewer; `pairs` are positions in `frame`."""
+@dataclass(frozen=True)
+class LabeledFiles:
+    """The scanned files with their labels, metadata.csv indexed by filename (or None), and the label set."""
+
+    frame: pd.DataFrame
+    metadata: pd.DataFrame | None
+    definition: LabelDefinition
+
+
+def find_problems(labeled: LabeledFiles, pairs: Pairs, dropped: frozenset[str], limits: Validate) -> list[Finding]:
+    """Find all problems of a dataset's files, except those dropped by a reviewer; `pairs` are positions in the frame."""
+    frame, metadata, definition = labeled.frame, labeled.metadata, labeled.definition
     candidates = frame[~frame["path"].isin(dropped)]
     images = candidates[(candidates["fault"] == "") & candidates["diagnosis"].notna()].reset_index(drop=True)
     pairs = _among(images, frame["pixels_sha256"], pairs)
     problems = list(findings.find_file_problems(candidates, limits))
-    problems += findings.find_label_conflicts(images, pairs, metadata)
-    problems += findings.find_lesion_conflicts(images[images["lesion_named"]])
+    problems += findings.find_label_conflicts(images, pairs, metadata, definition)
+    problems += findings.find_lesion_conflicts(images[images["lesion_named"]], definition)
     problems += findings.find_exact_duplicates(images)
     problems += findings.find_near_duplicates(images, pairs)
     problems += findings.find_train_test_leaks(images, pairs)
@@ -85,36 +97,35 @@ def first_of_equal_images(images: pd.DataFrame, limits: Validate) -> np.ndarray:
     return np.flatnonzero(~images["pixels_sha256"].duplicated() & (images["contrast"] >= limits.min_contrast))
 
 
-def count_classes(frame: pd.DataFrame, task: str) -> pd.DataFrame:
-    """Count usable images and lesions of each output class, including zeros."""
-    usable = frame[frame["usable"]]
-    names = pd.Series([output_names(task)[target] for target in encode_targets(list(usable["diagnosis"]), task)])
-    counts = Counter(names)
-    lesions = usable.groupby(names.to_numpy())["lesion_id"].nunique()
-    rows = [(name, counts[name], int(lesions.get(name, 0))) for name in output_names(task)]
-    return pd.DataFrame(rows, columns=["class", "images", "lesions"])
+def count_classes(frame: pd.DataFrame, definition: LabelDefinition) -> pd.DataFrame:
+    """Count usable images and lesions of each class that the dataset has, in the label set's order, also if none is usable; columns class,
+    malignant, images, lesions."""
+    there, usable = set(frame["diagnosis"].dropna()), frame[frame["usable"]]
+    images, lesions = usable["diagnosis"].value_counts(), usable.groupby("diagnosis")["lesion_id"].nunique()
+    rows = [
+        (name, entry.malignant, int(images.get(name, 0)), int(lesions.get(name, 0)))
+        for name, entry in definition.classes.items()
+        if name in there
+    ]
+    return pd.DataFrame(rows, columns=["class", "malignant", "images", "lesions"])
 
 
 def find_small_classes(classes: pd.DataFrame, least: int) -> list[Finding]:
-    """Find classes with fewer usable images than `least`."""
+    """Find classes that the dataset has, but with fewer usable images than `least`."""
     small_classes = []
-    for row in classes.itertuples():
-        kind = "small_malignant_class" if row[1] in MALIGNANT or row[1] == "malignant" else "small_benign_class"
-        if row.images < least:
-            small_classes.append(Finding(kind, (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}"))
+    for row in classes[classes["images"] < least].itertuples():
+        kind = "small_malignant_class" if row.malignant else "small_benign_class"
+        small_classes.append(Finding(kind, (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}"))
     return small_classes
 
 
-def exclude_small_classes(frame: pd.DataFrame, small_classes: list[Finding], limits: Policy, task: str) -> pd.DataFrame:
-    """Exclude output classes that are too small from the catalog, if the policy excludes them and its limit is not exceeded."""
+def exclude_small_classes(frame: pd.DataFrame, small_classes: list[Finding], limits: Policy) -> pd.DataFrame:
+    """Exclude classes that are too small from the catalog, if the policy excludes them and its limit is not exceeded."""
     frame = frame.copy()
-    output = frame["diagnosis"].map(
-        dict(zip(CLASSES, (output_names(task)[target] for target in encode_targets(CLASSES, task)), strict=True))
-    )
     for finding in small_classes:
         of_kind = [one for one in small_classes if one.kind == finding.kind]
         if policy.policy_for(limits, finding.kind).action in policy.LEFT_OUT and not policy.policy_violations(of_kind, limits):
-            rows = frame["usable"] & (output == finding.subjects[0])
+            rows = frame["usable"] & (frame["diagnosis"] == finding.subjects[0])
             frame.loc[rows, "reason"] = f"{finding.kind}: {finding.message}"
     return frame.assign(usable=frame["reason"] == "")
 
@@ -125,32 +136,60 @@ def build_catalog(frame: pd.DataFrame, reasons: dict[str, str]) -> pd.DataFrame:
     return frame.assign(reason=texts, usable=[not reason for reason in texts])[list(COLUMNS)]
 
 
-def audit_dataset(root: Path, scans: ScanResult, table: pd.DataFrame, limits: Validate) -> tuple[pd.DataFrame, list[Finding], pd.DataFrame]:
-    """Return the catalog, the findings, and the findings as a table, given the scanned files and the reviewer's decisions."""
+def label_files(root: Path, files: pd.DataFrame, decided: pd.DataFrame, labels: str) -> tuple[LabeledFiles, Decisions]:
+    """Give each scanned file its class, from its folder, metadata.csv or the reviewer's decision, under the label set that the param
+    `labels` chooses; return these and the decisions that apply.
+
+    Raises:
+        LesionflowError: the label set does not exist or has no class for most images.
+    """
     metadata = read_metadata(root)
-    frame = add_labels(scans.table, metadata)
-    decided = decisions.match_decisions(table, frame)
-    frame["diagnosis"] = pd.array(
-        [decided.relabel.get(path, name) for path, name in zip(frame["path"], frame["diagnosis"], strict=True)], dtype="str"
-    )
+    definition = choose_definition(labels, root, files["path"], metadata)
+    frame = add_labels(files, metadata, definition)
+    matched = decisions.match_decisions(decided, frame)
+    for path, diagnosis in matched.relabel.items():
+        frame.loc[frame["path"] == path, ["diagnosis", "source_diagnosis"]] = [definition.class_of(diagnosis), diagnosis]
     if metadata is not None and "diagnosis" in metadata:
-        metadata = metadata.assign(diagnosis=metadata["diagnosis"].where(~metadata.index.isin(decided.relabel)))
+        metadata = metadata.assign(diagnosis=metadata["diagnosis"].where(~metadata.index.isin(matched.relabel)))
+    return LabeledFiles(frame, metadata, definition), matched
+
+
+def audit_dataset(labeled: LabeledFiles, decided: Decisions, scans: ScanResult, limits: Validate) -> "Audit":
+    """Audit the labeled files, given the reviewer's decisions; small classes are not looked for yet."""
+    frame = labeled.frame
     pairs = find_look_alikes(frame, scans, limits)
     frame["group"] = add_groups(frame, pairs, limits)
-    problems = [*find_problems(frame, pairs, metadata, decided.drop, limits), *decided.stale]
+    problems = [*find_problems(labeled, pairs, decided.drop, limits), *decided.stale]
     reasons = policy.apply_policy(problems, limits.policy, decided, dict(zip(frame["path"], frame["diagnosis"], strict=True)))
-    return build_catalog(frame, reasons), problems, policy.as_table(problems, limits.policy, reasons, frame)
+    catalog = build_catalog(frame, reasons)
+    table = policy.as_table(problems, limits.policy, reasons, frame)
+    return Audit(catalog, problems, table, count_classes(catalog, labeled.definition), labeled.definition)
 
 
 @dataclass(frozen=True)
 class Audit:
-    """The result of validation: the catalog, the findings with those on small classes, the findings as a table, and the usable images and
-    lesions of each class."""
+    """The result of validation: the catalog, the findings with those on small classes, the findings as a table, the usable images and
+    lesions of each class that the dataset has, and the label set."""
 
     catalog: pd.DataFrame
     findings: list[Finding]
     table: pd.DataFrame
     classes: pd.DataFrame
+    definition: LabelDefinition
+
+    @property
+    def missing_classes(self) -> list[str]:
+        """Classes of the label set without a single file in the dataset; they are no outputs of the model."""
+        return [name for name in self.definition.classes if name not in set(self.classes["class"])]
+
+    @property
+    def label_set(self) -> LabelSet:
+        """The outputs of the model: the classes with usable images.
+
+        Raises:
+            LesionflowError: there are fewer than two.
+        """
+        return self.definition.label_set(self.classes.loc[self.classes["images"] > 0, "class"].tolist())
 
     @property
     def excluded(self) -> pd.DataFrame:
@@ -162,13 +201,14 @@ def validate(settings: Settings) -> None:
     """Run the stage.
 
     Raises:
-        LesionflowError: data/ is missing or empty, a threshold is exceeded, or an expectation is not met.
+        LesionflowError: data/ is missing or empty, no label set fits, a threshold is exceeded, or an expectation is not met.
     """
     scans = scan(DATA, list_dataset(), SCANS)
     limits, decided = settings.validation, decisions.load_decisions()
-    audit = exclude_small(*audit_dataset(DATA, scans, decided, limits), settings)
+    labeled, matched = label_files(DATA, scans.table, decided, settings.labels)
+    audit = exclude_small(audit_dataset(labeled, matched, scans, limits), limits)
     write_tables(audit)
-    findings_per_class = policy.per_class(audit.table, CLASSES)
+    findings_per_class = policy.per_class(audit.table, list(audit.definition.classes))
     kept = decisions.match_decisions(decided, audit.catalog).keep
     with atomic_write(DOCS) as draft:
         catalog = expectations.AuditedCatalog(audit.catalog, audit.classes, findings_per_class, kept)
@@ -179,6 +219,8 @@ def validate(settings: Settings) -> None:
     if violations or unmet:
         hint = f"{FINDINGS} lists all findings. Run `lesionflow data review` to see the images; {DATA}/ was not changed."
         raise LesionflowError("\n".join([*violations, *unmet, hint]))
+    with atomic_write(LABEL_SET) as draft:
+        audit.label_set.write(draft)
 
 
 def list_dataset() -> list[str]:
@@ -201,12 +243,11 @@ def list_dataset() -> list[str]:
     return files
 
 
-def exclude_small(catalog: pd.DataFrame, problems: list[Finding], table: pd.DataFrame, settings: Settings) -> Audit:
-    """Add the findings on small classes, and exclude these classes as the policy says."""
-    limits = settings.validation
-    small_classes = find_small_classes(count_classes(catalog, settings.task), limits.min_images_per_class)
-    catalog = exclude_small_classes(catalog, small_classes, limits.policy, settings.task)
-    return Audit(catalog, [*problems, *small_classes], table, count_classes(catalog, settings.task))
+def exclude_small(audit: Audit, limits: Validate) -> Audit:
+    """Add findings about small classes, and exclude these classes as the policy demands."""
+    small_classes = find_small_classes(audit.classes, limits.min_images_per_class)
+    catalog = exclude_small_classes(audit.catalog, small_classes, limits.policy)
+    return replace(audit, catalog=catalog, findings=[*audit.findings, *small_classes], classes=count_classes(catalog, audit.definition))
 
 
 def write_tables(audit: Audit) -> None:
@@ -231,16 +272,29 @@ def write_report(audit: Audit, findings_per_class: Counts, expectations_met: boo
             "quarantined": dict(Counter(reason.partition(":")[0] for reason in audit.excluded["reason"])),
             "found": dict(policy.count_findings(audit.findings)),
             "found_per_class": findings_per_class,
+            "label_set": audit.definition.name,
+            "missing_classes": audit.missing_classes,
+            "not_in_label_set": dict(not_in_label_set(audit.catalog)),
             "images_per_class": dict(zip(audit.classes["class"], audit.classes["images"].tolist(), strict=True)),
             "expectations_met": expectations_met,
         },
     )
 
 
+def not_in_label_set(catalog: pd.DataFrame) -> Counter[str]:
+    """Number of readable files of each diagnosis that has no class in the label set."""
+    return Counter(catalog.loc[catalog["diagnosis"].isna() & (catalog["format"].notna()), "source_diagnosis"].dropna())
+
+
 def print_summary(audit: Audit, decoded: int, limits: Policy) -> None:
     """Print the numbers of files, and of each kind of finding with what the policy does about it; `decoded`: files not scanned before."""
     files, usable, excluded = len(audit.catalog), int(audit.catalog["usable"].sum()), len(audit.excluded)
     print(f"{files} files ({decoded} decoded), {usable} usable, {excluded} excluded ({QUARANTINE})")
+    print(f"label set {audit.definition.name}: {audit.definition.description}")
+    if audit.missing_classes:
+        print(f"  no image of {', '.join(audit.missing_classes)}: the model will not predict these classes")
+    if without := not_in_label_set(audit.catalog):
+        print(f"  no class for {', '.join(f'{count} of {name}' for name, count in without.most_common())}")
     for kind, count in policy.count_findings(audit.findings).most_common():
         print(f"  {count:>6} {kind:<21} {policy.policy_for(limits, kind).action:<11} {findings.KINDS[kind]}")
 

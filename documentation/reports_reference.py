@@ -8,7 +8,7 @@ from typing import Any
 from components.core.catalog import SPLIT_NAMES
 from components.core.classes import CLASSES
 from components.core.reports.candidate import Candidate
-from components.core.reports.document import Document
+from components.core.document import Document
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Registration

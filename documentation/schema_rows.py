@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from components.core.reports.document import Document
+from components.core.document import Document
 from components.core.reports.evaluation import Estimate
 
 Row = tuple[str, str, str]

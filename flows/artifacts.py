@@ -9,7 +9,6 @@ from prefect import get_run_logger, task
 from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from components.core.classes import metric_label
 from components.core.escaping import for_markdown
 from components.core.markdown import table
 from components.core.paths import EVALUATION, EVALUATION_PLOTS, REGISTRATION
@@ -44,7 +43,7 @@ def summary(evaluation: Evaluation, registration: Registration, overview: Overvi
     champion = overview.champion
     test = evaluation.test
     recorded = champion.figures if champion else {}
-    rows = [[metric_label(name), _figure(row), _figure(recorded.get(name))] for name, row in test.figures.items()]
+    rows = [[evaluation.label_set.metric_label(name), _figure(row), _figure(recorded.get(name))] for name, row in test.figures.items()]
     rules = [["pass" if rule.passed else "**fail**", rule.name, for_markdown(rule.says)] for rule in registration.gate]
     verdict = "passed" if registration.gate_passed else "not passed"
     champion_label = f"version {champion.version}" if champion else "none yet"

@@ -6,7 +6,7 @@ from prefect import flow, get_run_logger, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
-from components.core.classes import metric_label
+from components.core.label_set import metric_label
 from components.core.paths import DATA_POINTER
 from components.core.reports.champion import Verification
 from flows import notifications, workspace
@@ -57,10 +57,10 @@ def verify() -> Verification | None:
         report = measure_champion(root, champion.version)
     create_table_artifact(
         key="verification",
-        table=[{"test metric": metric_label(name), **pair.model_dump()} for name, pair in report.figures.items()],
+        table=[{"test metric": metric_label(name, report.critical_class), **pair.model_dump()} for name, pair in report.figures.items()],
         description=f"{report.model} version {report.version} on {report.images} test images, as recorded and now",
     )
-    changed = [metric_label(name) for name in (*report.moved, *report.unsupported)]
+    changed = [metric_label(name, report.critical_class) for name in (*report.moved, *report.unsupported)]
     if changed:
         raise MetricsChanged(f"{report.model} version {report.version}: {', '.join(changed)} changed; see the artifact `verification`")
     logger.info("the metrics of version %s on %s test images are as recorded", report.version, report.images)

@@ -13,8 +13,8 @@ from prefect.client.schemas.objects import State
 from prefect.states import Completed
 from pydantic import NonNegativeFloat
 
+from components.core.document import Part
 from components.core.paths import DATA_POINTER
-from components.core.reports.document import Part
 from components.runtime import locking
 from components.runtime.params_file import PARAMS_FILE
 from flows import notifications, workspace

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from components.core.classes import CLASSES
 from components.runtime.params import Settings
 from components.runtime.params_file import parse
 from tests.support.images import noise
+from tests.support.labels import CLASSES
 from tests.support.postgresql import postgresql
 from tests.support.prefect import prefect_lab
 from tests.support.project import ROOT, built, project

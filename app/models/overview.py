@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from app.console import render_table
 from app.models.champion import REGISTRY_ERROR
-from components.core.classes import metric_label
 from components.core.escaping import for_terminal
+from components.core.label_set import metric_label
 from components.core.reports.champion import Overview, VersionOverview
 from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
@@ -38,7 +38,7 @@ def _version(version: "ModelVersion", entries: Sequence[Promotion]) -> VersionOv
         version=number,
         run_id=version.run_id or None,
         phase=tags.get("phase"),
-        task=tags.get("task"),
+        label_set=version_tags.label_set_of(tags),
         data_md5=tags.get("data.md5"),
         test_split_hash=tags.get("test_split_hash"),
         git_commit=tags.get("git.commit"),
@@ -70,8 +70,9 @@ def overview_table(overview: Overview) -> str:
     for label in facts[0]:
         table.add_row(label, *(row[label] or "-" for row in facts))
     table.add_section()
+    critical = next((version.label_set.critical for version in shown.values() if version.label_set), None)
     for figure in dict.fromkeys(figure for version in shown.values() for figure in version.figures):
-        table.add_row(metric_label(figure), *(_interval(version.figures.get(figure)) for version in shown.values()))
+        table.add_row(metric_label(figure, critical), *(_interval(version.figures.get(figure)) for version in shown.values()))
     table.add_section()
     table.add_row("gate", *(f"{version.gate}{_judged_against(version)}" for version in shown.values()))
     for rule in dict.fromkeys(rule.name for version in shown.values() for rule in version.rules):
@@ -88,6 +89,7 @@ def _facts(version: VersionOverview) -> dict[str, str | None]:
         "champion since": version.champion_since,
         "made so by": version.champion_by,
         "phase": version.phase,
+        "label set": f"{version.label_set.name}: {', '.join(version.label_set.outputs)}" if version.label_set else None,
         "data md5": version.data_md5,
         "MLflow run": version.run_id,
     }

@@ -3,8 +3,8 @@
 import numpy as np
 
 from app.models.champion import REGISTRY_ERROR, existing_version, load_champion_state
-from components.core.classes import metric_label
 from components.core.errors import LesionflowError
+from components.core.label_set import metric_label
 from components.core.reports.champion import Changes, MetricPair, Verification
 from components.core.reports.evaluation import TestMetrics
 from components.evaluation.predictions import HEADLINE_METRICS, Predictions
@@ -16,8 +16,8 @@ TOLERANCE = 0.005
 
 Another machine's float arithmetic moves a probability by about 1e-6, and with it the ROC area and the calibration error by as
 little; the other figures are counts of images and do not move at all, unless two classes were tied. One diagnosis that really
-changed moves the accuracy of fewer than 200 test images by more than this, and a melanoma missed the sensitivity of fewer than
-200 melanomas. Fewer changes in larger test sets are distinguished by `changed_diagnoses`.
+changed moves the accuracy of fewer than 200 test images by more than this, and a missed image of the critical class the sensitivity of
+fewer than 200 such images. Fewer changes in larger test sets are distinguished by `changed_diagnoses`.
 """
 
 
@@ -36,7 +36,7 @@ def verify_version(requested_version: str = versions.CHAMPION) -> Verification:
     with store.mlflow_errors(REGISTRY_ERROR):
         version = existing_version(client, state.model, requested_version)
         recorded = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, str(version.version)))
-    now = reevaluation.reevaluate(version, recorded.scored.images, recorded.scored.task, recorded.data_md5)
+    now = reevaluation.reevaluate(version, recorded.scored.images, recorded.scored.labels, recorded.data_md5)
     changes = compare_metrics(recorded.evaluation.test, recorded.scored, now, recorded.bins)
     return Verification(
         **dict(changes), model=state.model, version=str(version.version), data_md5=recorded.data_md5, images=len(now.images)
@@ -53,12 +53,14 @@ def compare_metrics(test: TestMetrics, recorded: Predictions, now: Predictions, 
         bins: of the calibration error.
     """
     everything = np.arange(len(now.images))
-    figures = {name: MetricPair(recorded=test.figures[name].value, now=now.headline(name, everything, bins)) for name in HEADLINE_METRICS}
-    recomputed = {name: recorded.headline(name, everything, bins) for name in HEADLINE_METRICS}
+    names = [name for name in HEADLINE_METRICS if name in test.figures]
+    figures = {name: MetricPair(recorded=test.figures[name].value, now=now.headline(name, everything, bins)) for name in names}
+    recomputed = {name: recorded.headline(name, everything, bins) for name in names}
     unsupported = [name for name, figure in figures.items() if not _within_tolerance(figure.recorded, recomputed[name])]
     if len(recorded.images) != test.images:
         unsupported.append("images")
     return Changes(
+        critical_class=recorded.labels.critical,
         figures=figures,
         moved=[name for name, figure in figures.items() if not _within_tolerance(figure.recorded, figure.now)],
         unsupported=unsupported,
@@ -79,11 +81,13 @@ def is_reproduced(report: Verification) -> bool:
 def lines(report: Verification) -> list[str]:
     """The report for a person."""
     rows = [
-        f"  {metric_label(name):<24} {row.recorded:.4f} recorded, {row.now:.4f} now ({row.now - row.recorded:+.4f})"
+        f"  {metric_label(name, report.critical_class):<24} {row.recorded:.4f} recorded, {row.now:.4f} now ({row.now - row.recorded:+.4f})"
         f"{'  MOVED' if name in report.moved else ''}"
         for name, row in report.figures.items()
     ]
-    unsupported = [f"the recorded predictions do not give the recorded {metric_label(name)}" for name in report.unsupported]
+    unsupported = [
+        f"the recorded predictions do not give the recorded {metric_label(name, report.critical_class)}" for name in report.unsupported
+    ]
     return [
         f"{report.model} version {report.version} on its {report.images} test images (dataset md5 {report.data_md5})",
         *rows,

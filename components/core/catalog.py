@@ -11,7 +11,8 @@ from components.core.paths import CATALOG, SPLITS
 COLUMNS = {
     "path": "path relative to data/, with forward slashes; identifies the image in all files",
     "isic_id": "file name without suffix, or the ID from metadata.csv",
-    "diagnosis": "class of the folder or of a reviewer's decision; null if it is not one of the nine classes",
+    "diagnosis": "class of the label set, from the folder, metadata.csv or a reviewer's decision; null if there is none",
+    "source_diagnosis": "the source's own diagnosis: the name of the folder, or null",
     "lesion_id": "lesion that the image shows; if metadata.csv names none, the image's archive ID or, without one, its path",
     "collection": "origin of the image, or null",
     "license": "terms of use, or null",

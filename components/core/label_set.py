@@ -8,8 +8,8 @@ from typing import Self
 
 from pydantic import Field, model_validator
 
+from components.core.document import JsonFile
 from components.core.paths import LABEL_SET
-from components.core.reports.document import JsonFile
 
 
 class LabelSet(JsonFile):

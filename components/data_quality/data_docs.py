@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from components.core.classes import CLASSES
 from components.data_quality.pages import render
 from components.runtime.timing import timed
 
@@ -28,7 +27,8 @@ class Suite(NamedTuple):
 
 
 def counts_table(found: Counts, corner: str) -> pd.DataFrame:
-    names = [name for name in (*CLASSES, "none") if any(name in counts for counts in found.values())]
+    names = list(dict.fromkeys(name for counts in found.values() for name in counts))
+    names = [*sorted(name for name in names if name != "none"), *(["none"] if "none" in names else [])]
     rows = [[kind.replace("_", " "), *(counts.get(name, 0) for name in names), sum(counts.values())] for kind, counts in found.items()]
     return pd.DataFrame(rows, columns=[corner, *names, "all"])
 

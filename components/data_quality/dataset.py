@@ -4,18 +4,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
-from components.core.classes import class_of_folder
 from components.core.errors import LesionflowError
 from components.core.escaping import one_line
 from components.data_quality.findings import ARCHIVE_ID
+from components.data_quality.label_definitions import LabelDefinition
 
 METADATA = "metadata.csv"
-METADATA_FILES = (METADATA, "attribution.txt", "licenses", ".gitignore")
+DATASET_FILE = "dataset.yaml"
+METADATA_FILES = (METADATA, DATASET_FILE, "attribution.txt", "licenses", ".gitignore")
+ARCHIVE_LEVELS = ("diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis_1")
+"""Columns of metadata.csv with the ISIC Archive's diagnoses, the most specific first."""
 
 
 def list_files(root: Path) -> list[str]:
-    """Sorted relative paths of all files that should be images, without metadata.csv, attribution.txt and licenses/.
+    """Sorted relative paths of all files that should be images, without METADATA_FILES.
 
     Raises:
         LesionflowError: a name is not UTF-8, which neither the catalog nor DVC can store.
@@ -49,11 +53,40 @@ def read_metadata(root: Path) -> pd.DataFrame | None:
     return table.set_index("filename")
 
 
-def add_labels(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFrame:
-    """Add columns from folders and metadata.csv: class, image ID, lesion (and whether metadata.csv names it), collection, license and
-    original split."""
-    frame = files.copy()
-    frame["diagnosis"] = pd.array([_class_of_path(path) for path in frame["path"]], dtype="str")
+def read_label_set_name(root: Path) -> str | None:
+    """The label set that the import wrote to dataset.yaml; None if there is no such file, or no label set fits.
+
+    Raises:
+        LesionflowError: the file is not a mapping in YAML.
+    """
+    path = root / DATASET_FILE
+    if not path.exists():
+        return None
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise LesionflowError(f"{path} is not valid YAML: {fault}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("label_set"), str | None):
+        raise LesionflowError(f"{path} must be a mapping whose key label_set names a label set")
+    return content.get("label_set")
+
+
+def diagnosis_levels(paths: Iterable[str], metadata: pd.DataFrame | None) -> list[tuple[str, ...]]:
+    """For each file, the names of its source's diagnosis, the most specific first: its folders, then the Archive's levels."""
+    columns = [name for name in ARCHIVE_LEVELS if metadata is not None and name in metadata]
+    levels = {} if metadata is None or not columns else dict(zip(metadata.index, metadata[columns].to_numpy(dtype=object), strict=True))
+    return [
+        (*reversed(Path(path).parts[:-1]), *(name for name in levels.get(path, ()) if isinstance(name, str) and name.strip()))
+        for path in paths
+    ]
+
+
+def add_labels(files: pd.DataFrame, metadata: pd.DataFrame | None, definition: LabelDefinition) -> pd.DataFrame:
+    """Add columns from folders and metadata.csv: class, the source's diagnosis, image ID, lesion (and whether metadata.csv names it),
+    collection, license and original split."""
+    frame, levels = files.copy(), diagnosis_levels(files["path"], metadata)
+    frame["diagnosis"] = pd.array([definition.class_of_levels(names) for names in levels], dtype="str")
+    frame["source_diagnosis"] = _in_one_line(names[0] if names else None for names in levels)
     names = _in_one_line([Path(path).stem for path in frame["path"]])
     for column in ("isic_id", "lesion_id", "collection", "license", "given_side"):
         known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype="str")
@@ -68,8 +101,3 @@ def add_labels(files: pd.DataFrame, metadata: pd.DataFrame | None) -> pd.DataFra
 def _in_one_line(texts: Iterable[object]) -> "pd.Series[str]":
     """Remove line breaks and control characters from each text; null if the text is missing or empty afterwards."""
     return pd.Series([one_line(text) or None if isinstance(text, str) else None for text in texts], dtype="str")
-
-
-def _class_of_path(path: str) -> str | None:
-    folders = reversed(Path(path).parts[:-1])
-    return next((found for folder in folders if (found := class_of_folder(folder))), None)

@@ -1,13 +1,12 @@
 """The Great Expectations suites over the catalog and the split, and their Data Docs."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from components.core.catalog import COLUMNS, SPLIT_NAMES
-from components.core.classes import CLASSES, MALIGNANT
 from components.data_quality.data_docs import Counts, Wanted, counts_table, run_suite
 from components.runtime.params import Validate
 
@@ -18,7 +17,7 @@ HEX = "^[0-9a-f]{64}$"
 class AuditedCatalog:
     """A catalog, and what was found in it.
 
-    `images`: one row per file, with catalog.COLUMNS. `classes`: one row per output class: class, images, lesions. `findings`: number of
+    `images`: one row per file, with catalog.COLUMNS. `classes`: one row per class: class, malignant, images, lesions. `findings`: number of
     files with each kind of finding, by class. `kept`: paths that a reviewer decided to keep regardless of findings.
     """
 
@@ -44,30 +43,30 @@ def check_catalog(catalog: AuditedCatalog, limits: Validate, docs: Path) -> list
         classes_of_pixels=_distinct(images, "pixels_sha256", "diagnosis"), classes_of_lesion=_distinct(images, "lesion_id", "diagnosis")
     )
     tables = {
-        "Usable images": catalog.classes.set_axis(["class", "images", "lesions"], axis=1),
+        "Usable images": catalog.classes.drop(columns="malignant"),
         "Findings by kind and class": counts_table(catalog.findings, "finding"),
     }
     note = "Excluded files with reasons: build/quarantine.csv. All findings: build/findings.csv."
     suites = {
-        "usable_images": (images, _images(limits, images[images["path"].isin(catalog.kept)])),
+        "usable_images": (images, _images(limits, images[images["path"].isin(catalog.kept)], list(catalog.classes["class"]))),
         "classes": (_classes_to_check(catalog.classes, limits), _classes(limits)),
     }
     return run_suite(suites, docs, tables, note)
 
 
-def check_splits(splits: pd.DataFrame, needed: "pd.Series[str]", docs: Path) -> list[str]:
+def check_splits(splits: pd.DataFrame, outputs: Sequence[str], docs: Path) -> list[str]:
     """Validate the split against its suite and write Data Docs to `docs`, like `check_catalog`.
 
     Args:
         splits: one row per usable image: path, isic_id, diagnosis, lesion_id, pixels_sha256, group, side.
-        needed: stratum of each image; every split must have an image of each. Missing for images of an optional stratum.
+        outputs: classes; every split must have an image of each.
         docs: folder to create.
     """
     spread = {f"splits_of_{key}": _distinct(splits, key, "side") for key in ("group", "lesion_id", "pixels_sha256")}
     tables = {"Images per class and split": _per_split(splits["diagnosis"], splits["side"])}
     suites = {
-        "splits": (splits.assign(**spread), _splits(list(spread))),
-        "classes_per_split": (_per_split(needed, splits["side"]), _required_splits()),
+        "splits": (splits.assign(**spread), _splits(list(spread), outputs)),
+        "classes_per_split": (_per_split(splits["diagnosis"], splits["side"]), _required_splits()),
     }
     return run_suite(suites, docs, tables, "No group, lesion or image is in two splits.")
 
@@ -82,7 +81,7 @@ def _distinct(frame: pd.DataFrame, key: str, column: str) -> "pd.Series[int]":
     return frame.groupby(key, dropna=False)[column].transform("nunique").astype(int)
 
 
-def _images(limits: Validate, kept: pd.DataFrame) -> Wanted:
+def _images(limits: Validate, kept: pd.DataFrame, classes: list[str]) -> Wanted:
     """Expectations on usable images; size and license requirements are relaxed to what the images kept by a reviewer have."""
     least = 1 if limits.policy.too_small.action == "warn" else min([limits.min_side, *kept["width"], *kept["height"]])
     licensed = limits.policy.missing_license.action != "warn" and bool(kept["license"].notna().all())
@@ -95,7 +94,7 @@ def _images(limits: Validate, kept: pd.DataFrame) -> Wanted:
         *(("ExpectColumnValuesToBeUnique", {"column": name}) for name in ("path", "sha256", "pixels_sha256")),
         *(("ExpectColumnValuesToNotBeNull", {"column": name}) for name in ("isic_id", "lesion_id", "diagnosis", "group")),
         ("ExpectColumnValuesToMatchRegex", {"column": "isic_id", "regex": r"^\S(?:.*\S)?$"}),
-        ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": list(CLASSES)}),
+        ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": classes}),
         ("ExpectColumnValuesToBeInSet", {"column": "format", "value_set": ["JPEG", "PNG"]}),
         *(("ExpectColumnValuesToMatchRegex", {"column": name, "regex": HEX}) for name in ("sha256", "pixels_sha256")),
         *(("ExpectColumnValuesToBeBetween", {"column": name, "min_value": least}) for name in ("width", "height")),
@@ -107,11 +106,11 @@ def _images(limits: Validate, kept: pd.DataFrame) -> Wanted:
 def _classes_to_check(classes: pd.DataFrame, limits: Validate) -> pd.DataFrame:
     """Classes that must be large enough: not those that the policy only warns about or excludes completely."""
     policy = limits.policy
-    rules = [policy.small_malignant_class if name in (*MALIGNANT, "malignant") else policy.small_benign_class for name in classes["class"]]
+    rules = [policy.small_malignant_class if malignant else policy.small_benign_class for malignant in classes["malignant"]]
     none_allowed = [rule.max_files == 0 or (rule.max_files is None and rule.action == "fail") for rule in rules]
     found = zip(rules, none_allowed, classes["images"], strict=True)
     required = [rule.action != "warn" and (strict or images > 0) for rule, strict, images in found]
-    return classes[required]
+    return classes[required].drop(columns="malignant")
 
 
 def _classes(limits: Validate) -> Wanted:
@@ -122,11 +121,11 @@ def _classes(limits: Validate) -> Wanted:
     ]
 
 
-def _splits(spread: list[str]) -> Wanted:
+def _splits(spread: list[str], outputs: Sequence[str]) -> Wanted:
     return [
         *(("ExpectColumnValuesToBeUnique", {"column": name}) for name in ("path", "pixels_sha256")),
         ("ExpectColumnValuesToBeInSet", {"column": "side", "value_set": list(SPLIT_NAMES)}),
-        ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": list(CLASSES)}),
+        ("ExpectColumnValuesToBeInSet", {"column": "diagnosis", "value_set": list(outputs)}),
         *(("ExpectColumnValuesToBeInSet", {"column": name, "value_set": [1]}) for name in spread),
     ]
 

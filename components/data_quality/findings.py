@@ -15,14 +15,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.core.classes import MALIGNANT, class_of_folder
 from components.data_quality.groups import connected_labels, equal_key_pairs
+from components.data_quality.label_definitions import LabelDefinition
 from components.data_quality.near_duplicates import Pairs
 from components.runtime.params import Validate
 
 KINDS = {
     "unreadable": "truncated, corrupt, too large, or not an image",
-    "unknown_class": "in no folder named after a class",
+    "unknown_class": "in no folder that names a diagnosis",
+    "not_in_label_set": "a diagnosis that has no class in the label set",
     "too_small": "width or height below validate.min_side",
     "low_information": "almost no contrast",
     "odd_aspect_ratio": "aspect ratio above validate.max_aspect",
@@ -64,7 +65,7 @@ def find_file_problems(files: pd.DataFrame, limits: Validate) -> Iterator[Findin
             yield Finding("unreadable", (row.path,), row.fault)
             continue
         if pd.isna(row.diagnosis):
-            yield Finding("unknown_class", (row.path,), KINDS["unknown_class"])
+            yield _without_class(row.path, row.source_diagnosis)
         short, long = sorted((row.width, row.height))
         size = f"{row.width} x {row.height} px"
         if short < limits.min_side:
@@ -85,7 +86,13 @@ def find_file_problems(files: pd.DataFrame, limits: Validate) -> Iterator[Findin
             yield Finding("missing_license", (row.path,), KINDS["missing_license"])
 
 
-def find_label_conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None) -> list[Finding]:
+def _without_class(path: str, source_diagnosis: object) -> Finding:
+    if not isinstance(source_diagnosis, str):
+        return Finding("unknown_class", (path,), KINDS["unknown_class"])
+    return Finding("not_in_label_set", (path,), f"the label set has no class for {source_diagnosis!r}")
+
+
+def find_label_conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFrame | None, definition: LabelDefinition) -> list[Finding]:
     """Find images and archive IDs that occur in two classes, most urgent first.
 
     Conflicts between a malignant and a benign class come first, then those with the strongest evidence: the same bytes, the same
@@ -95,6 +102,7 @@ def find_label_conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFr
         images: readable images in classes: path, diagnosis, sha256, pixels_sha256.
         pairs: near-duplicates, as positions in `images`.
         metadata: metadata.csv indexed by filename, or None.
+        definition: the label set.
     """
     links: list[Link] = []
     for column, weight, reason in (("sha256", 3.0, "the same bytes"), ("pixels_sha256", 2.0, "the same pixels")):
@@ -107,10 +115,10 @@ def find_label_conflicts(images: pd.DataFrame, pairs: Pairs, metadata: pd.DataFr
     found = [
         finding
         for members, links_within in connected_groups(links, len(images))
-        if (finding := _conflict(paths, labels, members, links_within))
+        if (finding := _conflict(paths, labels, members, links_within, definition))
     ]
     if metadata is not None and "diagnosis" in metadata:
-        found += _contradictions(images, metadata["diagnosis"])
+        found += _contradictions(images, metadata["diagnosis"], definition)
     return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))
 
 
@@ -133,33 +141,42 @@ def connected_groups(links: Iterable[Link], count: int) -> list[tuple[list[int],
     return [(positions, links_within[number]) for number, positions in members.items()]
 
 
-def _conflict(paths: NDArray[np.object_], labels: NDArray[np.object_], members: list[int], links: list[Link]) -> Finding | None:
+def _conflict(
+    paths: NDArray[np.object_], labels: NDArray[np.object_], members: list[int], links: list[Link], definition: LabelDefinition
+) -> Finding | None:
     classes = sorted(set(labels[members]))
     if len(classes) < 2:
         return None
     crossing = [link for link in links if labels[link[0]] != labels[link[1]]]
     weight, why = max((link[2:] for link in crossing or links), key=lambda link: link[0])
-    malignancy_differs = len({name in MALIGNANT for name in classes}) > 1
-    return Finding("label_conflict", tuple(paths[members]), f"{why} under {' and '.join(classes)}", weight + 10 * malignancy_differs)
+    urgency = weight + 10 * _malignancy_differs(classes, definition)
+    return Finding(
+        "label_conflict",
+        tuple(paths[members]),
+        f"{why} under {' and '.join(classes)}",
+        urgency,
+    )
 
 
-def _contradictions(images: pd.DataFrame, diagnoses: "pd.Series[str]") -> Iterator[Finding]:
+def _malignancy_differs(classes: Iterable[str], definition: LabelDefinition) -> bool:
+    return len({definition.classes[name].malignant for name in classes}) > 1
+
+
+def _contradictions(images: pd.DataFrame, diagnoses: "pd.Series[str]", definition: LabelDefinition) -> Iterator[Finding]:
     known = images["path"].map(diagnoses)
     for path, diagnosis, other in zip(images["path"], images["diagnosis"], known, strict=True):
-        if isinstance(other, str) and class_of_folder(other) != diagnosis:
+        if isinstance(other, str) and definition.class_of(other) != diagnosis:
             yield Finding("label_conflict", (path,), f"metadata.csv says {other!r}, its folder {diagnosis}", 1.0)
 
 
-def find_lesion_conflicts(images: pd.DataFrame) -> list[Finding]:
+def find_lesion_conflicts(images: pd.DataFrame, definition: LabelDefinition) -> list[Finding]:
     """Find lesions with two diagnoses; `images` are those whose lesion is named in metadata.csv."""
     classes = images.groupby("lesion_id")["diagnosis"].nunique()
     found = []
     for lesion, rows in images[images["lesion_id"].isin(classes.index[classes > 1])].groupby("lesion_id"):
         names = sorted(set(rows["diagnosis"]))
-        malignancy_differs = len({name in MALIGNANT for name in names}) > 1
-        found.append(
-            Finding("lesion_conflict", tuple(rows["path"]), f"lesion {lesion} is in {' and '.join(names)}", float(malignancy_differs))
-        )
+        urgency = float(_malignancy_differs(names, definition))
+        found.append(Finding("lesion_conflict", tuple(rows["path"]), f"lesion {lesion} is in {' and '.join(names)}", urgency))
     return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))
 
 

@@ -109,7 +109,7 @@ class _UniqueKeys(yaml.SafeLoader):
     """PyYAML keeps the last of equal keys without a word; a class that is defined twice is an error."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        names = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        names = [self.construct_object(key, deep=True) for key, _ in node.value]
         repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
         if repeated is not None:
             raise yaml.constructor.ConstructorError(None, None, f"{repeated!r} is defined twice", node.start_mark)

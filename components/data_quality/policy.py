@@ -1,6 +1,7 @@
 """Applies the policy to findings: which files are excluded and why, and which findings fail the stage."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -15,7 +16,7 @@ MAX_LISTED = 5
 DROPPED_BY_REVIEWER = "dropped"
 LEFT_OUT = ("fail", "quarantine")
 """Actions that exclude files: `fail` with a limit acts like `quarantine`; without one the first file fails the stage."""
-NEVER_KEPT = ("unreadable", "unknown_class")
+NEVER_KEPT = ("unreadable", "unknown_class", "not_in_label_set")
 """Kinds of finding whose files cannot be kept by a decision."""
 
 
@@ -109,7 +110,7 @@ def as_table(findings: list[Finding], policy: Policy, reasons: dict[str, str], f
     return table
 
 
-def per_class(table: pd.DataFrame, classes: tuple[str, ...]) -> dict[str, dict[str, int]]:
+def per_class(table: pd.DataFrame, classes: Sequence[str]) -> dict[str, dict[str, int]]:
     """Count the files with each kind of finding by class; `none` for files without a class."""
     files = table.drop_duplicates(["kind", "path"])
     names = files["diagnosis"].astype(object).where(files["diagnosis"].notna(), "none")

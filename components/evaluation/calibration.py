@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from components.core.classes import CLASSES, CRITICAL_CLASS
 from components.evaluation.metrics import Floats, Ints
 from components.evaluation.predictions import Predictions
 
@@ -46,7 +45,8 @@ def required_logit_bias(behind: Floats, sensitivity: float) -> float:
 
 
 def operating_point(scored: Predictions, logits: NDArray[np.float32], sensitivity: float) -> NDArray[np.float32]:
-    """Amount to add to each logit so that at least this share of the critical class's images is predicted as it (binary: malignant).
+    """Amount to add to each logit so that at least this share of the critical class's images is predicted as it; zeros without a
+    critical class.
 
     A missed image of this class costs more than a false alarm, so its logit is raised by the smallest sufficient amount, and never lowered.
 
@@ -55,13 +55,16 @@ def operating_point(scored: Predictions, logits: NDArray[np.float32], sensitivit
         logits: float (n, outputs) of the same images.
         sensitivity: target from 0 to 1; 0 leaves the logits unchanged.
     """
-    lift = np.zeros(logits.shape[1], dtype=np.float32)
+    lift, labels = np.zeros(logits.shape[1], dtype=np.float32), scored.labels
+    if labels.critical is None:
+        return lift
+    number = labels.outputs.index(labels.critical)
+    if labels.logits == 1:
+        sign = 1 if number == 1 else -1  # the logit is that of the second output
+        lift[0] = sign * required_logit_bias(-sign * logits[scored.critical, 0], sensitivity)
+        return lift
     rivals = logits.copy()
-    if scored.task == "multiclass":
-        number = CLASSES.index(CRITICAL_CLASS)
-        rivals[:, number] = -np.inf
-        behind = rivals.max(axis=1) - logits[:, number]
-    else:
-        number, behind = 0, -logits[:, 0]
+    rivals[:, number] = -np.inf
+    behind = rivals.max(axis=1) - logits[:, number]
     lift[number] = required_logit_bias(behind[scored.critical], sensitivity)
     return lift

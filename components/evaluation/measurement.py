@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core import catalog
-from components.core.classes import output_names
 from components.core.reports.evaluation import (
     Averages,
     ClassMetrics,
@@ -19,7 +18,7 @@ from components.core.reports.evaluation import (
     ValidationMetrics,
 )
 from components.evaluation import bootstrap, metrics, robustness
-from components.evaluation.predictions import HEADLINE_METRICS, Indices, Predictions, paired_difference
+from components.evaluation.predictions import HEADLINE_METRICS, Indices, Predictions, defined, paired_difference
 from components.runtime.params import Settings
 
 
@@ -41,8 +40,8 @@ class Calibration:
 
     @property
     def critical_lift(self) -> float:
-        """What is added to the critical class's logit (binary task: to the malignant logit)."""
-        return float(self.lift.max())
+        """Amount that is added to the critical class's logit; 0 without a critical class."""
+        return float(np.abs(self.lift).max())
 
 
 @dataclass(frozen=True)
@@ -63,17 +62,17 @@ def measure(
     samples = bootstrap.cluster_bootstrap_indices(after.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed)
     gain = paired_difference(test.phases["finetuned"], test.phases["frozen"], "balanced_accuracy", samples, bins)
     averages = metrics.macro_averages(after.truth, after.probabilities)
-    per_class = metrics.per_class(after.truth, after.probabilities, output_names(settings.task))
+    per_class = metrics.per_class(after.truth, after.probabilities, after.labels.outputs)
+    phase_figures = defined(PhaseMetrics.model_fields, after.labels)
     return Evaluation(
         picked=selection.phase,
+        label_set=after.labels,
         temperature=fitted.temperature,
         critical_lift=fitted.critical_lift,
         test_split_hash=catalog.split_hash(after.images),
         validation={name: validation_metrics(scored, bins) for name, scored in selection.validation.items()},
         test=metrics_on_test(test, samples, bins),
-        phases_on_test={
-            name: PhaseMetrics(**scored.estimates(tuple(PhaseMetrics.model_fields), samples, bins)) for name, scored in test.phases.items()
-        },
+        phases_on_test={name: PhaseMetrics(**scored.estimates(phase_figures, samples, bins)) for name, scored in test.phases.items()},
         finetuned_less_frozen_on_test=PhaseDifference(balanced_accuracy=gain),
         shifts=robustness.shift_drops(after, test.shifted, samples, bins),
         collections_left_out=left_out,
@@ -96,7 +95,7 @@ def metrics_on_test(test: TestScores, samples: list[Indices], bins: int) -> Test
         images=len(test.after.images),
         groups=int(test.after.images["group"].nunique()),
         calibration_error_before=before["calibration_error"],
-        **test.after.estimates(HEADLINE_METRICS, samples, bins),
+        **test.after.estimates(defined(HEADLINE_METRICS, test.after.labels), samples, bins),
     )
 
 

@@ -1,6 +1,6 @@
 """A model's probabilities on labeled images, and the headline metrics computed from them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.core.classes import CRITICAL_CLASS, MALIGNANT, encode_targets, output_names
+from components.core.label_set import LabelSet
 from components.core.reports.evaluation import Estimate
 from components.evaluation import bootstrap, metrics
 
@@ -23,47 +23,62 @@ HEADLINE_METRICS = (
     "malignant_specificity",
     "calibration_error",
 )
+"""Names of all headline metrics; `defined` selects those that are defined for a label set."""
+CRITICAL_METRICS = ("critical_sensitivity",)
+MALIGNANT_METRICS = ("malignant_sensitivity", "malignant_specificity")
 
 
 FEW_GROUPS = 10
 """Number of test groups of a class below which its recall, and therefore balanced accuracy, is unreliable."""
 
 
+def defined(names: Iterable[str], labels: LabelSet) -> tuple[str, ...]:
+    """Those of the metrics that are defined for a label set: none of its critical class or of malignancy if it does not tell these."""
+    undefined = (*(() if labels.critical else CRITICAL_METRICS), *(() if labels.separates_malignant else MALIGNANT_METRICS))
+    return tuple(name for name in names if name not in undefined)
+
+
 @dataclass(frozen=True)
 class Predictions:
-    """`images` has one row per image (path, pixels_sha256, diagnosis, group); `probabilities`, shape (n, outputs of `task`)."""
+    """`images` has one row per image (path, pixels_sha256, diagnosis, group); `probabilities`, shape (n, outputs of `labels`)."""
 
     images: pd.DataFrame
     probabilities: NDArray[np.floating]
-    task: str
+    labels: LabelSet
 
     @cached_property
     def truth(self) -> NDArray[np.int64]:
         """Target of each image."""
-        return np.array(encode_targets(self.images["diagnosis"].tolist(), self.task), dtype=np.int64)
+        return np.array(self.labels.encode(self.images["diagnosis"]), dtype=np.int64)
 
     @cached_property
     def malignant(self) -> NDArray[np.bool_]:
         """Whether each image shows a malignant lesion."""
-        return np.isin(self.images["diagnosis"].to_numpy(dtype=str), sorted(MALIGNANT))
+        return np.isin(self.images["diagnosis"].to_numpy(dtype=str), list(self.labels.malignant))
 
     @cached_property
     def critical(self) -> NDArray[np.bool_]:
-        """Whether each image shows the critical class."""
-        return self.images["diagnosis"].to_numpy(dtype=str) == CRITICAL_CLASS
+        """Whether each image shows the critical class; a column `critical` of older predictions takes precedence
+        (former_formats.with_output_diagnoses)."""
+        if "critical" in self.images:
+            return self.images["critical"].to_numpy(dtype=bool)
+        return np.asarray(self.images["diagnosis"].to_numpy(dtype=str) == self.labels.critical)
 
     @cached_property
     def called_malignant(self) -> NDArray[np.bool_]:
         """Whether the malignant outputs have at least half of the probability in total."""
-        names = output_names(self.task)
-        columns = [number for number, name in enumerate(names) if name in MALIGNANT or name == "malignant"]
-        return self.probabilities[:, columns].sum(axis=1) >= 0.5
+        return self.probabilities[:, self.labels.positions(self.labels.malignant)].sum(axis=1) >= 0.5
 
     @cached_property
     def called_critical(self) -> NDArray[np.bool_]:
-        """Whether the prediction is the critical class; for the binary task, malignant."""
-        name = CRITICAL_CLASS if self.task == "multiclass" else "malignant"
-        return self.probabilities.argmax(axis=1) == output_names(self.task).index(name)
+        """Whether the prediction is the critical class.
+
+        Raises:
+            ValueError: the label set has none.
+        """
+        if self.labels.critical is None:
+            raise ValueError(f"label set {self.labels.name} has no critical class")
+        return self.probabilities.argmax(axis=1) == self.labels.outputs.index(self.labels.critical)
 
     def headline(self, name: str, at: Indices, bins: int) -> float:
         """One headline metric on the images at these indices."""
@@ -83,17 +98,17 @@ class Predictions:
     def estimates(self, names: Sequence[str], samples: list[Indices], bins: int) -> dict[str, Estimate]:
         """Headline metrics with 95 % intervals: by `bootstrap.proportion_estimate` for proportions, otherwise by the bootstrap samples."""
         groups = self.images["group"].to_numpy()
-        proportions = {
-            "accuracy": (np.ones(len(groups), dtype=bool), self.probabilities.argmax(axis=1) == self.truth),
-            "critical_sensitivity": (self.critical, self.called_critical),
-            "malignant_sensitivity": (self.malignant, self.called_malignant),
-            "malignant_specificity": (~self.malignant, ~self.called_malignant),
+        proportions: dict[str, Callable[[], tuple[NDArray[np.bool_], NDArray[np.bool_]]]] = {
+            "accuracy": lambda: (np.ones(len(groups), dtype=bool), self.probabilities.argmax(axis=1) == self.truth),
+            "critical_sensitivity": lambda: (self.critical, self.called_critical),
+            "malignant_sensitivity": lambda: (self.malignant, self.called_malignant),
+            "malignant_specificity": lambda: (~self.malignant, ~self.called_malignant),
         }
 
         def estimate(name: str) -> Estimate:
             found = bootstrap.bootstrap_estimate(lambda at: self.headline(name, at, bins), samples, len(self.images))
             if name in proportions:
-                counted, right = proportions[name]
+                counted, right = proportions[name]()
                 return bootstrap.proportion_estimate(right[counted], groups[counted], found)
             return Estimate(found.value, max(0.0, found.low), min(1.0, found.high))
 
@@ -102,7 +117,7 @@ class Predictions:
     def recalls(self, samples: list[Indices]) -> dict[str, Estimate]:
         """Recall of each output that has images, with its interval as in `estimates`."""
         groups, predicted, found = self.images["group"].to_numpy(), self.probabilities.argmax(axis=1), {}
-        for number, name in enumerate(output_names(self.task)):
+        for number, name in enumerate(self.labels.outputs):
             counted, right = self.truth == number, predicted == number
             if counted.any():
                 resampled = bootstrap.bootstrap_estimate(partial(self._share, counted, right), samples, len(groups))
@@ -116,19 +131,19 @@ class Predictions:
     def few_groups(self) -> dict[str, int]:
         """Outputs with fewer than FEW_GROUPS groups of images, with their number of groups."""
         groups = self.images["group"].to_numpy()
-        counts = {name: len(np.unique(groups[self.truth == number])) for number, name in enumerate(output_names(self.task))}
+        counts = {name: len(np.unique(groups[self.truth == number])) for number, name in enumerate(self.labels.outputs)}
         return {name: count for name, count in counts.items() if count < FEW_GROUPS}
 
     def table(self) -> pd.DataFrame:
         """Table of the images with one probability column per output, in order."""
-        columns = pd.DataFrame(self.probabilities, columns=[f"p_{name}" for name in output_names(self.task)])
+        columns = pd.DataFrame(self.probabilities, columns=[f"p_{name}" for name in self.labels.outputs])
         return pd.concat([self.images.reset_index(drop=True), columns], axis=1)
 
     @classmethod
-    def of_table(cls, table: pd.DataFrame, task: str) -> "Predictions":
+    def of_table(cls, table: pd.DataFrame, labels: LabelSet) -> "Predictions":
         """Convert a table from `table` back."""
-        columns = [f"p_{name}" for name in output_names(task)]
-        return cls(table.drop(columns=columns), table[columns].to_numpy(dtype=float), task)
+        columns = [f"p_{name}" for name in labels.outputs]
+        return cls(table.drop(columns=columns), table[columns].to_numpy(dtype=float), labels)
 
 
 def paired_difference(first: Predictions, second: Predictions, name: str, samples: list[Indices], bins: int) -> Estimate:

@@ -8,7 +8,6 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.core import plotting
-from components.core.classes import output_names
 from components.core.reports.evaluation import CollectionResult, ShiftResult
 from components.evaluation import metrics, plots
 from components.evaluation.predictions import Predictions
@@ -34,7 +33,7 @@ def draw_shift_examples(example: bytes, model_input: ModelInput, folder: Path) -
 
 def draw_metrics(after: Predictions, before: Predictions, bins: int, gallery: int, folder: Path) -> None:
     """Write the plots, and the tables for `dvc plots`."""
-    names = output_names(after.task)
+    names = after.labels.outputs
     predicted = after.probabilities.argmax(axis=1)
     plots.confusion(metrics.confusion_matrix(after.truth, predicted, len(names)), names, folder / "confusion.png")
     plots.roc(after.truth, after.probabilities, names, folder / "roc.png")
@@ -50,7 +49,7 @@ def draw_metrics(after: Predictions, before: Predictions, bins: int, gallery: in
 
 def draw_mistakes(scored: Predictions, most: int, path: Path) -> None:
     """Plot the test images that the model misclassified with the highest confidence."""
-    names, confidence = output_names(scored.task), scored.probabilities.max(axis=1)
+    names, confidence = scored.labels.outputs, scored.probabilities.max(axis=1)
     predicted = scored.probabilities.argmax(axis=1)
     wrong = np.flatnonzero(predicted != scored.truth)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]

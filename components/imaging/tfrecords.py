@@ -3,7 +3,7 @@
 import io
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
 from components.core.files import read_json, write_json
 from components.core.paths import SHARDS
@@ -51,11 +50,12 @@ class ShardWriter:
     Use it as a context manager: the index that `read_views` needs is written at the end if there was no error.
     """
 
-    def __init__(self, folder: Path, expected: int, image_size: int, seed: int) -> None:
+    def __init__(self, folder: Path, outputs: Sequence[str], expected: int, image_size: int, seed: int) -> None:
         self._folder, self._image_size = folder, image_size
+        self._positions = {name: number for number, name in enumerate(outputs)}
         self._shards = max(1, -(-expected // VIEWS_PER_SHARD))
         self._random = np.random.default_rng(seed)
-        self._counts = dict.fromkeys(CLASSES, 0)
+        self._counts = dict.fromkeys(outputs, 0)
         self._numbers: Counter[int] = Counter()
 
     def __enter__(self) -> "ShardWriter":
@@ -100,7 +100,7 @@ class ShardWriter:
 
         feature = {
             "png": as_bytes(view.png),
-            "class": as_int(CLASSES.index(view.diagnosis)),
+            "class": as_int(self._positions[view.diagnosis]),
             "path": as_bytes(view.path.encode("utf-8")),
             "view": as_int(view.number),
         }

@@ -10,35 +10,29 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core.classes import output_names
 from components.runtime.params import Train
 
 if TYPE_CHECKING:
     import keras
 
 
-def build_head(width: int, params: Train, outputs: int) -> "keras.Sequential":
-    """Build the head: dropout and dense layers from features to logits, (n, 9), or (n, 1) for the binary task."""
+def build_head(width: int, params: Train, logits: int) -> "keras.Sequential":
+    """Build the head: dropout and dense layers from features to logits, (n, logits)."""
     import keras
 
     layers: list[keras.layers.Layer] = [keras.Input((width,), name="pooled")]
     for number, units in enumerate(params.hidden_units, start=1):
         layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")]
-    layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(outputs, name="logits")]
+    layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(logits, name="logits")]
     return keras.Sequential(layers, name="head")
 
 
-def logit_count(task: str) -> int:
-    """Number of logits: nine, or one for the binary task."""
-    return len(output_names(task)) if task == "multiclass" else 1
-
-
-def build_classifier(extractor: "keras.Model", head: "keras.Model", task: str, temperature: float = 1.0) -> "keras.Model":
-    """Combine extractor and head into a classifier; both are shared, not copied."""
+def build_classifier(extractor: "keras.Model", head: "keras.Model", temperature: float = 1.0) -> "keras.Model":
+    """Combine extractor and head into a classifier, with a sigmoid for one logit and a softmax for more; both are shared, not copied."""
     import keras
 
     scaled = keras.layers.Rescaling(1 / temperature, name="temperature")(head(extractor.output))
-    squash = "softmax" if task == "multiclass" else "sigmoid"
+    squash = "sigmoid" if head.output_shape[-1] == 1 else "softmax"
     return keras.Model(extractor.input, keras.layers.Activation(squash, name="probabilities")(scaled), name="classifier")
 
 
@@ -71,17 +65,17 @@ def add_logit_bias(classifier: "keras.Model", lift: NDArray[np.floating]) -> Non
     bias.assign_add(lift)
 
 
-def with_temperature(classifier: "keras.Model", task: str, temperature: float) -> "keras.Model":
+def with_temperature(classifier: "keras.Model", temperature: float) -> "keras.Model":
     """The classifier with its logits divided by `temperature` (Guo et al. 2017); layers are shared."""
-    return build_classifier(get_extractor(classifier), classifier.get_layer("head"), task, temperature)
+    return build_classifier(get_extractor(classifier), classifier.get_layer("head"), temperature)
 
 
-def probabilities(logits: NDArray[np.floating], task: str, temperature: float = 1.0) -> NDArray[np.float64]:
-    """Convert logits to probabilities: shape (n, 9), or (n, 2) as benign, malignant."""
+def probabilities(logits: NDArray[np.floating], temperature: float = 1.0) -> NDArray[np.float64]:
+    """Convert logits, shape (n, logits), to probabilities, shape (n, outputs): a single logit is that of the second of two outputs."""
     from scipy.special import expit, softmax
 
     scaled = logits.astype(np.float64) / temperature
-    if task == "multiclass":
+    if logits.shape[1] > 1:
         return np.asarray(softmax(scaled, axis=1))
-    malignant = expit(scaled[:, 0])
-    return np.stack([1 - malignant, malignant], axis=1)
+    second = expit(scaled[:, 0])
+    return np.stack([1 - second, second], axis=1)

@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from components.core import former_formats
 from components.core.errors import LesionflowError, first_line
 from components.core.files import require_file, sha256
+from components.core.label_set import LabelSet
 from components.core.paths import CANDIDATE, CATALOG, EVALUATION, EXPORT_REPORT, PREDICTIONS_FILENAME, SPLITS
 from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Evaluation
@@ -90,7 +92,7 @@ def candidate_evidence(candidate: Candidate, settings: Settings) -> Evidence:
     return Evidence(
         Evaluation.read(EVALUATION),
         ExportReport.read(EXPORT_REPORT),
-        _read_predictions(require_file(CANDIDATE / PREDICTIONS_FILENAME), candidate.task),
+        _read_predictions(require_file(CANDIDATE / PREDICTIONS_FILENAME), candidate.label_set),
         candidate.test_split_hash,
         provenance.provenance()["data.md5"],
         settings.evaluate.calibration_bins,
@@ -122,6 +124,7 @@ def write_evidence(folder: Path, candidate: Candidate, settings: Settings, indep
         code={path.relative_to(code).as_posix(): sha256(path) for path in sorted(code.rglob("*.py"))},
         data_md5=origin["data.md5"],
         git=GitState(commit=origin["git.commit"], dirty=origin["git.dirty"] == "true"),
+        label_set=candidate.label_set,
         model_sha256=candidate.model_sha256,
         overrides=list(settings.overrides),
         packages={name: installed(name) for name in PACKAGES},
@@ -133,7 +136,6 @@ def write_evidence(folder: Path, candidate: Candidate, settings: Settings, indep
         phase=candidate.phase,
         phase_sha256=candidate.phase_sha256,
         python=platform.python_version(),
-        task=candidate.task,
         test_split_hash=candidate.test_split_hash,
     ).write(folder / MEASURED)
     return folder_sha256(folder)
@@ -176,7 +178,7 @@ def load_evidence(client: "MlflowClient", version: "ModelVersion", hash_in_recor
         return Evidence(
             Evaluation.read(folder / EVALUATION.name, f"{EVALUATION.name} of {_full_name(version)}"),
             ExportReport.read(folder / EXPORT_REPORT.name, f"{EXPORT_REPORT.name} of {_full_name(version)}"),
-            _read_predictions(folder / PREDICTIONS_FILENAME, measured.task),
+            _read_predictions(folder / PREDICTIONS_FILENAME, measured.label_set),
             measured.test_split_hash,
             measured.data_md5,
             measured.params.evaluate.calibration_bins,
@@ -193,6 +195,20 @@ def tag(version: "ModelVersion", name: str) -> str:
     if name not in version.tags:
         raise LesionflowError(f"{_full_name(version)} has no tag {name}: Lesionflow did not register it, so the gate cannot judge it")
     return str(version.tags[name])
+
+
+def label_set(version: "ModelVersion") -> LabelSet:
+    """The label set in a version's tags.
+
+    Raises:
+        LesionflowError: the version has no such tags.
+    """
+    found = version_tags.label_set_of(version.tags)
+    if found is None:
+        raise LesionflowError(
+            f"{_full_name(version)} has neither tag outputs nor task: Lesionflow did not register it, so the gate cannot judge it"
+        )
+    return found
 
 
 def _changed_message(version: "ModelVersion", reason: str) -> str:
@@ -230,7 +246,7 @@ def _legacy_evidence(client: "MlflowClient", version: "ModelVersion") -> Evidenc
     export = ExportReport.parse(_artifact(client, version, export_name), f"{EXPORT_REPORT.name} of {_full_name(version)}")
     with tempfile.NamedTemporaryFile(suffix=".parquet") as file:
         Path(file.name).write_bytes(_artifact(client, version, f"{EVALUATION_IN_RUN}/{PREDICTIONS_FILENAME}"))
-        scored = _read_predictions(Path(file.name), tag(version, "task"))
+        scored = _read_predictions(Path(file.name), label_set(version))
     metrics, recorded = evaluation.test.figures, version_tags.figure_texts(version.tags)
     if any(text != version_tags.interval_text(metrics[name]) for name, text in recorded.items()):
         raise EvidenceLost(
@@ -248,9 +264,9 @@ def _infer_bins(recorded: float, scored: Predictions) -> int:
     return next(matching, default)
 
 
-def _read_predictions(path: Path, task: str) -> Predictions:
+def _read_predictions(path: Path, labels: LabelSet) -> Predictions:
     try:
-        return Predictions.of_table(pd.read_parquet(path), task)
+        return Predictions.of_table(former_formats.with_output_diagnoses(pd.read_parquet(path), labels), labels)
     except (KeyError, ValueError, OSError) as error:
         raise LesionflowError(f"{PREDICTIONS_FILENAME} cannot be read: {first_line(error)}") from None
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from components.core.classes import CRITICAL_CLASS, metric_label
+from components.core.label_set import LabelSet
 from components.core.reports.evaluation import CollectionResult, Estimate, Evaluation, ShiftResult
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Rule
@@ -29,7 +29,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Challenger less another version in one figure on the same test images, with its paired bootstrap interval.
+    """Challenger less another version in one figure, named for people, on the same test images, with its paired bootstrap interval.
 
     `best`: the other is the best version in this figure on this test split; otherwise it is the champion. `measured_again`: it was
     measured on these images now, and may have trained on some of them.
@@ -58,9 +58,8 @@ def evaluate_rules(
     return [
         _rule_all_classes_tested(coverage.unmeasured),
         _rule_enough_groups("test lesions", coverage.groups, thresholds.min_test_groups),
-        _rule_enough_groups(f"{CRITICAL_CLASS} test lesions", coverage.critical_groups, thresholds.min_critical_groups),
         _marked(_rule_minimum("balanced accuracy", test.balanced_accuracy, thresholds.min_balanced_accuracy), coverage.few),
-        _rule_minimum(metric_label("critical_sensitivity"), test.critical_sensitivity, thresholds.min_critical_sensitivity),
+        *_rules_critical_class(evaluation, thresholds, coverage.critical_groups),
         _rule_maximum("calibration error", test.calibration_error, thresholds.max_calibration_error),
         *_rules_shifts(
             evaluation.shifts, dict.fromkeys(SHIFTS, thresholds.max_shift_drop) | {SQUARE_CROP: thresholds.max_square_crop_drop}
@@ -68,6 +67,34 @@ def evaluate_rules(
         _rule_collections(evaluation.collections_left_out, thresholds.max_collection_drop),
         _rule_export_agreement(export.float16.same_top1, thresholds.min_export_agreement),
         *(_rule_against_version(comparison, thresholds.max_drop) for comparison in comparisons),
+    ]
+
+
+def rule_same_classes(labels: LabelSet, of_champion: LabelSet, number: str) -> Rule:
+    """A model whose outputs or their meaning differ from the champion's is never promoted automatically, however good its figures."""
+    names = (
+        ("lost", [name for name in of_champion.outputs if name not in labels.outputs]),
+        ("gained", [name for name in labels.outputs if name not in of_champion.outputs]),
+        ("no longer malignant", [name for name in labels.outputs if name in of_champion.malignant and name not in labels.malignant]),
+        ("malignant now", [name for name in of_champion.outputs if name in labels.malignant and name not in of_champion.malignant]),
+    )
+    changes = [f"{change}: {', '.join(found)}" for change, found in names if found]
+    if labels.critical != of_champion.critical:
+        changes.append(f"critical class {labels.critical or 'none'} in place of {of_champion.critical or 'none'}")
+    if not changes and labels.identity != of_champion.identity:
+        changes.append("the outputs are in another order")
+    said = "; ".join(changes) or "outputs and their meaning are the same"
+    return Rule("same classes as the champion", not changes, f"version {number}: {said}".replace("_", " "))
+
+
+def _rules_critical_class(evaluation: Evaluation, thresholds: Register, groups: int) -> list[Rule]:
+    labels, sensitivity = evaluation.label_set, evaluation.test.critical_sensitivity
+    if labels.critical is None or sensitivity is None:
+        return [Rule("critical class", True, f"label set {labels.name} has no critical class here, so no sensitivity is guarded")]
+    lesions = f"{labels.critical} test lesions".replace("_", " ")
+    return [
+        _rule_enough_groups(lesions, groups, thresholds.min_critical_groups),
+        _rule_minimum(labels.metric_label("critical_sensitivity"), sensitivity, thresholds.min_critical_sensitivity),
     ]
 
 
@@ -138,7 +165,7 @@ def _rule_against_version(comparison: Comparison, margin: float) -> Rule:
     So a test set too small to show that fails the challenger, and small losses cannot add up from one champion to the next: the
     best version stays the measure.
     """
-    figure, difference = metric_label(comparison.figure), comparison.difference
+    figure, difference = comparison.figure, comparison.difference
     passed = difference.low > -margin
     rival = "best" if comparison.best else "champion"
     again = ", measured again on this split, of which it may have trained on a part" if comparison.measured_again else ""

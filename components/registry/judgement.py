@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.core.classes import encode_targets, output_names
-from components.core.errors import LesionflowError
+from components.core.label_set import LabelSet
 from components.core.reports.registration import Rule
 from components.evaluation import bootstrap
-from components.evaluation.predictions import Predictions, paired_difference
+from components.evaluation.predictions import Predictions, defined, paired_difference
 from components.registry import evidence, gate, promotion, reevaluation, versions
 from components.registry.evidence import Evidence
 from components.registry.promotion import ChampionState
@@ -45,12 +44,17 @@ def judge_version(
         settings: thresholds, seed and bootstrap settings.
 
     Raises:
-        LesionflowError: the champion has another task, evidence was changed, or the champion must be re-evaluated and data/ does not
-            contain the images.
+        LesionflowError: Lesionflow did not register the champion, evidence was changed, or the champion must be re-evaluated and data/
+            does not contain the images.
     """
-    champion = None if state.number in (None, number) else champion_rival(client, evidence_of_version, state)
+    labels, champion, same_classes = evidence_of_version.scored.labels, None, []
+    if state.champion is not None and state.number != number:
+        of_champion = evidence.label_set(state.champion)
+        same_classes = [gate.rule_same_classes(labels, of_champion, str(state.number))]
+        champion = champion_rival(client, evidence_of_version, state, of_champion) if labels.identity == of_champion.identity else None
     others = rivals(client, evidence_of_version, number, state, settings)
-    return _verdict(evidence_of_version, compare_with_rivals(evidence_of_version.scored, champion, others, settings), settings)
+    comparisons = compare_with_rivals(evidence_of_version.scored, champion, others, settings)
+    return [*same_classes, *_verdict(evidence_of_version, comparisons, settings)]
 
 
 def judge_alone(evidence_of_version: Evidence, settings: Settings) -> list[Rule]:
@@ -70,8 +74,8 @@ def _verdict(evidence_of_version: Evidence, comparisons: Sequence[gate.Compariso
 
 def test_coverage(scored: Predictions) -> gate.Coverage:
     """The number of lesions behind the test metrics, and the classes without or with few test lesions."""
-    present = set(encode_targets(list(scored.images["diagnosis"]), scored.task))
-    unmeasured = [name for number, name in enumerate(output_names(scored.task)) if number not in present]
+    present = set(scored.images["diagnosis"])
+    unmeasured = [name for name in scored.labels.outputs if name not in present]
     groups = scored.images["group"]
     return gate.Coverage(int(groups.nunique()), int(groups[scored.critical].nunique()), unmeasured, scored.few_groups())
 
@@ -93,18 +97,19 @@ def compare_with_rivals(
     all_images, bins = np.arange(len(challenger.images)), settings.evaluate.calibration_bins
     on_same_split = [*([champion] if champion and not champion.measured_again else []), *others]
     comparisons = []
-    for metric in COMPARED_METRICS:
+    for metric in defined(COMPARED_METRICS, challenger.labels):
+        label = challenger.labels.metric_label(metric)
         values = [rival.scored.headline(metric, all_images, bins) for rival in on_same_split]
         best = on_same_split[int(np.argmax(values))] if on_same_split else None  # the first of equal ones, which is the champion
         for rival in [champion] if best is champion else [champion, best]:
             if rival is not None:
                 difference = paired_difference(challenger, rival.scored, metric, resamples, bins)
-                comparisons.append(gate.Comparison(metric, rival.version, difference, rival is not champion, rival.measured_again))
+                comparisons.append(gate.Comparison(label, rival.version, difference, rival is not champion, rival.measured_again))
     return comparisons
 
 
-def champion_rival(client: "MlflowClient", evidence_of_version: Evidence, state: ChampionState) -> Rival:
-    """The champion and its predictions for the test images of a version.
+def champion_rival(client: "MlflowClient", evidence_of_version: Evidence, state: ChampionState, labels: LabelSet) -> Rival:
+    """The champion, whose outputs have the same identity as those of a version, and its predictions for the test images of the version.
 
     The predictions are the recorded ones. The champion is re-evaluated if its test split is another one or its evidence is lost.
 
@@ -114,12 +119,7 @@ def champion_rival(client: "MlflowClient", evidence_of_version: Evidence, state:
     champion, challenger = state.champion, evidence_of_version.scored
     if champion is None:
         raise ValueError(f"{state.model} has no champion")
-    number, task = str(champion.version), champion.tags.get("task")
-    if task != challenger.task:
-        raise LesionflowError(
-            f"champion version {number} is a {task} model and the candidate a {challenger.task} one:"
-            " register them under different names (register.registered_model in params.yaml)"
-        )
+    number = str(champion.version)
     try:
         champion_evidence = evidence.load_evidence(client, champion, promotion.evidence_of(state.entries, number))
         reason = "was measured on another test split" if champion_evidence.test_split_hash != evidence_of_version.test_split_hash else None
@@ -128,7 +128,7 @@ def champion_rival(client: "MlflowClient", evidence_of_version: Evidence, state:
     if champion_evidence is not None and reason is None:
         return Rival(number, align_predictions(champion_evidence.scored, challenger))
     print(f"champion version {number} {reason}: measuring it on this one's images")
-    return Rival(number, reevaluation.reevaluate(champion, challenger.images, task, evidence_of_version.data_md5), measured_again=True)
+    return Rival(number, reevaluation.reevaluate(champion, challenger.images, labels, evidence_of_version.data_md5), measured_again=True)
 
 
 def rivals(
@@ -136,9 +136,10 @@ def rivals(
 ) -> list[Rival]:
     """The versions other than the champion that are eligible as best version on a test split.
 
-    An eligible version was evaluated on this split and has the same task. It became champion through the gate, or it passed every rule
-    that compares with no other version, with the thresholds at its registration (if that was not recorded, with the current ones).
-    Thus a version that predicts melanoma for all images, or one that was promoted with an override, does not block later versions.
+    An eligible version was evaluated on this split and has outputs of the same identity. It became champion through the gate, or it
+    passed every rule that compares with no other version, with the thresholds at its registration (if that was not recorded, with the
+    current ones). Thus a version that predicts the critical class for all images, or one that was promoted with an override, does not
+    block later versions.
     Versions whose evidence is lost are left out, and a message is printed.
 
     Raises:
@@ -147,7 +148,7 @@ def rivals(
     eligible = []
     for version in versions.versions_tagged(client, state.model, "test_split_hash", evidence_of_version.test_split_hash):
         other = str(version.version)
-        if other in (number, state.number) or version.tags.get("task") != evidence_of_version.scored.task:
+        if other in (number, state.number) or evidence.label_set(version).identity != evidence_of_version.scored.labels.identity:
             continue
         try:
             other_evidence = evidence.load_evidence(client, version, promotion.evidence_of(state.entries, other))
@@ -163,4 +164,4 @@ def rivals(
 def align_predictions(other: Predictions, challenger: Predictions) -> Predictions:
     """The predictions of `other` in the order of the images of the challenger; both have the same images."""
     table = other.table().set_index("pixels_sha256")
-    return Predictions.of_table(table.loc[challenger.images["pixels_sha256"]].reset_index(), other.task)
+    return Predictions.of_table(table.loc[challenger.images["pixels_sha256"]].reset_index(), other.labels)

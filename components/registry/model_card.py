@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
-from components.core.classes import metric_label
 from components.core.escaping import for_markdown
+from components.core.label_set import LabelSet, metric_label
 from components.core.markdown import table
-from components.registry.version_tags import NEVER_JUDGED, metrics_of, rules_of
+from components.registry.version_tags import NEVER_JUDGED, label_set_of, metrics_of, rules_of
 
 MODEL_DESCRIPTION = """Skin-lesion classifier over dermoscopy images, trained by Lesionflow.
 
@@ -20,16 +20,19 @@ curves and the confusion matrix, its logged model the evidence: test predictions
 
 def version_description(tags: Mapping[str, str]) -> str:
     """A version in Markdown for MLflow's page: phase, figures, verdict, dataset."""
-    figures = metrics_of(tags)
-    rows = [[metric_label(name), f"{row.value:.4f}", f"{row.low:.4f} to {row.high:.4f}"] for name, row in figures.items()]
+    figures, labels = metrics_of(tags), label_set_of(tags)
+    critical = labels.critical if labels else None
+    rows = [[metric_label(name, critical), f"{row.value:.4f}", f"{row.low:.4f} to {row.high:.4f}"] for name, row in figures.items()]
     rules = [f"- {'passed' if rule.passed else '**FAILED**'} {rule.name}: {for_markdown(rule.says)}" for rule in rules_of(tags)]
     against = tags.get("judged.against", "none")
     held = "with no champion to beat" if against == "none" else f"against version {against}"
     judged = f"Gate: **{tags['gate']}** {held}, {tags['judged.at']}" if "judged.at" in tags else f"Gate: **{NEVER_JUDGED}**"
-    phase, task, data = (tags.get(name, "unknown") for name in ("phase", "task", "data.md5"))
+    phase, data = (tags.get(name, "unknown") for name in ("phase", "data.md5"))
     return "\n".join(
         [
-            f"Phase: {phase}. Task: {task}. Dataset: `{data}`.",
+            f"Phase: {phase}. Dataset: `{data}`.",
+            "",
+            _outputs(labels),
             "",
             *([table(["test figure", "value", "95 % interval"], rows), ""] if rows else []),
             judged,
@@ -37,3 +40,13 @@ def version_description(tags: Mapping[str, str]) -> str:
             *rules,
         ]
     ).rstrip()
+
+
+def _outputs(labels: LabelSet | None) -> str:
+    """What the version predicts, and what its label set does not tell."""
+    if labels is None:
+        return "Label set: unknown."
+    malignant = ", ".join(labels.malignant) or "none, so the figures do not tell malignant from benign"
+    critical = labels.critical or "none, so no sensitivity is guarded"
+    listed = f"Label set: {labels.name}. Classes: {', '.join(labels.outputs)}. Malignant: {malignant}. Critical class: {critical}."
+    return for_markdown(listed.replace("_", " "))

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from components.core.classes import output_names
 from components.core.errors import LesionflowError, UnreadableImageError
+from components.core.label_set import LabelSet
 from components.core.paths import CATALOG, DATA
 from components.evaluation.predictions import Predictions
 from components.imaging import images
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
 
 
-def reevaluate(version: "ModelVersion", test_images: pd.DataFrame, task: str, data_md5: str) -> Predictions:
+def reevaluate(version: "ModelVersion", test_images: pd.DataFrame, labels: LabelSet, data_md5: str) -> Predictions:
     """Predict images in data/ with a registered version.
 
     Args:
         version: a version of the registered model.
         test_images: one row per image: path in data/, pixels_sha256, diagnosis, group.
-        task: the task of the version.
+        labels: the label set of the version.
         data_md5: the dataset of these images, for the error message.
 
     Raises:
@@ -37,7 +37,7 @@ def reevaluate(version: "ModelVersion", test_images: pd.DataFrame, task: str, da
             f"version {version.version} of {version.name} cannot read {len(unreadable)} of {len(test_images)} test images"
             f" (the first: {DATA / test_images['path'].iloc[number]}: {reason})"
         )
-    return Predictions(test_images.reset_index(drop=True), probabilities[list(output_names(task))].to_numpy(dtype=float), task)
+    return Predictions(test_images.reset_index(drop=True), probabilities[list(labels.outputs)].to_numpy(dtype=float), labels)
 
 
 def require_same_images(test_images: pd.DataFrame, data_md5: str) -> None:

@@ -4,7 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from components.core.reports.evaluation import FORMER_NAMES, Estimate, TestMetrics
+from components.core.former_formats import FORMER_METRIC_NAMES, TASKS
+from components.core.label_set import LabelSet
+from components.core.reports.evaluation import Estimate, TestMetrics
 from components.core.reports.registration import Rule
 from components.evaluation.predictions import HEADLINE_METRICS
 from components.registry import gate
@@ -15,8 +17,33 @@ if TYPE_CHECKING:
 
 NEVER_JUDGED = "never judged"
 TAG_LIMIT = 5000
+SEPARATOR, NONE = ", ", "none"
 INTERVAL = re.compile(r"(?P<value>[\d.]+) \[(?P<low>[\d.]+), (?P<high>[\d.]+)\]")
 """A figure in a tag, as `interval_text` writes it."""
+
+
+def label_set_tags(labels: LabelSet) -> dict[str, str]:
+    """What a version's outputs are and mean, as its tags, with the identity that versions are compared by."""
+    return {
+        "label_set": labels.name,
+        "outputs": SEPARATOR.join(labels.outputs),
+        "malignant": SEPARATOR.join(labels.malignant) or NONE,
+        "critical_class": labels.critical or NONE,
+        "label_set.sha256": labels.identity,
+    }
+
+
+def label_set_of(tags: Mapping[str, str]) -> LabelSet | None:
+    """The label set as a version's tags hold it, also of versions that are tagged with a task; None if they do not tell."""
+    if "outputs" not in tags:
+        return TASKS.get(tags.get("task", ""))
+    malignant, critical = tags.get("malignant", NONE), tags.get("critical_class", NONE)
+    return LabelSet(
+        name=tags.get("label_set", "unknown"),
+        outputs=tuple(tags["outputs"].split(SEPARATOR)),
+        malignant=() if malignant == NONE else tuple(malignant.split(SEPARATOR)),
+        critical=None if critical == NONE else critical,
+    )
 
 
 def rules_of(tags: Mapping[str, str]) -> list[Rule]:
@@ -36,12 +63,12 @@ def gate_verdict(version: "ModelVersion") -> str:
 def metric_tags(test: TestMetrics) -> dict[str, str]:
     """The headline test figures of reports/evaluation.json as a version's tags."""
     figures = test.figures
-    return {f"test.{name}": interval_text(figures[name]) for name in HEADLINE_METRICS}
+    return {f"test.{name}": interval_text(figures[name]) for name in HEADLINE_METRICS if name in figures}
 
 
 def figure_texts(tags: Mapping[str, str]) -> dict[str, str]:
     """The text of each headline test figure that a version's tags hold; versions of before have it under the figure's former name."""
-    former = {new: old for old, new in FORMER_NAMES.items()}
+    former = {new: old for old, new in FORMER_METRIC_NAMES.items()}
     found = {name: tags.get(f"test.{name}", tags.get(f"test.{former.get(name, name)}")) for name in HEADLINE_METRICS}
     return {name: text for name, text in found.items() if text is not None}
 

@@ -105,6 +105,7 @@ class Policy(_Section):
 
     unreadable: HardRule
     unknown_class: HardRule
+    not_in_label_set: HardRule
     too_small: FileRule
     low_information: FileRule
     odd_aspect_ratio: FileRule
@@ -235,7 +236,7 @@ class Finetune(_Section):
 
 
 class Evaluate(_Section):
-    """`target_critical_sensitivity`: sensitivity on validation that the logit of the critical class (classes.CRITICAL_CLASS) is raised to
+    """`target_critical_sensitivity`: sensitivity on validation that the logit of the label set's critical class is raised to
     reach."""
 
     target_critical_sensitivity: Annotated[float, Field(ge=0, lt=1)]
@@ -269,7 +270,7 @@ class Register(_Section):
 
 class Settings(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
-    task: Literal["multiclass", "binary"]
+    labels: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     backbone: str
     backbones: dict[str, Backbone]
     importing: Annotated[ImportLimits, Field(alias="import")]
@@ -311,9 +312,9 @@ class Settings(_Section):
         return [text for text in self.overrides if text.lstrip("+").partition("=")[0].partition(".")[0] not in TRAINING_PARAMS]
 
     def logged(self, phase: str) -> dict[str, Any]:
-        """Parameters logged to MLflow for a phase's run: seed, task, backbone and the sections that determine the phase."""
+        """Parameters logged to MLflow for a phase's run: seed, backbone and the sections that determine the phase."""
         chosen = {name: getattr(self, name).model_dump() for name in SECTIONS_OF[phase]}
         if "finetune" in chosen:
             chosen["finetune"]["unfreeze_from"] = architectures.unfreeze_from(self.base.architecture, self.finetune.unfreeze_from)
         backbone = {"name": self.backbone, **self.base.model_dump()}
-        return {"seed": self.seed, "task": self.task, "backbone": backbone, **chosen}
+        return {"seed": self.seed, "backbone": backbone, **chosen}

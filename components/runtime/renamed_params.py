@@ -19,6 +19,7 @@ KINDS = {
 POLICY_KEYS = {"then": "action", "at_most": "max_files"}
 """New name of each renamed key of the policy for a kind of finding."""
 KEYS = {
+    "task": "labels",
     "validate.max_one_colour": "validate.max_dominant_color_fraction",
     "augment.views": "augment.views_per_image",
     "augment.max_views": "augment.max_views_per_image",

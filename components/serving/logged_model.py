@@ -1,12 +1,12 @@
 """Logs a candidate as an MLflow model that can be served."""
 
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import version as installed
 from pathlib import Path
 
 import pandas as pd
 
-from components.core.classes import output_names
 from components.serving import packaging
 from components.tracking.store import mlflow_errors
 
@@ -16,14 +16,14 @@ EXAMPLE = Path(__file__).with_name("example.png")
 REQUIREMENTS = ("tensorflow", "keras", "mlflow", "pillow", "numpy", "pandas")
 
 
-def log_model(run_id: str, candidate: Path, evidence: Path, task: str) -> str:
+def log_model(run_id: str, candidate: Path, evidence: Path, outputs: Sequence[str]) -> str:
     """Log the candidate to its run as a pyfunc model that takes image bytes; return the model's URI.
 
     Args:
         run_id: ID of the candidate's run.
         candidate: build/candidate/.
         evidence: the folder written by `evidence.write_evidence`.
-        task: task that determines the outputs in the signature.
+        outputs: names of the probabilities in the signature, in order.
     """
     import mlflow
     from mlflow.models import Model, ModelSignature
@@ -35,8 +35,8 @@ def log_model(run_id: str, candidate: Path, evidence: Path, task: str) -> str:
         def get_serving_input(self, path: str) -> None:  # noqa: ARG002
             return None
 
-    outputs = [ColSpec(DataType.string, "diagnosis"), *(ColSpec(DataType.double, name) for name in output_names(task))]
-    signature = ModelSignature(Schema([ColSpec(DataType.binary, "image")]), Schema(outputs))
+    answer = [ColSpec(DataType.string, "diagnosis"), *(ColSpec(DataType.double, name) for name in outputs)]
+    signature = ModelSignature(Schema([ColSpec(DataType.binary, "image")]), Schema(answer))
     with tempfile.TemporaryDirectory() as folder:
         code = packaging.write(packaging.modules_of(SERVING), Path(folder))
         with code.importable(), mlflow.start_run(run_id=run_id), mlflow_errors("MLflow rejected the model"):
@@ -51,6 +51,6 @@ def log_model(run_id: str, candidate: Path, evidence: Path, task: str) -> str:
                 signature=signature,
                 input_example=pd.DataFrame({"image": [EXAMPLE.read_bytes()]}),
                 pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
-                metadata={"outputs": list(output_names(task))},
+                metadata={"outputs": list(outputs)},
             )
     return str(logged.model_uri)

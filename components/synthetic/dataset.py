@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from components.core.classes import CLASSES
+from components.core.former_formats import MULTICLASS
 from components.synthetic.lesions import draw_lesion, paint
 from components.synthetic.photograph import photograph
 
@@ -82,9 +82,9 @@ def _is_sample(folder: Path) -> bool:
 def _write_images(folder: Path, lesions_per_class: Mapping[str, int], seed: int, size: int) -> list[tuple[str, ...]]:
     """Write all images; return the rows of metadata.csv."""
     rows: list[tuple[str, ...]] = []
-    lesions = [(diagnosis, number) for diagnosis in CLASSES for number in range(lesions_per_class.get(diagnosis, 0))]
+    lesions = [(diagnosis, number) for diagnosis in MULTICLASS.outputs for number in range(lesions_per_class.get(diagnosis, 0))]
     for count, (diagnosis, number) in enumerate(tqdm(lesions, desc="drawing lesions", unit="lesion", mininterval=1), start=1):
-        rng = np.random.default_rng([seed, CLASSES.index(diagnosis), number])
+        rng = np.random.default_rng([seed, MULTICLASS.outputs.index(diagnosis), number])
         painting = paint(draw_lesion(diagnosis, rng))
         for _ in range(rng.choice(len(IMAGES_PER_LESION), p=IMAGES_PER_LESION) + 1):
             name = f"SYN_{len(rows) + 1:07d}"

@@ -80,7 +80,7 @@ class FeatureCache:
         """Size on disk in bytes."""
         return sum(path.stat().st_size for path in self.folder.iterdir())
 
-    def batches(self, split: str, task: str, options: input_pipeline.BatchOptions, shuffle_seed: int | None = None) -> "tf.data.Dataset":
+    def batches(self, split: str, options: input_pipeline.BatchOptions, shuffle_seed: int | None = None) -> "tf.data.Dataset":
         """Same batches as `input_pipeline.training_batches`, with feature maps, float32 (n, height, width, channels), instead of pixels.
 
         Raises:
@@ -93,7 +93,7 @@ class FeatureCache:
 
         maps = np.load(self.folder / f"{split}.npy", mmap_mode="r")
         classes = tf.constant(np.load(self.folder / f"{split}.classes.npy"))
-        labeled = input_pipeline.label_mapper(task, options.class_weights)
+        labeled = input_pipeline.weight_mapper(options.class_weights)
 
         def pair(places: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor]":
             rows = tf.numpy_function(lambda at: maps[at], [places], tf.float16, stateful=False)

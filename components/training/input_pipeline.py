@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.core.classes import CLASSES, encode_targets
 from components.core.paths import SHARDS
 from components.imaging.tfrecords import interleave_shards, read_views
 
@@ -39,15 +38,13 @@ def random_dihedral(pixels: "tf.Tensor", seed: "tf.Tensor") -> "tf.Tensor":
     return tf.cond(swap, lambda: tf.transpose(pixels, [1, 0, 2]), lambda: pixels)
 
 
-def label_mapper(task: str, weights: Mapping[int, float]) -> Callable[["tf.Tensor"], tuple["tf.Tensor", "tf.Tensor"]]:
-    """Return a function from classes, int64 (n,), to targets, int (n,), and weights, float32 (n,)."""
+def weight_mapper(weights: Mapping[int, float]) -> Callable[["tf.Tensor"], tuple["tf.Tensor", "tf.Tensor"]]:
+    """Return a function from targets, int64 (n,), to the targets and their weights, float32 (n,)."""
     import tensorflow as tf
 
-    target_of_class = tf.constant(encode_targets(CLASSES, task))
     weight_of_target = tf.constant([weights[target] for target in range(len(weights))], tf.float32)
 
-    def labeled(classes: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
-        target = tf.gather(target_of_class, classes)
+    def labeled(target: "tf.Tensor") -> tuple["tf.Tensor", "tf.Tensor"]:
         return target, tf.gather(weight_of_target, target)
 
     return labeled
@@ -67,13 +64,11 @@ class BatchOptions:
     resize_to: int | None = None
 
 
-def training_batches(
-    split: str, task: str, options: BatchOptions, root: Path = SHARDS, shuffle_seed: int | None = None
-) -> "tf.data.Dataset":
+def training_batches(split: str, options: BatchOptions, root: Path = SHARDS, shuffle_seed: int | None = None) -> "tf.data.Dataset":
     """(pixels, target, weight) batches for Keras' `fit`: float32 (n, size, size, 3) in 0 to 255, int (n,), float32 (n,)."""
     import tensorflow as tf
 
-    labeled = label_mapper(task, options.class_weights)
+    labeled = weight_mapper(options.class_weights)
     symmetry_seed, resize_to = options.symmetry_seed, options.resize_to
 
     def pair(batch: dict[str, "tf.Tensor"]) -> tuple["tf.Tensor", "tf.Tensor", "tf.Tensor"]:

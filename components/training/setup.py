@@ -3,24 +3,20 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from components.core.classes import CLASSES, encode_targets, output_names
-
 if TYPE_CHECKING:
     import keras
     import tensorflow as tf
 
 
-def class_weights(counts: Mapping[str, int], task: str, power: float = 1.0) -> dict[int, float]:
+def class_weights(counts: Mapping[str, int], outputs: Sequence[str], power: float = 1.0) -> dict[int, float]:
     """Weight of each target: a power of its inverse frequency, with mean 1 over the views (King and Zeng 2001).
 
     Args:
-        counts: views of each diagnosis.
-        task: "multiclass" (targets 0 to 8) or "binary" (0 and 1).
+        counts: views of each output.
+        outputs: the outputs in order; a target is a position among them.
         power: 0 to 1. With 1 all classes have the same total weight, with 0 all views have the same weight.
     """
-    per_target = dict.fromkeys(range(len(output_names(task))), 0)
-    for diagnosis, target in zip(CLASSES, encode_targets(CLASSES, task), strict=True):
-        per_target[target] += counts.get(diagnosis, 0)
+    per_target = {target: counts.get(name, 0) for target, name in enumerate(outputs)}
     raised = {target: count**-power if count else 0.0 for target, count in per_target.items()}
     mean = sum(raised[target] * count for target, count in per_target.items()) / sum(per_target.values())
     return {target: weight / mean for target, weight in raised.items()}
@@ -35,33 +31,35 @@ def warmup_cosine_schedule(rate: float, steps: int, warmup_steps: int = 0) -> "k
     return keras.optimizers.schedules.CosineDecay(rate, steps)
 
 
-def compile_classifier(task: str, model: "keras.Model", optimizer: "keras.optimizers.Optimizer") -> None:
+def compile_classifier(model: "keras.Model", optimizer: "keras.optimizers.Optimizer") -> None:
     """Compile a model that outputs logits, with weighted cross-entropy as loss and unweighted balanced accuracy as metric."""
     import keras
 
     loss: keras.losses.Loss
-    if task == "multiclass":
-        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    else:
+    if (logits := model.output_shape[-1]) == 1:
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
+    else:
+        loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     # XLA is slower on CPUs, and Keras disables it anyway with the deterministic kernels that the stages enable.
-    model.compile(optimizer=optimizer, loss=loss, metrics=[balanced_accuracy(task)], jit_compile=False)
+    model.compile(optimizer=optimizer, loss=loss, metrics=[balanced_accuracy(logits)], jit_compile=False)
 
 
-def balanced_accuracy(task: str) -> "keras.metrics.Metric":
-    """Mean recall over the classes that occur, from logits; Keras has no such metric."""
+def balanced_accuracy(logits: int) -> "keras.metrics.Metric":
+    """Mean recall over the classes that occur, from this number of logits (one for two classes); Keras has no such metric."""
     import keras
     from keras import ops
+
+    classes = max(2, logits)
 
     class BalancedAccuracy(keras.metrics.Metric):
         def __init__(self) -> None:
             super().__init__(name="balanced_accuracy")
-            self._found, self._seen = (self.add_variable((len(output_names(task)),), "zeros", name=name) for name in ("found", "seen"))
+            self._found, self._seen = (self.add_variable((classes,), "zeros", name=name) for name in ("found", "seen"))
 
         def update_state(self, y_true: Any, y_pred: Any, sample_weight: None = None) -> None:  # noqa: ARG002 (Keras names it)
-            predicted = ops.argmax(y_pred, axis=-1) if task == "multiclass" else ops.reshape(y_pred, (-1,)) > 0
+            predicted = ops.argmax(y_pred, axis=-1) if logits > 1 else ops.reshape(y_pred, (-1,)) > 0
             truth = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-            of_class = ops.one_hot(truth, len(output_names(task)))
+            of_class = ops.one_hot(truth, classes)
             self._seen.assign_add(ops.sum(of_class, axis=0))
             self._found.assign_add(ops.sum(of_class * ops.cast(ops.cast(predicted, "int32") == truth, "float32")[:, None], axis=0))
 

@@ -12,9 +12,9 @@ import psutil
 import pytest
 import yaml
 
-from components.core.classes import CLASSES
 from components.synthetic import dataset
 from flows.stages import STAGES
+from tests.support.labels import CLASSES
 from tests.support.prefect import CLIENT, PASSWORD, PrefectLab, command_line, wait_for
 from tests.support.project import Project
 

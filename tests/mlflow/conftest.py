@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from components import register
-from components.core.classes import CLASSES
 from components.core.files import read_json, sha256, write_json
 from components.core.paths import (
     CANDIDATE,
@@ -40,6 +39,7 @@ from components.registry import evidence, judgement, promotion, promotion_record
 from components.runtime import params_file
 from components.tracking import store
 from tests.support import documents
+from tests.support.labels import CLASSES, ISIC9
 from tests.support.project import ROOT
 
 if TYPE_CHECKING:
@@ -147,7 +147,7 @@ class RegistryLab:
         """Predictions that misclassify this number of melanomas and nothing else."""
         correct, wrong = self.predictions(0), self.predictions(PER_CLASS)
         is_wrong = np.isin(np.arange(len(correct.images)), np.flatnonzero(correct.critical)[:melanomas])
-        return Predictions(correct.images, np.where(is_wrong[:, None], wrong.probabilities, correct.probabilities), correct.task)
+        return Predictions(correct.images, np.where(is_wrong[:, None], wrong.probabilities, correct.probabilities), correct.labels)
 
     def evidence_folder(self, version: str) -> Path:
         """The folder with the evidence of a version in the local store."""
@@ -162,7 +162,7 @@ class RegistryLab:
         truth = np.repeat(np.arange(len(CLASSES)), PER_CLASS)
         is_wrong = np.tile(np.arange(PER_CLASS) < wrong, len(CLASSES))
         predicted = np.where(is_wrong, (truth + 1) % len(CLASSES), truth)
-        return Predictions(frame, np.eye(len(CLASSES))[predicted] * 0.91 + 0.01, "multiclass")
+        return Predictions(frame, np.eye(len(CLASSES))[predicted] * 0.91 + 0.01, ISIC9)
 
     def champion_state(self) -> promotion.ChampionState:
         return promotion.read_champion_state(self.client, MODEL)

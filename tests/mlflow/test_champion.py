@@ -2,9 +2,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from components.core.classes import CLASSES
 from components.registry import promotion, version_tags, versions
 from tests.mlflow.conftest import MD5, MODEL, PER_CLASS, parse_json
+from tests.support.labels import CLASSES
 
 
 def history(run_cli) -> list[dict]:

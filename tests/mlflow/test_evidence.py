@@ -202,7 +202,7 @@ def test_gate_compares_with_best_version_that_meets_floors(registry):
 def all_melanoma(registry) -> Predictions:
     correct = registry.predictions(0)
     class_index = int(np.flatnonzero(correct.probabilities[correct.critical][0] > 0.5)[0])
-    return Predictions(correct.images, np.tile(np.eye(9)[class_index] * 0.91 + 0.01, (len(correct.images), 1)), correct.task)
+    return Predictions(correct.images, np.tile(np.eye(9)[class_index] * 0.91 + 0.01, (len(correct.images), 1)), correct.labels)
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def predictions_of_varied_confidence(registry, wrong: int) -> Predictions:
     """Predictions whose calibration error depends on the number of bins."""
     predictions = registry.predictions(wrong)
     probabilities = predictions.probabilities ** np.random.default_rng(0).uniform(0.4, 1.5, (len(predictions.images), 1))
-    return Predictions(predictions.images, probabilities / probabilities.sum(axis=1, keepdims=True), predictions.task)
+    return Predictions(predictions.images, probabilities / probabilities.sum(axis=1, keepdims=True), predictions.labels)
 
 
 def test_verify_uses_calibration_bins_of_version(registry, monkeypatch):

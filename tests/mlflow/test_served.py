@@ -14,13 +14,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.core.classes import CLASSES
 from components.core.files import write_json
 from components.imaging import images
 from components.modeling import serialization
 from components.registry import reevaluation
 from components.serving import loading, logged_model, packaging
 from tests.mlflow.conftest import MD5, MODEL
+from tests.support.labels import CLASSES, ISIC9
 from tests.support.project import ROOT
 
 keras = pytest.importorskip("keras")
@@ -61,7 +61,7 @@ def log_current(registry, candidate):
     evidence = registry.root / "evidence"
     evidence.mkdir(exist_ok=True)
     (evidence / "measured.json").write_text("{}")
-    uri = logged_model.log_model(run, candidate, evidence, "multiclass")
+    uri = logged_model.log_model(run, candidate, evidence, CLASSES)
     return registry.client.create_model_version(MODEL, uri, run_id=run)
 
 
@@ -211,7 +211,7 @@ def test_reevaluation_uses_code_of_version_and_hashes_of_catalog(registry, candi
     test_images = registry.predictions(0).images.iloc[::7]
     image_bytes = [(registry.root / "data" / path).read_bytes() for path in test_images["path"]]
     negative = expected(network, image_bytes, lambda pixels: 255 - pixels)
-    assert np.abs(reevaluation.reevaluate(version, test_images, "multiclass", MD5).probabilities - negative).max() < 1e-5
+    assert np.abs(reevaluation.reevaluate(version, test_images, ISIC9, MD5).probabilities - negative).max() < 1e-5
     scanned = [reevaluation.hashlib.sha256(content).hexdigest() for content in image_bytes]
     pd.DataFrame({"sha256": scanned, "pixels_sha256": list(test_images["pixels_sha256"])}).to_parquet(
         registry.root / "build/catalog.parquet"

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.core.classes import CLASSES
 from tests.support import project
+from tests.support.labels import CLASSES
 from tests.support.project import ROOT, SMALL, ran
 
 pytestmark = [pytest.mark.architectures, pytest.mark.timeout(1800)]

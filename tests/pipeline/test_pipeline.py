@@ -14,10 +14,10 @@ import pandas as pd
 import pytest
 import yaml
 
-from components.core.classes import CLASSES
 from components.evaluation.shifts import SHIFTS
 from components.registry.evidence import folder_sha256
 from flows.stages import STAGES
+from tests.support.labels import CLASSES
 from tests.support.project import COLLECTIONS, DEAD_PROXY, ROOT, WILD, Project, nameless_or_skip, ran
 
 pytestmark = pytest.mark.timeout(900)

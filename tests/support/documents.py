@@ -1,8 +1,7 @@
 """Factories of complete reports with plausible default values; a test passes the values that matter to it."""
 
-from typing import Any
+from typing import Any, get_args
 
-from components.core.classes import CLASSES
 from components.core.reports.candidate import Base, Candidate
 from components.core.reports.champion import Verification, VersionOverview
 from components.core.reports.evaluation import (
@@ -15,6 +14,7 @@ from components.core.reports.evaluation import (
 )
 from components.core.reports.export import ExportedModel, ExportReport
 from components.core.reports.registration import Registration
+from tests.support.labels import CLASSES, ISIC9
 
 
 def metrics_on_test(images: int = 40, groups: int = 30, **estimates: Estimate) -> TestMetrics:
@@ -29,6 +29,7 @@ def evaluation(**values: Any) -> Evaluation:
     defaults = {
         "averages": {},
         "finetuned_less_frozen_on_test": PhaseDifference(balanced_accuracy=Estimate(0.0, -0.1, 0.1)),
+        "label_set": ISIC9,
         "per_class": {},
         "phases_on_test": {},
         "picked": "frozen",
@@ -57,12 +58,12 @@ def candidate(**values: Any) -> Candidate:
         "backbone": Base(alpha=0.35, architecture="MobileNetV2", image_size=24, weights="imagenet"),
         "image_size": 24,
         "critical_lift": 0.0,
+        "label_set": ISIC9,
         "model_sha256": "model a",
         "outputs": CLASSES,
         "phase": "frozen",
         "phase_sha256": "phase a",
         "resolution": None,
-        "task": "multiclass",
         "temperature": 1.0,
         "test_split_hash": "split a",
     }
@@ -71,7 +72,7 @@ def candidate(**values: Any) -> Candidate:
 
 def version_overview(**values: Any) -> VersionOverview:
     """An overview of version 1 in which other values are unknown."""
-    unknown = {name: None for name, field in VersionOverview.model_fields.items() if field.annotation == str | None}
+    unknown = {name: None for name, field in VersionOverview.model_fields.items() if type(None) in get_args(field.annotation)}
     return VersionOverview(**{**unknown, "version": "1", "gate": "never judged", "rules": [], "figures": {}, **values})
 
 

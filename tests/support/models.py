@@ -7,12 +7,12 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from components.core.classes import CLASSES
 from components.imaging.tfrecords import ShardWriter, View, as_png
 from components.modeling import backbone
 from components.modeling.classifier import build_classifier, build_head
 from components.runtime.params import Train
 from tests.support.images import noise
+from tests.support.labels import CLASSES, ISIC9
 
 HEAD = Train(hidden_units=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, epochs=1, patience=1, class_weight_power=1.0)
 NETWORKS = [
@@ -27,12 +27,18 @@ NETWORKS = [
 def write_shards(root: Path, size: int = 32, views: int = 1) -> Path:
     """Write shards of 24 training images with `views` views each, and of 9 validation images, in nine classes."""
     for split, count, views_per_image in (("train", 24, views), ("validation", 9, 1)):
-        with ShardWriter(root / split, count * views_per_image, size, seed=0) as writer:
+        with ShardWriter(root / split, CLASSES, count * views_per_image, size, seed=0) as writer:
             for number in range(count):
                 png = as_png(np.asarray(noise(number, size)))
                 for view in range(views_per_image):
                     writer.write(View(png, CLASSES[number % 9], f"{number}.jpg", view))
     return root
+
+
+def write_label_set(root: Path) -> None:
+    """Write build/label_set.json with nine classes to a project folder."""
+    (root / "build").mkdir(exist_ok=True)
+    ISIC9.write(root / "build/label_set.json")
 
 
 def residual(pixels):
@@ -131,4 +137,4 @@ def classifier(architecture: str = "small", size: int = 32):
         build = getattr(keras.applications, architecture)
         base = build(include_top=False, weights=None, input_shape=(size, size, 3), name="base", **width)
         extractor = backbone.build_extractor_on(base, architecture)
-    return build_classifier(extractor, build_head(extractor.output_shape[-1], HEAD, 9), "multiclass")
+    return build_classifier(extractor, build_head(extractor.output_shape[-1], HEAD, 9))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
-from components.core.classes import CLASSES
+from components.core.former_formats import MULTICLASS
 from components.synthetic import dataset
 from components.tracking.relocation import relocate
 
@@ -22,6 +22,7 @@ COPIED = (
     "components",
     "flows",
     "app",
+    "labels",
     "dvc.yaml",
     "params.yaml",
     "decisions.csv",
@@ -135,7 +136,7 @@ def make(root: Path) -> Project:
     shutil.copytree(weights, root / "weights")
     checkout = Project(root)
     checkout.set_params(SMALL)
-    dataset.write_dataset(root / "data", dict.fromkeys(CLASSES, 9), seed=11, size=72)
+    dataset.write_dataset(root / "data", dict.fromkeys(MULTICLASS.outputs, 9), seed=11, size=72)
     metadata = pd.read_csv(root / "data/metadata.csv")
     metadata["collection"] = [COLLECTIONS[number % 2] for number in pd.factorize(metadata["lesion_id"])[0]]
     for number, wild_name in zip(metadata.groupby("diagnosis").head(1).index, WILD, strict=False):

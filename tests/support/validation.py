@@ -10,9 +10,9 @@ from components.data_quality.scan import scan
 from components.runtime.params import Validate
 
 
-def audit_folder(root: Path, limits: Validate, table: pd.DataFrame | None = None):
+def audit_folder(root: Path, limits: Validate, table: pd.DataFrame | None = None, labels: str = "isic9"):
     """Audit a dataset as the stage does; return the catalog indexed by path, the findings and their table."""
     scans = scan(root, dataset.list_files(root), root.parent / "scans")
-    table = decisions.load_decisions(Path("nowhere")) if table is None else table
-    frame, findings, findings_table = validate.audit_dataset(root, scans, table, limits)
-    return frame.set_index("path"), findings, findings_table
+    decided = decisions.load_decisions(Path("nowhere")) if table is None else table
+    audit = validate.audit_dataset(*validate.label_files(root, scans.table, decided, labels), scans, limits)
+    return audit.catalog.set_index("path"), audit.findings, audit.table

@@ -19,7 +19,6 @@ from app.models import champion, predict
 from components import split, validate
 from components.augmentation import views
 from components.core import catalog, plotting
-from components.core.classes import CLASSES
 from components.core.reports.champion import Overview
 from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
@@ -36,6 +35,7 @@ from flows import artifacts
 from tests.support import documents, untrusted_text
 from tests.support.html import tags_of
 from tests.support.images import noise
+from tests.support.labels import CLASSES, ISIC9, ISIC9_DEFINITION
 from tests.support.project import ROOT
 from tests.support.validation import audit_folder
 
@@ -79,7 +79,7 @@ def test_validation_split_and_views_keep_names(root, settings):
 
     view_plans = views.plan_views(usable, dict.fromkeys(CLASSES, 1), 0)
     shards = root.parent / "shards"
-    with ShardWriter(shards / "train", len(view_plans), 32, seed=0) as writer:
+    with ShardWriter(shards / "train", CLASSES, len(view_plans), 32, seed=0) as writer:
         for view_plan in view_plans:
             for view in views.ViewRenderer(root, ModelInput(32, None), settings.augment, 0).augmented_views(view_plan):
                 writer.write(view)
@@ -99,12 +99,12 @@ def test_list_files_rejects_name_that_is_not_utf8(tmp_path):
 def test_metadata_ids_become_single_line_and_stay_equal(rows):
     files = pd.DataFrame({"path": ["nevus/a.jpg", "nevus/b.jpg", "nevus/ .jpg"]})
     table = pd.DataFrame(rows, columns=["isic_id", "lesion_id", "collection"], index=["nevus/a.jpg", "nevus/b.jpg"])
-    frame = dataset.add_labels(files, table.rename_axis("filename"))
+    frame = dataset.add_labels(files, table.rename_axis("filename"), ISIC9_DEFINITION)
     for column in ("isic_id", "lesion_id"):
         assert all(value and value == " ".join(value.split()) for value in frame[column])
         assert not frame[column].isin([""]).any()
     assert frame["isic_id"].iloc[2] == frame["lesion_id"].iloc[2] == "nevus/ .jpg"
-    same_lesion = dataset.add_labels(files, table.assign(lesion_id=rows[0][1]).rename_axis("filename"))
+    same_lesion = dataset.add_labels(files, table.assign(lesion_id=rows[0][1]).rename_axis("filename"), ISIC9_DEFINITION)
     if same_lesion["lesion_named"].iloc[0]:
         assert same_lesion["lesion_id"].iloc[0] == same_lesion["lesion_id"].iloc[1]
 
@@ -160,7 +160,7 @@ def test_data_docs_escape_metadata_values(tmp_path, make_dataset, settings):
     frame.loc[frame.index[:5], "isic_id"] = [f" {value}" for value in values]  # a leading space violates an expectation
     frame.loc[frame.index[:5], "collection"] = values
     frame.loc[frame.index[5:10], "path"] = f"nevus/{untrusted_text.HTML_INJECTION}.png"
-    classes = validate.count_classes(frame, "multiclass")
+    classes = validate.count_classes(frame, ISIC9_DEFINITION)
     unmet = "\n".join(expectations.check_catalog(expectations.AuditedCatalog(frame, classes, {}), limits, tmp_path / "docs"))
     assert repr(f" {untrusted_text.HTML_INJECTION}") in unmet
     pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "docs").rglob("*.html")]
@@ -191,13 +191,13 @@ def test_plots_are_drawn_with_any_name(tmp_path_factory, names):
 def test_draw_mistakes_pairs_images_with_captions(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     paths = [f"nevus/{name}.png" for name in untrusted_text.EXAMPLES[:9]]
-    with ShardWriter(tmp_path / "build/shards/test", len(paths), 16, seed=0) as writer:
+    with ShardWriter(tmp_path / "build/shards/test", CLASSES, len(paths), 16, seed=0) as writer:
         for number, path in enumerate(paths):
             writer.write(View(tfrecords.as_png(np.asarray(noise(number, 16))), "nevus", path, 0))
     image_of_caption = {}
     monkeypatch.setattr(plots, "gallery", lambda images, captions, *_: image_of_caption.update(zip(captions, images, strict=True)))
     table = pd.DataFrame({"path": paths, "diagnosis": "nevus"})
-    report.draw_mistakes(Predictions(table, np.eye(9)[[0] * len(paths)], "multiclass"), 9, tmp_path / "m.png")
+    report.draw_mistakes(Predictions(table, np.eye(9)[[0] * len(paths)], ISIC9), 9, tmp_path / "m.png")
     assert len(image_of_caption) == len(paths)
     for number, path in enumerate(paths):
         suffix = f"  {plotting.shorten_name(Path(path).stem)}".replace("_", " ")

@@ -1,12 +1,14 @@
 """build/candidate/candidate.json: what the candidate is. Served code reads the copy of it that belongs to a registered version."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from components.core.reports.document import Document, Part
-from components.core.reports.evaluation import FORMER_NAMES
+from components.core import former_formats
+from components.core.document import Document, Part
+from components.core.former_formats import FORMER_METRIC_NAMES
+from components.core.label_set import LabelSet
 
 
 class Base(Part):
@@ -21,17 +23,22 @@ class Base(Part):
 class Candidate(Document):
     """The candidate: the picked phase's classifier after calibration."""
 
-    current_version: ClassVar[int] = 2
-    former_names: ClassVar[Mapping[str, str]] = FORMER_NAMES
+    current_version: ClassVar[int] = 3
+    former_names: ClassVar[Mapping[str, str]] = FORMER_METRIC_NAMES
 
     backbone: Base
     critical_lift: float = Field(description="as in `reports/evaluation.json`")
     image_size: int = Field(description="side of the input, in pixels")
+    label_set: LabelSet = Field(description="as in `build/label_set.json`")
     model_sha256: str = Field(description="sha256 of `build/candidate/model.keras`")
-    outputs: tuple[str, ...] = Field(description="labels, in order; a binary model has one output, the probability of the second")
+    outputs: tuple[str, ...] = Field(description="classes, in order; a model with one output gives the probability of the second of two")
     phase: str = Field(description="phase that was picked: `frozen` or `finetuned`")
     phase_sha256: str = Field(description="sha256 of the picked phase's `model.keras`")
     resolution: int | None = Field(description="pixels of the one resolution that images are reduced to; null if they are not")
-    task: str = Field(description="`multiclass` or `binary`")
     temperature: float = Field(description="divisor of the logits, fitted on validation")
     test_split_hash: str = Field(description="as in `reports/split.json`")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_task(cls, content: Any) -> Any:
+        return former_formats.with_label_set(content)

@@ -2,7 +2,8 @@
 
 from pydantic import Field
 
-from components.core.reports.document import Part
+from components.core.document import Part
+from components.core.label_set import LabelSet
 from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
 
@@ -13,7 +14,7 @@ class VersionOverview(Part):
     version: str = Field(description="number of the version")
     run_id: str | None = Field(description="its MLflow run")
     phase: str | None = Field(description="`frozen` or `finetuned`")
-    task: str | None = Field(description="`multiclass` or `binary`")
+    label_set: LabelSet | None = Field(description="outputs, malignant ones and critical class; null where the tags do not tell")
     data_md5: str | None = Field(description="the dataset's md5 in data.dvc")
     test_split_hash: str | None = Field(description="as in `reports/split.json`")
     git_commit: str | None = Field(description="commit of the code")
@@ -45,6 +46,7 @@ class MetricPair(Part):
 class Changes(Part):
     """What moved between the recorded figures and predictions and those of now."""
 
+    critical_class: str | None = Field(default=None, description="class that `critical_sensitivity` is about")
     figures: dict[str, MetricPair]
     moved: list[str] = Field(description="figures that differ by more than the tolerance")
     unsupported: list[str] = Field(description="recorded figures that the recorded predictions do not give")

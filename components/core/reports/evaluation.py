@@ -2,23 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from components.core.classes import CRITICAL_CLASS
-from components.core.reports.document import Document, Part
+from components.core import former_formats
+from components.core.document import Document, Part
+from components.core.former_formats import FORMER_METRIC_NAMES
+from components.core.label_set import LabelSet
 
 ACCURACY = "share of images whose class is predicted"
 BALANCED_ACCURACY = "mean recall over the classes"
 CALIBRATION_ERROR = "expected calibration error of the predicted class, after temperature scaling"
 MACRO_F1 = "mean F1 over the classes"
-CRITICAL_SENSITIVITY = f"share of the images of the critical class, {CRITICAL_CLASS}, that are predicted as it (binary task: as malignant)"
+CRITICAL_SENSITIVITY = "share of the images of the critical class that are predicted as it; missing without a critical class"
 PRECISION = "share of the predictions of a class that are correct"
 RECALL = "share of the images of a class that are predicted as it"
 F1 = "harmonic mean of precision and recall"
-FORMER_NAMES = {"melanoma_sensitivity": "critical_sensitivity", "melanoma_lift": "critical_lift"}
-"""Today's names of metrics that were renamed: reports of schema version 1 and tags of registered versions have the old ones."""
 
 
 @dataclass(frozen=True)
@@ -37,21 +37,26 @@ class TestMetrics(Part):
     """The candidate's figures on test. The names are in alphabetical order, as in the file."""
 
     __test__ = False  # pytest: this is not a test
-    former_names: ClassVar[Mapping[str, str]] = FORMER_NAMES
+    former_names: ClassVar[Mapping[str, str]] = FORMER_METRIC_NAMES
 
     accuracy: Estimate = Field(description=ACCURACY)
     balanced_accuracy: Estimate = Field(description=BALANCED_ACCURACY)
     calibration_error: Estimate = Field(description=CALIBRATION_ERROR)
     calibration_error_before: Estimate = Field(description="the same before temperature scaling")
-    critical_sensitivity: Estimate = Field(description=CRITICAL_SENSITIVITY)
+    critical_sensitivity: Estimate | None = Field(default=None, description=CRITICAL_SENSITIVITY)
     groups: int = Field(description="lesion groups among them")
     images: int = Field(description="test images")
     macro_auc: Estimate = Field(description="mean one-vs-rest area under the ROC curve")
     macro_f1: Estimate = Field(description=MACRO_F1)
-    malignant_sensitivity: Estimate = Field(
-        description="share of malignant images whose malignant probabilities add up to at least one half"
+    malignant_sensitivity: Estimate | None = Field(
+        default=None,
+        description="share of malignant images whose malignant probabilities add up to at least one half; missing if the label set does not"
+        " tell malignant from benign",
     )
-    malignant_specificity: Estimate = Field(description="share of benign images whose malignant probabilities add up to less than one half")
+    malignant_specificity: Estimate | None = Field(
+        default=None,
+        description="share of benign images whose malignant probabilities add up to less than one half; missing as the sensitivity",
+    )
 
     @property
     def figures(self) -> dict[str, Estimate]:
@@ -71,11 +76,11 @@ class ValidationMetrics(Part):
 class PhaseMetrics(Part):
     """The figures of one phase on test, before calibration."""
 
-    former_names: ClassVar[Mapping[str, str]] = FORMER_NAMES
+    former_names: ClassVar[Mapping[str, str]] = FORMER_METRIC_NAMES
 
     accuracy: Estimate = Field(description=ACCURACY)
     balanced_accuracy: Estimate = Field(description=BALANCED_ACCURACY)
-    critical_sensitivity: Estimate = Field(description=CRITICAL_SENSITIVITY)
+    critical_sensitivity: Estimate | None = Field(default=None, description=CRITICAL_SENSITIVITY)
     macro_f1: Estimate = Field(description=MACRO_F1)
 
 
@@ -125,8 +130,8 @@ class ClassMetrics(Part):
 class Evaluation(Document):
     """How the candidate measures: on validation, on test, under simulated shifts, and on collections left out of training."""
 
-    current_version: ClassVar[int] = 2
-    former_names: ClassVar[Mapping[str, str]] = FORMER_NAMES
+    current_version: ClassVar[int] = 3
+    former_names: ClassVar[Mapping[str, str]] = FORMER_METRIC_NAMES
 
     averages: dict[str, Averages] = Field(
         json_schema_extra={"key": "average"}, description="over classes that count the same (macro) or by their images (weighted)"
@@ -138,8 +143,7 @@ class Evaluation(Document):
     )
     critical_lift: float = Field(
         default=0.0,
-        description=f"constant added to the {CRITICAL_CLASS} logit (binary task: to the malignant logit), chosen on validation; missing in"
-        " older files",
+        description="constant added to the logit of the critical class, chosen on validation; missing in older files",
     )
     few_groups: dict[str, int] = Field(
         default_factory=dict,
@@ -147,6 +151,7 @@ class Evaluation(Document):
         description="test groups of the class; only classes with fewer than 10; missing in older files",
     )
     finetuned_less_frozen_on_test: PhaseDifference
+    label_set: LabelSet = Field(description="as in `build/label_set.json`")
     per_class: dict[str, ClassMetrics] = Field(json_schema_extra={"key": "class"}, description="metrics of one class on test")
     phases_on_test: dict[str, PhaseMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics of both phases on test, before calibration"
@@ -161,3 +166,8 @@ class Evaluation(Document):
     validation: dict[str, ValidationMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics on validation, from which the phase is chosen"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_without_label_set(cls, content: Any) -> Any:
+        return former_formats.with_label_set(content)

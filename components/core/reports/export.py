@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from components.core.reports.document import Document, Part
+from components.core.document import Document, Part
 
 
 class ExportedModel(Part):

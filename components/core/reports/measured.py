@@ -1,8 +1,12 @@
 """measured.json: what a version's evidence depends on, beside the reports and predictions in the same folder."""
 
-from pydantic import ConfigDict, Field, JsonValue
+from typing import Any
 
-from components.core.reports.document import JsonFile, Part
+from pydantic import ConfigDict, Field, JsonValue, model_validator
+
+from components.core import former_formats
+from components.core.document import JsonFile, Part
+from components.core.label_set import LabelSet
 from components.core.reports.registration import Rule
 
 
@@ -37,6 +41,7 @@ class Measured(JsonFile):
     code: dict[str, str] = Field(default_factory=dict, description="sha256 of each module of components/")
     data_md5: str = Field(description="the dataset's md5 in data.dvc")
     git: GitState | None = None
+    label_set: LabelSet
     model_sha256: str | None = None
     overrides: list[str] = Field(default_factory=list, description="params that this run alone used")
     packages: dict[str, str] = Field(default_factory=dict, description="versions of packages")
@@ -44,5 +49,9 @@ class Measured(JsonFile):
     phase: str | None = None
     phase_sha256: str | None = None
     python: str | None = None
-    task: str
     test_split_hash: str = Field(description="as in `reports/split.json`")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_task(cls, content: Any) -> Any:
+        return former_formats.with_label_set(content)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from components.core.reports.document import Document
+from components.core.document import Document
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 
 from app.data import ingest, isic, replacement
-from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
 from components.runtime.params import ImportLimits
 from tests.support.images import encoded, noise
+from tests.support.labels import CLASSES
 
 LIMITS = ImportLimits(max_files=50, max_file_mb=16, max_total_gb=0.05, max_ratio=200)
 RECORDS = [

@@ -6,15 +6,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from components.core.classes import CLASSES
+from components.core.document import Part
 from components.core.errors import LesionflowError
 from components.core.files import read_json, write_json
-from components.core.reports.document import Part
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.measured import Measured
 from components.core.reports.registration import Promotion, Registration, Rule
 from tests.support import documents
+from tests.support.labels import CLASSES, ISIC9
 from tests.support.project import ROOT
 
 COMMITTED = {"evaluation.json": Evaluation, "export.json": ExportReport}
@@ -24,7 +24,7 @@ OLD_NAMES = {"critical_sensitivity": "melanoma_sensitivity", "critical_lift": "m
 
 def without_version(name: str) -> dict:
     """A committed report as older versions of Lesionflow wrote it, without a schema version."""
-    return {key: value for key, value in read_json(ROOT / "reports" / name).items() if key != "schema_version"}
+    return {key: value for key, value in read_json(ROOT / "reports" / name).items() if key not in ("schema_version", "label_set")}
 
 
 @pytest.mark.parametrize("name", COMMITTED)
@@ -33,7 +33,8 @@ def test_unversioned_report_is_read_and_rewritten_with_version(tmp_path, name):
     report = COMMITTED[name].read(tmp_path / name)
     assert report.schema_version == COMMITTED[name].current_version
     report.write(tmp_path / name)
-    expected = json.dumps({**without_version(name), "schema_version": report.schema_version}, indent=2, sort_keys=True)
+    later = {"label_set": ISIC9.model_dump(mode="json")} if name == "evaluation.json" else {}
+    expected = json.dumps({**without_version(name), **later, "schema_version": report.schema_version}, indent=2, sort_keys=True)
     assert (tmp_path / name).read_text(encoding="utf-8") == f"{expected}\n"
     assert COMMITTED[name].read(tmp_path / name) == report
 
@@ -72,7 +73,7 @@ def test_version_1_report_is_read_and_rewritten_with_new_names(tmp_path, report)
     assert "melanoma_lift" in read_json(tmp_path / "old.json")
     old_report = type(report).read(tmp_path / "old.json")
     assert old_report == report
-    assert old_report.schema_version == 2
+    assert old_report.schema_version == 3
     old_report.write(tmp_path / "old.json")
     assert (tmp_path / "old.json").read_bytes() == (tmp_path / "new.json").read_bytes()
 
@@ -102,7 +103,7 @@ def test_evaluation_accepts_other_classes_and_unknown_keys():
             "test.macro_f1.low: 'much' is not allowed: input should be a valid number",
         ),
         (lambda document: document["shifts"]["blur"].pop("drop"), "shifts.blur.drop: missing key"),
-        (lambda document: document.update(schema_version=3), "schema_version: 3 is not allowed: input should be at most 2"),
+        (lambda document: document.update(schema_version=4), "schema_version: 4 is not allowed: input should be at most 3"),
     ],
     ids=["missing key", "not a number", "missing key in a mapping", "later version"],
 )
@@ -133,7 +134,7 @@ def fields(model: type[BaseModel]) -> set[str]:
 
 def test_report_models_have_no_field_per_diagnosis():
     assert "per_class" in fields(Part)
-    assert not fields(Part) & {*CLASSES, "benign", "malignant"}
+    assert not fields(Part) & {*CLASSES, "benign"}
 
 
 MEASURED = {
@@ -154,10 +155,12 @@ MEASURED = {
 }
 
 
-def test_evidence_is_written_with_keys_of_older_versions(tmp_path):
+def test_evidence_keeps_keys_of_older_versions_and_names_label_set_in_place_of_task(tmp_path):
     write_json(tmp_path / "old.json", MEASURED)
     Measured.read(tmp_path / "old.json").write(tmp_path / "new.json")
-    assert (tmp_path / "new.json").read_bytes() == (tmp_path / "old.json").read_bytes()
+    written = read_json(tmp_path / "new.json")
+    assert written.pop("label_set") == ISIC9.model_dump(mode="json")
+    assert written == {key: value for key, value in MEASURED.items() if key != "task"}
 
 
 def test_evidence_requires_only_the_keys_in_use():

@@ -1,3 +1,5 @@
+import shutil
+
 import pandas as pd
 import pytest
 
@@ -15,21 +17,30 @@ HEADER = "path,sha256,decision,to,note\n"
         ("", "is not a CSV table"),
         ("path,decision\n", "has no column 'sha256'"),
         (HEADER + "a.jpg,1,destroy,,\n", "line 2: decision must be keep, drop or relabel, found 'destroy'"),
-        (HEADER + "b.jpg,1,,,\na.jpg,1,relabel,mole,\n", "line 3: relabel requires a class in column 'to', one of .*; found 'mole'"),
-        (HEADER + "a.jpg,1,relabel,,\n", "line 2: relabel requires a class"),
+        (
+            HEADER + "b.jpg,1,,,\na.jpg,1,relabel,molee,\n",
+            "line 3: relabel requires in column 'to' a diagnosis .*; found 'molee'",
+        ),
+        (HEADER + "a.jpg,1,relabel,,\n", "line 2: relabel requires in column 'to' a diagnosis"),
         (HEADER + "a.jpg,1,keep,,\na.jpg,1,drop,,\n", "has conflicting decisions about a.jpg"),
     ],
 )
-def test_load_decisions_error_names_line(tmp_path, text, message):
+def test_load_decisions_error_names_line(tmp_path, text, message, monkeypatch):
+    monkeypatch.chdir(ROOT)
     (tmp_path / "decisions.csv").write_text(text)
     with pytest.raises(LesionflowError, match=message):
         decisions.load_decisions(tmp_path / "decisions.csv")
 
 
-def test_load_decisions_skips_undecided_rows_and_normalizes_classes(tmp_path):
-    (tmp_path / "decisions.csv").write_text(HEADER + "a.jpg,1,,,\nb.jpg,2, Relabel ,Basal Cell Carcinoma,\nc.jpg,3,KEEP,,\n")
-    table = decisions.load_decisions(tmp_path / "decisions.csv")
-    assert table[["path", "decision", "to"]].to_numpy().tolist() == [["b.jpg", "relabel", "basal_cell_carcinoma"], ["c.jpg", "keep", ""]]
+def test_load_decisions_skips_undecided_rows_and_folds_diagnoses_of_any_label_set(tmp_path):
+    rows = "a.jpg,1,,,\nb.jpg,2, Relabel ,Basal Cell Carcinoma,\nc.jpg,3,KEEP,,\nd.jpg,4,relabel,BKL,\n"
+    (tmp_path / "decisions.csv").write_text(HEADER + rows)
+    table = decisions.load_decisions(tmp_path / "decisions.csv", ROOT / "labels")
+    assert table[["path", "decision", "to"]].to_numpy().tolist() == [
+        ["b.jpg", "relabel", "basal_cell_carcinoma"],
+        ["c.jpg", "keep", ""],
+        ["d.jpg", "relabel", "bkl"],
+    ]
 
 
 def test_decisions_of_repository_are_valid():
@@ -49,6 +60,7 @@ def project(tmp_path, monkeypatch, make_dataset):
     ]
     columns = ["kind", "number", "rank", "path", "then", "left_out", "says", "sha256", "diagnosis"]
     (tmp_path / "build").mkdir()
+    shutil.copytree(ROOT / "labels", tmp_path / "labels")
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "build/findings.csv", index=False)
     return tmp_path
 

@@ -1,8 +1,8 @@
 import pandas as pd
 
 from components import validate
-from components.core.classes import CLASSES
 from components.data_quality import expectations
+from tests.support.labels import CLASSES, ISIC9_DEFINITION
 from tests.support.validation import audit_folder
 
 
@@ -10,7 +10,7 @@ def test_check_catalog_reports_unmet_expectations_and_writes_docs(tmp_path, make
     limits = settings.validation.model_copy(update={"min_images_per_class": 2})
     frame, _, _ = audit_folder(make_dataset(tmp_path / "data"), limits)
     catalog = frame.reset_index()
-    classes = validate.count_classes(catalog, "multiclass")
+    classes = validate.count_classes(catalog, ISIC9_DEFINITION)
     audited = expectations.AuditedCatalog(catalog, classes, {"too_small": {"nevus": 3}})
     assert expectations.check_catalog(audited, limits, tmp_path / "docs") == []
     page = (tmp_path / "docs" / "index.html").read_text()
@@ -34,11 +34,11 @@ def test_check_splits_reports_leakage_and_missing_class(tmp_path):
         for offset, split in enumerate(("train", "validation", "test"))
     ]
     splits = pd.DataFrame(rows, columns=["path", "diagnosis", "lesion_id", "pixels_sha256", "group", "side"])
-    assert expectations.check_splits(splits, splits["diagnosis"], tmp_path / "docs") == []
+    assert expectations.check_splits(splits, CLASSES, tmp_path / "docs") == []
     splits.loc[1, "group"] = 0
     splits.loc[4, "lesion_id"] = splits.loc[3, "lesion_id"]
     splits = splits[(splits["diagnosis"] != "melanoma") | (splits["side"] != "test")]
-    unmet = "\n".join(expectations.check_splits(splits, splits["diagnosis"], tmp_path / "again"))
+    unmet = "\n".join(expectations.check_splits(splits, CLASSES, tmp_path / "again"))
     assert "splits_of_group" in unmet
     assert "splits_of_lesion_id" in unmet
     assert "expect_column_values_to_be_between on test" in unmet
@@ -50,6 +50,6 @@ def test_image_suite_relaxes_limits_for_kept_images(settings):
     limits = limits.model_copy(update={"policy": limits.policy.model_copy(update={"missing_license": license_policy})})
     kept_images = pd.DataFrame({"width": [20], "height": [31], "license": [None]})
     for rows, min_size, licensed in ((kept_images, 20, False), (kept_images.iloc[:0], limits.min_side, True)):
-        expected = expectations._images(limits, rows)
+        expected = expectations._images(limits, rows, list(CLASSES))
         assert ("ExpectColumnValuesToBeBetween", {"column": "height", "min_value": min_size}) in expected
         assert (("ExpectColumnValuesToNotBeNull", {"column": "license"}) in expected) == licensed

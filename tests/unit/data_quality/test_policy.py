@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 
 from components import validate
-from components.core.classes import MALIGNANT
 from components.data_quality import findings, policy
 from components.data_quality.decisions import Decisions
 from components.data_quality.findings import KINDS, Finding
 from components.data_quality.near_duplicates import Pairs
 from components.runtime.params import Policy
+from tests.support.labels import ISIC9_DEFINITION, MALIGNANT
 
 UNDECIDED = Decisions(frozenset(), frozenset(), {}, ())
 LIMITS = (None, 0, 1, 2, 3, 500)
@@ -43,7 +43,7 @@ def test_policy_rule_applies_action_and_max_files(settings, kind, action, max_fi
         class_names = sorted(MALIGNANT)[:2] if kind == "small_malignant_class" else ["nevus", "dermatofibroma"]
         all_findings = [Finding(kind, (name,), "few") for name in class_names]
         catalog = pd.DataFrame({"path": ["1.jpg", "2.jpg"], "diagnosis": class_names, "reason": "", "usable": True})
-        used = validate.exclude_small_classes(catalog, all_findings, policy_rules, "multiclass")["usable"].tolist()
+        used = validate.exclude_small_classes(catalog, all_findings, policy_rules)["usable"].tolist()
     else:
         all_findings = [Finding(kind, FILES, "wrong")]
         reasons = policy.apply_policy(all_findings, policy_rules, UNDECIDED, dict.fromkeys(FILES, "nevus"))
@@ -55,13 +55,6 @@ def test_policy_rule_applies_action_and_max_files(settings, kind, action, max_fi
         assert used == {"keep one": [True, False], "group": [True, True], "warn": [True, True]}.get(action, [False, False])
     if action == "fail" and max_files is None:
         assert f"validate.policy.{kind}" in policy.policy_violations(all_findings, policy_rules)[0]
-
-
-def test_small_class_of_binary_task_is_excluded(settings):
-    catalog = pd.DataFrame({"path": ["1.jpg", "2.jpg"], "diagnosis": ["nevus", "melanoma"], "reason": "", "usable": True})
-    policy_rules = with_policy_rule(settings, "small_benign_class", "quarantine", 1)
-    remaining = validate.exclude_small_classes(catalog, [Finding("small_benign_class", ("benign",), "few")], policy_rules, "binary")
-    assert remaining["usable"].tolist() == [False, True]
 
 
 def test_find_label_conflicts_scales_linearly():
@@ -76,5 +69,5 @@ def test_find_label_conflicts_scales_linearly():
     )
     no_pairs = Pairs(np.empty((0, 2), dtype=np.int64), np.empty(0))
     start = time.process_time()
-    assert len(findings.find_label_conflicts(images, no_pairs, None)) == count
+    assert len(findings.find_label_conflicts(images, no_pairs, None, ISIC9_DEFINITION)) == count
     assert time.process_time() - start < 10

@@ -12,6 +12,7 @@ from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.imaging.model_input import ModelInput
 from tests.support.images import noise, textured
+from tests.support.labels import ISIC9
 
 GRAY = Image.new("RGB", (40, 30), (100, 100, 100))
 
@@ -162,7 +163,7 @@ def test_shift_drops_are_paired_and_decode_each_image_once(tmp_path, monkeypatch
     decode = images.decode
     monkeypatch.setattr(images, "decode", lambda content, least=None: decode_calls.append(1) or decode(content, least))
     clean = Predictions(
-        frame, classify(np.stack([images.load_pixels((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), "multiclass"
+        frame, classify(np.stack([images.load_pixels((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), ISIC9
     )
     decode_calls.clear()
     shifted = robustness.predict_under_shifts(classify, clean, ModelInput(16, None), tmp_path)

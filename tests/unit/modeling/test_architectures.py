@@ -54,7 +54,7 @@ def network(request, tmp_path_factory):
     features = extractor(PIXELS).numpy()
     head_pixels, kinds = labeled_images(72, SIZE)
     head = fitted_head(np.concatenate([extractor(batch).numpy() for batch in np.split(head_pixels, 3)]), kinds)
-    model = build_classifier(extractor, head, "multiclass", 1.3)
+    model = build_classifier(extractor, head, 1.3)
     serialization.save_classifier(model, folder / "candidate/model.keras")
     logits = head(features).numpy()
     return SimpleNamespace(folder=folder, pooled=pooled, features=features, logits=logits, classifier=model)
@@ -70,7 +70,7 @@ def test_extractor_features_match_keras_base(network):
 
 
 def test_saved_and_served_classifier_match_extractor_and_head(network):
-    expected = probabilities(network.logits, "multiclass", 1.3)
+    expected = probabilities(network.logits, 1.3)
     assert len(set(expected.argmax(axis=1))) > 3
     assert_close(network.classifier(PIXELS).numpy(), expected)
     assert_close(serialization.load_classifier(network.folder / "candidate/model.keras")(PIXELS).numpy(), expected)
@@ -84,7 +84,7 @@ def test_saved_and_served_classifier_match_extractor_and_head(network):
 def test_rebuilt_classifier_keeps_outputs(network):
     loaded = serialization.load_classifier(network.folder / "candidate/model.keras")
     assert_close(progressive_resizing.with_dynamic_input_size(logits_model(loaded))(PIXELS).numpy(), network.logits)
-    assert_close(with_temperature(loaded, "multiclass", 0.7)(PIXELS).numpy(), probabilities(network.logits, "multiclass", 0.7))
+    assert_close(with_temperature(loaded, 0.7)(PIXELS).numpy(), probabilities(network.logits, 0.7))
     base = get_base(loaded)
     unfreeze(base, len(base.layers) - 20)
     cut = feature_cache.cut_layer_index(base)

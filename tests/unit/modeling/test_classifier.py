@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
 from components.modeling import serialization
 from components.modeling.backbone import build_base, build_extractor, fold_batch_norm, get_base, unfreeze
@@ -12,7 +11,6 @@ from components.modeling.classifier import (
     build_classifier,
     build_head,
     inference_function,
-    logit_count,
     logits_model,
     probabilities,
     with_temperature,
@@ -42,20 +40,20 @@ def base(backbone):
     return build_base(backbone)
 
 
-def classifier(backbone: Backbone, task: str = "multiclass"):
+def classifier(backbone: Backbone, logits: int = 9):
     extractor = build_extractor(backbone)
-    return build_classifier(extractor, build_head(extractor.output_shape[-1], HEAD, logit_count(task)), task)
+    return build_classifier(extractor, build_head(extractor.output_shape[-1], HEAD, logits))
 
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.float32)
 
 
-@pytest.mark.parametrize(("task", "outputs"), [("multiclass", 9), ("binary", 1)])
-def test_classifier_has_one_output_per_class(backbone, task, outputs):
-    probabilities_of_pixels = classifier(backbone, task)(PIXELS).numpy()
-    assert probabilities_of_pixels.shape == (4, outputs)
-    if task == "multiclass":
-        assert outputs == len(CLASSES)
+@pytest.mark.parametrize("logits", [9, 1])
+def test_classifier_has_softmax_or_one_sigmoid(backbone, logits):
+    probabilities_of_pixels = classifier(backbone, logits)(PIXELS).numpy()
+    assert probabilities_of_pixels.shape == (4, logits)
+    assert (probabilities_of_pixels > 0).all()
+    if logits > 1:
         assert np.allclose(probabilities_of_pixels.sum(axis=1), 1, atol=1e-5)
 
 
@@ -126,23 +124,23 @@ def test_equal_classifiers_are_saved_as_equal_bytes(backbone, tmp_path):
     assert np.array_equal(serialization.load_classifier(tmp_path / "a.keras")(PIXELS).numpy(), second(PIXELS).numpy())
 
 
-@pytest.mark.parametrize("task", ["multiclass", "binary"])
-def test_with_temperature_matches_probabilities(backbone, task):
-    model = classifier(backbone, task)
+@pytest.mark.parametrize("logit_count", [9, 1])
+def test_with_temperature_matches_probabilities(backbone, logit_count):
+    model = classifier(backbone, logit_count)
     logits = inference_function(logits_model(model))(PIXELS)
-    scaled = with_temperature(model, task, 2.5)(PIXELS).numpy()
-    expected = probabilities(logits, task, 2.5)
-    assert np.allclose(scaled if task == "multiclass" else scaled[:, 0], expected if task == "multiclass" else expected[:, 1], atol=1e-5)
+    scaled = with_temperature(model, 2.5)(PIXELS).numpy()
+    expected = probabilities(logits, 2.5)
+    assert np.allclose(scaled if logit_count > 1 else scaled[:, 0], expected if logit_count > 1 else expected[:, 1], atol=1e-5)
 
 
-@pytest.mark.parametrize("task", ["multiclass", "binary"])
-def test_logit_bias_persists_when_classifier_is_rebuilt(backbone, task):
-    model = classifier(backbone, task)
+@pytest.mark.parametrize("logit_count", [9, 1])
+def test_logit_bias_persists_when_classifier_is_rebuilt(backbone, logit_count):
+    model = classifier(backbone, logit_count)
     logits = inference_function(logits_model(model))(PIXELS)
-    bias = np.zeros(logit_count(task), dtype=np.float32)
+    bias = np.zeros(logit_count, dtype=np.float32)
     bias[-1] = 1.5
     add_logit_bias(model, bias)
-    assert np.allclose(inference_function(logits_model(with_temperature(model, task, 2.0)))(PIXELS), logits + bias, atol=1e-5)
+    assert np.allclose(inference_function(logits_model(with_temperature(model, 2.0)))(PIXELS), logits + bias, atol=1e-5)
 
 
 def test_build_base_explains_missing_or_incompatible_weights(backbone, tmp_path):

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.core.classes import CLASSES
 from components.core.reports.registration import Rule
 from components.evaluation.predictions import Predictions
 from components.registry import gate, judgement
 from components.registry.judgement import Rival
+from tests.support.labels import CLASSES, ISIC9
 
 LESIONS = 200
 """Lesions per class, enough that the interval of a drop of 0.02 is below 0.05."""
@@ -28,7 +28,7 @@ def predictions(wrong: float, classes: tuple[str, ...] = CLASSES, seed: int = 0,
     truth = np.repeat(np.arange(len(CLASSES)), lesions)
     order = np.random.default_rng(seed).permuted(np.tile(np.arange(lesions), (len(CLASSES), 1)), axis=1).ravel()
     is_wrong = (order < round(wrong * lesions)) & np.isin(diagnoses, classes)
-    return Predictions(images, np.eye(len(CLASSES))[np.where(is_wrong, (truth + 1) % len(CLASSES), truth)], "multiclass")
+    return Predictions(images, np.eye(len(CLASSES))[np.where(is_wrong, (truth + 1) % len(CLASSES), truth)], ISIC9)
 
 
 def rules(challenger: Predictions, champion: Rival, others: list[Rival], settings) -> list[Rule]:
@@ -66,7 +66,7 @@ def test_best_version_is_chosen_per_metric(settings):
     )
     comparisons = judgement.compare_with_rivals(champion.scored, champion, [careful, accurate], settings)
     best = {comparison.figure: comparison.version for comparison in comparisons if comparison.best}
-    assert best == {"balanced_accuracy": "3", "critical_sensitivity": "2"}
+    assert best == {"balanced accuracy": "3", "melanoma sensitivity": "2"}
 
 
 def test_champion_that_is_best_is_compared_once(settings):

@@ -1,10 +1,10 @@
 import pytest
 
-from components.core.classes import metric_label
 from components.core.reports.evaluation import CollectionResult, Estimate, Evaluation
 from components.evaluation import shifts
 from components.registry import gate
 from tests.support import documents
+from tests.support.labels import ISIC9, RASH
 
 TEST = {
     "balanced_accuracy": Estimate(0.7, 0.65, 0.75),
@@ -82,9 +82,9 @@ def test_disagreeing_int8_export_gives_warning():
 @pytest.mark.parametrize("metric", ["balanced_accuracy", "critical_sensitivity"])
 @pytest.mark.parametrize("best", [True, False], ids=["best", "champion"])
 def test_interval_of_drop_must_be_within_margin(settings, metric, best, value, low, high, passes):
-    comparison = gate.Comparison(metric, "3", Estimate(value, low, high), best)
+    comparison = gate.Comparison(ISIC9.metric_label(metric), "3", Estimate(value, low, high), best)
     rules = gate.evaluate_rules(GOOD, EXPORT, [comparison], settings.registration, ENOUGH)
-    name = f"{metric_label(metric)} kept against the {'best' if best else 'champion'}"
+    name = f"{ISIC9.metric_label(metric)} kept against the {'best' if best else 'champion'}"
     assert failed_rules(rules) == ([] if passes else [name])
     message = next(rule.says for rule in rules if rule.name == name)
     assert f"against {'the best' if best else 'champion'} version 3; the whole interval must be above -0.050" in message
@@ -156,3 +156,34 @@ def test_missing_collection_results_fail_and_single_collection_passes(settings):
     assert failed_rules(not_measured) == ["carries to other collections"]
     assert "`dvc repro`" in next(rule.says for rule in not_measured if not rule.passed)
     assert gate.passed(single_collection)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"outputs": ISIC9.outputs[1:], "malignant": ISIC9.malignant[1:]}, "version 3: lost: actinic keratosis"),
+        ({"outputs": (*ISIC9.outputs, "psoriasis")}, "version 3: gained: psoriasis"),
+        ({"malignant": ("melanoma", *ISIC9.malignant[2:])}, "no longer malignant: actinic keratosis, basal cell carcinoma"),
+        ({"malignant": (*ISIC9.malignant, "nevus")}, "malignant now: nevus"),
+        ({"critical": None}, "critical class none in place of melanoma"),
+        ({"outputs": ISIC9.outputs[::-1]}, "the outputs are in another order"),
+    ],
+)
+def test_other_outputs_than_the_champion_fail_whatever_the_figures(changes, message):
+    rule = gate.rule_same_classes(ISIC9.model_copy(update=changes), ISIC9, "3")
+    assert not rule.passed
+    assert message in rule.says
+
+
+def test_same_outputs_under_another_name_pass():
+    assert gate.rule_same_classes(ISIC9.model_copy(update={"name": "renamed"}), ISIC9, "3").passed
+
+
+def test_label_set_without_critical_class_is_judged_without_its_sensitivity(settings):
+    without = {**documents.metrics_on_test(**TEST).model_dump(), "critical_sensitivity": None}
+    unguarded = documents.evaluation(test=without, shifts=SHIFTS, collections_left_out=COLLECTIONS, label_set=RASH)
+    rules = gate.evaluate_rules(unguarded, EXPORT, (), settings.registration, gate.Coverage(99, 0))
+    assert gate.passed(rules)
+    assert [rule.says for rule in rules if rule.name == "critical class"] == [
+        "label set rash has no critical class here, so no sensitivity is guarded"
+    ]

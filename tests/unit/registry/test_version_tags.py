@@ -1,8 +1,11 @@
 """Metrics in the tags of versions, including tags with former names."""
 
+import pytest
+
 from components.core.reports.evaluation import Estimate
 from components.registry import model_card, version_tags
 from tests.support import documents
+from tests.support.labels import BENIGN_MALIGNANT, ISIC9, RASH
 
 ESTIMATE = Estimate(0.6, 0.5, 0.7)
 
@@ -15,6 +18,26 @@ def test_metrics_of_reads_metric_tags():
 
 
 def test_metrics_of_reads_former_tag_names():
-    tags = {"test.melanoma_sensitivity": "0.6000 [0.5000, 0.7000]", "test.accuracy": "n/a"}
+    tags = {"test.melanoma_sensitivity": "0.6000 [0.5000, 0.7000]", "test.accuracy": "n/a", "task": "multiclass"}
     assert version_tags.metrics_of(tags) == {"critical_sensitivity": ESTIMATE}
     assert "| melanoma sensitivity | 0.6000 | 0.5000 to 0.7000 |" in model_card.version_description(tags)
+
+
+@pytest.mark.parametrize("labels", [ISIC9, BENIGN_MALIGNANT, RASH], ids=lambda labels: labels.name)
+def test_label_set_round_trip_through_tags(labels):
+    tags = version_tags.label_set_tags(labels)
+    assert version_tags.label_set_of(tags) == labels
+    assert tags["label_set.sha256"] == labels.identity
+
+
+def test_version_tagged_with_task_has_its_label_set():
+    assert version_tags.label_set_of({"task": "multiclass"}) == ISIC9
+    assert version_tags.label_set_of({"task": "binary"}) == BENIGN_MALIGNANT
+    assert version_tags.label_set_of({}) is None
+
+
+def test_description_tells_what_a_label_set_does_not_tell():
+    description = model_card.version_description(version_tags.label_set_tags(RASH))
+    assert "Classes: acne, eczema, psoriasis, rosacea." in description
+    assert "Malignant: none" in description
+    assert "Critical class: none" in description

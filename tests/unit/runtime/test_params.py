@@ -171,8 +171,9 @@ def error_lines(params: dict) -> list[str]:
 
 @pytest.mark.parametrize(("old", "new"), renamed_params.KEYS.items())
 def test_renamed_key_is_reported_with_new_name_only(params, old, new):
-    section, key = new.split(".")
-    params[section][old.partition(".")[2]] = params[section].pop(key)
+    section, _, key = new.rpartition(".")
+    values = params[section] if section else params
+    values[old.rpartition(".")[2]] = values.pop(key)
     assert error_lines(params) == [f"params: `{old}` was renamed to `{new}`"]
 
 
@@ -198,8 +199,8 @@ def test_other_errors_are_reported_with_renamed_keys(params):
 
 def test_new_names_of_keys_exist():
     for new in renamed_params.KEYS.values():
-        section, key = new.split(".")
-        assert key in PARAMS[section]
+        section, _, key = new.rpartition(".")
+        assert key in (PARAMS[section] if section else PARAMS)
     assert set(renamed_params.KINDS.values()) <= set(PARAMS["validate"]["policy"])
 
 

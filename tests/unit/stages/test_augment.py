@@ -12,11 +12,11 @@ from PIL import Image
 from components import augment
 from components.augmentation import preview, views
 from components.augmentation.views import PlannedImage, ViewRenderer, plan_views, views_per_image
-from components.core.classes import CLASSES
 from components.core.errors import UnreadableImageError
 from components.imaging import images
 from components.imaging.model_input import ModelInput
 from components.runtime import parallel
+from tests.support.labels import CLASSES
 from tests.support.project import ROOT
 
 

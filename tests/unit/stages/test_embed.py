@@ -11,7 +11,7 @@ from components.core.paths import FEATURES, SHARDS
 from components.modeling import backbone, classifier
 from tests.support.images import noise
 from tests.support.models import classifier as small_classifier
-from tests.support.models import write_shards
+from tests.support.models import write_label_set, write_shards
 
 pytest.importorskip("keras")
 
@@ -21,6 +21,7 @@ def run_embed(settings, tmp_path, monkeypatch):
     """A function that embeds three views of 24 images and returns the features of the training views and the image of each row."""
     monkeypatch.chdir(tmp_path)
     write_shards(tmp_path / SHARDS, views=3)
+    write_label_set(tmp_path)
     monkeypatch.setattr(backbone, "build_extractor", lambda _: classifier.get_extractor(small_classifier()))
     monkeypatch.setattr(backbone, "weights_sha256", lambda _: "")
 

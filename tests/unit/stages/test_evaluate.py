@@ -2,38 +2,42 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.core.classes import CLASSES
+from components.core.label_set import LabelSet
 from components.evaluation import calibration
 from components.evaluation.predictions import Predictions
 from components.modeling import classifier
+from tests.support.labels import BENIGN_MALIGNANT, CLASSES, ISIC9, RASH
+
+MALIGNANT_FIRST = LabelSet(name="own", outputs=("malignant", "benign"), malignant=("malignant",), critical="malignant")
 
 
-def random_predictions(task: str, images: int = 200) -> tuple[Predictions, np.ndarray]:
+def random_predictions(labels: LabelSet, images: int = 200) -> tuple[Predictions, np.ndarray]:
     random = np.random.default_rng(0)
-    diagnosis = random.choice(CLASSES, images)
-    logits = random.normal(size=(images, 9 if task == "multiclass" else 1)).astype(np.float32)
+    diagnosis = random.choice(labels.outputs, images)
+    logits = random.normal(size=(images, labels.logits)).astype(np.float32)
     frame = pd.DataFrame({"diagnosis": diagnosis})
-    return Predictions(frame, classifier.probabilities(logits, task), task), logits
+    return Predictions(frame, classifier.probabilities(logits), labels), logits
 
 
 def sensitivity(predictions: Predictions) -> float:
     return float(predictions.called_critical[predictions.critical].mean())
 
 
-@pytest.mark.parametrize("task", ["multiclass", "binary"])
+@pytest.mark.parametrize("labels", [ISIC9, BENIGN_MALIGNANT, MALIGNANT_FIRST], ids=lambda labels: labels.name)
 @pytest.mark.parametrize("target", [0.3, 0.7, 0.95])
-def test_operating_point_reaches_target_sensitivity_and_hardly_more(task, target):
-    predictions, logits = random_predictions(task)
+def test_operating_point_reaches_target_sensitivity_and_hardly_more(labels, target):
+    predictions, logits = random_predictions(labels)
     lift = calibration.operating_point(predictions, logits, target)
-    lifted = Predictions(predictions.images, classifier.probabilities(logits + lift, task), task)
+    lifted = Predictions(predictions.images, classifier.probabilities(logits + lift), labels)
     assert sensitivity(lifted) >= target
     assert sensitivity(lifted) < max(target, sensitivity(predictions)) + 0.06
-    assert lift.min() >= 0
+    assert (lift.max() if labels == MALIGNANT_FIRST else -lift.min()) <= 0
     assert np.count_nonzero(lift) <= 1
 
 
 def test_operating_point_is_zero_when_sensitivity_is_sufficient():
-    predictions, logits = random_predictions("multiclass")
+    predictions, logits = random_predictions(ISIC9)
     assert not calibration.operating_point(predictions, logits, 0.0).any()
     logits[:, CLASSES.index("melanoma")] += 10
     assert not calibration.operating_point(predictions, logits, 0.7).any()
+    assert not calibration.operating_point(*random_predictions(RASH), 0.9).any()

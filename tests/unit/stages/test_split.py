@@ -5,8 +5,9 @@ from hypothesis import strategies as st
 
 from components import split
 from components.core import catalog
-from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
+from components.core.label_set import LabelSet
+from tests.support.labels import CLASSES, ISIC9, RASH
 
 
 def rows(lesions_per_class: int, images_per_lesion: int) -> pd.DataFrame:
@@ -26,17 +27,17 @@ def test_groups_are_in_one_split_and_classes_in_all(seed, shares):
     images = rows(12, 3)
     groups = images["group"].to_numpy()
     images = images.assign(side=split.assign_splits(images["diagnosis"], groups, *shares, seed))
-    split.require_no_leakage(images, "multiclass")
+    split.require_no_leakage(images)
     assert abs((images["side"] == "test").mean() - shares[0]) < 0.06
     assert abs((images["side"] == "validation").mean() - shares[1]) < 0.06
 
 
-def test_require_measurable_needs_melanoma_and_benign_images():
-    split.require_measurable({"melanoma", "nevus"})
-    with pytest.raises(LesionflowError, match="no usable melanoma"):
-        split.require_measurable(set(CLASSES) - {"melanoma"})
+def test_require_measurable_needs_benign_images():
+    split.require_measurable(ISIC9)
+    split.require_measurable(RASH)
+    malignant = LabelSet(name="isic9", outputs=ISIC9.malignant, malignant=ISIC9.malignant, critical="melanoma")
     with pytest.raises(LesionflowError, match="every usable image is malignant"):
-        split.require_measurable({"melanoma", "basal_cell_carcinoma"})
+        split.require_measurable(malignant)
 
 
 def test_same_seed_gives_same_split():
@@ -51,35 +52,25 @@ def test_class_of_two_lesions_cannot_be_split():
     images = rows(12, 2)
     images = images[(images["diagnosis"] != "melanoma") | images["lesion_id"].isin(["melanoma_0", "melanoma_1"])]
     groups = images["group"].to_numpy()
-    for task in ("multiclass", "binary"):
-        with pytest.raises(LesionflowError, match="melanoma has 2"):
-            split.assign_splits(split.strata(images["diagnosis"], task), groups, 0.2, 0.2, 0)
+    with pytest.raises(LesionflowError, match="melanoma has 2"):
+        split.assign_splits(images["diagnosis"], groups, 0.2, 0.2, 0)
 
 
-@pytest.mark.parametrize("rare", ["dermatofibroma", "squamous_cell_carcinoma"])
-def test_binary_task_splits_diagnosis_of_two_lesions(rare):
+def test_split_without_a_class_is_refused():
     images = rows(12, 2)
-    images = images[(images["diagnosis"] != rare) | images["lesion_id"].isin([f"{rare}_0", f"{rare}_1"])].reset_index(drop=True)
-    groups = images["group"].to_numpy()
-    with pytest.raises(LesionflowError, match=f"{rare} has 2"):
-        split.assign_splits(split.strata(images["diagnosis"], "multiclass"), groups, 0.2, 0.2, 0)
-    split_of_image = split.assign_splits(split.strata(images["diagnosis"], "binary"), groups, 0.2, 0.2, 0)
-    images = images.assign(side=split_of_image)
-    split.require_no_leakage(images, "binary")
-    with pytest.raises(LesionflowError, match=f"split has no {rare}"):
-        split.require_no_leakage(images, "multiclass")
-    shares = pd.crosstab(split.strata(images["diagnosis"], "binary"), images["side"], normalize="index")
-    assert (shares.drop(split.OTHER_MALIGNANT)["test"].sub(0.2).abs() < 0.1).all()
+    images = images.assign(side=split.assign_splits(images["diagnosis"], images["group"].to_numpy(), 0.2, 0.2, 0))
+    with pytest.raises(LesionflowError, match="the test split has no melanoma"):
+        split.require_no_leakage(images[(images["diagnosis"] != "melanoma") | (images["side"] != "test")])
 
 
 @pytest.mark.parametrize("key", ["group", "lesion_id", "pixels_sha256"])
 def test_require_no_leakage_refuses_value_in_two_splits(key):
     images = rows(3, 1)
     images = images.assign(group=range(len(images)), side=["train", "validation", "test"] * 9)
-    split.require_no_leakage(images, "multiclass")
+    split.require_no_leakage(images)
     images.loc[1, key] = images.loc[0, key]
     with pytest.raises(LesionflowError, match=f"{key} .* is in two splits"):
-        split.require_no_leakage(images, "multiclass")
+        split.require_no_leakage(images)
 
 
 def test_split_hash_depends_on_labeled_images_only():

@@ -11,13 +11,14 @@ from PIL import Image
 from app.data import ingest
 from components import validate
 from components.core.catalog import COLUMNS
-from components.core.classes import CLASSES
 from components.core.errors import LesionflowError
 from components.data_quality import dataset, decisions
+from components.data_quality.label_definitions import read_definition
 from components.data_quality.policy import count_findings, policy_violations
 from components.data_quality.scan import scan
 from components.runtime.params import Validate
 from tests.support.images import encoded, noise, png_header, textured
+from tests.support.labels import CLASSES, ISIC9_DEFINITION
 from tests.support.project import ROOT
 from tests.support.validation import audit_folder
 
@@ -235,11 +236,12 @@ def test_image_under_two_classes_is_not_used_with_fail_policy(root, limits):
         assert bool(policy_violations(findings, rule.policy)) == stops
 
 
-@pytest.mark.parametrize("kind", ["unreadable", "unknown_class"])
+@pytest.mark.parametrize("kind", ["unreadable", "unknown_class", "not_in_label_set"])
 def test_decision_cannot_keep_unusable_file(root, limits, kind):
-    path = {"unreadable": "nevus/bad.jpg", "unknown_class": "moles/a.png"}[kind]
-    (root / "moles").mkdir()
-    noise(5).save(root / "moles/a.png")
+    path = {"unreadable": "nevus/bad.jpg", "unknown_class": "a.png", "not_in_label_set": "psoriasis/a.png"}[kind]
+    (root / "psoriasis").mkdir()
+    for place in ("a.png", "psoriasis/a.png"):
+        noise(5).save(root / place)
     (root / "nevus/bad.jpg").write_bytes(b"text")
     digest = scan(root, [path], root.parent / "scans").table["sha256"].iloc[0]
     with pytest.raises(LesionflowError, match=f"decisions.csv keeps {path}, which is {kind}"):
@@ -301,10 +303,9 @@ def test_image_in_train_and_test_of_source_is_reported_as_leak(root, limits):
     assert [finding.subjects for finding in findings if finding.kind == "train_test_leak"] == [("nevus/again.png", "nevus/nevus_0.png")]
 
 
-def test_file_in_no_class_folder_has_unknown_class(root, limits):
-    (root / "moles").mkdir()
-    noise(5).save(root / "moles" / "a.png")
-    assert audit_folder(root, limits)[0].at["moles/a.png", "reason"] == "unknown_class: in no folder named after a class"
+def test_file_in_no_folder_has_unknown_class(root, limits):
+    noise(5).save(root / "a.png")
+    assert audit_folder(root, limits)[0].at["a.png", "reason"] == "unknown_class: in no folder that names a diagnosis"
 
 
 def test_list_files_ignores_licenses_and_attribution(root):
@@ -364,12 +365,12 @@ def test_keeping_image_in_two_classes_is_refused(root, limits):
 def test_policy_violations_name_param_and_files(root, limits):
     (root / "nevus" / "bad.jpg").write_bytes(b"")
     (root / "metadata.csv").write_text("filename\nnevus/gone.jpg\n")
-    for path in (root / "melanoma").iterdir():
-        path.unlink()
+    for path in sorted((root / "melanoma").iterdir()):
+        path.write_bytes(b"")
     frame, findings, _ = audit_folder(root, limits)
-    findings += validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
+    findings += validate.find_small_classes(validate.count_classes(frame.reset_index(), ISIC9_DEFINITION), 2)
     lines = "\n".join(policy_violations(findings, limits.policy))
-    assert "1 unreadable (truncated, corrupt, too large, or not an image); validate.policy.unreadable.max_files allows 0" in lines
+    assert "5 unreadable (truncated, corrupt, too large, or not an image); validate.policy.unreadable.max_files allows 0" in lines
     assert "nevus/bad.jpg: empty file" in lines
     assert "validate.policy.missing_file.max_files allows 0" in lines
     assert "nevus/gone.jpg" in lines
@@ -381,17 +382,36 @@ def test_small_benign_class_is_left_out_and_small_malignant_one_fails(root, limi
         for path in sorted((root / name).iterdir())[1:]:
             path.unlink()
     frame, _, _ = audit_folder(root, limits)
-    small = validate.find_small_classes(validate.count_classes(frame.reset_index(), "multiclass"), 2)
-    remaining = validate.exclude_small_classes(frame.reset_index(), small, limits.policy, "multiclass").set_index("path")
+    small = validate.find_small_classes(validate.count_classes(frame.reset_index(), ISIC9_DEFINITION), 2)
+    remaining = validate.exclude_small_classes(frame.reset_index(), small, limits.policy).set_index("path")
     assert remaining.loc["nevus/nevus_0.png", "reason"] == "small_benign_class: 1 usable images, validate.min_images_per_class asks for 2"
     assert remaining.loc["melanoma/melanoma_0.png", "usable"]
     assert policy_violations(small, limits.policy)[0].startswith("1 small_malignant_class")
     assert not any("small_benign_class" in line for line in policy_violations(small, limits.policy))
 
 
-def test_count_classes_of_binary_task(root, limits):
+def test_nine_diagnoses_are_audited_under_binary_label_set(root, limits):
+    frame, _, _ = audit_folder(root, limits, labels="binary")
+    classes = validate.count_classes(frame.reset_index(), read_definition(ROOT / "labels/binary.yaml"))
+    assert classes[["class", "images"]].to_numpy().tolist() == [["benign", 20], ["malignant", 16]]
+    assert frame.loc["nevus/nevus_0.png", ["diagnosis", "source_diagnosis"]].tolist() == ["benign", "nevus"]
+
+
+def test_class_without_a_file_is_no_small_class(root, limits):
+    shutil.rmtree(root / "dermatofibroma")
     frame, _, _ = audit_folder(root, limits)
-    assert validate.count_classes(frame.reset_index(), "binary")["images"].tolist() == [20, 16]
+    classes = validate.count_classes(frame.reset_index(), ISIC9_DEFINITION)
+    assert "dermatofibroma" not in set(classes["class"])
+    assert validate.find_small_classes(classes, 2) == []
+
+
+def test_diagnosis_without_class_is_quarantined_and_counted(root, limits):
+    (root / "psoriasis").mkdir()
+    shutil.move(root / "nevus" / "nevus_0.png", root / "psoriasis" / "a.png")
+    frame, findings, _ = audit_folder(root, limits)
+    assert frame.loc["psoriasis/a.png", "reason"] == "not_in_label_set: the label set has no class for 'psoriasis'"
+    assert validate.not_in_label_set(frame.reset_index()) == {"psoriasis": 1}
+    assert policy_violations(findings, limits.policy) == []
 
 
 @pytest.mark.skipif(not KAGGLE.exists(), reason="the public nine-class download is not beside this checkout (../shared/data)")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from components.core.classes import CLASSES
 from components.synthetic import dataset, photograph
 from components.synthetic.lesions import PROFILES, Lesion, draw_lesion, paint
 from components.synthetic.structures import STRUCTURES
+from tests.support.labels import CLASSES
 
 LESIONS = {"nevus": 4, "melanoma": 3, "vascular_lesion": 2}
 

@@ -92,10 +92,10 @@ def test_training_on_cached_features_matches_full_training(shards, tmp_path):
                 feature_cache.trainable_part(classifier, cut),
                 feature_cache.build_feature_cache(feature_cache.frozen_part(classifier, cut), cache_folder, "one", shards).batches,
             )
-        setup.compile_classifier("multiclass", network, keras.optimizers.AdamW(0.001))
+        setup.compile_classifier(network, keras.optimizers.AdamW(0.001))
         data = loop.TrainingData(
-            lambda epoch: read_batches("train", "multiclass", OPTIONS, shuffle_seed=epoch),
-            read_batches("validation", "multiclass", OPTIONS),
+            lambda epoch: read_batches("train", OPTIONS, shuffle_seed=epoch),
+            read_batches("validation", OPTIONS),
         )
         history = loop.train_with_early_stopping(network, data, loop.EarlyStopping(2, 2), print)
         return history, classifier.get_weights()
@@ -115,8 +115,8 @@ def test_cached_batches_match_training_batches(shards, tmp_path):
     cache = feature_cache.build_feature_cache(frozen, tmp_path / "maps", "one", shards)
     for seed in (None, 5):
         pairs = zip(
-            cache.batches("train", "multiclass", OPTIONS, seed),
-            input_pipeline.training_batches("train", "multiclass", OPTIONS, shards, seed),
+            cache.batches("train", OPTIONS, seed),
+            input_pipeline.training_batches("train", OPTIONS, shards, seed),
             strict=True,
         )
         for (features, target, weight), (pixels, expected_target, expected_weight) in pairs:
@@ -156,4 +156,4 @@ def test_feature_cache_is_not_started_when_disk_is_too_small(shards, tmp_path, m
 @pytest.mark.parametrize("change", [{"symmetry_seed": 1}, {"resize_to": 32}])
 def test_feature_cache_rejects_options_that_change_views(change, tmp_path):
     with pytest.raises(ValueError, match="unchanged views"):
-        feature_cache.FeatureCache(tmp_path).batches("train", "multiclass", replace(OPTIONS, **change))
+        feature_cache.FeatureCache(tmp_path).batches("train", replace(OPTIONS, **change))

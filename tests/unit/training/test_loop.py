@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from components.core.classes import CLASSES, encode_targets
 from components.evaluation.metrics import balanced_accuracy
 from components.training import setup
+from tests.support.labels import CLASSES
 from tests.support.project import ROOT
 
 pytestmark = pytest.mark.slow
@@ -38,7 +38,7 @@ def train(devices):
     with setup.distribution_strategy(devices).scope():
         model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(9)])
         rate = setup.warmup_cosine_schedule(0.05, 15, 2)
-        setup.compile_classifier("multiclass", model, keras.optimizers.AdamW(rate))
+        setup.compile_classifier(model, keras.optimizers.AdamW(rate))
     assert model.distribute_strategy.num_replicas_in_sync == len(devices)
     interrupted = []
     checkpoint = Checkpoint(Path(sys.argv[1]) / f"{len(devices)}", "one")
@@ -68,31 +68,29 @@ def test_two_devices_train_to_same_weights_as_one(tmp_path):
 
 
 def test_class_weights_balance_classes_at_power_one_only():
-    balanced, unweighted = (setup.class_weights(COUNTS, "multiclass", power) for power in (1.0, 0.0))
+    balanced, unweighted = (setup.class_weights(COUNTS, CLASSES, power) for power in (1.0, 0.0))
     sums = [balanced[CLASSES.index(name)] * count for name, count in COUNTS.items()]
     assert np.allclose(sums, sum(COUNTS.values()) / 3)
     assert {unweighted[CLASSES.index(name)] for name in COUNTS} == {1.0}
     assert balanced[CLASSES.index("vascular_lesion")] == unweighted[CLASSES.index("vascular_lesion")] == 0
 
 
-@pytest.mark.parametrize("task", ["multiclass", "binary"])
 @pytest.mark.parametrize("power", [0.0, 0.25, 0.5, 1.0])
-def test_class_weights_average_one_and_increase_with_rarity(power, task):
-    weights = setup.class_weights(COUNTS, task, power)
-    weight_of_class = {name: weights[encode_targets([name], task)[0]] for name in COUNTS}
+def test_class_weights_average_one_and_increase_with_rarity(power):
+    weights = setup.class_weights(COUNTS, CLASSES, power)
+    weight_of_class = {name: weights[CLASSES.index(name)] for name in COUNTS}
     assert sum(weight_of_class[name] * count for name, count in COUNTS.items()) == pytest.approx(1000)
     rare, common = weight_of_class["basal_cell_carcinoma"], weight_of_class["nevus"]
-    assert rare / common == pytest.approx((900 / 10 if task == "multiclass" else 900 / 100) ** power)
+    assert rare / common == pytest.approx((900 / 10) ** power)
 
 
-@pytest.mark.parametrize("task", ["multiclass", "binary"])
-def test_training_metric_equals_reported_balanced_accuracy(task):
+@pytest.mark.parametrize("outputs", [9, 1])
+def test_training_metric_equals_reported_balanced_accuracy(outputs):
     random = np.random.default_rng(0)
-    outputs = 9 if task == "multiclass" else 1
-    truth = random.integers(0, 5 if task == "multiclass" else 2, 64)
+    truth = random.integers(0, 5 if outputs > 1 else 2, 64)
     logits = random.normal(size=(64, outputs)).astype(np.float32)
-    probabilities = logits if task == "multiclass" else np.hstack([-logits, logits])
-    metric = setup.balanced_accuracy(task)
+    probabilities = logits if outputs > 1 else np.hstack([-logits, logits])
+    metric = setup.balanced_accuracy(outputs)
     for batch in (slice(0, 40), slice(40, 64)):
         metric.update_state(truth[batch], logits[batch])
     assert float(metric.result()) == pytest.approx(balanced_accuracy(truth, probabilities))

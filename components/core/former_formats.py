@@ -1,0 +1,49 @@
+"""Reads what older releases wrote: files and tags that name a task in place of a label set, and metrics under their former names.
+
+The nine diagnoses and their order were fixed then; task `binary` predicted the malignant ones together.
+"""
+
+from typing import Any
+
+import pandas as pd
+
+from components.core.label_set import LabelSet
+
+FORMER_METRIC_NAMES = {"melanoma_sensitivity": "critical_sensitivity", "melanoma_lift": "critical_lift"}
+"""Today's names of metrics that were renamed: reports of schema version 1 and tags of registered versions have the old ones."""
+MULTICLASS = LabelSet(
+    name="isic9",
+    outputs=(
+        "actinic_keratosis",
+        "basal_cell_carcinoma",
+        "dermatofibroma",
+        "melanoma",
+        "nevus",
+        "pigmented_benign_keratosis",
+        "seborrheic_keratosis",
+        "squamous_cell_carcinoma",
+        "vascular_lesion",
+    ),
+    malignant=("actinic_keratosis", "basal_cell_carcinoma", "melanoma", "squamous_cell_carcinoma"),
+    critical="melanoma",
+)
+BINARY = LabelSet(name="binary", outputs=("benign", "malignant"), malignant=("malignant",), critical="malignant")
+TASKS = {"multiclass": MULTICLASS, "binary": BINARY}
+
+
+def with_label_set(content: Any) -> Any:
+    """The content of a report with the label set in place of the task, or of the classes that an older evaluation names."""
+    if not isinstance(content, dict) or "label_set" in content:
+        return content
+    task = content.get("task") or ("binary" if set(content.get("per_class", ())) == set(BINARY.outputs) else "multiclass")
+    return {**content, "label_set": TASKS[task].model_dump()} if task in TASKS else content
+
+
+def with_output_diagnoses(predictions: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
+    """Test predictions whose diagnoses are outputs of the model. Those of the former binary task hold the nine diagnoses; their figure of
+    the critical class was that of melanoma, which a column `critical` keeps."""
+    diagnoses = predictions["diagnosis"]
+    if labels.identity != BINARY.identity or diagnoses.isin(BINARY.outputs).all():
+        return predictions
+    names = diagnoses.isin(MULTICLASS.malignant).map({True: "malignant", False: "benign"})
+    return predictions.assign(diagnosis=names, critical=diagnoses == MULTICLASS.critical)
