@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.harness import machine, tables
+from benchmarks.harness.labels import CLASSES
 from benchmarks.training import Pictures, predict, train
 from benchmarks.variants import PREPARATIONS, VARIANTS, Variant
 from components import split
 from components.core import catalog
-from components.core.classes import CLASSES
 from components.core.paths import DATA
 from components.evaluation import bootstrap, metrics, shifts
 from components.imaging import images

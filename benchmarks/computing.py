@@ -142,8 +142,8 @@ def training_step(extractor: Any, settings: "Settings") -> Callable[[Any, Any], 
     import keras
     import tensorflow as tf
 
+    from benchmarks.harness.labels import CLASSES
     from components.core import architectures
-    from components.core.classes import CLASSES
     from components.modeling import backbone
 
     backbone.unfreeze(extractor.get_layer("base"), architectures.unfreeze_from(settings.base.architecture, settings.finetune.unfreeze_from))

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import machine, tables
+from benchmarks.harness.labels import CLASSES
 from benchmarks.harness.timing import interleaved_rounds, medians, timed
 from components.core import architectures
-from components.core.classes import CLASSES
 from components.core.paths import FEATURE_CACHE, FROZEN, MODEL_FILENAME
 from components.imaging import tfrecords
 from components.imaging.tfrecords import ShardWriter, View, as_png
@@ -62,7 +62,7 @@ def main() -> None:
     FEATURE_CACHE.parent.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="cuts-", dir=FEATURE_CACHE.parent) as scratch:
         shards = write_shards(Path(scratch) / "shards", given.images, settings.base.image_size)
-        cuts = {str(name): prepared(settings, name, shards, Path(scratch) / f"maps-{name}") for name in names}
+        cuts = {str(name): prepared(name, shards, Path(scratch) / f"maps-{name}") for name in names}
         rows = measured(settings, cuts, shards, given.images, given.rounds)
     document = {
         "machine": described,
@@ -99,13 +99,13 @@ def write_shards(folder: Path, images: int, image_size: int) -> Path:
     """Write shards with this number of training views, and one batch of validation views."""
     for split, count in (("train", images), ("validation", feature_cache.BATCH)):
         views = list(islice(tfrecords.read_views(split).as_numpy_iterator(), count))
-        with ShardWriter(folder / split, len(views), image_size, seed=0) as writer:
+        with ShardWriter(folder / split, CLASSES, len(views), image_size, seed=0) as writer:
             for view in views:
                 writer.write(View(as_png(view["pixels"]), CLASSES[view["class"]], view["path"].decode("utf-8"), int(view["view"])))
     return folder
 
 
-def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) -> CutMeasurement:
+def prepared(name: str | int, shards: Path, folder: Path) -> CutMeasurement:
     """Build the feature cache of a cut and measure the time, and compile both networks."""
     import keras
 
@@ -120,14 +120,14 @@ def prepared(settings: Settings, name: str | int, shards: Path, folder: Path) ->
     taken = time.perf_counter() - start
     networks = (feature_cache.trainable_part(classifier, at), logits_model(classifier))
     for network in networks:
-        setup.compile_classifier(settings.task, network, keras.optimizers.AdamW(1e-6))
+        setup.compile_classifier(network, keras.optimizers.AdamW(1e-6))
     views = sum(tfrecords.view_count(split, shards) for split in feature_cache.CACHED_SPLITS)
     return CutMeasurement(below, *networks, kept, kept.size / views, taken / views)
 
 
 def measured(settings: Settings, cuts: dict[str, CutMeasurement], shards: Path, images: int, rounds: int) -> dict[str, dict[str, float]]:
     """One row per cut; rounds are interleaved, so that drift affects all equally."""
-    size, task = settings.finetune.batch_size, settings.task
+    size = settings.finetune.batch_size
     options = input_pipeline.BatchOptions(size, WEIGHTS)
     pixels = np.concatenate([batch["pixels"] for batch in tfrecords.iter_batches("train", shards)]).astype(np.float32)
 
@@ -150,8 +150,8 @@ def measured(settings: Settings, cuts: dict[str, CutMeasurement], shards: Path, 
 
     runs = {("whole", "forward"): forward(next(iter(cuts.values())).on_pictures)}
     for name, cut in cuts.items():
-        runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", task, options, 0))
-        runs[name, "pictures"] = fitted(cut.on_pictures, input_pipeline.training_batches("train", task, options, shards, 0))
+        runs[name, "maps"] = fitted(cut.on_maps, cut.kept.batches("train", options, 0))
+        runs[name, "pictures"] = fitted(cut.on_pictures, input_pipeline.training_batches("train", options, shards, 0))
         runs[name, "below"] = forward(cut.below)
     rates = medians(interleaved_rounds({key: timed(run) for key, run in runs.items()}, rounds))
     return {

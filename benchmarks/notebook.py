@@ -2,7 +2,7 @@
 
 Its choices are kept, faults included: pixels in 0 to 1 where the base expects -1 to 1, ten outputs for nine classes, augmented
 validation images, a learning rate that only grows, no fine-tuning. What it could not keep is its split, which put one lesion on
-both sides. Run `dvc repro` first, on the nine-class task, then this from the project's root.
+both sides. Run `dvc repro` first, on images of the nine diagnoses, then this from the project's root.
 """
 
 import argparse
@@ -13,9 +13,10 @@ from typing import Any
 import pandas as pd
 
 from benchmarks.harness import machine
+from benchmarks.harness.labels import CLASSES, ISIC9
 from components.core import catalog
-from components.core.classes import CLASSES
 from components.core.files import require_file
+from components.core.label_set import LabelSet
 from components.core.paths import CANDIDATE, DATA, PREDICTIONS_FILENAME
 from components.evaluation import bootstrap
 from components.evaluation.predictions import Predictions, paired_difference
@@ -43,9 +44,12 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=24, help="maximum number of epochs, as in the notebook (default: %(default)s)")
     given = parser.parse_args()
     described, settings = machine.describe(), load()
-    if settings.task != "multiclass" or settings.base.architecture != "MobileNetV2" or settings.base.image_size != SIZE:
-        parser.error("the notebook supports only nine classes and MobileNetV2 at 224 pixels. Set task and backbone in params.yaml.")
-    ours = Predictions.of_table(pd.read_parquet(require_file(CANDIDATE / PREDICTIONS_FILENAME)), settings.task)
+    labels = LabelSet.load()
+    if labels.identity != ISIC9.identity or settings.base.architecture != "MobileNetV2" or settings.base.image_size != SIZE:
+        parser.error(
+            "the notebook supports only the nine classes of isic9 and MobileNetV2 at 224 pixels. Set labels and backbone in params.yaml."
+        )
+    ours = Predictions.of_table(pd.read_parquet(require_file(CANDIDATE / PREDICTIONS_FILENAME)), labels)
     load_tensorflow()
     theirs, seconds, epochs = trained(settings, ours.images, given.epochs)
     samples = bootstrap.cluster_bootstrap_indices(ours.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed)
@@ -85,7 +89,7 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Predic
         validation_data=validation,
         steps_per_epoch=train.samples // BATCH,
         validation_steps=validation.samples // BATCH,
-        class_weight=setup.class_weights(counts, settings.task),
+        class_weight=setup.class_weights(counts, CLASSES),
         callbacks=[
             keras.callbacks.EarlyStopping(monitor="val_loss", patience=PATIENCE, restore_best_weights=True),
             keras.callbacks.LearningRateScheduler(lambda epoch: 1e-4 * 10 ** (epoch / 24)),
@@ -94,7 +98,7 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Predic
     ).history
     seconds = time.perf_counter() - start
     probabilities = network.predict(image_batches(test, plain, settings.seed, shuffle=False), verbose=0)
-    return Predictions(test, probabilities[:, : len(CLASSES)], settings.task), seconds, len(history["loss"])
+    return Predictions(test, probabilities[:, : len(CLASSES)], ISIC9), seconds, len(history["loss"])
 
 
 def build_network(settings: Settings) -> Any:

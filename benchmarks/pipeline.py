@@ -19,10 +19,12 @@ from typing import Any
 import psutil
 
 from benchmarks.harness import machine, summary
+from benchmarks.harness.labels import ISIC9
 from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
 from components.core import catalog
 from components.core.files import read_json
-from components.core.paths import SHARDS
+from components.core.label_set import LabelSet
+from components.core.paths import LABEL_SET, SHARDS
 from components.imaging import tfrecords
 from components.runtime.params_file import PARAMS_FILE, load
 from flows import workspace
@@ -33,11 +35,11 @@ NAME = "pipeline"
 PLACE = Path(".prefect/benchmark")
 IMPORTED = Path(".prefect/benchmark.json")
 """File that identifies the dataset in the copy."""
-CODE = ("app", "benchmarks", "components", "flows")
+CODE = ("app", "benchmarks", "components", "flows", "labels")
 TOOK = re.compile(r"took ([\d.]+) s(?:, including ([\d.]+) s for imports)?(?:, including ([\d.]+) s for MLflow)?$")
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "critical_sensitivity", "calibration_error")
-NOTEBOOK = ("MobileNetV2", 224, "multiclass")
-"""Architecture, image size and task that the notebook supports."""
+NOTEBOOK = ("MobileNetV2", 224)
+"""Architecture and image size that the notebook supports."""
 POLL = 0.5
 
 
@@ -151,10 +153,14 @@ def measure(root: Path, seed: int, asked: BenchmarkRequest) -> dict[str, Any]:
     }
 
 
+def _has_nine_classes(root: Path) -> bool:
+    return LabelSet.load(root / LABEL_SET).identity == ISIC9.identity
+
+
 def notebook(root: Path, epochs: int) -> dict[str, Any] | None:
     """Results of the notebook on the split in the copy's build/; None if it is skipped."""
     params = load(root / PARAMS_FILE)
-    if not epochs or (params.base.architecture, params.base.image_size, params.task) != NOTEBOOK:
+    if not epochs or (params.base.architecture, params.base.image_size) != NOTEBOOK or not _has_nine_classes(root):
         print("skipping the notebook" + (": it supports only nine classes and MobileNetV2 at 224 pixels" if epochs else ""), flush=True)
         return None
     results = root / "benchmarks" / "results"

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.harness import machine, profiling, tables
+from benchmarks.harness.labels import CLASSES
 from benchmarks.harness.timing import Rates, interleaved_rounds, median_ratio, medians, timed
 from components import finetune
 from components.core import architectures
-from components.core.classes import CLASSES
 from components.core.paths import FROZEN, MODEL_FILENAME
 from components.imaging import tfrecords
 from components.modeling import backbone, features, serialization
@@ -159,7 +159,7 @@ class FineTuning:
             backbone.get_base(classifier), architectures.unfreeze_from(settings.base.architecture, self._params.unfreeze_from)
         )
         self._network = network = finetune.trainable_model(classifier, self._params, cut=None)
-        setup.compile_classifier("multiclass", network, keras.optimizers.AdamW(1e-6))
+        setup.compile_classifier(network, keras.optimizers.AdamW(1e-6))
         network.optimizer.build(network.trainable_variables)
         size = self._params.batch_size
         parts = [slice(start, start + size) for start in range(0, len(pixels) - size + 1, size)]
@@ -180,7 +180,6 @@ class FineTuning:
         weights, number = dict.fromkeys(range(len(CLASSES)), 1.0), len(self.starts)
         views = input_pipeline.training_batches(
             "train",
-            "multiclass",
             input_pipeline.BatchOptions(
                 self._params.batch_size,
                 weights,

@@ -19,9 +19,9 @@ import pandas as pd
 
 from benchmarks import ablation, pipeline
 from benchmarks.harness import machine, tables
+from benchmarks.harness.labels import CLASSES, ISIC9
 from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
 from components.core import catalog
-from components.core.classes import CLASSES, encode_targets
 from components.core.paths import CANDIDATE, DATA, EVALUATION, MODEL_FILENAME, SPLITS
 from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Evaluation
@@ -98,8 +98,8 @@ def measure(asked: BenchmarkRequest, seed: int, overrides: list[str]) -> Row:
     seconds = time.perf_counter() - start
     load_tensorflow()
     candidate = Candidate.read(root / CANDIDATE / "candidate.json")
-    if candidate.task != "multiclass":
-        raise SystemExit("error: this benchmark requires nine classes. Set task: multiclass in params.yaml.")
+    if candidate.label_set.identity != ISIC9.identity:
+        raise SystemExit("error: this benchmark requires the nine classes of isic9. Set labels: isic9 in params.yaml.")
     model_input = ModelInput(candidate.image_size, candidate.resolution)
     classify = classifier.inference_function(serialization.load_classifier(root / CANDIDATE / MODEL_FILENAME))
     by_split = {
@@ -119,10 +119,10 @@ def predictions_under_shifts(
     blocks = [paths[start : start + robustness.BATCH] for start in range(0, len(paths), robustness.BATCH)]
     size, resolution = model_input.size, model_input.resolution
     probabilities = [classify(np.stack([images.load_pixels(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
-    clean = Predictions(frame, np.concatenate(probabilities), "multiclass")
+    clean = Predictions(frame, np.concatenate(probabilities), ISIC9)
     shifted = robustness.predict_under_shifts(classify, clean, model_input, root, shifts) if shifts else {}
     return {
-        "truth": "".join(map(str, encode_targets(frame["diagnosis"].tolist(), "multiclass"))),
+        "truth": "".join(map(str, ISIC9.encode(frame["diagnosis"]))),
         "groups": pd.factorize(frame["group"])[0].tolist(),
         "predicted": {name: ablation.encode_classes(scored.probabilities) for name, scored in {AS_IT_IS: clean, **shifted}.items()},
     }

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.harness.labels import CLASSES
 from benchmarks.variants import PREPARATIONS, Variant, class_weights
 from components.augmentation import transforms
-from components.core.classes import CLASSES
 from components.evaluation import leave_one_collection_out
 from components.imaging import images
 from components.modeling import classifier

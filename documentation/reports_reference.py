@@ -6,9 +6,9 @@ from pathlib import PurePath
 from typing import Any
 
 from components.core.catalog import SPLIT_NAMES
-from components.core.classes import CLASSES
-from components.core.reports.candidate import Candidate
 from components.core.document import Document
+from components.core.former_formats import MULTICLASS
+from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Registration
@@ -31,7 +31,7 @@ SOURCES = (
     "components/core/reports/",
 )
 PLACEHOLDERS = {
-    "<class>": set(CLASSES),
+    "<class>": set(MULTICLASS.outputs),
     "<split>": set(SPLIT_NAMES),
     "<kind>": set(KINDS),
 }

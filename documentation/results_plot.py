@@ -10,7 +10,7 @@ import numpy as np
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-from components.core.classes import MALIGNANT
+from components.core.former_formats import MULTICLASS
 from documentation.repository import ROOT
 
 RESULTS = "benchmarks/results/isic9/pipeline.json"
@@ -49,7 +49,7 @@ def _recalls(axis: Any, row: dict[str, Any]) -> None:
     """Share of the test images of each class that the candidate finds on one split."""
     found = sorted(row["per_class"].items(), key=lambda item: item[1]["recall"])
     names = [f"{name.replace('_', ' ')} ({one['images']})" for name, one in found]
-    colors = ["tab:red" if name in MALIGNANT else "tab:blue" for name, _ in found]
+    colors = ["tab:red" if name in MULTICLASS.malignant else "tab:blue" for name, _ in found]
     bars = axis.barh(range(len(found)), [one["recall"] for _, one in found], color=colors, alpha=0.8, height=0.65)
     axis.bar_label(bars, fmt="%.2f", fontsize=8, padding=2)
     axis.set_yticks(range(len(found)), names, fontsize=8)

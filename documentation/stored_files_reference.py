@@ -47,7 +47,7 @@ Each record is a `tf.train.Example`:
 | feature | content |
 | --- | --- |
 | `png` | bytes of a PNG, RGB, `image_size` x `image_size` |
-| `class` | position of the diagnosis in `CLASSES` of `components/core/classes.py` |
+| `class` | position of the image's class among the outputs of `label_set.json` |
 | `path` | path of the image, UTF-8 |
 | `view` | number of the view, from 0; validation and test have one view per image |"""
 FEATURES = """\
@@ -57,7 +57,7 @@ CANDIDATE = """\
 | file | content |
 | --- | --- |
 | `model.keras` | the picked phase with operating point and temperature: pixels 0 to 255 in, calibrated probabilities out |
-| `candidate.json` | what it is: phase, task, labels, temperature ([keys](reports.md#candidatejson)) |
+| `candidate.json` | what it is: phase, label set, outputs, temperature ([keys](reports.md#candidatejson)) |
 | `test_predictions.parquet` | one row per test image: `path`, `pixels_sha256`, `diagnosis`, `group`, `p_<output>` per output |
 
 Registration copies this folder and `evidence/` into the logged model of the version in MLflow."""

@@ -6,9 +6,9 @@ from functools import partial
 from operator import itemgetter
 from typing import Any
 
+from benchmarks.harness.labels import ISIC9
 from benchmarks.harness.tables import Target, mean_with_interval, table, target_cells
-from components.core.classes import metric_label
-from components.core.reports.evaluation import FORMER_NAMES
+from components.core.former_formats import FORMER_METRIC_NAMES
 from components.evaluation.shifts import SQUARE_CROP
 from flows.stages import STAGES
 
@@ -43,7 +43,7 @@ def with_new_names(rows: list[Row]) -> list[Row]:
 
 def _renamed(part: Any) -> Any:
     if isinstance(part, dict):
-        return {FORMER_NAMES.get(name, name): _renamed(value) for name, value in part.items()}
+        return {FORMER_METRIC_NAMES.get(name, name): _renamed(value) for name, value in part.items()}
     return part
 
 
@@ -88,11 +88,11 @@ def headline_table(rows: list[Row], targets: Mapping[str, Target]) -> str:
 def metrics_table(rows: list[Row]) -> str:
     """Test metrics: one column per seed with its bootstrap interval, and the mean over seeds."""
     found = _on_test(rows)
-    found |= {f"frozen, {metric_label(name)}": [row["frozen"][name] for row in rows] for name in rows[0]["frozen"]}
+    found |= {f"frozen, {ISIC9.metric_label(name)}": [row["frozen"][name] for row in rows] for name in rows[0]["frozen"]}
     found["fine-tuned less frozen, balanced accuracy"] = [row["finetuned_less_frozen"] for row in rows]
     compared = [row["notebook"]["figures"] for row in rows if row["notebook"]]
     if len(compared) == len(rows):
-        found |= {f"less the notebook, {metric_label(name)}": [one[name]["gain"] for one in compared] for name in compared[0]}
+        found |= {f"less the notebook, {ISIC9.metric_label(name)}": [one[name]["gain"] for one in compared] for name in compared[0]}
     found |= {f"lost under {name.replace('_', ' ')}": [row["shifts"][name] for row in rows] for name in rows[0]["shifts"]}
     lines = [
         [name, *map(_interval, estimates), mean_with_interval([one["value"] for one in estimates])] for name, estimates in found.items()
@@ -114,7 +114,7 @@ def classes(rows: list[Row]) -> str:
 
 def _on_test(rows: list[Row]) -> dict[str, list[dict[str, float]]]:
     named = [name for name, found in rows[0]["test"].items() if isinstance(found, dict)]
-    return {metric_label(name): [row["test"][name] for row in rows] for name in named}
+    return {ISIC9.metric_label(name): [row["test"][name] for row in rows] for name in named}
 
 
 def _interval(found: dict[str, float]) -> str:

@@ -6,7 +6,7 @@ from components import finetune
 from components.core.files import read_json
 from components.core.paths import CHECKPOINT, FEATURE_CACHE, FINETUNED, FROZEN, MODEL_FILENAME
 from components.modeling import serialization
-from tests.support.models import classifier, write_shards
+from tests.support.models import classifier, write_label_set, write_shards
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +44,7 @@ def run_finetune(tmp_path, monkeypatch, settings):
     weights = tmp_path / "w.weights.h5"
     weights.write_bytes(b"")
     write_shards(tmp_path / "build/shards", 64)
+    write_label_set(tmp_path)
     FROZEN.mkdir(parents=True)
     serialization.save_classifier(classifier(size=64), FROZEN / MODEL_FILENAME)
     backbone = settings.base.model_copy(update={"image_size": 64, "weights": str(weights)})
