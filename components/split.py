@@ -1,4 +1,4 @@
-"""Assign usable images to train, validation and test: stratified by class, with no lesion or near-duplicate in two splits.
+"""Assign usable images to train, validation and test: stratified by class, with no patient, lesion or near-duplicate in two splits.
 
 Reads build/catalog.parquet. Writes build/splits.parquet, reports/split/ (Data Docs) and reports/split.json, with the hash of the test
 split.
@@ -24,6 +24,7 @@ from components.runtime.stage import run
 
 REPORT = REPORTS / "split.json"
 DOCS = REPORTS / "split"
+COLUMNS = ["path", "isic_id", "diagnosis", "patient_id", "lesion_id", "collection", "pixels_sha256", "group"]
 
 
 def assign_splits(diagnoses: "pd.Series[str]", groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
@@ -68,9 +69,9 @@ def require_no_leakage(splits: pd.DataFrame) -> None:
     """Raise if the split has a leak or lacks a class.
 
     Raises:
-        LesionflowError: a group, a lesion or the same pixels are in two splits, or a split lacks a class.
+        LesionflowError: a group, a patient, a lesion or the same pixels are in two splits, or a split lacks a class.
     """
-    for key in ("group", "lesion_id", "pixels_sha256"):
+    for key in ("group", "patient_id", "lesion_id", "pixels_sha256"):
         spread = splits.groupby(key)["side"].nunique()
         if (spread > 1).any():
             raise LesionflowError(f"{key} {spread[spread > 1].index[0]} is in two splits")
@@ -92,13 +93,29 @@ def require_measurable(labels: LabelSet) -> None:
         )
 
 
+def oversized_groups(splits: pd.DataFrame, test: float) -> list[str]:
+    """A message for each group with more images than one of the folds from which the test split is taken: the fractions cannot be met."""
+    fold = len(splits) / _fraction(test).denominator
+    sizes = splits.groupby("group").size()
+    named = splits.groupby("group")[["patient_id", "lesion_id"]].first()
+    return [
+        f"{count} images are one group ({_name(named.loc[group])}), but a fold has {fold:.0f}: the splits differ from the sizes asked for"
+        for group, count in sizes[sizes > fold].items()
+    ]
+
+
+def _name(group: "pd.Series[str]") -> str:
+    patient = group["patient_id"]
+    return f"patient {patient}" if isinstance(patient, str) else f"lesion {group['lesion_id']}"
+
+
 def split(settings: Settings) -> None:
     """Run the stage.
 
     Raises:
         LesionflowError: the images cannot be split, or a metric could not be measured afterwards.
     """
-    frame = catalog.load_usable_images()[["path", "isic_id", "diagnosis", "lesion_id", "collection", "pixels_sha256", "group"]]
+    frame = catalog.load_usable_images()[COLUMNS]
     frame = frame.assign(group=pd.factorize(frame["group"])[0])
     params, labels = settings.split, LabelSet.load()
     require_measurable(labels)
@@ -116,6 +133,7 @@ def split(settings: Settings) -> None:
         {
             "test_split_hash": catalog.split_hash(by_split["test"]),
             "groups": int(frame["group"].nunique()),
+            "patients": {name: int(rows["patient_id"].nunique()) for name, rows in by_split.items()},
             "images": {name: len(rows) for name, rows in by_split.items()},
             "lesions": {name: int(rows["lesion_id"].nunique()) for name, rows in by_split.items()},
             "images_per_class": {
@@ -124,6 +142,8 @@ def split(settings: Settings) -> None:
             },
         },
     )
+    for line in oversized_groups(frame, params.test):
+        print(line)
     print(", ".join(f"{name} {len(rows)} images of {rows['group'].nunique()} groups" for name, rows in by_split.items()))
 
 

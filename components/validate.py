@@ -19,7 +19,7 @@ from components.core.errors import LesionflowError
 from components.core.files import atomic_write, write_json
 from components.core.label_set import LabelSet
 from components.core.paths import CATALOG, DATA, FINDINGS, LABEL_SET, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
-from components.data_quality import decisions, expectations, findings, groups, policy
+from components.data_quality import decisions, expectations, findings, groups, patients, policy
 from components.data_quality.data_docs import Counts
 from components.data_quality.dataset import add_labels, list_files, read_metadata
 from components.data_quality.decisions import Decisions
@@ -45,13 +45,14 @@ def find_look_alikes(frame: pd.DataFrame, scans: ScanResult, limits: Validate) -
 
 
 def add_groups(frame: pd.DataFrame, pairs: Pairs, limits: Validate) -> list[str]:
-    """For each file, the path of the first file of its group: files of the same lesion, archive ID or image.
+    """For each file, the path of the first file of its group: files of the same patient, lesion, archive ID or image.
 
     Blank images resemble each other, so they are not used as links. Near-duplicates are links unless the policy only warns about
     them.
     """
     shown = frame["pixels_sha256"].where((frame["fault"] == "") & (frame["contrast"] >= limits.min_contrast))
-    keys = pd.DataFrame({"lesion": frame["lesion_id"], "image": frame["isic_id"].str.extract(ARCHIVE_ID, expand=False), "pixels": shown})
+    archive_ids = frame["isic_id"].str.extract(ARCHIVE_ID, expand=False)
+    keys = pd.DataFrame({"patient": frame["patient_id"], "lesion": frame["lesion_id"], "image": archive_ids, "pixels": shown})
     linking = pairs if limits.policy.near_duplicate.action != "warn" else Pairs(pairs.indices[:0], pairs.scores[:0])
     return frame["path"].groupby(groups.group_numbers(keys, linking)).transform("first").tolist()
 
@@ -73,7 +74,8 @@ def find_problems(labeled: LabeledFiles, pairs: Pairs, dropped: frozenset[str], 
     pairs = _among(images, frame["pixels_sha256"], pairs)
     problems = list(findings.find_file_problems(candidates, limits))
     problems += findings.find_label_conflicts(images, pairs, metadata, definition)
-    problems += findings.find_lesion_conflicts(images[images["lesion_named"]], definition)
+    problems += findings.find_lesion_conflicts(images[images["named_lesion"].notna()], definition)
+    problems += patients.find_shared_lesions(images)
     problems += findings.find_exact_duplicates(images)
     problems += findings.find_near_duplicates(images, pairs)
     problems += findings.find_train_test_leaks(images, pairs)
@@ -269,6 +271,7 @@ def write_report(audit: Audit, findings_per_class: Counts, expectations_met: boo
             "files": len(audit.catalog),
             "usable": int(usable.sum()),
             "lesions": int(audit.catalog.loc[usable, "lesion_id"].nunique()),
+            "patients": int(audit.catalog.loc[usable, "patient_id"].nunique()),
             "quarantined": dict(Counter(reason.partition(":")[0] for reason in audit.excluded["reason"])),
             "found": dict(policy.count_findings(audit.findings)),
             "found_per_class": findings_per_class,

@@ -13,7 +13,8 @@ COLUMNS = {
     "isic_id": "file name without suffix, or the ID from metadata.csv",
     "diagnosis": "class of the label set, from the folder, metadata.csv or a reviewer's decision; null if there is none",
     "source_diagnosis": "the source's own diagnosis: the name of the folder, or null",
-    "lesion_id": "lesion that the image shows; if metadata.csv names none, the image's archive ID or, without one, its path",
+    "patient_id": "patient whose lesion the image shows, or null if it is not known",
+    "lesion_id": "lesion that the image shows, within its patient; if metadata.csv names none, the archive ID or, without one, the path",
     "collection": "origin of the image, or null",
     "license": "terms of use, or null",
     "given_side": "train or test if the imported dataset was already split, or null",
@@ -25,7 +26,7 @@ COLUMNS = {
     "height": "pixels, upright; 0 if unreadable",
     "sha256": "hash of the file's bytes",
     "pixels_sha256": "hash of the decoded RGB pixels; empty if unreadable",
-    "group": "path of the first of the files that must be in the same split: same lesion, archive ID or image, also if excluded",
+    "group": "path of the first of the files that must be in the same split: same patient, lesion, archive ID or image, also if excluded",
     "usable": "whether later stages may use the image",
     "reason": "why the image is excluded; empty if usable",
 }
@@ -40,7 +41,7 @@ def load_usable_images(path: Path = CATALOG) -> pd.DataFrame:
 
 
 def load_splits(path: Path = SPLITS) -> pd.DataFrame:
-    """Load one row per usable image: path, isic_id, diagnosis, lesion_id, collection, group, side; sorted by path."""
+    """Load one row per usable image: path, isic_id, diagnosis, patient_id, lesion_id, collection, group, side; sorted by path."""
     return pd.read_parquet(require_file(path))
 
 

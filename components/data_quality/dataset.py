@@ -8,6 +8,7 @@ import yaml
 
 from components.core.errors import LesionflowError
 from components.core.escaping import one_line
+from components.data_quality import patients
 from components.data_quality.findings import ARCHIVE_ID
 from components.data_quality.label_definitions import LabelDefinition
 
@@ -82,19 +83,20 @@ def diagnosis_levels(paths: Iterable[str], metadata: pd.DataFrame | None) -> lis
 
 
 def add_labels(files: pd.DataFrame, metadata: pd.DataFrame | None, definition: LabelDefinition) -> pd.DataFrame:
-    """Add columns from folders and metadata.csv: class, the source's diagnosis, image ID, lesion (and whether metadata.csv names it),
-    collection, license and original split."""
+    """Add columns from folders and metadata.csv: class, the source's diagnosis, image ID, patient, lesion (and the id that
+    metadata.csv gives it), collection, license and original split."""
     frame, levels = files.copy(), diagnosis_levels(files["path"], metadata)
     frame["diagnosis"] = pd.array([definition.class_of_levels(names) for names in levels], dtype="str")
     frame["source_diagnosis"] = _in_one_line(names[0] if names else None for names in levels)
     names = _in_one_line([Path(path).stem for path in frame["path"]])
-    for column in ("isic_id", "lesion_id", "collection", "license", "given_side"):
+    for column in ("isic_id", "patient_id", "lesion_id", "collection", "license", "given_side"):
         known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype="str")
         frame[column] = _in_one_line(frame["path"].map(known))
     frame["isic_id"] = frame["isic_id"].fillna(names).fillna(frame["path"])
-    frame["lesion_named"] = frame["lesion_id"].notna()
+    frame["named_lesion"] = patients.known_ids(frame["lesion_id"])
+    frame["patient_id"] = patients.fill_patients(patients.known_ids(frame["patient_id"], patients.NO_PATIENT), frame["named_lesion"])
     archive_ids = frame["isic_id"].str.extract(ARCHIVE_ID, expand=False)
-    frame["lesion_id"] = frame["lesion_id"].fillna(archive_ids).fillna(frame["path"])
+    frame["lesion_id"] = patients.lesion_keys(frame["patient_id"], frame["named_lesion"]).fillna(archive_ids).fillna(frame["path"])
     return frame
 
 

@@ -58,17 +58,18 @@ def check_splits(splits: pd.DataFrame, outputs: Sequence[str], docs: Path) -> li
     """Validate the split against its suite and write Data Docs to `docs`, like `check_catalog`.
 
     Args:
-        splits: one row per usable image: path, isic_id, diagnosis, lesion_id, pixels_sha256, group, side.
+        splits: one row per usable image: path, isic_id, diagnosis, patient_id, lesion_id, pixels_sha256, group, side.
         outputs: classes; every split must have an image of each.
         docs: folder to create.
     """
-    spread = {f"splits_of_{key}": _distinct(splits, key, "side") for key in ("group", "lesion_id", "pixels_sha256")}
+    named = splits.assign(patient_id=splits["patient_id"].fillna(splits["path"]))
+    spread = {f"splits_of_{key}": _distinct(named, key, "side") for key in ("group", "patient_id", "lesion_id", "pixels_sha256")}
     tables = {"Images per class and split": _per_split(splits["diagnosis"], splits["side"])}
     suites = {
         "splits": (splits.assign(**spread), _splits(list(spread), outputs)),
         "classes_per_split": (_per_split(splits["diagnosis"], splits["side"]), _required_splits()),
     }
-    return run_suite(suites, docs, tables, "No group, lesion or image is in two splits.")
+    return run_suite(suites, docs, tables, "No group, patient, lesion or image is in two splits.")
 
 
 def _per_split(names: "pd.Series[str]", split: "pd.Series[str]") -> pd.DataFrame:

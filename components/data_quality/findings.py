@@ -32,6 +32,7 @@ KINDS = {
     "not_dermoscopic": "mostly one color, or black and white",
     "label_conflict": "the same image or archive ID in two classes",
     "lesion_conflict": "the same lesion in two classes",
+    "lesion_of_several_patients": "the same lesion ID for several patients",
     "exact_duplicate": "the same pixels more than once in one class",
     "near_duplicate": "the same image resized, recompressed, mirrored, rotated, cropped or brightened",
     "train_test_leak": "the same image in both Train and Test of the imported dataset",

@@ -1,4 +1,4 @@
-"""Groups the files of a dataset: files that share a lesion or show the same image, directly or indirectly, are in one group.
+"""Groups the files of a dataset: files that share a patient or a lesion or show the same image, directly or indirectly, are in one group.
 
 All images of a group go to the same split. Groups are formed over all files before any is excluded: an excluded copy still links its
 lesion to the copy that is used.

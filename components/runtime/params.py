@@ -114,6 +114,7 @@ class Policy(_Section):
     not_dermoscopic: FileRule
     label_conflict: HardRule
     lesion_conflict: HardRule
+    lesion_of_several_patients: NoticeRule
     exact_duplicate: SameRule
     near_duplicate: CopyRule
     train_test_leak: NoticeRule

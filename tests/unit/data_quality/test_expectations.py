@@ -33,7 +33,7 @@ def test_check_splits_reports_leakage_and_missing_class(tmp_path):
         for number, name in enumerate(CLASSES)
         for offset, split in enumerate(("train", "validation", "test"))
     ]
-    splits = pd.DataFrame(rows, columns=["path", "diagnosis", "lesion_id", "pixels_sha256", "group", "side"])
+    splits = pd.DataFrame(rows, columns=["path", "diagnosis", "lesion_id", "pixels_sha256", "group", "side"]).assign(patient_id=None)
     assert expectations.check_splits(splits, CLASSES, tmp_path / "docs") == []
     splits.loc[1, "group"] = 0
     splits.loc[4, "lesion_id"] = splits.loc[3, "lesion_id"]

@@ -18,7 +18,7 @@ def rows(lesions_per_class: int, images_per_lesion: int) -> pd.DataFrame:
         for image in range(images_per_lesion)
     ]
     frame = pd.DataFrame(images, columns=["path", "diagnosis", "lesion_id", "pixels_sha256"])
-    return frame.assign(group=pd.factorize(frame["lesion_id"])[0])
+    return frame.assign(group=pd.factorize(frame["lesion_id"])[0], patient_id=None)
 
 
 @settings(deadline=None, max_examples=20)
@@ -78,3 +78,20 @@ def test_split_hash_depends_on_labeled_images_only():
     assert catalog.split_hash(images) == catalog.split_hash(images.sample(frac=1, random_state=1))
     assert catalog.split_hash(images) == catalog.split_hash(images.assign(path="moved"))
     assert catalog.split_hash(images) != catalog.split_hash(images.assign(diagnosis="nevus"))
+
+
+def test_patient_in_two_splits_is_refused_and_unknown_patients_are_not_one():
+    images = rows(3, 1)
+    images = images.assign(group=range(len(images)), side=["train", "validation", "test"] * 9, patient_id=None)
+    split.require_no_leakage(images)
+    images["patient_id"] = ["P1", "P1", *[None] * 25]
+    with pytest.raises(LesionflowError, match="patient_id P1 is in two splits"):
+        split.require_no_leakage(images)
+
+
+def test_patient_with_more_images_than_a_fold_is_named():
+    images = rows(10, 2).assign(patient_id=None)
+    assert split.oversized_groups(images, 0.2) == []
+    images.loc[:39, ["group", "patient_id"]] = [0, "P7"]
+    lines = split.oversized_groups(images, 0.2)
+    assert lines == ["40 images are one group (patient P7), but a fold has 36: the splits differ from the sizes asked for"]

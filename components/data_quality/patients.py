@@ -1,0 +1,39 @@
+"""Tells patients and their lesions apart. All functions are pure."""
+
+import pandas as pd
+
+from components.data_quality.findings import Finding
+
+NOBODY = frozenset(
+    {"", "-", "--", "?", "na", "n/a", "nan", "nil", "none", "null", "unk", "unknown", "not available", "not known", "missing"}
+)
+"""Words that tables contain in place of an id that is not known, in small letters."""
+NO_PATIENT = NOBODY | {"0", "0.0"}
+"""The same for patients; 0 can be a lesion's number."""
+
+
+def known_ids(ids: "pd.Series[str]", placeholders: frozenset[str] = NOBODY) -> "pd.Series[str]":
+    """The ids without placeholders, which become null."""
+    return ids.where(~ids.str.strip().str.casefold().isin(placeholders))
+
+
+def fill_patients(patients: "pd.Series[str]", lesions: "pd.Series[str]") -> "pd.Series[str]":
+    """The patients; an image without one, whose lesion other images assign to a single patient, gets that patient."""
+    of_lesion = patients.groupby(lesions).agg(lambda group: group.dropna().unique()[0] if group.nunique() == 1 else None)
+    return patients.fillna(lesions.map(of_lesion.dropna()).astype("str"))
+
+
+def lesion_keys(patients: "pd.Series[str]", lesions: "pd.Series[str]") -> "pd.Series[str]":
+    """A lesion is (patient, lesion): some sources number lesions within each patient. Null without a lesion."""
+    return (patients + " / " + lesions).where(patients.notna(), lesions)
+
+
+def find_shared_lesions(files: pd.DataFrame) -> list[Finding]:
+    """Find lesion ids that several patients have; `files` has path, patient_id and named_lesion, the id that metadata.csv gives."""
+    patients = files.groupby("named_lesion")["patient_id"].nunique()
+    found = []
+    for lesion, rows in files[files["named_lesion"].isin(patients.index[patients > 1])].groupby("named_lesion"):
+        names = rows["patient_id"].dropna().unique()
+        message = f"lesion {lesion} of {len(names)} patients ({', '.join(names[:3])}): each patient's is a lesion of its own"
+        found.append(Finding("lesion_of_several_patients", tuple(rows["path"]), message, float(len(names))))
+    return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))
