@@ -59,7 +59,7 @@ class LabelSet(JsonFile):
         return [number for number, name in enumerate(self.outputs) if name in names]
 
     def metric_label(self, name: str) -> str:
-        """Name of a metric for people: "melanoma sensitivity" for `critical_sensitivity` if melanoma is the critical output."""
+        """Name of a metric for people: "<critical output> sensitivity" for `critical_sensitivity`."""
         return metric_label(name, self.critical)
 
     @classmethod

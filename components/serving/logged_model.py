@@ -12,7 +12,7 @@ from components.tracking.store import mlflow_errors
 
 SERVING = Path(packaging.__file__).with_name("pyfunc_model.py")
 EXAMPLE = Path(__file__).with_name("example.png")
-"""The model's input example: a synthetic nevus, since no patient image may be stored in the registry."""
+"""The model's input example: a synthetic lesion, since no patient image may be stored in the registry."""
 REQUIREMENTS = ("tensorflow", "keras", "mlflow", "pillow", "numpy", "pandas")
 
 

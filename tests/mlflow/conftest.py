@@ -32,7 +32,7 @@ from components.core.paths import (
 from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.registration import Rule
-from components.evaluation.predictions import HEADLINE_METRICS, Predictions
+from components.evaluation.predictions import HEADLINE_METRICS, Predictions, defined
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.registry import evidence, judgement, promotion, promotion_record, versions
@@ -103,9 +103,12 @@ class RegistryLab:
         test = documents.metrics_on_test(len(predictions.images), **headline_estimates(predictions))
         unchanged_shifts = {name: documents.shift_result(test.balanced_accuracy.value, 0.0, 0.0, 0.0) for name in SHIFTS}
         measurements = {"shifts": unchanged_shifts, "collections_left_out": {}} if shifts else {}
-        documents.evaluation(test=test, test_split_hash=split, **measurements).write(EVALUATION)
+        labels = {"label_set": predictions.labels}
+        documents.evaluation(test=test, test_split_hash=split, **labels, **measurements).write(EVALUATION)
         documents.export_report(export).write(EXPORT_REPORT)
-        candidate = documents.candidate(phase_sha256=phase_sha256, model_sha256=model_sha256 or uuid.uuid4().hex, test_split_hash=split)
+        labels["outputs"] = predictions.labels.outputs
+        hashes = {"phase_sha256": phase_sha256, "model_sha256": model_sha256 or uuid.uuid4().hex, "test_split_hash": split}
+        candidate = documents.candidate(**hashes, **labels)
         candidate.write(CANDIDATE / "candidate.json")
         predictions.table().to_parquet(CANDIDATE / PREDICTIONS_FILENAME, index=False)
         predictions.images.assign(side="test").to_parquet(SPLITS)
@@ -239,10 +242,13 @@ def run_cli() -> Callable[..., Any]:
     return run
 
 
-def headline_estimates(predictions: Predictions) -> dict[str, Estimate]:
-    """The headline metrics with intervals of zero width, which need no bootstrap."""
-    values = {name: predictions.headline(name, np.arange(len(predictions.images)), 15) for name in HEADLINE_METRICS}
-    return {name: Estimate(value, value, value) for name, value in values.items()}
+def headline_estimates(predictions: Predictions) -> dict[str, Estimate | None]:
+    """The headline metrics with intervals of zero width, which need no bootstrap; None where a metric is not defined."""
+    values = {
+        name: predictions.headline(name, np.arange(len(predictions.images)), 15) for name in defined(HEADLINE_METRICS, predictions.labels)
+    }
+    found = {name: Estimate(value, value, value) for name, value in values.items()}
+    return dict.fromkeys(HEADLINE_METRICS) | found
 
 
 def rules(*failing: str) -> list[Rule]:

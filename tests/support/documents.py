@@ -17,7 +17,7 @@ from components.core.reports.registration import Registration
 from tests.support.labels import CLASSES, ISIC9
 
 
-def metrics_on_test(images: int = 40, groups: int = 30, **estimates: Estimate) -> TestMetrics:
+def metrics_on_test(images: int = 40, groups: int = 30, **estimates: Estimate | None) -> TestMetrics:
     """Test metrics; the default of each is 0.7 [0.6, 0.8]."""
     names = [name for name in TestMetrics.model_fields if name not in ("images", "groups")]
     return TestMetrics(images=images, groups=groups, **{**dict.fromkeys(names, Estimate(0.7, 0.6, 0.8)), **estimates})
