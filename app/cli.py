@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,9 @@ from components.core.errors import LesionflowError, ServiceUnavailable
 from components.core.escaping import for_terminal
 from components.core.paths import DATA, UNFINISHED_SWAP
 from components.runtime.stage import DISK_FULL, INTERRUPTED, TRY_LATER
+
+if TYPE_CHECKING:
+    from app.data.source_tables import GivenTable
 
 
 def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -56,34 +59,74 @@ def main() -> None:
 
 @main.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
+@click.option("--form", "form_name", metavar="NAME", help="Form of SOURCE, instead of the one that is recognised; a wrong NAME lists all.")
+@click.option("--table", type=click.Path(path_type=Path), help="The table that describes the images: a file, or its name in SOURCE.")
+@click.option("--image-column", metavar="HEADER", help="Column of --table with the images' file names or IDs.")
+@click.option("--label-column", metavar="HEADER", help="Column of --table with the diagnoses.")
+@click.option("--lesion-column", metavar="HEADER", help="Column of --table with the lesions.")
+@click.option("--patient-column", metavar="HEADER", help="Column of --table with the patients.")
+@click.option("--image-type", type=click.Choice(["dermoscopic", "clinical"]), help="Type of the images to import; others are left out.")
+@click.option("--dry-run", is_flag=True, help="Print what would be imported and change nothing.")
 @click.option("--collection", "collections", default="", metavar="ID[,ID]", help="With SOURCE isic: IDs of ISIC Archive collections.")
 @click.option(
     "--search", default="", metavar="QUERY", help="With SOURCE isic: a search query, for example diagnosis_3:Nevus AND age_approx:50."
 )
 @click.option("--limit", type=click.IntRange(min=0), default=0, help="With SOURCE isic: maximum number of images; 0 means no limit.")
 @user_errors
-def import_command(source: Path, collections: str, search: str, limit: int) -> None:
+def import_command(source: Path, **options: Any) -> None:
     """Import SOURCE as the dataset in data/ and track it with DVC.
 
-    SOURCE is a folder, a zip or a tar archive with one folder per class, or the word isic for the ISIC Archive.
+    SOURCE is a folder, a zip or a tar archive, or the word isic for the ISIC Archive. Its form is recognised by the headers of its tables
+    and by its folders: one folder per diagnosis, HAM10000, ISIC 2018 (task 3), 2019 and 2020, PAD-UFES-20, a download of the ISIC
+    Archive, or images and a table with their diagnoses. The form and the reason are printed.
 
-    Folder names are matched to the nine classes, ignoring case, spaces and hyphens. Images under Train/ and Test/ are merged;
-    the column given_side of metadata.csv keeps the original split. metadata.csv, attribution.txt and licenses/ are imported too.
-    The previous dataset stays in git and DVC. An interrupted import resumes when it is run again.
+    Each image keeps its source's own diagnosis; labels/ holds the label sets that turn diagnoses into classes. Images under Train/ and
+    Test/ are merged; the column given_side of metadata.csv keeps the original split. Of tables, only known columns are imported;
+    attribution.txt and licenses/ are imported too. The previous dataset stays in git and DVC. An interrupted import resumes when it is
+    run again.
     """
-    from app.data.ingest import import_dataset
-    from app.data.isic import import_isic
+    for line in import_messages(source, options):
+        click.echo(for_terminal(line))
 
+
+def import_messages(source: Path, options: dict[str, Any]) -> Iterator[str]:
+    """The messages of the import that the options describe.
+
+    Raises:
+        LesionflowError: options do not fit together, or the import is refused.
+    """
+    from app.data.ingest import describe_import, import_dataset
+    from app.data.isic import import_isic
+    from app.data.recognition import ImportOptions
+
+    given = ImportOptions(form=options["form_name"], table=given_table(options), image_type=options["image_type"])
+    search = {name: options[name] for name in ("collections", "search", "limit")}
     if source == Path("isic") and not source.exists():
-        lines = import_isic(collections, search, limit)
-    elif collections or search or limit:
+        if given != ImportOptions() or options["dry_run"]:
+            raise LesionflowError("the source isic takes only --collection, --search and --limit. Leave the other options out.")
+        return import_isic(**search)
+    if any(search.values()):
         raise LesionflowError(
             "--collection, --search and --limit require the source isic. Run `lesionflow import isic`, or leave them out."
         )
-    else:
-        lines = import_dataset(source)
-    for line in lines:
-        click.echo(for_terminal(line))
+    return (describe_import if options["dry_run"] else import_dataset)(source, None, given)
+
+
+def given_table(options: dict[str, Any]) -> "GivenTable | None":
+    """The table that --table and the options of its columns describe.
+
+    Raises:
+        LesionflowError: a column is named without a table.
+    """
+    from app.data.source_tables import GivenTable
+
+    meanings = {"image_column": "filename", "label_column": "diagnosis", "lesion_column": "lesion_id", "patient_column": "patient_id"}
+    columns = {options[name]: column for name, column in meanings.items() if options[name]}
+    if options["table"] is None:
+        if columns:
+            raise LesionflowError("--image-column, --label-column, --lesion-column and --patient-column require --table.")
+        return None
+    return GivenTable(options["table"], columns)
 
 
 @main.group()

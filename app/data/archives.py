@@ -71,7 +71,7 @@ class Folder:
             if path.is_file():
                 status = path.stat()
                 found.append(Member(path.relative_to(self.path).as_posix(), status.st_size, str(status.st_mtime_ns)))
-        _check_members(self.path, found, self._limits)
+        check_members(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -83,10 +83,10 @@ class Folder:
 class Zip:
     """A zip archive as a source."""
 
-    def __init__(self, path: Path, limits: ImportLimits) -> None:
+    def __init__(self, path: Path, limits: ImportLimits, content: IO[bytes] | None = None) -> None:
         self.path, self._limits = path, limits
         try:
-            self._archive = zipfile.ZipFile(path)
+            self._archive = zipfile.ZipFile(content or path)
         except ARCHIVE_ERRORS as fault:
             raise LesionflowError(f"{path} is a corrupt zip archive: {fault}") from None
 
@@ -110,7 +110,7 @@ class Zip:
                 raise _refusal(self.path, item.filename, "overlaps another member: possible archive bomb")
             end = item.header_offset + item.compress_size
         found = [Member(item.filename, item.file_size, f"{item.date_time} {item.CRC}") for item in items]
-        _check_members(self.path, found, self._limits)
+        check_members(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -139,7 +139,7 @@ class Tar:
                 total += item.size
                 found.append(Member(item.name, item.size, str(item.mtime)))
                 if item.size > self._limits.max_file_mb * 2**20:
-                    break  # _check_members rejects it; continuing would unpack it
+                    break  # check_members rejects it; continuing would unpack it
                 if total > allowed:
                     raise _refusal(
                         self.path,
@@ -148,7 +148,7 @@ class Tar:
                     )
                 if len(found) > self._limits.max_files or total > self._limits.max_total_gb * 2**30:
                     break
-        _check_members(self.path, found, self._limits)
+        check_members(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -189,8 +189,12 @@ def _is_tar(path: Path) -> bool:
         return False
 
 
-def _check_members(source: Path, members: list[Member], limits: ImportLimits) -> None:
-    """Check names and sizes, for every kind of source."""
+def check_members(source: Path, members: list[Member], limits: ImportLimits) -> None:
+    """Check names and sizes, for every kind of source.
+
+    Raises:
+        LesionflowError: a name is unsafe or occurs twice, or a limit is exceeded.
+    """
     if len(members) > limits.max_files:
         raise LesionflowError(f"{source} contains more than {limits.max_files} files (import.max_files); nothing was imported")
     total, seen = 0, set()

@@ -11,7 +11,8 @@ from components.core.escaping import one_line
 from components.data_quality.findings import ARCHIVE_ID
 
 METADATA = "metadata.csv"
-METADATA_FILES = (METADATA, "attribution.txt", "licenses", ".gitignore")
+DATASET_FILE = "dataset.yaml"
+METADATA_FILES = (METADATA, DATASET_FILE, "attribution.txt", "licenses", ".gitignore")
 
 
 def list_files(root: Path) -> list[str]:

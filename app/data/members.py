@@ -1,0 +1,101 @@
+"""Sorts the files of a source by what they are: images, tables, licenses, and files that an import leaves out, with the reason."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from app.data.archives import ARCHIVES
+from components.imaging.images import SUFFIXES
+
+METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
+LICENSES = "licenses"
+LICENSE_FILES = frozenset({"license", "license.txt", "license.md", "licence", "licence.txt"})
+TABLES = (".csv", ".tab", ".tsv")
+SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "system volume information"})
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+MASK = re.compile(r"_segmentation$|_mask|superpixels")
+MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations", "superpixels"})
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload")
+FORMATS = {
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".webp": "WEBP",
+    ".jfif": "JFIF",
+    ".gif": "GIF",
+    ".heic": "HEIC",
+    ".heif": "HEIC",
+    ".dcm": "DICOM",
+    ".dicom": "DICOM",
+    ".jp2": "JPEG 2000",
+}
+"""Formats of images that an import cannot read, by suffix."""
+CONVERT = "convert them to PNG, without loss, and import again"
+SYSTEM, MASKS, INCOMPLETE, OTHER = "files of an operating system or a network drive", "masks", "unfinished downloads", "not images"
+
+
+@dataclass
+class SortedMembers:
+    """The names of a source's files by kind."""
+
+    images: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    attributions: list[str] = field(default_factory=list)
+    licenses: list[str] = field(default_factory=list)
+    archives: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Files that are not imported, by reason."""
+
+
+def parts_of(name: str) -> tuple[str, ...]:
+    """Folders and file name of a member."""
+    return PurePosixPath(name.replace("\\", "/")).parts
+
+
+def sort_members(names: Iterable[str]) -> SortedMembers:
+    """Sort the names of a source's files by kind."""
+    found = SortedMembers()
+    kinds = {
+        "image": found.images,
+        "table": found.tables,
+        "attribution": found.attributions,
+        "license": found.licenses,
+        "archive": found.archives,
+    }
+    for name in names:
+        kind = _kind(parts_of(name))
+        (kinds[kind] if kind in kinds else found.left_out[kind]).append(name)
+    return found
+
+
+def _kind(parts: tuple[str, ...]) -> str:
+    """Kind of a file, or the reason to leave it out."""
+    if _is_of_system(parts):
+        return SYSTEM
+    name, folders = parts[-1].lower(), [part.lower() for part in parts[:-1]]
+    suffix = PurePosixPath(name).suffix
+    if (folders and folders[-1] == LICENSES) or name in LICENSE_FILES:
+        return "license"
+    if name == ATTRIBUTION:
+        return "attribution"
+    if name.endswith(UNFINISHED):
+        return INCOMPLETE
+    if suffix in SUFFIXES:
+        return MASKS if MASK.search(PurePosixPath(name).stem) or MASK_FOLDERS.intersection(folders) else "image"
+    if suffix in TABLES:
+        return "table"
+    if suffix in ARCHIVES:
+        return "archive"
+    return format_reason(FORMATS[suffix]) if suffix in FORMATS else OTHER
+
+
+def format_reason(name: str) -> str:
+    """Reason to leave out an image of a format that is not read."""
+    return f"{name} images ({CONVERT})"
+
+
+def _is_of_system(parts: tuple[str, ...]) -> bool:
+    hidden = not parts or any(part.startswith(".") for part in parts)
+    return hidden or parts[-1].lower() in SYSTEM_FILES or any(part.lower() in SYSTEM_FOLDERS for part in parts[:-1])
