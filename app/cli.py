@@ -2,10 +2,10 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -13,9 +13,6 @@ from components.core.errors import LesionflowError, ServiceUnavailable
 from components.core.escaping import for_terminal
 from components.core.paths import DATA, UNFINISHED_SWAP
 from components.runtime.stage import DISK_FULL, INTERRUPTED, TRY_LATER
-
-if TYPE_CHECKING:
-    from app.data.source_tables import GivenTable
 
 
 def user_errors(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,48 +82,10 @@ def import_command(source: Path, **options: Any) -> None:
     attribution.txt and licenses/ are imported too. The previous dataset stays in git and DVC. An interrupted import resumes when it is
     run again.
     """
+    from app.data.import_command import import_messages
+
     for line in import_messages(source, options):
         click.echo(for_terminal(line))
-
-
-def import_messages(source: Path, options: dict[str, Any]) -> Iterator[str]:
-    """The messages of the import that the options describe.
-
-    Raises:
-        LesionflowError: options do not fit together, or the import is refused.
-    """
-    from app.data.ingest import describe_import, import_dataset
-    from app.data.isic import import_isic
-    from app.data.recognition import ImportOptions
-
-    given = ImportOptions(form=options["form_name"], table=given_table(options), image_type=options["image_type"])
-    search = {name: options[name] for name in ("collections", "search", "limit")}
-    if source == Path("isic") and not source.exists():
-        if given != ImportOptions() or options["dry_run"]:
-            raise LesionflowError("the source isic takes only --collection, --search and --limit. Leave the other options out.")
-        return import_isic(**search)
-    if any(search.values()):
-        raise LesionflowError(
-            "--collection, --search and --limit require the source isic. Run `lesionflow import isic`, or leave them out."
-        )
-    return (describe_import if options["dry_run"] else import_dataset)(source, None, given)
-
-
-def given_table(options: dict[str, Any]) -> "GivenTable | None":
-    """The table that --table and the options of its columns describe.
-
-    Raises:
-        LesionflowError: a column is named without a table.
-    """
-    from app.data.source_tables import GivenTable
-
-    meanings = {"image_column": "filename", "label_column": "diagnosis", "lesion_column": "lesion_id", "patient_column": "patient_id"}
-    columns = {options[name]: column for name, column in meanings.items() if options[name]}
-    if options["table"] is None:
-        if columns:
-            raise LesionflowError("--image-column, --label-column, --lesion-column and --patient-column require --table.")
-        return None
-    return GivenTable(options["table"], columns)
 
 
 @main.group()

@@ -18,21 +18,22 @@ SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 MASK = re.compile(r"_segmentation$|_mask|superpixels")
 MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations", "superpixels"})
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload")
+TO_PNG, RENAME = "convert them to PNG", "rename them to .jpg"
 FORMATS = {
-    ".bmp": "BMP",
-    ".tif": "TIFF",
-    ".tiff": "TIFF",
-    ".webp": "WEBP",
-    ".jfif": "JFIF",
-    ".gif": "GIF",
-    ".heic": "HEIC",
-    ".heif": "HEIC",
-    ".dcm": "DICOM",
-    ".dicom": "DICOM",
-    ".jp2": "JPEG 2000",
+    ".bmp": ("BMP", TO_PNG),
+    ".tif": ("TIFF", TO_PNG),
+    ".tiff": ("TIFF", TO_PNG),
+    ".webp": ("WEBP", TO_PNG),
+    ".gif": ("GIF", TO_PNG),
+    ".jp2": ("JPEG 2000", TO_PNG),
+    ".heic": ("HEIC", TO_PNG),
+    ".heif": ("HEIC", TO_PNG),
+    ".jfif": ("JFIF", RENAME),
+    ".jpe": ("JPE", RENAME),
+    ".dcm": ("DICOM", "export them as PNG or JPEG"),
+    ".dicom": ("DICOM", "export them as PNG or JPEG"),
 }
-"""Formats of images that an import cannot read, by suffix."""
-CONVERT = "convert them to PNG, without loss, and import again"
+"""Name of each format that an import cannot read, and what to do with its files, by suffix."""
 SYSTEM, MASKS, INCOMPLETE, OTHER = "files of an operating system or a network drive", "masks", "unfinished downloads", "not images"
 
 
@@ -88,12 +89,7 @@ def _kind(parts: tuple[str, ...]) -> str:
         return "table"
     if suffix in ARCHIVES:
         return "archive"
-    return format_reason(FORMATS[suffix]) if suffix in FORMATS else OTHER
-
-
-def format_reason(name: str) -> str:
-    """Reason to leave out an image of a format that is not read."""
-    return f"{name} images ({CONVERT})"
+    return "{} images ({} and import again)".format(*FORMATS[suffix]) if suffix in FORMATS else OTHER
 
 
 def _is_of_system(parts: tuple[str, ...]) -> bool:

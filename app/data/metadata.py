@@ -86,7 +86,10 @@ def join_tables(tables: Iterable[SelectedTable], images: "ImageIndex", others: "
     Raises:
         LesionflowError: a required table names no image of the source, a name matches several, or two rows contradict each other.
     """
-    parts, missing, matched, unrelated, left_out = [], {}, {}, [], {}
+    parts, unrelated = [], []
+    missing: dict[str, list[str]] = {}
+    matched: dict[str, int] = {}
+    left_out: dict[str, tuple[str, ...]] = {}
     for table in tables:
         names = _match(table, images)
         unknown = [row for row, name in zip(table.rows[FILE], names, strict=True) if name is None and not others.find(row, ())]

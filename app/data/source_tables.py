@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from app.data.archives import Source, archive_errors
 from app.data.forms.definitions import fold_header, forms
@@ -41,18 +42,27 @@ def read_source_tables(opened: Source, tables: list[str], attributions: list[str
     read, others, texts = [], [], {}
     for name, stream in opened.contents([*tables, *attributions]):
         with archive_errors(opened.path, name):
-            content = stream.read(HEAD)
-            if name in tables and PurePosixPath(name).name.lower() != METADATA and not _may_name_images(content):
+            head = stream.read(HEAD)
+            if name in tables and PurePosixPath(name).name.lower() != METADATA and not _may_name_images(head):
                 others.append(name)
                 continue
-            content += stream.read(sizes[name] + 1 - len(content)) if len(content) == HEAD else b""
-        if len(content) != sizes[name]:
-            raise LesionflowError(f"{opened.path}: {name!r} does not have its declared size of {sizes[name]} bytes; nothing was imported")
+            content = head + _rest(stream, sizes[name] - len(head))
+        _require_size(opened, name, content, sizes)
         if name in attributions:
             texts[name] = content
         else:
             read.append(read_table(content, name))
     return SourceTables(read, others, list(dict.fromkeys(texts.values())))
+
+
+def _rest(stream: IO[bytes], size: int) -> bytes:
+    """The rest of a file, at most one byte more than declared."""
+    return stream.read(max(size, 0) + 1)
+
+
+def _require_size(opened: Source, name: str, content: bytes, sizes: Mapping[str, int]) -> None:
+    if len(content) != sizes[name]:
+        raise LesionflowError(f"{opened.path}: {name!r} does not have its declared size of {sizes[name]} bytes; nothing was imported")
 
 
 def read_given_table(given: GivenTable, source: Path, opened: Source, tables: list[str], sizes: Mapping[str, int]) -> Table:
@@ -69,7 +79,11 @@ def read_given_table(given: GivenTable, source: Path, opened: Source, tables: li
         same = [name for name in tables if name == given.path.as_posix() or PurePosixPath(name).name == given.path.as_posix()]
         if len(same) != 1:
             raise LesionflowError(f"--table {given.path}: {source} has {len(same)} tables of this name, and it is no file on this machine")
-        table = read_source_tables(opened, same, [], sizes).tables[0]
+        for name, stream in opened.contents(same):
+            with archive_errors(opened.path, name):
+                content = _rest(stream, sizes[name])
+            _require_size(opened, name, content, sizes)
+            table = read_table(content, name)
     for header in given.columns:
         if fold_header(header) not in table.rows:
             raise LesionflowError(f"--table {given.path} has no column {header!r}: found {', '.join(table.headers.values())}")

@@ -54,7 +54,8 @@ def read_table(content: bytes, name: str) -> Table:
     headers = {fold_header(header): header.strip() for header in reversed(rows.columns)}
     rows = rows.rename(columns=fold_header)
     rows = rows.loc[:, ~rows.columns.duplicated()]
-    return Table(name, rows.fillna("").apply(lambda column: column.str.strip()), headers)
+    rows = rows.fillna("").apply(lambda column: column.str.strip())
+    return Table(name, rows, {header: headers[header] for header in rows})
 
 
 def _decoded(content: bytes, name: str) -> str:

@@ -22,6 +22,7 @@ COPIED = (
     "components",
     "flows",
     "app",
+    "labels",
     "dvc.yaml",
     "params.yaml",
     "decisions.csv",
