@@ -33,11 +33,17 @@ ARCHIVE_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAErr
 @dataclass(frozen=True)
 class Member:
     """One file of the source: its name with forward slashes, its declared size in bytes, and a stamp that changes with its content:
-    the modification time in a folder or a tar, the time and checksum in a zip."""
+    the modification time in a folder or a tar, the time and checksum in a zip. The checksum is empty where the source has none."""
 
     name: str
     size: int
     stamp: str = field(default="", compare=False)
+    checksum: str = field(default="", compare=False)
+
+    def is_copy_of(self, other: "Member") -> bool:
+        """Whether it is the same file in a folder whose name differs only in case, as in Kaggle's archive of HAM10000."""
+        same_file = self.name.rpartition("/")[2] == other.name.rpartition("/")[2] and self.name.casefold() == other.name.casefold()
+        return same_file and self.name != other.name and (self.size, self.checksum) == (other.size, other.checksum)
 
 
 class Source(Protocol):
@@ -109,7 +115,7 @@ class Zip:
             if item.header_offset < end:
                 raise _refusal(self.path, item.filename, "overlaps another member: possible archive bomb")
             end = item.header_offset + item.compress_size
-        found = [Member(item.filename, item.file_size, f"{item.date_time} {item.CRC}") for item in items]
+        found = [Member(item.filename, item.file_size, f"{item.date_time} {item.CRC}", f"{item.CRC:08x}") for item in items]
         check_members(self.path, found, self._limits)
         return found
 
@@ -197,15 +203,15 @@ def check_members(source: Path, members: list[Member], limits: ImportLimits) -> 
     """
     if len(members) > limits.max_files:
         raise LesionflowError(f"{source} contains more than {limits.max_files} files (import.max_files); nothing was imported")
-    total, seen = 0, set()
+    total = 0
+    seen: dict[str, Member] = {}
     for member in members:
         reason = _name_problem(member.name)
         if reason:
             raise _refusal(source, member.name, reason)
         folded = unicodedata.normalize("NFC", member.name).casefold()
-        if folded in seen:
+        if not member.is_copy_of(seen.setdefault(folded, member)) and seen[folded] is not member:
             raise _refusal(source, member.name, "occurs twice, or differs from another member only in case or Unicode normalization")
-        seen.add(folded)
         if member.size > limits.max_file_mb * 2**20:
             raise _refusal(source, member.name, f"is larger than {limits.max_file_mb} MB (import.max_file_mb)")
         total += member.size

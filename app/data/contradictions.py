@@ -23,12 +23,16 @@ def require_agreement(definition: LabelDefinition, folders: Mapping[str, str], j
         LesionflowError: they do; the message names the first image and the number of images.
     """
     differing = []
+    compared: dict[tuple[str, ...], bool] = {}
     for name in images:
         if name not in folders:
             continue
-        levels = [cell for level in LEVELS if (cell := joined.cells.get(level, {}).get(name))]
-        by_folder, by_table = definition.class_of(folders[name]), definition.class_of_levels(levels)
-        if by_folder and by_table and by_folder != by_table:
+        levels = tuple(cell for level in LEVELS if (cell := joined.cells.get(level, {}).get(name)))
+        labels = (folders[name], *levels)
+        if labels not in compared:
+            by_folder, by_table = definition.class_of(folders[name]), definition.class_of_levels(levels)
+            compared[labels] = bool(by_folder and by_table and by_folder != by_table)
+        if compared[labels]:
             differing.append((name, folders[name], levels[0]))
     if differing:
         name, folder, label = differing[0]

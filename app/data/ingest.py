@@ -24,7 +24,6 @@ from app.data.recognition import ImportOptions
 from app.data.replacement import STAGING, locked, recover_dataset, replace_dataset, require_safe_previous
 from components.core.errors import LesionflowError, ServiceUnavailable
 from components.core.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
-from components.data_quality.dataset import DATASET_FILE
 from components.data_quality.label_definitions import read_definitions
 from components.runtime.params import ImportLimits
 from components.runtime.params_file import load
@@ -107,6 +106,8 @@ def write_draft(opened: Source, members: list[Member], plan: ImportPlan, draft: 
     Raises:
         LesionflowError: a member has more or fewer bytes than declared.
     """
+    from components.data_quality.dataset import DATASET_FILE  # imports scipy, which a dry run does not need
+
     copy_members(opened, plan.targets, {member.name: member.size for member in members}, draft)
     if plan.metadata is not None:
         plan.metadata.to_csv(draft / METADATA, index=False)

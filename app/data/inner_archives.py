@@ -47,7 +47,9 @@ class WithInnerArchives:
                 yield f"{folder}/{name}", stream
 
     def _is_known(self, name: str) -> bool:
-        return any(fnmatch(PurePosixPath(name).name.lower(), pattern.lower()) for pattern in self._patterns)
+        return name.lower().endswith(".zip") and any(
+            fnmatch(PurePosixPath(name).name.lower(), pattern.lower()) for pattern in self._patterns
+        )
 
     def _open(self, names: list[str]) -> Iterator[tuple[str, Zip]]:
         for name, stream in self._outer.contents(names):

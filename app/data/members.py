@@ -4,9 +4,10 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import PurePosixPath
 
-from app.data.archives import ARCHIVES
+from app.data.archives import ARCHIVES, Member
 from components.imaging.images import SUFFIXES
 
 METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
@@ -34,6 +35,7 @@ FORMATS = {
     ".dicom": ("DICOM", "export them as PNG or JPEG"),
 }
 """Name of each format that an import cannot read, and what to do with its files, by suffix."""
+COPIES = "copies of files in a folder whose name differs only in case"
 SYSTEM, MASKS, INCOMPLETE, OTHER = "files of an operating system or a network drive", "masks", "unfinished downloads", "not images"
 
 
@@ -50,9 +52,16 @@ class SortedMembers:
     """Files that are not imported, by reason."""
 
 
+@lru_cache(maxsize=2**17)
 def parts_of(name: str) -> tuple[str, ...]:
     """Folders and file name of a member."""
     return PurePosixPath(name.replace("\\", "/")).parts
+
+
+def find_copies(members: Iterable[Member]) -> set[str]:
+    """Names of the files that are copies of others in a folder whose name differs only in case."""
+    first: dict[str, Member] = {}
+    return {member.name for member in members if member.is_copy_of(first.setdefault(member.name.casefold(), member))}
 
 
 def sort_members(names: Iterable[str]) -> SortedMembers:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import pandas as pd
 
@@ -11,7 +12,7 @@ from app.data.contradictions import require_agreement
 from app.data.folders import common_folders, diagnoses_of_folders, knows
 from app.data.forms.definitions import Form, ImageType, known_columns
 from app.data.image_types import choose_image_type
-from app.data.members import MASKS, SYSTEM, SortedMembers, sort_members
+from app.data.members import COPIES, MASKS, SYSTEM, SortedMembers, find_copies, sort_members
 from app.data.metadata import ImageIndex, JoinedTables, join_tables, original_split
 from app.data.recognition import ImportOptions, Recognised, is_required, recognise
 from app.data.source_tables import SourceTables, read_given_table, read_source_tables
@@ -85,6 +86,7 @@ class _Labels:
         return self.joined.cells
 
 
+@lru_cache(maxsize=2**16)
 def folder_name(diagnosis: str) -> str:
     """Name of the folder in data/ for a diagnosis."""
     return fold(diagnosis).encode()[:200].decode(errors="ignore")
@@ -106,7 +108,10 @@ def make_plan(
             the folders or each other.
     """
     options = options or ImportOptions()
-    found = sort_members(member.name for member in members)
+    copies = find_copies(members)
+    found = sort_members(member.name for member in members if member.name not in copies)
+    if copies:
+        found.left_out[COPIES] = sorted(copies)
     _require_images(opened, found)
     known = knows(definitions.values())
     read = _read_tables(opened, members, found, options)

@@ -149,9 +149,12 @@ def _labels(table: Table, form: Form) -> "pd.Series[str] | None":
     columns = _label_columns(table, form)
     if not len(columns.columns):
         return None
-    telling = columns.apply(lambda column: column.mask(_says_nothing(column)))
-    spelled = columns.mask(columns == "")
-    return telling.bfill(axis=1).iloc[:, 0].fillna(spelled.bfill(axis=1).iloc[:, 0])
+    labels = pd.Series(None, index=table.rows.index, dtype="str")
+    for header in columns:
+        labels = labels.fillna(columns[header].mask(_says_nothing(columns[header])))
+    for header in columns:
+        labels = labels.fillna(columns[header].mask(columns[header] == ""))
+    return labels
 
 
 def _one_hot(table: Table, form: Form) -> "pd.Series[str]":

@@ -139,6 +139,34 @@ def test_ham10000_of_dataverse_with_inner_archives(source, tmp_path, packed):
     assert description()["source"] == folder.name
 
 
+def test_ham10000_of_kaggle_with_folders_twice(source):
+    folder = source(*HAM_IMAGES, HAM10000_metadata_csv=HAM)
+    for name in HAM_IMAGES:
+        copy = folder / name.lower().replace("isic_", "ISIC_")
+        copy.parent.mkdir(exist_ok=True)
+        copy.write_bytes((folder / name).read_bytes())
+    lines = run(folder)
+    assert any("copies of files in a folder whose name differs only in case: 5 (" in line for line in lines)
+    assert_ham_imported(lines)
+
+
+def test_files_that_differ_are_no_copies(source):
+    folder = source("nevus/a.jpg", "melanoma/b.jpg")
+    (folder / "Nevus").mkdir()
+    (folder / "Nevus/a.jpg").write_bytes(IMAGE)
+    refused(folder, "differs from another member only in case")
+
+
+def test_derm7pt_takes_dermoscopic_images(source):
+    rows = (
+        "case_num,diagnosis,seven_point_score,location,sex,clinic,derm\n1,melanoma (less than 0.76 mm),3,back,male,NEL/N1.jpg,NEL/N2.jpg\n"
+    )
+    rows += "2,blue nevus,1,head neck,female,NEL/N3.jpg,NEL/N4.jpg\n"
+    run(source(*(f"images/NEL/N{number}.jpg" for number in range(1, 5)), meta__meta_csv=rows))
+    assert images() == ["blue_nevus/N4.jpg", "melanoma/N2.jpg"]
+    assert table().loc["melanoma/N2.jpg", ["lesion_id", "anatom_site_general"]].tolist() == ["1", "back"]
+
+
 def test_isic_2018_joins_ground_truth_and_lesions(source):
     path = source(
         "ISIC2018_Task3_Training_Input/ISIC_0000001.jpg",
@@ -327,7 +355,7 @@ def test_labels_that_differ_within_a_class_are_no_contradiction(source):
 def test_form_can_be_named(source):
     path = source("nevus/a.jpg", "melanoma/b.jpg", metadata_csv="lesion_id,image_id,dx\n1,a,nevus\n2,b,melanoma\n")
     assert run(path, form="folders")[0] == "form: folders (one folder per diagnosis): --form folders"
-    refused(path, "there is no form 'ham'; the forms are ham10000, isic-archive, ", form="ham")
+    refused(path, "there is no form 'ham'; the forms are derm7pt, ham10000, isic-archive, ", form="ham")
 
 
 def test_dry_run_describes_the_plan_and_changes_nothing(source):
