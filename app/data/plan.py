@@ -12,7 +12,7 @@ from app.data.contradictions import require_agreement
 from app.data.folders import common_folders, diagnoses_of_folders, knows
 from app.data.forms.definitions import Form, ImageType, known_columns
 from app.data.image_types import choose_image_type
-from app.data.members import COPIES, MASKS, SYSTEM, SortedMembers, find_copies, sort_members
+from app.data.members import COPIES, LICENSES, MASKS, SYSTEM, SortedMembers, find_copies, sort_members
 from app.data.metadata import ImageIndex, JoinedTables, join_tables, original_split
 from app.data.recognition import ImportOptions, Recognised, is_required, recognise
 from app.data.source_tables import SourceTables, read_given_table, read_source_tables
@@ -23,6 +23,8 @@ from components.data_quality.label_definitions import LabelDefinition, finest, f
 
 LEVELS = ("diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis_1")
 NO_DIAGNOSIS = "images without a diagnosis"
+NO_FOLDER = ("", LICENSES)
+"""Names that a folder of a diagnosis in data/ must not have."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,8 @@ class _Labels:
     def diagnosis(self, name: str) -> str | None:
         """The diagnosis of an image as its source writes it."""
         folder, table = self.folders.get(name), self._cell(name, DIAGNOSIS)
+        if table and folder_name(table) in NO_FOLDER:
+            table = None
         if not self.form.labels_images:
             return folder or table
         return table or (folder if folder and self.known(folder) and self._cell(name, LABEL) is None else None)

@@ -41,7 +41,7 @@ def plan_lines(plan: ImportPlan, definitions: Mapping[str, LabelDefinition]) -> 
 
 def _label_set(plan: ImportPlan, definition: LabelDefinition | None) -> Iterator[str]:
     if definition is None:
-        yield "label set: none has a class for most images. Define one in labels/: docs/how-to/prepare-a-dataset.md"
+        yield "label set: none has a class for most images. Define one in labels/, see docs/how-to/import-a-dataset.md"
         return
     placed = sum(count for levels, count in plan.diagnoses.items() if definition.class_of_levels(levels))
     others = [name for name in plan.fitting if name != definition.name]

@@ -316,6 +316,15 @@ def test_table_beside_the_source_or_within_it(source, tmp_path):
     refused(path, "has 0 tables of this name", table=GivenTable(Path("none.csv"), columns))
 
 
+@pytest.mark.parametrize("label", ["---", "../..", "/", "licenses", "(x)("])
+def test_label_that_is_no_name_never_leaves_data(source, label):
+    path = source("a.jpg", "b.jpg", metadata_csv=f"filename,diagnosis\na,{label}\nb,melanoma\n")
+    assert run(path)[-1].startswith("imported ")
+    assert "melanoma/b.jpg" in images()
+    assert all(name.split("/")[0] in ("melanoma", "x") for name in images())
+    assert not Path("/a.jpg").exists()
+
+
 def test_flat_images_with_a_table_of_known_columns(source):
     lines = run(source("a.jpg", "b.jpg", metadata_csv="filename,diagnosis\na,nevus\nb,melanoma\n"))
     assert lines[0].startswith("form: table (images and a table with their diagnoses): metadata.csv names images in the column filename")
