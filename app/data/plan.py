@@ -16,7 +16,7 @@ from app.data.members import COPIES, LICENSES, MASKS, SYSTEM, SortedMembers, fin
 from app.data.metadata import ImageIndex, JoinedTables, join_tables, original_split
 from app.data.recognition import ImportOptions, Recognised, is_required, recognise
 from app.data.source_tables import SourceTables, read_given_table, read_source_tables
-from app.data.tables import DIAGNOSIS, FILE, LABEL, Table, image_column, select_columns
+from app.data.tables import DIAGNOSIS, FILE, LABEL, Table, image_column, name_images, select_columns
 from app.data.targets import assign_targets
 from components.core.errors import LesionflowError
 from components.data_quality.label_definitions import LabelDefinition, finest, fitting, fold
@@ -208,7 +208,7 @@ def _label(found: SortedMembers, read: SourceTables, form: Form, known: Callable
     within = common_folders([*found.images, *(table.name for table in read.tables)]) if form.labels_images else 0
     folders = diagnoses_of_folders(found.images, known, within)
     others = [name for names in found.left_out.values() for name in names]
-    selected = [select_columns(table, form, is_required(table, form)) for table in _described(read.tables, form)]
+    selected = [select_columns(table, form, is_required(table, form)) for table in _described(name_images(read.tables, form), form)]
     joined = join_tables(selected, ImageIndex(found.images, folders), ImageIndex(others, {}))
     if form.complete:
         joined.require_complete()

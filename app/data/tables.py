@@ -1,8 +1,8 @@
 """Reads the tables of a source as text, and selects the columns that an import knows."""
 
 import io
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Iterable
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
@@ -17,7 +17,7 @@ WIDE_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 ARCHIVE_IMAGE = r"^(ISIC_\d{7})(?!\d)"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Table:
     """A table of a source: its name there, its rows with folded headers, and the headers as the table spells them."""
 
@@ -76,6 +76,21 @@ def image_column(headers: Container[str], form: Form) -> str | None:
     return next((header for header in (*given, *known_columns().images) if header in headers), None)
 
 
+def name_images(tables: Iterable[Table], form: Form) -> list[Table]:
+    """Add the images' names to the tables without them, from the table that has both the names and the form's column `joined_by`."""
+    tables = list(tables)
+    key = form.joined_by
+    named = [table for table in tables if image_column(table.rows, form)]
+    source = next((table for table in named if key in table.rows), None)
+    if key is None or source is None:
+        return tables
+    image = image_column(source.rows, form)
+    return [
+        table if table in named or key not in table.rows else replace(table, rows=source.rows[[image, key]].merge(table.rows, on=key))
+        for table in tables
+    ]
+
+
 def names_labels(table: Table, form: Form) -> bool:
     """Whether a table has a column with diagnoses."""
     return bool({*form.one_hot} & {*table.rows}) or len(_label_columns(table, form).columns) > 0
@@ -108,7 +123,7 @@ def select_columns(table: Table, form: Form, required: bool = True) -> SelectedT
     if ID not in rows and image != FILE and (ids := table.rows[image].str.extract(ARCHIVE_IMAGE, expand=False)).notna().any():
         rows[ID] = ids
     read = {image, *used, *form.one_hot, *_label_columns(table, form)}
-    return SelectedTable(table.name, rows, tuple(table.headers[header] for header in table.rows if header not in read), required)
+    return SelectedTable(table.name, rows, tuple(table.headers[header] for header in table.headers if header not in read), required)
 
 
 def _says_nothing(values: "pd.Series[str]") -> "pd.Series[bool]":

@@ -35,6 +35,7 @@ class Form(_Definition):
     columns: dict[str, str] = Field(default_factory=dict, description="further headers, with the column that each becomes")
     labels: tuple[str, ...] = Field(default=(), description="columns of diagnoses, most specific first; empty: those of columns.yaml")
     one_hot: tuple[str, ...] = Field(default=(), description="columns of which one is 1 in each row: the diagnosis")
+    joined_by: str | None = Field(default=None, description="column by which a table without image names is joined to one that has them")
     label_sets: tuple[str, ...] = Field(default=(), description="label sets for this form, the finest first")
     image_type: ImageType = "dermoscopic"
     inner_archives: tuple[str, ...] = Field(default=(), description="patterns of archives within the source that are read too")

@@ -253,6 +253,20 @@ def test_isic_2020_takes_benign_where_the_diagnosis_is_unknown(source):
     assert description()["label_set"] == "binary"
 
 
+def test_milk10k_joins_labels_by_lesion(source):
+    truth = "lesion_id,AKIEC,BCC,BEN_OTH,BKL,DF,INF,MAL_OTH,MEL,NV,SCCKA,VASC\nIL_1,0,0,0,0,0,0,0,1,0,0,0\nIL_2,0,0,0,0,0,0,0,0,0,1,0\n"
+    rows = "lesion_id,image_type,isic_id,attribution,copyright_license,age_approx,sex,skin_tone_class,site\n"
+    for number, kind in enumerate(("clinical: close-up", "dermoscopic") * 2):
+        rows += f"IL_{1 + number // 2},{kind},ISIC_000000{number},MILK study team,CC-BY-NC,50,male,3,trunk\n"
+    names = [f"MILK10k_Training_Input/IL_{1 + number // 2}/ISIC_000000{number}.jpg" for number in range(4)]
+    lines = run(source(*names, MILK10k_Training_GroundTruth_csv=truth, MILK10k_Training_Metadata_csv=rows))
+    assert lines[0].startswith("form: milk10k (MILK10k): MILK10k_Training_GroundTruth.csv has the columns lesion_id, AKIEC")
+    assert images() == ["mel/ISIC_0000001.jpg", "sccka/ISIC_0000003.jpg"]
+    row = table().loc["sccka/ISIC_0000003.jpg"]
+    assert (row["lesion_id"], row["anatom_site_general"], row["license"], row["diagnosis"]) == ("IL_2", "trunk", "CC-BY-NC", "SCCKA")
+    assert description()["label_set"] == "ham7"
+
+
 def test_folder_above_is_no_label_against_the_parent(source):
     names = [
         f"{split}/{label}/melanoma_{number}.jpg" for split in ("train", "test") for label in ("benign", "malignant") for number in (0, 1)
