@@ -65,9 +65,7 @@ def main() -> None:
 @click.option("--image-type", type=click.Choice(["dermoscopic", "clinical"]), help="Type of the images to import; others are left out.")
 @click.option("--dry-run", is_flag=True, help="Print what would be imported and change nothing.")
 @click.option("--collection", "collections", default="", metavar="ID[,ID]", help="With SOURCE isic: IDs of ISIC Archive collections.")
-@click.option(
-    "--search", default="", metavar="QUERY", help="With SOURCE isic: a search query, for example diagnosis_3:Nevus AND age_approx:50."
-)
+@click.option("--search", default="", metavar="QUERY", help="With SOURCE isic: a search query, for example sex:female AND age_approx:50.")
 @click.option("--limit", type=click.IntRange(min=0), default=0, help="With SOURCE isic: maximum number of images; 0 means no limit.")
 @user_errors
 def import_command(source: Path, **options: Any) -> None:

@@ -50,7 +50,7 @@ def folder_of_diagnosis(folders: Sequence[str], known: Callable[[str], bool], sh
 
     It is the nearest folder that is not structural. If no label set knows it, it is the nearest one above that a label set knows: a
     patient's folder within a diagnosis. A folder that contains the whole source is never taken in place of the image's own folder, since
-    it names the source (melanoma/train/benign is benign, melanoma/train/eczema is eczema).
+    it names the source.
 
     Args:
         folders: the image's folders, from the top.
