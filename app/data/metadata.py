@@ -101,7 +101,7 @@ def join_tables(tables: Iterable[SelectedTable], images: "ImageIndex", others: "
                 )
             unrelated.append(table.name)
             continue
-        found = table.rows.assign(**{MEMBER: names, TABLE: PurePosixPath(table.name).name}).dropna(subset=[MEMBER])
+        found = table.rows.assign(**{MEMBER: names, TABLE: table.name}).dropna(subset=[MEMBER])
         missing |= {table.name: unknown} if unknown else {}
         matched[table.name] = found[MEMBER].nunique()
         left_out[table.name] = table.left_out

@@ -79,6 +79,12 @@ def test_join_tables_rejects_one_image_with_two_patients_in_two_tables():
         join(texts)
 
 
+def test_join_tables_names_both_tables_of_one_name():
+    texts = {"metadata.csv": "image,age\nISIC_0000101,50\n", "x/metadata.csv": "image,age\nISIC_0000101,60\n"}
+    with pytest.raises(LesionflowError, match=r"^metadata\.csv and x/metadata\.csv: .* with age_approx '50' and '60'"):
+        join(texts)
+
+
 def test_join_tables_accepts_one_diagnosis_in_two_spellings():
     joined = join(
         {"a.csv": "image,dx\nISIC_0000101,Basal cell carcinoma (BCC)\n", "b.csv": "image,dx\nISIC_0000101,basal_cell_carcinoma\n"}
