@@ -56,33 +56,33 @@ def main() -> None:
 
 @main.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
+@click.option("--form", "form_name", metavar="NAME", help="Form of SOURCE, instead of the one that is recognised; a wrong NAME lists all.")
+@click.option("--table", type=click.Path(path_type=Path), help="The table that describes the images: a file, or its name in SOURCE.")
+@click.option("--image-column", metavar="HEADER", help="Column of --table with the images' file names or IDs.")
+@click.option("--label-column", metavar="HEADER", help="Column of --table with the diagnoses.")
+@click.option("--lesion-column", metavar="HEADER", help="Column of --table with the lesions.")
+@click.option("--patient-column", metavar="HEADER", help="Column of --table with the patients.")
+@click.option("--image-type", type=click.Choice(["dermoscopic", "clinical"]), help="Type of the images to import; others are left out.")
+@click.option("--dry-run", is_flag=True, help="Print what would be imported and change nothing.")
 @click.option("--collection", "collections", default="", metavar="ID[,ID]", help="With SOURCE isic: IDs of ISIC Archive collections.")
-@click.option(
-    "--search", default="", metavar="QUERY", help="With SOURCE isic: a search query, for example diagnosis_3:Nevus AND age_approx:50."
-)
+@click.option("--search", default="", metavar="QUERY", help="With SOURCE isic: a search query, for example sex:female AND age_approx:50.")
 @click.option("--limit", type=click.IntRange(min=0), default=0, help="With SOURCE isic: maximum number of images; 0 means no limit.")
 @user_errors
-def import_command(source: Path, collections: str, search: str, limit: int) -> None:
+def import_command(source: Path, **options: Any) -> None:
     """Import SOURCE as the dataset in data/ and track it with DVC.
 
-    SOURCE is a folder, a zip or a tar archive with one folder per class, or the word isic for the ISIC Archive.
+    SOURCE is a folder, a zip or a tar archive, or the word isic for the ISIC Archive. Its form is recognised by the headers of its tables
+    and by its folders: one folder per diagnosis, HAM10000, ISIC 2018 (task 3), 2019 and 2020, MILK10k, PAD-UFES-20, Derm7pt, a
+    download of the ISIC Archive, or images and a table with their diagnoses. The form and the reason are printed.
 
-    Folder names are matched to the nine classes, ignoring case, spaces and hyphens. Images under Train/ and Test/ are merged;
-    the column given_side of metadata.csv keeps the original split. metadata.csv, attribution.txt and licenses/ are imported too.
-    The previous dataset stays in git and DVC. An interrupted import resumes when it is run again.
+    Each image keeps its source's own diagnosis; labels/ holds the label sets that turn diagnoses into classes. Images under Train/ and
+    Test/ are merged; the column given_side of metadata.csv keeps the original split. Of tables, only known columns are imported;
+    attribution.txt and licenses/ are imported too. The previous dataset stays in git and DVC. An interrupted import resumes when it is
+    run again.
     """
-    from app.data.ingest import import_dataset
-    from app.data.isic import import_isic
+    from app.data.import_command import import_messages
 
-    if source == Path("isic") and not source.exists():
-        lines = import_isic(collections, search, limit)
-    elif collections or search or limit:
-        raise LesionflowError(
-            "--collection, --search and --limit require the source isic. Run `lesionflow import isic`, or leave them out."
-        )
-    else:
-        lines = import_dataset(source)
-    for line in lines:
+    for line in import_messages(source, options):
         click.echo(for_terminal(line))
 
 

@@ -39,7 +39,11 @@ MEANING = {
     "validation": {
         "files": "files in `data/`, without metadata files",
         "usable": "files that later stages use",
+        "label_set": "name of the label set",
         "lesions": "lesions among the usable files",
+        "missing_classes": "classes of the label set without a file; they are no outputs of the model",
+        "not_in_label_set": "files of each diagnosis that has no class in the label set",
+        "patients": "patients among the usable files; 0 if the source does not name them",
         "quarantined": "excluded files, by the kind of finding that excluded them",
         "found": "files that show each kind of finding",
         "found_per_class": "the same, by class; `none` for a file without a class",
@@ -48,10 +52,11 @@ MEANING = {
     },
     "split": {
         "test_split_hash": "sha256 that identifies the labeled test images",
-        "groups": "groups (lesions joined by duplicates) that are never divided",
+        "groups": "groups (patients, or lesions joined by duplicates) that are never divided",
         "images.<split>": "images in the split",
         "images_per_class.<split>.<class>": "images of the class in the split",
         "lesions.<split>": "lesions in the split",
+        "patients.<split>": "patients in the split; 0 if the source does not name them",
     },
     "train": {
         "epochs": "epochs that ran before early stopping",
@@ -146,7 +151,7 @@ def _generic(document: dict[str, Any]) -> dict[str, Any]:
 def _kind(value: Any) -> str:
     if isinstance(value, bool):
         return "boolean"
-    return {int: "integer", float: "number", str: "text", dict: "object"}[type(value)]
+    return {int: "integer", float: "number", str: "text", list: "list", dict: "object"}[type(value)]
 
 
 def _meaning(report: str, key: str) -> str:

@@ -23,7 +23,7 @@ FILES = [
     ],
 ]
 FINDINGS = [
-    ["`kind`", "kind of finding ([the 18 checks](../how-to/prepare-a-dataset.md#the-18-checks))"],
+    ["`kind`", "kind of finding ([the 20 checks](../how-to/prepare-a-dataset.md#the-20-checks))"],
     ["`number`", "number of the finding; rows with the same number belong to one finding"],
     ["`rank`", "urgency within the kind; larger is more urgent"],
     ["`path`", "path relative to `data/`, or the name of a class"],

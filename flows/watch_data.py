@@ -227,8 +227,8 @@ def watch_data(inbox: Path = INBOX, settle_seconds: NonNegativeFloat = MINUTE) -
     """Check for a new dataset version; if there is one, import it and train on it.
 
     Args:
-        inbox: Folder for new datasets, as folders or archives with one folder per class: import.inbox of params.yaml, or a folder in
-            it.
+        inbox: Folder for new datasets, as folders or archives in any form that `lesionflow import` recognises: import.inbox of
+            params.yaml, or a folder in it.
         settle_seconds: Seconds without changes after which a dataset counts as complete.
     """
     place = require_within_inbox(inbox)

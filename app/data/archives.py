@@ -33,11 +33,17 @@ ARCHIVE_ERRORS = (zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAErr
 @dataclass(frozen=True)
 class Member:
     """One file of the source: its name with forward slashes, its declared size in bytes, and a stamp that changes with its content:
-    the modification time in a folder or a tar, the time and checksum in a zip."""
+    the modification time in a folder or a tar, the time and checksum in a zip. The checksum is empty where the source has none."""
 
     name: str
     size: int
     stamp: str = field(default="", compare=False)
+    checksum: str = field(default="", compare=False)
+
+    def is_copy_of(self, other: "Member") -> bool:
+        """Whether it is the same file in a folder whose name differs only in case, as in Kaggle's archive of HAM10000."""
+        same_file = self.name.rpartition("/")[2] == other.name.rpartition("/")[2] and self.name.casefold() == other.name.casefold()
+        return same_file and self.name != other.name and (self.size, self.checksum) == (other.size, other.checksum)
 
 
 class Source(Protocol):
@@ -71,7 +77,7 @@ class Folder:
             if path.is_file():
                 status = path.stat()
                 found.append(Member(path.relative_to(self.path).as_posix(), status.st_size, str(status.st_mtime_ns)))
-        _check_members(self.path, found, self._limits)
+        check_members(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -83,10 +89,10 @@ class Folder:
 class Zip:
     """A zip archive as a source."""
 
-    def __init__(self, path: Path, limits: ImportLimits) -> None:
+    def __init__(self, path: Path, limits: ImportLimits, content: IO[bytes] | None = None) -> None:
         self.path, self._limits = path, limits
         try:
-            self._archive = zipfile.ZipFile(path)
+            self._archive = zipfile.ZipFile(content or path)
         except ARCHIVE_ERRORS as fault:
             raise LesionflowError(f"{path} is a corrupt zip archive: {fault}") from None
 
@@ -109,8 +115,8 @@ class Zip:
             if item.header_offset < end:
                 raise _refusal(self.path, item.filename, "overlaps another member: possible archive bomb")
             end = item.header_offset + item.compress_size
-        found = [Member(item.filename, item.file_size, f"{item.date_time} {item.CRC}") for item in items]
-        _check_members(self.path, found, self._limits)
+        found = [Member(item.filename, item.file_size, f"{item.date_time} {item.CRC}", f"{item.CRC:08x}") for item in items]
+        check_members(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -139,7 +145,7 @@ class Tar:
                 total += item.size
                 found.append(Member(item.name, item.size, str(item.mtime)))
                 if item.size > self._limits.max_file_mb * 2**20:
-                    break  # _check_members rejects it; continuing would unpack it
+                    break  # check_members rejects it; continuing would unpack it
                 if total > allowed:
                     raise _refusal(
                         self.path,
@@ -148,7 +154,7 @@ class Tar:
                     )
                 if len(found) > self._limits.max_files or total > self._limits.max_total_gb * 2**30:
                     break
-        _check_members(self.path, found, self._limits)
+        check_members(self.path, found, self._limits)
         return found
 
     def contents(self, wanted: Iterable[str]) -> Iterator[tuple[str, IO[bytes]]]:
@@ -189,19 +195,23 @@ def _is_tar(path: Path) -> bool:
         return False
 
 
-def _check_members(source: Path, members: list[Member], limits: ImportLimits) -> None:
-    """Check names and sizes, for every kind of source."""
+def check_members(source: Path, members: list[Member], limits: ImportLimits) -> None:
+    """Check names and sizes, for every kind of source.
+
+    Raises:
+        LesionflowError: a name is unsafe or occurs twice, or a limit is exceeded.
+    """
     if len(members) > limits.max_files:
         raise LesionflowError(f"{source} contains more than {limits.max_files} files (import.max_files); nothing was imported")
-    total, seen = 0, set()
+    total = 0
+    seen: dict[str, Member] = {}
     for member in members:
         reason = _name_problem(member.name)
         if reason:
             raise _refusal(source, member.name, reason)
         folded = unicodedata.normalize("NFC", member.name).casefold()
-        if folded in seen:
+        if not member.is_copy_of(seen.setdefault(folded, member)) and seen[folded] is not member:
             raise _refusal(source, member.name, "occurs twice, or differs from another member only in case or Unicode normalization")
-        seen.add(folded)
         if member.size > limits.max_file_mb * 2**20:
             raise _refusal(source, member.name, f"is larger than {limits.max_file_mb} MB (import.max_file_mb)")
         total += member.size

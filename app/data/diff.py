@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from app.data.ingest import dvc
-from components.core.classes import CLASSES, class_of_folder
 from components.core.paths import DATA
 
 MAX_LISTED = 10
+NO_FOLDER = "no diagnosis"
+"""Shown for files outside the folders of diagnoses: metadata.csv and others."""
 
 
 @dataclass(frozen=True)
 class DatasetDiff:
-    """Paths within data/. `relabeled` files moved to another class, `renamed` files moved within their class; their bytes are equal."""
+    """Paths within data/. `relabeled` files moved to another diagnosis, `renamed` files moved within theirs; their bytes are equal."""
 
     added: list[str]
     removed: list[str]
@@ -25,7 +26,7 @@ class DatasetDiff:
 
 
 def compare(old: str, new: str | None) -> Iterator[str]:
-    """Describe the difference in lines: counts per class, then the first files of each kind of change.
+    """Describe the difference in lines: counts per diagnosis, then the first files of each kind of change.
 
     Raises:
         LesionflowError: a revision does not exist, or DVC no longer has its list of files.
@@ -82,7 +83,9 @@ def _files(entries: list[dict[str, object]]) -> list[tuple[str, str]]:
 
 
 def _class(path: str) -> str:
-    return class_of_folder(PurePosixPath(path).parts[0]) or "no class"
+    """The folder that names a file's diagnosis."""
+    folders = PurePosixPath(path).parts[:-1]
+    return folders[0] if folders else NO_FOLDER
 
 
 def _per_class(changes: DatasetDiff) -> Iterator[str]:
@@ -92,10 +95,10 @@ def _per_class(changes: DatasetDiff) -> Iterator[str]:
         "relabeled to": Counter(_class(after) for _, after in changes.relabeled),
         "relabeled from": Counter(_class(before) for before, _ in changes.relabeled),
     }
-    yield f"  {'':<28}" + "".join(f"{title:>17}" for title in columns)
-    for name in (*CLASSES, "no class"):
-        if any(counts[name] for counts in columns.values()):
-            yield f"  {name:<28}" + "".join(f"{counts[name]:>17}" for counts in columns.values())
+    names = sorted(set().union(*columns.values()))
+    width = max([28, *map(len, names)])
+    yield f"  {'':<{width}}" + "".join(f"{title:>17}" for title in columns)
+    yield from (f"  {name:<{width}}" + "".join(f"{counts[name]:>17}" for counts in columns.values()) for name in names)
 
 
 def _name_lines(title: str, names: list[str]) -> Iterator[str]:

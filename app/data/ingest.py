@@ -6,119 +6,126 @@ import os
 import shutil
 import subprocess
 import sys
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+import yaml
 from tqdm import tqdm
 
-from app.data import metadata
-from app.data.archives import ARCHIVES, Member, Source, archive_errors, open_source
+from app.data.archives import Member, Source, archive_errors, open_source
+from app.data.forms.definitions import forms
+from app.data.inner_archives import WithInnerArchives
+from app.data.members import ATTRIBUTION, LICENSES, METADATA
+from app.data.plan import ImportPlan, make_plan
+from app.data.plan_lines import plan_lines
+from app.data.recognition import ImportOptions
 from app.data.replacement import STAGING, locked, recover_dataset, replace_dataset, require_safe_previous
-from components.core.classes import CLASSES, class_of_folder
 from components.core.errors import LesionflowError, ServiceUnavailable
 from components.core.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
-from components.imaging.images import SUFFIXES
+from components.data_quality.label_definitions import read_definitions
 from components.runtime.params import ImportLimits
 from components.runtime.params_file import load
 
-METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
-METADATA_FILES = (METADATA, ATTRIBUTION)
-LICENSES = "licenses"
-UNJOINED = ".companions"
-"""Folder of the draft that contains every metadata.csv and attribution.txt of the source until they are joined."""
 CHUNK = 2**20
 
 
-def plan_import(members: list[Member]) -> tuple[dict[str, str], list[str]]:
-    """Assign each member a target path within data/; return these and the names of members that are skipped.
-
-    Each metadata.csv and attribution.txt gets its own path in UNJOINED. An image goes to <class>/<file name>, with the class of the
-    nearest parent folder that names one. If two members would get the same target (the same name in Train/ and Test/), the parent
-    folders become a prefix of the later one's file name.
-
-    Raises:
-        LesionflowError: two targets are still equal on a file system that ignores case or Unicode normalization.
-    """
-    targets: dict[str, str] = {}
-    taken: set[str] = set()
-    left: list[str] = []
-    for member in members:
-        path = PurePosixPath(member.name.replace("\\", "/"))
-        target = _target(path)
-        if target is None:
-            left.append(member.name)
-            continue
-        if _folded(target) in taken:
-            others = "_".join(part for part in path.parts[:-1] if class_of_folder(part) is None)
-            target = f"{PurePosixPath(target).parent}/{others}_{path.name}".replace(" ", "_")
-        if _folded(target) in taken:
-            raise LesionflowError(f"two files map to the same target {DATA}/{target}; one of them is {member.name!r}. Rename one of them.")
-        taken.add(_folded(target))
-        targets[member.name] = target
-    return targets, left
-
-
-def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name).casefold()
-
-
-def _target(path: PurePosixPath) -> str | None:
-    if path.name.startswith(".") or path.name in ("", "..") or "__MACOSX" in path.parts:
-        return None
-    if path.name in METADATA_FILES:
-        return f"{UNJOINED}/{hashlib.sha256(str(path).encode()).hexdigest()[:16]}-{path.name}"
-    if len(path.parts) > 1 and path.parts[-2].lower() == LICENSES:
-        return f"{LICENSES}/{path.name}"
-    folders = (class_of_folder(part) for part in reversed(path.parts[:-1]))
-    diagnosis = next((found for found in folders if found), None)
-    return f"{diagnosis}/{path.name}" if diagnosis and path.suffix.lower() in SUFFIXES else None
-
-
-def import_dataset(source: Path, limits: ImportLimits | None = None) -> Iterator[str]:
+def import_dataset(source: Path, limits: ImportLimits | None = None, options: ImportOptions | None = None) -> Iterator[str]:
     """Import a folder, a zip or a tar archive as the dataset; yield progress messages.
 
     Args:
         source: the folder or archive.
         limits: limits of the source; None uses those of params.yaml.
+        options: what the user says about the source.
 
     Raises:
-        LesionflowError: the source is unsafe or corrupt or contains no image in a class folder, or the current dataset is not
-            committed to git and DVC. Nothing was changed.
+        LesionflowError: the source is unsafe or corrupt, has no known form or no image with a diagnosis, its tables contradict each other
+            or the folders, or the current dataset is not committed to git and DVC. Nothing was changed.
     """
     limits = limits or load().importing
     with locked():
         yield from recover_dataset()
         require_safe_previous()
-        opened = open_source(source, limits)
-        members = opened.members()
-        targets, left = plan_import(members)
-        nested = [name for name in left if name.lower().endswith(ARCHIVES)]
-        if nested:
-            raise LesionflowError(f"{source} contains an archive: {nested[0]!r}. Unpack it, then import the folder.")
-        if not images_of(targets):
-            raise LesionflowError(f"{source} contains no image in a folder named after one of the nine classes: {', '.join(CLASSES)}")
-        with staging_folder(source, members) as draft:
-            copy_members(opened, targets, {member.name: member.size for member in members}, draft)
-            columns = join_metadata(draft, targets)
-        yield from import_summary(count_images(DATA), columns)
-    if left:
-        yield f"skipped {len(left)} files that are not images in a class folder, first {left[0]!r}"
+        yield from import_opened(open_source(source, limits), limits, options)
+
+
+def import_opened(opened: Source, limits: ImportLimits, options: ImportOptions | None = None, source: str | None = None) -> Iterator[str]:
+    """Import an opened source within `locked`; yield progress messages.
+
+    Args:
+        opened: the source.
+        limits: its limits.
+        options: what the user says about it.
+        source: its name for dataset.yaml; None uses that of the folder or archive.
+
+    Raises:
+        LesionflowError: see `import_dataset`.
+    """
+    definitions = read_definitions()
+    opened, members = with_inner_archives(opened, limits)
+    plan = make_plan(opened, members, definitions, options)
+    yield from plan_lines(plan, definitions)
+    with staging_folder(opened.path, members) as draft:
+        write_draft(opened, members, plan, draft, source)
+    counts = count_images(DATA)
+    columns = [] if plan.metadata is None else list(plan.metadata.columns)
+    if "given_side" in columns:
+        yield f"Train/ and Test/ were merged and the images will be split again; given_side in {METADATA} keeps the original split"
     if "lesion_id" not in columns:
         yield f"no lesion_id in {METADATA}: each image counts as its own lesion unless a near-duplicate links it to another"
-    yield from next_steps()
+    yield f"next: git add {DATA_POINTER} && git commit, then dvc repro"
+    yield f"the previous dataset: git checkout REV {DATA_POINTER} && dvc checkout {DATA_POINTER}"
+    yield f"imported {counts.total()} files in {len(counts)} classes"
 
 
-def images_of(targets: Mapping[str, str]) -> dict[str, str]:
-    """Select the targets that are images."""
-    return {name: target for name, target in targets.items() if target.split("/")[0] in CLASSES}
+def describe_import(source: Path, limits: ImportLimits | None = None, options: ImportOptions | None = None) -> Iterator[str]:
+    """Describe what `import_dataset` would do, in lines; nothing is changed.
+
+    Raises:
+        LesionflowError: the import would be refused because of the source.
+    """
+    definitions = read_definitions()
+    limits = limits or load().importing
+    opened, members = with_inner_archives(open_source(source, limits), limits)
+    plan = make_plan(opened, members, definitions, options)
+    yield from plan_lines(plan, definitions)
+    yield f"dry run: {plan.images} images in {len({levels[0] for levels in plan.diagnoses})} classes would be imported; nothing was changed"
+
+
+def with_inner_archives(opened: Source, limits: ImportLimits) -> tuple[Source, list[Member]]:
+    """The source with the archives in it that belong to a form, and its files."""
+    patterns = [pattern for form in forms().values() for pattern in form.inner_archives]
+    together = WithInnerArchives(opened, patterns, limits)
+    return together, together.members()
+
+
+def write_draft(opened: Source, members: list[Member], plan: ImportPlan, draft: Path, source: str | None = None) -> None:
+    """Write the planned dataset into the staging folder: images, licenses, metadata.csv, attribution.txt and dataset.yaml.
+
+    Raises:
+        LesionflowError: a member has more or fewer bytes than declared.
+    """
+    from components.data_quality.dataset import DATASET_FILE  # imports scipy, which a dry run does not need
+
+    copy_members(opened, plan.targets, {member.name: member.size for member in members}, draft)
+    if plan.metadata is not None:
+        plan.metadata.to_csv(draft / METADATA, index=False)
+    if plan.attributions:
+        (draft / ATTRIBUTION).write_bytes(b"\n".join(plan.attributions))
+    description = {
+        "form": plan.recognised.form.name,
+        "source": source or plan.source,
+        "image_type": plan.image_type,
+        "label_set": plan.label_set,
+    }
+    (draft / DATASET_FILE).write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
 def count_images(folder: Path) -> Counter[str]:
-    """Count the images of a dataset folder by class."""
-    return Counter({name: sum(1 for path in (folder / name).iterdir()) for name in CLASSES if (folder / name).is_dir()})
+    """Count the images of a dataset folder by diagnosis."""
+    diagnoses = (path for path in folder.iterdir() if path.is_dir() and path.name != LICENSES)
+    return Counter({path.name: sum(1 for _ in path.iterdir()) for path in diagnoses})
 
 
 def copy_members(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path) -> None:
@@ -159,25 +166,6 @@ def _sweep(draft: Path, wanted: Mapping[str, int]) -> None:
             path.unlink()
 
 
-def join_metadata(draft: Path, targets: Mapping[str, str]) -> list[str]:
-    """Join the source's metadata.csv and attribution.txt files into those of the draft; return the columns of metadata.csv.
-
-    Raises:
-        LesionflowError: the tables cannot be joined, or do not match the images.
-    """
-    read = {name: (draft / target).read_bytes() for name, target in targets.items() if target.startswith(f"{UNJOINED}/")}
-    parts = {name: metadata.read(content, name) for name, content in read.items() if PurePosixPath(name).name == METADATA}
-    table = metadata.join_tables(parts, images_of(targets))
-    if table is not None:
-        table.to_csv(draft / METADATA, index=False)
-    texts = dict.fromkeys(content for name, content in read.items() if PurePosixPath(name).name == ATTRIBUTION)
-    if texts:
-        (draft / ATTRIBUTION).write_bytes(b"\n".join(texts))
-    if read:
-        shutil.rmtree(draft / UNJOINED)
-    return [] if table is None else list(table.columns)
-
-
 @contextmanager
 def staging_folder(source: Path, members: list[Member]) -> Iterator[Path]:
     """Yield a staging folder that replaces data/, under DVC, when the block ends without an error.
@@ -207,20 +195,6 @@ def source_identity(source: Path, members: list[Member]) -> str:
     archive = () if source.is_dir() else (status.st_size, status.st_mtime_ns)
     lines = [repr((str(source.resolve()), *archive)), *sorted(repr((one.name, one.size, one.stamp)) for one in members)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
-
-
-def import_summary(counts: Mapping[str, int], columns: list[str]) -> Iterator[str]:
-    """Summarize the import in lines."""
-    yield f"imported {sum(counts.values())} files in {len(counts)} of {len(CLASSES)} classes:"
-    yield from (f"  {name:<28} {counts.get(name, 0):>6}" for name in CLASSES)
-    if "given_side" in columns:
-        yield f"Train/ and Test/ were merged and the images will be split again; given_side in {METADATA} keeps the original split"
-
-
-def next_steps() -> Iterator[str]:
-    """Tell the user which commands come next."""
-    yield f"next: git add {DATA_POINTER} && git commit, then dvc repro"
-    yield f"the previous dataset: git checkout REV {DATA_POINTER} && dvc checkout {DATA_POINTER}"
 
 
 def dvc(*command: str) -> str:

@@ -1,20 +1,23 @@
-"""Reads the metadata.csv files of a source, matches their rows to the imported images and joins them into one table."""
+"""Matches the rows of a source's tables to its images, and joins the tables into one."""
 
-import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from itertools import takewhile
 from pathlib import PurePosixPath
 
 import pandas as pd
 
-from components.core.classes import class_of_folder
+from app.data.members import parts_of
+from app.data.tables import DIAGNOSIS, FILE, LABEL, SelectedTable
 from components.core.errors import LesionflowError
+from components.data_quality.label_definitions import fold
 from components.imaging.images import SUFFIXES
 
-FILE, ID = "filename", "isic_id"
-SEPARATORS = ",;\t"
+MEMBER, TABLE = "member", "table"
+SMALLER = "_downsampled"
+"""End of the names of images that a challenge offers in a smaller size; its tables name them with or without it."""
 ORIGINAL_SPLITS = {
     "train": "train",
     "training": "train",
@@ -28,97 +31,136 @@ ORIGINAL_SPLITS = {
 
 def original_split(name: str) -> str | None:
     """Original split (train, validation or test) named by a member's folders, or None."""
-    return next((ORIGINAL_SPLITS[part.lower()] for part in reversed(_parts(name)[:-1]) if part.lower() in ORIGINAL_SPLITS), None)
+    return next((ORIGINAL_SPLITS[part.lower()] for part in reversed(parts_of(name)[:-1]) if part.lower() in ORIGINAL_SPLITS), None)
 
 
-def read(content: bytes, name: str) -> pd.DataFrame:
-    """Read a table with all values as text; the separator is the comma, semicolon or tab that is most frequent in the first line.
+@dataclass(frozen=True)
+class JoinedTables:
+    """The rows of all tables that name an image, one row an image, and what was found on the way."""
+
+    rows: pd.DataFrame
+    """Indexed by member: the known columns, `label` and `diagnosis`."""
+    missing: dict[str, list[str]]
+    """File names without an image, by table."""
+    matched: dict[str, int]
+    """Images that each table names."""
+    unrelated: list[str]
+    """Tables that name no image and need not."""
+    left_out: dict[str, tuple[str, ...]]
+    """Headers of columns that are not imported, by table."""
+
+    @cached_property
+    def cells(self) -> dict[str, dict[str, str]]:
+        """The cells that are not null, by column and image."""
+        return {column: self.rows[column].dropna().to_dict() for column in self.rows}
+
+    def require_complete(self) -> None:
+        """Raise if a row names a file that the source does not have.
+
+        Raises:
+            LesionflowError: one does; the message names the table, the count and the first file.
+        """
+        for table, names in self.missing.items():
+            raise LesionflowError(
+                f"{table!r} names {len(names)} files that the source does not have, first {names[0]!r}. Add them, or delete their rows;"
+                " nothing was imported"
+            )
+
+    @property
+    def notes(self) -> list[str]:
+        """What to tell the user about the tables."""
+        lines = [f"{table}: describes {count} images" for table, count in self.matched.items()]
+        lines += [f"{table}: {len(names)} rows name images that are not here, first {names[0]}" for table, names in self.missing.items()]
+        lines += [f"{table}: columns left out: {', '.join(headers)}" for table, headers in self.left_out.items() if headers]
+        return lines
+
+
+def join_tables(tables: Iterable[SelectedTable], images: "ImageIndex", others: "ImageIndex") -> JoinedTables:
+    """Join the tables into one row for each image.
 
     Args:
-        content: the file's bytes, UTF-8 with or without a byte order mark.
-        name: name of the table, for messages.
+        tables: the tables; the folder of each is the one that its file names are relative to.
+        images: the images that are imported.
+        others: images that are left out; their rows are left out too.
 
     Raises:
-        LesionflowError: the content is not such a table, or has no column with file names.
+        LesionflowError: a required table names no image of the source, a name matches several, or two rows contradict each other.
     """
-    try:
-        text = content.decode("utf-8-sig")
-        separator = max(SEPARATORS, key=text.partition("\n")[0].count)
-        table = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, index_col=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as fault:
-        raise LesionflowError(f"{name!r} is not a CSV table in UTF-8: {fault}; nothing was imported") from None
-    table.columns = table.columns.str.strip()
-    if not {FILE, ID} & set(table):
-        raise LesionflowError(f"{name!r} has no column {FILE!r} or {ID!r}: found {', '.join(table.columns)}; nothing was imported")
-    return table
-
-
-def join_tables(tables: Mapping[str, pd.DataFrame], images: Mapping[str, str]) -> pd.DataFrame | None:
-    """Join the tables into one for the images, with the column given_side if their folders name the original split.
-
-    Args:
-        tables: by name of the member; its folder is the one that the table's file names are relative to.
-        images: by name of the member, its target relative to data/.
-
-    Returns:
-        The joined rows with the image's target in `filename`; rows without an image keep their file name. None if there is neither
-        a table nor an original split.
-    """
-    index = _Index(images)
-    parts = [_matched(name, table, index) for name, table in tables.items()]
-    sides = {target: side for name, target in images.items() if (side := original_split(name))}
-    if not parts and not sides:
-        return None
-    table = _merged(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame({FILE: list(images.values())})
-    if sides:
-        there = set(table[FILE])
-        table = pd.concat([table, pd.DataFrame({FILE: [name for name in sides if name not in there]})], ignore_index=True)
-        table["given_side"] = table[FILE].map(sides)
-    return table
+    parts, unrelated = [], []
+    missing: dict[str, list[str]] = {}
+    matched: dict[str, int] = {}
+    left_out: dict[str, tuple[str, ...]] = {}
+    for table in tables:
+        names = _match(table, images)
+        unknown = [row for row, name in zip(table.rows[FILE], names, strict=True) if name is None and not others.find(row, ())]
+        if unknown and len(unknown) == len(table.rows):
+            if table.required:
+                raise LesionflowError(
+                    f"{table.name!r} names {len(unknown)} files, first {unknown[0]!r}, and none of them is an image of this source;"
+                    " nothing was imported"
+                )
+            unrelated.append(table.name)
+            continue
+        found = table.rows.assign(**{MEMBER: names, TABLE: table.name}).dropna(subset=[MEMBER])
+        missing |= {table.name: unknown} if unknown else {}
+        matched[table.name] = found[MEMBER].nunique()
+        left_out[table.name] = table.left_out
+        parts.append(found.drop(columns=FILE))
+    rows = _merge(pd.concat(parts, ignore_index=True)) if parts else pd.DataFrame({MEMBER: [], TABLE: []})
+    return JoinedTables(rows.drop(columns=TABLE).set_index(MEMBER), missing, matched, unrelated, left_out)
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    target: str
+    name: str
     parts: tuple[str, ...]
-    """Parts of its name in the source; folders that name a class are replaced by the class."""
-    diagnosis: str
+    """Parts of its name, with folded folders."""
+    diagnosis: str | None
+    """Folded diagnosis of its folder."""
 
 
-class _Index:
+class ImageIndex:
     """Looks up images by file name, with or without suffix."""
 
-    def __init__(self, images: Mapping[str, str]) -> None:
+    def __init__(self, images: Iterable[str], diagnoses: Mapping[str, str]) -> None:
         self._named: dict[str, list[_Candidate]] = defaultdict(list)
-        for name, target in images.items():
-            candidate = _Candidate(target, _canonical(_parts(name)), target.split("/")[0])
-            for key in {candidate.parts[-1], _stem(candidate.parts[-1])}:
+        self._smaller: dict[str, list[_Candidate]] = defaultdict(list)
+        self._folders: set[tuple[str, ...]] = set()
+        self._diagnoses = {fold(diagnosis) for diagnosis in set(diagnoses.values())}
+        for name in images:
+            diagnosis = diagnoses.get(name)
+            candidate = _Candidate(name, _canonical(parts_of(name)), None if diagnosis is None else fold(diagnosis))
+            stem = _stem(candidate.parts[-1])
+            for key in {candidate.parts[-1], stem}:
                 self._named[key].append(candidate)
+            if stem.endswith(SMALLER):
+                self._smaller[stem.removesuffix(SMALLER)].append(candidate)
+            folders = candidate.parts[:-1]
+            if folders not in self._folders:
+                self._folders |= {folders[:level] for level in range(len(folders) + 1)}
 
     def holds(self, folder: Sequence[str]) -> bool:
         """Return whether an image is in the folder or below it."""
-        return any(one.parts[: len(folder)] == tuple(folder) for same in self._named.values() for one in same)
+        return tuple(folder) in self._folders
 
     def find(self, given: str, scope: Sequence[str]) -> list[str]:
-        """Return the targets of the images that match a row: of those with its file name, the ones that share most folders with it.
+        """Return the images that match a row: of those with its file name, the ones that share most folders with it.
 
         Args:
             given: the row's file name, with or without folders and suffix.
             scope: the folder that the row's path is relative to; only images in it are considered.
         """
-        own = _canonical(_parts(given))
+        own = _canonical(parts_of(given))
         if not own:
             return []
-        classes = [part for part in own[:-1] if class_of_folder(part)]
-        fitting = [
-            one
-            for one in self._named.get(own[-1], ())
-            if one.parts[: len(scope)] == tuple(scope) and (not classes or one.diagnosis == classes[-1])
-        ]
+        stem = _stem(own[-1])
+        same = self._named.get(own[-1]) or self._named.get(stem) or self._smaller.get(stem) or []
+        labels = [part for part in own[:-1] if part in self._diagnoses]
+        fitting = [one for one in same if one.parts[: len(scope)] == tuple(scope) and (not labels or one.diagnosis in (None, labels[-1]))]
         if len(fitting) < 2:
-            return [one.target for one in fitting]
+            return [one.name for one in fitting]
         common = [_in_common((*scope, *own[:-1]), one.parts[:-1]) for one in fitting]
-        return [one.target for one, count in zip(fitting, common, strict=True) if count == max(common)]
+        return [one.name for one, count in zip(fitting, common, strict=True) if count == max(common)]
 
 
 def _in_common(first: Sequence[str], second: Sequence[str]) -> tuple[int, int]:
@@ -130,49 +172,50 @@ def _same(first: Iterable[str], second: Iterable[str]) -> int:
     return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, second, strict=False)))
 
 
-def _matched(name: str, table: pd.DataFrame, index: _Index) -> pd.DataFrame:
-    folder = tuple(class_of_folder(part) or part.casefold() for part in _parts(name)[:-1])
-    scope = folder if index.holds(folder) else ()
-    given = table[FILE] if FILE in table else pd.Series(pd.NA, index=table.index, dtype="str")
-    given = (given.fillna(table[ID]) if ID in table else given).fillna("").str.strip()
-    if (given == "").any():
-        raise LesionflowError(f"{name!r}, line {given.eq('').idxmax() + 2}: no {FILE} and no {ID}; nothing was imported")
-    found = [index.find(row, scope) for row in given]
-    for row, targets in zip(given, found, strict=True):
-        if len(targets) > 1:
+def _match(table: SelectedTable, images: ImageIndex) -> list[str | None]:
+    """The image that each row names, or None."""
+    folder = _canonical((*parts_of(table.name)[:-1], ""))[:-1]
+    scope = folder if images.holds(folder) else ()
+    found = [images.find(given, scope) for given in table.rows[FILE]]
+    for given, names in zip(table.rows[FILE], found, strict=True):
+        if len(names) > 1:
             raise LesionflowError(
-                f"{name!r} names {row!r}, which matches both {targets[0]} and {targets[1]}; nothing was imported. Add its folder."
+                f"{table.name!r} names {given!r}, which matches both {names[0]} and {names[1]}; nothing was imported. Add its folder."
             )
-    if len(table) and not any(found):
-        raise LesionflowError(
-            f"{name!r} names {len(table)} files, first {given.iloc[0]!r}, and none of them is an image of this source; nothing was imported"
-        )
-    names = [targets[0] if targets else row for row, targets in zip(given, found, strict=True)]
-    return pd.DataFrame({FILE: names, **{column: table[column] for column in table if column != FILE}}, index=table.index)
+    return [names[0] if names else None for names in found]
 
 
-def _merged(table: pd.DataFrame) -> pd.DataFrame:
-    """Merge the rows of each file into one."""
-    repeated = table[FILE].duplicated(keep=False)
+def _merge(rows: pd.DataFrame) -> pd.DataFrame:
+    """Merge the rows of each image into one.
+
+    Raises:
+        LesionflowError: two rows of an image contradict each other.
+    """
+    repeated = rows[MEMBER].duplicated(keep=False)
     if not repeated.any():
-        return table
-    differing = table[repeated].groupby(FILE).nunique()
+        return rows
+    compared = rows[repeated].copy()
+    if DIAGNOSIS in compared:
+        compared[DIAGNOSIS] = compared[DIAGNOSIS].map(fold, na_action="ignore")
+    differing = compared.drop(columns=[TABLE, LABEL], errors="ignore").groupby(MEMBER).nunique()
     for column in differing:
         if (differing[column] > 1).any():
-            file = differing.index[differing[column] > 1][0]
-            values = table.loc[table[FILE] == file, column].dropna().unique()
-            raise LesionflowError(f"metadata.csv gives {file} twice, with {column} {values[0]!r} and {values[1]!r}; nothing was imported")
-    return table.groupby(FILE, sort=False, as_index=False).first().reindex(columns=table.columns)
-
-
-def _parts(name: str) -> tuple[str, ...]:
-    return PurePosixPath(name.replace("\\", "/")).parts
+            name = differing.index[differing[column] > 1][0]
+            same = rows[rows[MEMBER] == name].dropna(subset=[column])
+            values, where = same[column].unique(), " and ".join(same[TABLE].unique())
+            raise LesionflowError(f"{where}: {name} is named twice, with {column} {values[0]!r} and {values[1]!r}; nothing was imported")
+    return rows.groupby(MEMBER, sort=False, as_index=False).first().reindex(columns=rows.columns)
 
 
 def _canonical(parts: Sequence[str]) -> tuple[str, ...]:
-    return tuple(class_of_folder(part) or part.casefold() for part in parts[:-1]) + tuple(part.casefold() for part in parts[-1:])
+    return tuple(_folded_folder(part) for part in parts[:-1]) + tuple(part.casefold().strip() for part in parts[-1:])
+
+
+@lru_cache(maxsize=2**16)
+def _folded_folder(part: str) -> str:
+    return fold(part) or part.casefold()
 
 
 def _stem(name: str) -> str:
     path = PurePosixPath(name)
-    return path.stem if path.suffix in SUFFIXES else name
+    return path.stem.strip() if path.suffix in SUFFIXES else name

@@ -5,8 +5,6 @@ The nine diagnoses and their order were fixed then; task `binary` predicted the 
 
 from typing import Any
 
-import pandas as pd
-
 from components.core.label_set import LabelSet
 
 FORMER_METRIC_NAMES = {"melanoma_sensitivity": "critical_sensitivity", "melanoma_lift": "critical_lift"}
@@ -37,13 +35,3 @@ def with_label_set(content: Any) -> Any:
         return content
     task = content.get("task") or ("binary" if set(content.get("per_class", ())) == set(BINARY.outputs) else "multiclass")
     return {**content, "label_set": TASKS[task].model_dump()} if task in TASKS else content
-
-
-def with_output_diagnoses(predictions: pd.DataFrame, labels: LabelSet) -> pd.DataFrame:
-    """Test predictions whose diagnoses are outputs of the model. Those of the former binary task hold the nine diagnoses; their figure of
-    the critical class was that of melanoma, which a column `critical` keeps."""
-    diagnoses = predictions["diagnosis"]
-    if labels.identity != BINARY.identity or diagnoses.isin(BINARY.outputs).all():
-        return predictions
-    names = diagnoses.isin(MULTICLASS.malignant).map({True: "malignant", False: "benign"})
-    return predictions.assign(diagnosis=names, critical=diagnoses == MULTICLASS.critical)

@@ -59,7 +59,7 @@ class Predictions:
     @cached_property
     def critical(self) -> NDArray[np.bool_]:
         """Whether each image shows the critical class; a column `critical` of older predictions takes precedence
-        (former_formats.with_output_diagnoses)."""
+        (former_predictions.with_output_diagnoses)."""
         if "critical" in self.images:
             return self.images["critical"].to_numpy(dtype=bool)
         return np.asarray(self.images["diagnosis"].to_numpy(dtype=str) == self.labels.critical)

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from components.core import former_formats
 from components.core.errors import LesionflowError, first_line
 from components.core.files import require_file, sha256
 from components.core.label_set import LabelSet
@@ -31,6 +30,7 @@ from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.measured import EvaluationParams, GitState, Measured, MeasuredParams
 from components.core.reports.registration import Rule
+from components.evaluation import former_predictions
 from components.evaluation.predictions import Predictions
 from components.registry import version_tags, versions
 from components.runtime.params import Settings
@@ -266,7 +266,7 @@ def _infer_bins(recorded: float, scored: Predictions) -> int:
 
 def _read_predictions(path: Path, labels: LabelSet) -> Predictions:
     try:
-        return Predictions.of_table(former_formats.with_output_diagnoses(pd.read_parquet(path), labels), labels)
+        return Predictions.of_table(former_predictions.with_output_diagnoses(pd.read_parquet(path), labels), labels)
     except (KeyError, ValueError, OSError) as error:
         raise LesionflowError(f"{PREDICTIONS_FILENAME} cannot be read: {first_line(error)}") from None
 

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.support.project import ROOT, Project
-from tests.support.versioned import NEW, OLD, command, commit, read_files, template, versioned, write
+from tests.support.versioned import NEW, OLD, command, commit, read_files, read_images, template, versioned, write
 
 __all__ = ["template", "versioned"]
 
@@ -150,7 +150,7 @@ def test_watch_data_locks_import_and_resumes_after_kill(server, versioned):
     second_import = killed.stdout[killed.stdout.index("second import:") :]
     assert second_import.startswith("second import: (75, "), killed.stdout
     assert "another run or import is active in" in second_import
-    assert read_files(versioned / "data") == NEW
+    assert read_images(versioned / "data") == NEW
     assert "M data.dvc" in command(versioned, "git", "status", "--porcelain")
 
     resumed = watch()

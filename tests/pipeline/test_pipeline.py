@@ -384,7 +384,7 @@ def test_import_replaces_dataset_and_git_restores_previous_one(project, tmp_path
     for folder, image in zip(("Train/Nevus", "Test/nevus", "Train/Seborrheic Keratosis"), images, strict=False):
         (source / folder / "a.jpg").write_bytes(image.read_bytes())
     result = copy.run("python", "-m", "app.cli", "import", str(source))
-    assert "imported 3 files in 2 of 9 classes" in result.stdout
+    assert result.stdout.splitlines()[-1] == "imported 3 files in 2 classes"
     assert sorted(path.name for path in (copy.root / "data/nevus").iterdir()) == ["Train_a.jpg", "a.jpg"]
     assert (copy.root / "data.dvc").read_text() != before
     second_import = copy.run("python", "-m", "app.cli", "import", str(source), check=False)

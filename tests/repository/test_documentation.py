@@ -94,7 +94,7 @@ def test_missing_in_finds_unknown_commands_and_files():
 
 
 def test_missing_in_finds_imports_of_unknown_names():
-    imports = ("from components.imaging import images", "from components import images", "from components.core.classes import CLASSES")
+    imports = ("from components.imaging import images", "from components import images", "from components.core.label_set import LabelSet")
     text = "\n".join(["`python benchmarks/rates.py`", "", "```python", *imports, "```"])
     assert mentions.missing_in(text) == ["python benchmarks/rates.py", "components.images"]
 

@@ -37,6 +37,11 @@ def read_files(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def read_images(folder: Path) -> dict[str, bytes]:
+    """The content of every image of a folder, by relative path."""
+    return {name: content for name, content in read_files(folder).items() if name.endswith(".jpg")}
+
+
 def commit(root: Path, message: str = "data") -> None:
     """Commit everything that git does not ignore."""
     command(root, "git", "add", "--all")
@@ -50,6 +55,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root.mkdir()
     for name in ("params.yaml", ".gitignore", ".dvcignore"):
         shutil.copy(ROOT / name, root / name)
+    shutil.copytree(ROOT / "labels", root / "labels")
     write(root / "data", OLD)
     command(root, "git", "init", "--quiet")
     command(root, sys.executable, "-m", "dvc", "init", "--quiet")

@@ -13,8 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from app.data import diff, ingest, review
+from app.data import diff, review
 from app.data.archives import Member, _name_problem
+from app.data.members import sort_members
+from app.data.targets import assign_targets, fold_path
 from app.models import champion, predict
 from components import split, validate
 from components.augmentation import views
@@ -44,14 +46,15 @@ PATHS = [f"{CLASSES[number % 5]}/{name}.png" for number, name in enumerate(untru
 
 
 @untrusted_text.FEW_EXAMPLES
-@given(st.lists(untrusted_text.file_names(), min_size=1, max_size=4, unique_by=ingest._folded))
+@given(st.lists(untrusted_text.file_names(), min_size=1, max_size=4, unique_by=fold_path))
 def test_import_keeps_names(names):
     members = [Member(f"Nevus/{name}.jpg", 1) for name in names]
     assert [_name_problem(member.name) for member in members] == [""] * len(members)
-    targets, skipped = ingest.plan_import(members)
+    found = sort_members(member.name for member in members)
+    targets = assign_targets(dict.fromkeys(found.images, "nevus"), ())
     visible = [name for name in names if not name.startswith(".")]
     assert [targets[f"Nevus/{name}.jpg"] for name in visible] == [f"nevus/{name}.jpg" for name in visible]
-    assert len(skipped) == len(names) - len(visible)
+    assert sum(map(len, found.left_out.values())) == len(names) - len(visible)
 
 
 @pytest.fixture(scope="module")

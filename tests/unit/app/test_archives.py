@@ -17,6 +17,7 @@ from app.data.archives import Member, open_source
 from components.core.errors import LesionflowError
 from components.runtime.params import ImportLimits
 from tests.support.images import encoded, noise
+from tests.support.project import ROOT
 
 LIMITS = ImportLimits(max_files=50, max_file_mb=16, max_total_gb=0.05, max_ratio=200)
 IMAGE = encoded(noise(1))
@@ -209,6 +210,7 @@ def project(tmp_path, monkeypatch):
     root = tmp_path / "project"
     (root / "data/nevus").mkdir(parents=True)
     (root / "data/nevus/old.jpg").write_bytes(IMAGE)
+    (root / "labels").symlink_to(ROOT / "labels")
     monkeypatch.chdir(root)
     monkeypatch.setattr(ingest, "require_safe_previous", lambda: None)
     monkeypatch.setattr(replacement, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
@@ -216,9 +218,9 @@ def project(tmp_path, monkeypatch):
 
 
 def project_paths(root: Path) -> list[str]:
-    """All paths in the project except the folder of the lock."""
+    """All paths in the project except the folder of the lock and the label sets."""
     paths = (path.relative_to(root) for path in root.rglob("*"))
-    return sorted(path.as_posix() for path in paths if path.parts[0] != replacement.locking.LOCK.parts[0])
+    return sorted(path.as_posix() for path in paths if path.parts[0] not in (replacement.locking.LOCK.parts[0], "labels"))
 
 
 @pytest.mark.parametrize("name", UNSAFE_ARCHIVES)
@@ -237,9 +239,10 @@ def test_import_rejects_unsafe_archive_without_side_effects(project, tmp_path, n
 def test_import_accepts_tar_with_any_compression(project, tmp_path, mode):
     source = tar_with_members((tarfile.TarInfo("raw/Test/Melanoma/b.jpg"), IMAGE[:-1]), mode=mode)(tmp_path)
     lines = list(ingest.import_dataset(source, LIMITS))
-    assert lines[0] == "imported 2 files in 2 of 9 classes:"
+    assert lines[-1] == "imported 2 files in 2 classes"
     assert project_paths(project) == [
         "data",
+        "data/dataset.yaml",
         "data/melanoma",
         "data/melanoma/b.jpg",
         "data/metadata.csv",
@@ -258,7 +261,8 @@ def test_import_merges_two_downloads_in_one_folder(project, tmp_path):
         (source / name / "attribution.txt").write_text(f"{name}\n")
     list(ingest.import_dataset(source, LIMITS))
     assert project_paths(project) == [
-        "data", "data/attribution.txt", "data/metadata.csv", "data/nevus", "data/nevus/ISIC_1.jpg", "data/nevus/ISIC_2.jpg"
+        "data", "data/attribution.txt", "data/dataset.yaml", "data/metadata.csv",
+        "data/nevus", "data/nevus/ISIC_1.jpg", "data/nevus/ISIC_2.jpg"
     ]  # fmt: skip
     assert (project / "data/metadata.csv").read_text() == "filename,lesion_id\nnevus/ISIC_2.jpg,L_bcn20000\nnevus/ISIC_1.jpg,L_ham10000\n"
     assert (project / "data/attribution.txt").read_text() == "bcn20000\n\nham10000\n"
@@ -311,7 +315,12 @@ def test_interrupted_import_keeps_dataset_and_resumes(project, tmp_path, monkeyp
     copied_before_interruption = len(copied) - 1
     list(ingest.import_dataset(source, LIMITS))
     assert len(copied) - copied_before_interruption - 1 == 4  # two of six files were copied before the interruption
-    assert project_paths(project) == ["data", "data/nevus", *sorted(f"data/nevus/{name}.jpg" for name in ("a", *range(5)))]
+    assert project_paths(project) == [
+        "data",
+        "data/dataset.yaml",
+        "data/nevus",
+        *sorted(f"data/nevus/{name}.jpg" for name in ("a", *range(5))),
+    ]
 
 
 def test_import_restores_dataset_moved_by_killed_import(project, tmp_path):

@@ -11,9 +11,10 @@ import pytest
 
 from app.data import ingest, isic, replacement
 from components.core.errors import LesionflowError
+from components.data_quality.label_definitions import read_definition
 from components.runtime.params import ImportLimits
 from tests.support.images import encoded, noise
-from tests.support.labels import CLASSES
+from tests.support.project import ROOT
 
 LIMITS = ImportLimits(max_files=50, max_file_mb=16, max_total_gb=0.05, max_ratio=200)
 RECORDS = [
@@ -53,6 +54,7 @@ def project(tmp_path, monkeypatch):
     root = tmp_path / "project"
     (root / "data/nevus").mkdir(parents=True)
     (root / "data/nevus/old.jpg").write_bytes(b"old")
+    (root / "labels").symlink_to(ROOT / "labels")
     monkeypatch.chdir(root)
     for module in (ingest, isic):
         monkeypatch.setattr(module, "require_safe_previous", lambda: None)
@@ -94,15 +96,22 @@ def test_import_isic_writes_images_metadata_and_licenses(project, install):
         '["image", "download", "--collections", "212,65", "--search", "diagnosis_3:Nevus", "--limit", "5", '
     )
     files = sorted(path.relative_to(project / "data").as_posix() for path in (project / "data").rglob("*") if path.is_file())
-    assert files == ["attribution.txt", "licenses/CC-BY.txt", "melanoma/ISIC_0000002.jpg", "metadata.csv", "nevus/ISIC_0000001.jpg"]
+    assert files == [
+        "attribution.txt",
+        "benign/ISIC_0000004.jpg",
+        "dataset.yaml",
+        "licenses/CC-BY.txt",
+        "malignant_melanocytic_proliferations/ISIC_0000002.jpg",
+        "metadata.csv",
+        "nevus_congenital/ISIC_0000001.jpg",
+        "solar_lentigo/ISIC_0000003.jpg",
+    ]
     table = pd.read_csv(project / "data/metadata.csv", dtype=str).set_index("filename")
-    row = table.loc["nevus/ISIC_0000001.jpg"]
-    assert (row["diagnosis"], row["isic_diagnosis"], row["lesion_id"], row["license"]) == ("nevus", "Nevus", "IL_1", "CC-BY")
-    assert "imported 2 files in 2 of 9 classes" in output
-    assert (
-        "skipped 3 images whose diagnosis is not one of the nine classes (isic_diagnoses.csv): Solar lentigo 1, Benign 1, no diagnosis 1"
-        in output
-    )
+    row = table.loc["nevus_congenital/ISIC_0000001.jpg"]
+    assert (row["diagnosis"], row["diagnosis_3"], row["lesion_id"], row["license"]) == ("Nevus, Congenital", "Nevus", "IL_1", "CC-BY")
+    assert "source: 'ISIC Archive: collections 212,65, search diagnosis_3:Nevus, limit 5'" in (project / "data/dataset.yaml").read_text()
+    assert output.endswith("imported 4 files in 4 classes")
+    assert "  images without a diagnosis: 1 (ISIC_0000005.jpg); by folder: . 1" in output
     assert not list((project / isic.DOWNLOADS).iterdir())
 
 
@@ -114,7 +123,7 @@ def test_import_isic_resumes_when_images_are_missing(project, install):
     assert len(list((project / isic.DOWNLOADS).rglob("*.jpg"))) == 4
     install()
     list(isic.import_isic("", "", 5, LIMITS))
-    assert (project / "data/melanoma/ISIC_0000002.jpg").exists()
+    assert (project / "data/malignant_melanocytic_proliferations/ISIC_0000002.jpg").exists()
 
 
 def test_import_isic_keeps_dataset_when_download_fails(project, install):
@@ -139,23 +148,20 @@ def test_import_isic_rejects_download_of_whole_archive(project, install):
 
 
 @pytest.mark.parametrize(
-    ("row", "expected"),
+    ("levels", "expected"),
     [
-        ({"diagnosis_3": "Nevus", "diagnosis_2": "Benign melanocytic proliferations"}, "nevus"),
-        (
-            {"diagnosis_5": "Melanoma Invasive, resembling blue nevus", "diagnosis_2": "Malignant melanocytic proliferations (Melanoma)"},
-            "melanoma",
-        ),
-        ({"diagnosis_3": "Hemangioma", "diagnosis_2": "Benign soft tissue proliferations - Vascular"}, "vascular_lesion"),
-        ({"diagnosis_3": "Nevus anemicus", "diagnosis_2": "Benign soft tissue proliferations - Vascular"}, None),
-        ({"diagnosis": "seborrheic keratosis"}, "seborrheic_keratosis"),
-        ({"diagnosis_1": "Malignant"}, None),
-        ({}, None),
+        (("Nevus", "Benign melanocytic proliferations"), "nevus"),
+        (("Melanoma Invasive, resembling blue nevus", "Malignant melanocytic proliferations (Melanoma)"), "melanoma"),
+        (("Hemangioma", "Benign soft tissue proliferations - Vascular"), "vascular_lesion"),
+        (("Hemorrhagic lesions",), "vascular_lesion"),
+        (("Nevus anemicus", "Benign soft tissue proliferations - Vascular"), None),
+        (("Glomus tumor", "Benign soft tissue proliferations - Vascular"), None),
+        (("Solar or actinic keratosis",), "actinic_keratosis"),
+        (("Squamous cell carcinoma in situ",), "squamous_cell_carcinoma"),
+        (("Squamous cell carcinoma, Invasive",), "squamous_cell_carcinoma"),
+        (("Squamous cell carcinoma, NOS",), "squamous_cell_carcinoma"),
+        (("Malignant",), None),
     ],
 )
-def test_class_of_maps_diagnosis_by_table(row, expected):
-    assert isic.class_of(row, isic.diagnosis_table())[0] == expected
-
-
-def test_diagnosis_table_contains_only_the_nine_classes():
-    assert set(isic.diagnosis_table().values()) == {*CLASSES, None}
+def test_label_set_knows_the_archive_diagnoses(levels, expected):
+    assert read_definition(ROOT / "labels/isic9.yaml").class_of_levels(levels) == expected

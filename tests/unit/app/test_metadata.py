@@ -1,14 +1,11 @@
-import pandas as pd
 import pytest
 
 from app.data import metadata
+from app.data.forms.definitions import FOLDERS
+from app.data.tables import read_table, select_columns
 from components.core.errors import LesionflowError
 
-IMAGES = {
-    "nevus/ISIC_0000101.jpg": "nevus/ISIC_0000101.jpg",
-    "nevus/ISIC_0000102.JPG": "nevus/ISIC_0000102.JPG",
-    "melanoma/ISIC_0000103.jpg": "melanoma/ISIC_0000103.jpg",
-}
+IMAGES = ("nevus/ISIC_0000101.jpg", "nevus/ISIC_0000102.JPG", "melanoma/ISIC_0000103.jpg")
 TABLES = {
     "bare names": "filename,lesion_id\nISIC_0000101.jpg,L1\nISIC_0000102.JPG,L1\nISIC_0000103.jpg,L2\n",
     "without suffix": "filename,lesion_id\nISIC_0000101,L1\nISIC_0000102,L1\nISIC_0000103,L2\n",
@@ -21,49 +18,54 @@ TABLES = {
 }
 
 
-def join(texts: dict[str, str], images: dict[str, str] = IMAGES) -> pd.DataFrame | None:
-    return metadata.join_tables({name: metadata.read(text.encode(), name) for name, text in texts.items()}, images)
+def join(texts: dict[str, str], images: tuple[str, ...] = IMAGES) -> metadata.JoinedTables:
+    folders = {name: name.split("/")[-2] for name in images}
+    tables = [select_columns(read_table(text.encode(), name), FOLDERS) for name, text in texts.items()]
+    return metadata.join_tables(tables, metadata.ImageIndex(images, folders), metadata.ImageIndex((), {}))
+
+
+def column(joined: metadata.JoinedTables, name: str) -> dict[str, str]:
+    return joined.rows[name].dropna().to_dict()
 
 
 @pytest.mark.parametrize("form", TABLES)
 def test_join_tables_matches_common_file_name_forms(form):
-    table = join({"metadata.csv": TABLES[form]})
-    assert dict(zip(table["filename"], table["lesion_id"], strict=True)) == dict(zip(IMAGES.values(), ("L1", "L1", "L2"), strict=True))
+    assert column(join({"metadata.csv": TABLES[form]}), "lesion_id") == dict(zip(IMAGES, ("L1", "L1", "L2"), strict=True))
 
 
 def test_join_tables_combines_two_tables():
-    images = {"ham10000/nevus/ISIC_1.jpg": "nevus/ISIC_1.jpg", "bcn20000/nevus/ISIC_2.jpg": "nevus/ISIC_2.jpg"}
     texts = {
         "ham10000/metadata.csv": "filename,lesion_id\nnevus/ISIC_1.jpg,L_ham\n",
         "bcn20000/metadata.csv": "isic_id,lesion_id,license\nISIC_2,L_bcn,CC-0\n",
     }
-    table = join(texts, images).set_index("filename")
-    assert table["lesion_id"].to_dict() == {"nevus/ISIC_1.jpg": "L_ham", "nevus/ISIC_2.jpg": "L_bcn"}
-    assert table.loc["nevus/ISIC_2.jpg", "license"] == "CC-0"
+    joined = join(texts, ("ham10000/nevus/ISIC_1.jpg", "bcn20000/nevus/ISIC_2.jpg"))
+    assert column(joined, "lesion_id") == {"ham10000/nevus/ISIC_1.jpg": "L_ham", "bcn20000/nevus/ISIC_2.jpg": "L_bcn"}
+    assert column(joined, "license") == {"bcn20000/nevus/ISIC_2.jpg": "CC-0"}
+    assert joined.matched == {"ham10000/metadata.csv": 1, "bcn20000/metadata.csv": 1}
 
 
 def test_join_tables_prefers_image_next_to_table():
-    images = {"Train/nevus/1.jpg": "nevus/1.jpg", "Test/nevus/1.jpg": "nevus/Test_1.jpg"}
     texts = {f"{split}/metadata.csv": f"filename,lesion_id\n1.jpg,{split}\n" for split in ("Test", "Train")}
-    table = join(texts, images).set_index("filename")
-    assert table["lesion_id"].to_dict() == {"nevus/Test_1.jpg": "Test", "nevus/1.jpg": "Train"}
-    assert table["given_side"].to_dict() == {"nevus/Test_1.jpg": "test", "nevus/1.jpg": "train"}
+    joined = join(texts, ("Train/nevus/1.jpg", "Test/nevus/1.jpg"))
+    assert column(joined, "lesion_id") == {"Test/nevus/1.jpg": "Test", "Train/nevus/1.jpg": "Train"}
 
 
 def test_join_tables_merges_consistent_rows_of_one_image():
-    text = "filename,lesion_id,license\nnevus/ISIC_0000101.jpg,L1,\nISIC_0000101,,CC-0\n"
-    assert join({"metadata.csv": text}).to_numpy().tolist() == [["nevus/ISIC_0000101.jpg", "L1", "CC-0"]]
+    rows = join({"metadata.csv": "filename,lesion_id,license\nnevus/ISIC_0000101.jpg,L1,\nISIC_0000101,,CC-0\n"}).rows
+    assert rows[["lesion_id", "license"]].to_numpy().tolist() == [["L1", "CC-0"]]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("filename,lesion_id\nISIC_0000101,L1\nnevus/ISIC_0000101.jpg,L2\n", "twice, with lesion_id 'L1' and 'L2'"),
+        ("filename,lesion_id\nISIC_0000101,L1\nnevus/ISIC_0000101.jpg,L2\n", "is named twice, with lesion_id 'L1' and 'L2'"),
+        ("filename,dx\nISIC_0000101,nv\nnevus/ISIC_0000101.jpg,mel\n", "is named twice, with diagnosis 'nv' and 'mel'"),
         ("filename,lesion_id\ngone.jpg,L1\n", "none of them is an image of this source"),
         ("filename,lesion_id\nmelanoma/ISIC_0000101.jpg,L1\n", "none of them is an image of this source"),
         ("filename,lesion_id\nISIC_0000101,L1\n,L2\n", "line 3: no filename and no isic_id"),
-        ("image,lesion_id\nISIC_0000101,L1\n", "no column 'filename' or 'isic_id': found image, lesion_id"),
+        ("picture,lesion_id\nISIC_0000101,L1\n", "no column that names the images: found picture, lesion_id"),
         ("", "not a CSV table"),
+        ("\0\1", "not a CSV table"),
     ],
 )
 def test_join_tables_rejects_unmatchable_table_with_reason(text, message):
@@ -71,20 +73,46 @@ def test_join_tables_rejects_unmatchable_table_with_reason(text, message):
         join({"metadata.csv": text})
 
 
-def test_read_rejects_table_that_is_not_utf8():
-    with pytest.raises(LesionflowError, match="not a CSV table in UTF-8"):
-        metadata.read("filename,note\na.jpg,Läsion\n".encode("cp1252"), "metadata.csv")
+def test_join_tables_rejects_one_image_with_two_patients_in_two_tables():
+    texts = {"a.csv": "image,patient_id\nISIC_0000101,P1\n", "b.csv": "image_id;patient_id\nISIC_0000101;P2\n"}
+    with pytest.raises(LesionflowError, match=r"^a\.csv and b\.csv: nevus/ISIC_0000101\.jpg is named twice, with patient_id 'P1' and 'P2'"):
+        join(texts)
+
+
+def test_join_tables_names_both_tables_of_one_name():
+    texts = {"metadata.csv": "image,age\nISIC_0000101,50\n", "x/metadata.csv": "image,age\nISIC_0000101,60\n"}
+    with pytest.raises(LesionflowError, match=r"^metadata\.csv and x/metadata\.csv: .* with age_approx '50' and '60'"):
+        join(texts)
+
+
+def test_join_tables_accepts_one_diagnosis_in_two_spellings():
+    joined = join(
+        {"a.csv": "image,dx\nISIC_0000101,Basal cell carcinoma (BCC)\n", "b.csv": "image,dx\nISIC_0000101,basal_cell_carcinoma\n"}
+    )
+    assert column(joined, "diagnosis") == {"nevus/ISIC_0000101.jpg": "Basal cell carcinoma (BCC)"}
 
 
 def test_join_tables_rejects_ambiguous_name():
-    images = {"nevus/1.jpg": "nevus/1.jpg", "melanoma/1.jpg": "melanoma/1.jpg"}
     with pytest.raises(LesionflowError, match=r"names '1', which matches both nevus/1.jpg and melanoma/1.jpg"):
-        join({"metadata.csv": "filename,lesion_id\n1,L1\n"}, images)
+        join({"metadata.csv": "filename,lesion_id\n1,L1\n"}, ("nevus/1.jpg", "melanoma/1.jpg"))
 
 
-def test_join_tables_keeps_row_without_image_file():
-    table = join({"metadata.csv": "filename,lesion_id\nISIC_0000101,L1\nnevus/gone.jpg,L2\n"})
-    assert list(table["filename"]) == ["nevus/ISIC_0000101.jpg", "nevus/gone.jpg"]
+def test_require_complete_rejects_row_without_image_file():
+    joined = join({"metadata.csv": "filename,lesion_id\nISIC_0000101,L1\nnevus/gone.jpg,L2\n"})
+    assert list(joined.rows.index) == ["nevus/ISIC_0000101.jpg"]
+    with pytest.raises(LesionflowError, match=r"'metadata\.csv' names 1 files that the source does not have, first 'nevus/gone\.jpg'"):
+        joined.require_complete()
+
+
+def test_rows_of_images_that_are_left_out_are_not_missing():
+    table = select_columns(read_table(b"filename,lesion_id\nISIC_0000101,L1\nm_mask,L1\n", "metadata.csv"), FOLDERS)
+    others = metadata.ImageIndex(["nevus/m_mask.png"], {})
+    metadata.join_tables([table], metadata.ImageIndex(IMAGES, {}), others).require_complete()
+
+
+@pytest.mark.parametrize(("given", "file"), [("ISIC_7", "ISIC_7_downsampled.jpg"), ("ISIC_7_downsampled", "ISIC_7_downsampled.jpg")])
+def test_join_tables_matches_downsampled_images(given, file):
+    assert column(join({"a.csv": f"image,lesion_id\n{given},L1\n"}, (f"nv/{file}",)), "lesion_id") == {f"nv/{file}": "L1"}
 
 
 @pytest.mark.parametrize(
@@ -93,19 +121,3 @@ def test_join_tables_keeps_row_without_image_file():
 )
 def test_original_split_is_read_from_folder_name(name, expected):
     assert metadata.original_split(name) == expected
-
-
-def test_join_tables_adds_original_split_to_metadata():
-    images = {"raw/Train/Nevus/a.jpg": "nevus/a.jpg", "raw/Test/Nevus/b.jpg": "nevus/b.jpg", "raw/Test/Nevus/c.jpg": "nevus/c.jpg"}
-    table = join({"raw/metadata.csv": "filename,lesion_id\nTrain/Nevus/a.jpg,L1\nNevus/b.jpg,L2\n"}, images)
-    assert table.fillna("").to_numpy().tolist() == [
-        ["nevus/a.jpg", "L1", "train"],
-        ["nevus/b.jpg", "L2", "test"],
-        ["nevus/c.jpg", "", "test"],
-    ]
-
-
-def test_join_tables_uses_original_splits_when_metadata_is_missing():
-    table = join({}, {"Train/nevus/a.jpg": "nevus/a.jpg", "nevus/b.jpg": "nevus/b.jpg"})
-    assert table["given_side"].fillna("").tolist() == ["train", ""]
-    assert join({}, {"nevus/b.jpg": "nevus/b.jpg"}) is None

@@ -2,9 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components.core import former_formats
 from components.core.label_set import LabelSet
-from components.evaluation import bootstrap
+from components.evaluation import bootstrap, former_predictions
 from components.evaluation.predictions import HEADLINE_METRICS, Predictions, defined, paired_difference
 from tests.support.labels import BENIGN_MALIGNANT, CLASSES, ISIC9, MALIGNANT, RASH
 
@@ -44,7 +43,7 @@ def test_former_binary_task_keeps_melanoma_sensitivity():
     images = pd.DataFrame(
         {"path": ["a", "b"], "pixels_sha256": ["0", "1"], "diagnosis": ["melanoma", "basal_cell_carcinoma"], "group": [0, 1]}
     )
-    table = former_formats.with_output_diagnoses(images.assign(p_benign=[0.2, 0.9], p_malignant=[0.8, 0.1]), BENIGN_MALIGNANT)
+    table = former_predictions.with_output_diagnoses(images.assign(p_benign=[0.2, 0.9], p_malignant=[0.8, 0.1]), BENIGN_MALIGNANT)
     model = Predictions.of_table(table, BENIGN_MALIGNANT)
     assert model.truth.tolist() == [1, 1]
     assert model.headline("critical_sensitivity", np.arange(2), 15) == 1.0

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 
 from app.data import ingest
+from app.data.plan import make_plan
 from components import validate
 from components.core.catalog import COLUMNS
 from components.core.errors import LesionflowError
 from components.data_quality import dataset, decisions
-from components.data_quality.label_definitions import read_definition
+from components.data_quality.label_definitions import read_definition, read_definitions
 from components.data_quality.policy import count_findings, policy_violations
 from components.data_quality.scan import scan
 from components.runtime.params import Validate
@@ -419,9 +420,9 @@ def test_conflicting_ids_of_public_download_are_left_out(tmp_path, settings):
     limits = settings.validation
     source = ingest.open_source(KAGGLE, settings.importing)
     members = source.members()
-    targets, _ = ingest.plan_import(members)
-    ingest.copy_members(source, targets, {member.name: member.size for member in members}, tmp_path / "data")
-    ingest.join_metadata(tmp_path / "data", targets)
+    plan = make_plan(source, members, read_definitions(ROOT / "labels"))
+    ingest.write_draft(source, members, plan, tmp_path / "data")
+    targets = plan.targets
 
     classes_of_id, files_of_id, bytes_of = defaultdict(set), defaultdict(set), defaultdict(set)
     with zipfile.ZipFile(KAGGLE) as archive:

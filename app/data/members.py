@@ -1,0 +1,106 @@
+"""Sorts the files of a source by what they are: images, tables, licenses, and files that an import leaves out, with the reason."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import PurePosixPath
+
+from app.data.archives import ARCHIVES, Member
+from components.imaging.images import SUFFIXES
+
+METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
+LICENSES = "licenses"
+LICENSE_FILES = frozenset({"license", "license.txt", "license.md", "licence", "licence.txt"})
+TABLES = (".csv", ".tab", ".tsv")
+SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "system volume information"})
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
+MASK = re.compile(r"_segmentation$|_mask|superpixels")
+MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations", "superpixels"})
+UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload")
+TO_PNG, RENAME = "convert them to PNG", "rename them to .jpg"
+FORMATS = {
+    ".bmp": ("BMP", TO_PNG),
+    ".tif": ("TIFF", TO_PNG),
+    ".tiff": ("TIFF", TO_PNG),
+    ".webp": ("WEBP", TO_PNG),
+    ".gif": ("GIF", TO_PNG),
+    ".jp2": ("JPEG 2000", TO_PNG),
+    ".heic": ("HEIC", TO_PNG),
+    ".heif": ("HEIC", TO_PNG),
+    ".jfif": ("JFIF", RENAME),
+    ".jpe": ("JPE", RENAME),
+    ".dcm": ("DICOM", "export them as PNG or JPEG"),
+    ".dicom": ("DICOM", "export them as PNG or JPEG"),
+}
+"""Name of each format that an import cannot read, and what to do with its files, by suffix."""
+COPIES = "copies of files in a folder whose name differs only in case"
+SYSTEM, MASKS, INCOMPLETE, OTHER = "files of an operating system or a network drive", "masks", "unfinished downloads", "not images"
+
+
+@dataclass
+class SortedMembers:
+    """The names of a source's files by kind."""
+
+    images: list[str] = field(default_factory=list)
+    tables: list[str] = field(default_factory=list)
+    attributions: list[str] = field(default_factory=list)
+    licenses: list[str] = field(default_factory=list)
+    archives: list[str] = field(default_factory=list)
+    left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    """Files that are not imported, by reason."""
+
+
+@lru_cache(maxsize=2**17)
+def parts_of(name: str) -> tuple[str, ...]:
+    """Folders and file name of a member."""
+    return PurePosixPath(name.replace("\\", "/")).parts
+
+
+def find_copies(members: Iterable[Member]) -> set[str]:
+    """Names of the files that are copies of others in a folder whose name differs only in case."""
+    first: dict[str, Member] = {}
+    return {member.name for member in members if member.is_copy_of(first.setdefault(member.name.casefold(), member))}
+
+
+def sort_members(names: Iterable[str]) -> SortedMembers:
+    """Sort the names of a source's files by kind."""
+    found = SortedMembers()
+    kinds = {
+        "image": found.images,
+        "table": found.tables,
+        "attribution": found.attributions,
+        "license": found.licenses,
+        "archive": found.archives,
+    }
+    for name in names:
+        kind = _kind(parts_of(name))
+        (kinds[kind] if kind in kinds else found.left_out[kind]).append(name)
+    return found
+
+
+def _kind(parts: tuple[str, ...]) -> str:
+    """Kind of a file, or the reason to leave it out."""
+    if _is_of_system(parts):
+        return SYSTEM
+    name, folders = parts[-1].lower(), [part.lower() for part in parts[:-1]]
+    suffix = PurePosixPath(name).suffix
+    if (folders and folders[-1] == LICENSES) or name in LICENSE_FILES:
+        return "license"
+    if name == ATTRIBUTION:
+        return "attribution"
+    if name.endswith(UNFINISHED):
+        return INCOMPLETE
+    if suffix in SUFFIXES:
+        return MASKS if MASK.search(PurePosixPath(name).stem) or MASK_FOLDERS.intersection(folders) else "image"
+    if suffix in TABLES:
+        return "table"
+    if suffix in ARCHIVES:
+        return "archive"
+    return "{} images ({} and import again)".format(*FORMATS[suffix]) if suffix in FORMATS else OTHER
+
+
+def _is_of_system(parts: tuple[str, ...]) -> bool:
+    hidden = not parts or any(part.startswith(".") for part in parts)
+    return hidden or parts[-1].lower() in SYSTEM_FILES or any(part.lower() in SYSTEM_FOLDERS for part in parts[:-1])

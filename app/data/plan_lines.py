@@ -1,0 +1,80 @@
+"""Describes the plan of an import in lines for the terminal."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+
+from app.data.folders import knows
+from app.data.members import parts_of
+from app.data.plan import ImportPlan
+from components.data_quality.label_definitions import LabelDefinition
+
+NAMED = 3
+"""Files that a line names."""
+FOLDERS = 8
+"""Folders that a line counts."""
+NO_CLASS = "-"
+
+
+def plan_lines(plan: ImportPlan, definitions: Mapping[str, LabelDefinition]) -> Iterator[str]:
+    """Describe the plan: form, counts by diagnosis with the class of the label set, metadata, and what is left out."""
+    form = plan.recognised.form
+    yield f"form: {form.name} ({form.title}): {plan.recognised.reason}"
+    yield f"images: {plan.images}, image type {plan.image_type}"
+    definition = definitions[plan.label_set] if plan.label_set is not None else None
+    yield from _label_set(plan, definition)
+    yield from _diagnoses(plan, definition)
+    if definition is not None:
+        present = {definition.class_of_levels(levels) for levels in plan.diagnoses}
+        if absent := [name for name in definition.classes if name not in present]:
+            yield f"classes of {definition.name} that the dataset does not have: {', '.join(absent)}"
+    known = knows(definitions.values())
+    unknown: Counter[str] = Counter()
+    for levels, count in plan.diagnoses.items():
+        if not any(known(level) for level in levels):
+            unknown[levels[0]] += count
+    if unknown:
+        yield f"known to no label set: {', '.join(f'{name} {count}' for name, count in unknown.most_common())}"
+    yield from plan.notes
+    yield from _metadata(plan)
+    yield from _left_out(plan.left_out)
+
+
+def _label_set(plan: ImportPlan, definition: LabelDefinition | None) -> Iterator[str]:
+    if definition is None:
+        yield "label set: none has a class for most images. Define one in labels/, see docs/how-to/import-a-dataset.md"
+        return
+    placed = sum(count for levels, count in plan.diagnoses.items() if definition.class_of_levels(levels))
+    others = [name for name in plan.fitting if name != definition.name]
+    also = f"; {', '.join(others)} would fit all images" if others else ""
+    yield f"label set: {definition.name} has a class for {placed} of {plan.images} images{also}"
+
+
+def _diagnoses(plan: ImportPlan, definition: LabelDefinition | None) -> Iterator[str]:
+    rows: Counter[tuple[str, str]] = Counter()
+    for levels, count in plan.diagnoses.items():
+        rows[levels[0], (definition and definition.class_of_levels(levels)) or NO_CLASS] += count
+    widths = [max([len(title), *(len(row[column]) for row in rows)]) for column, title in enumerate(("diagnosis", "class"))]
+    yield f"  {'diagnosis':<{widths[0]}}  {'class':<{widths[1]}}  images"
+    for (diagnosis, name), count in sorted(rows.items()):
+        yield f"  {diagnosis:<{widths[0]}}  {name:<{widths[1]}}  {count:>6}"
+
+
+def _metadata(plan: ImportPlan) -> Iterator[str]:
+    if plan.metadata is None:
+        yield "metadata: none"
+        return
+    counts = {column: int(plan.metadata[column].notna().sum()) for column in plan.metadata if column != "filename"}
+    yield f"metadata: {', '.join(f'{column} {count}' for column, count in counts.items())} of {plan.images} images"
+
+
+def _left_out(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:
+    total = sum(map(len, left_out.values()))
+    if not total:
+        return
+    yield f"left out: {total} {'file' if total == 1 else 'files'}"
+    for reason, names in left_out.items():
+        folders = Counter("/".join(parts_of(name)[:-1]) or "." for name in names)
+        counted = ", ".join(f"{folder} {count}" for folder, count in folders.most_common(FOLDERS))
+        first = ", ".join(parts_of(name)[-1] for name in names[:NAMED])
+        more = ", ..." if len(names) > NAMED else ""
+        yield f"  {reason}: {len(names)} ({first}{more}); by folder: {counted}{', ...' if len(folders) > FOLDERS else ''}"

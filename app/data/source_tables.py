@@ -1,0 +1,98 @@
+"""Reads the tables and attribution texts of a source."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import IO
+
+from app.data.archives import Source, archive_errors
+from app.data.forms.definitions import fold_header, forms
+from app.data.members import METADATA
+from app.data.tables import SEPARATORS, WIDE_ENCODINGS, Table, image_column, read_table
+from components.core.errors import LesionflowError
+
+HEAD = 2**16
+"""Bytes of a table in which its headers are looked for before the whole of it is read."""
+
+
+@dataclass(frozen=True)
+class SourceTables:
+    """The tables that may describe images, other tables by name, and the contents of the attribution texts."""
+
+    tables: list[Table]
+    without_images: list[str]
+    attributions: list[bytes]
+
+
+@dataclass(frozen=True)
+class GivenTable:
+    """A table that the user names, with what its columns are."""
+
+    path: Path
+    columns: Mapping[str, str] = field(default_factory=dict)
+    """Known column by header."""
+
+
+def read_source_tables(opened: Source, tables: list[str], attributions: list[str], sizes: Mapping[str, int]) -> SourceTables:
+    """Read the tables with a column that may name images, and the attribution texts.
+
+    Raises:
+        LesionflowError: a file has more or fewer bytes than declared, or a table cannot be read.
+    """
+    read, others, texts = [], [], {}
+    for name, stream in opened.contents([*tables, *attributions]):
+        with archive_errors(opened.path, name):
+            head = stream.read(HEAD)
+            if name in tables and PurePosixPath(name).name.lower() != METADATA and not _may_name_images(head):
+                others.append(name)
+                continue
+            content = head + _rest(stream, sizes[name] - len(head))
+        _require_size(opened, name, content, sizes)
+        if name in attributions:
+            texts[name] = content
+        else:
+            read.append(read_table(content, name))
+    return SourceTables(read, others, list(dict.fromkeys(texts.values())))
+
+
+def _rest(stream: IO[bytes], size: int) -> bytes:
+    """The rest of a file, at most one byte more than declared."""
+    return stream.read(max(size, 0) + 1)
+
+
+def _require_size(opened: Source, name: str, content: bytes, sizes: Mapping[str, int]) -> None:
+    if len(content) != sizes[name]:
+        raise LesionflowError(f"{opened.path}: {name!r} does not have its declared size of {sizes[name]} bytes; nothing was imported")
+
+
+def read_given_table(given: GivenTable, source: Path, opened: Source, tables: list[str], sizes: Mapping[str, int]) -> Table:
+    """Read the table that the user names: a file on this machine or, by its name there, one in the source.
+
+    Raises:
+        LesionflowError: there is no such table, it cannot be read, or it does not have a named column.
+    """
+    if given.path.is_file():
+        inside = source.is_dir() and given.path.resolve().is_relative_to(source.resolve())
+        name = given.path.resolve().relative_to(source.resolve()).as_posix() if inside else given.path.name
+        table = read_table(given.path.read_bytes(), name)
+    else:
+        same = [name for name in tables if name == given.path.as_posix() or PurePosixPath(name).name == given.path.as_posix()]
+        if len(same) != 1:
+            raise LesionflowError(f"--table {given.path}: {source} has {len(same)} tables of this name, and it is no file on this machine")
+        for name, stream in opened.contents(same):
+            with archive_errors(opened.path, name):
+                content = _rest(stream, sizes[name])
+            _require_size(opened, name, content, sizes)
+            table = read_table(content, name)
+    for header in given.columns:
+        if fold_header(header) not in table.rows:
+            raise LesionflowError(f"--table {given.path} has no column {header!r}: found {', '.join(table.headers.values())}")
+    return table
+
+
+def _may_name_images(head: bytes) -> bool:
+    """Whether the headers of a table include one that names images in any form, or are those of a form."""
+    line = head.decode("utf-16" if head.startswith(WIDE_ENCODINGS) else "utf-8-sig", errors="replace").partition("\n")[0]
+    separator = max(SEPARATORS, key=line.count)
+    headers = {fold_header(header.strip().strip('"')) for header in line.split(separator)}
+    return any(image_column(headers, form) or any({*own} <= headers for own in form.headers) for form in forms().values())

@@ -1,0 +1,43 @@
+"""Assigns each image and license of a source its path in data/."""
+
+import unicodedata
+from collections.abc import Iterable, Mapping
+from pathlib import PurePosixPath
+
+from app.data.members import LICENSES, parts_of
+from components.core.errors import LesionflowError
+from components.core.paths import DATA
+from components.data_quality.label_definitions import fold
+
+
+def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[str, str]:
+    """Assign each image the path <folder>/<file name>, and each license licenses/<file name>; return them by member.
+
+    If two members would get the same path (the same name in Train/ and Test/), the parent folders become a prefix of the later one's
+    file name.
+
+    Args:
+        folders: folder in data/ of each image.
+        licenses: names of the licenses.
+
+    Raises:
+        LesionflowError: two paths are still equal on a file system that ignores case or Unicode normalization.
+    """
+    targets: dict[str, str] = {}
+    taken: set[str] = set()
+    for name, folder in (*folders.items(), *((name, LICENSES) for name in licenses)):
+        parts = parts_of(name)
+        target = f"{folder}/{parts[-1]}"
+        if fold_path(target) in taken:
+            others = "_".join(part for part in parts[:-1] if fold(part) != folder)
+            target = f"{folder}/{others}_{parts[-1]}".replace(" ", "_")
+        if fold_path(target) in taken:
+            raise LesionflowError(f"two files map to the same target {DATA}/{target}; one of them is {name!r}. Rename one of them.")
+        taken.add(fold_path(target))
+        targets[name] = str(PurePosixPath(target))
+    return targets
+
+
+def fold_path(name: str) -> str:
+    """A path as a file system compares it that ignores case and Unicode normalization."""
+    return unicodedata.normalize("NFC", name).casefold()
