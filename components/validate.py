@@ -19,7 +19,7 @@ from components.core.errors import LesionflowError
 from components.core.files import atomic_write, write_json
 from components.core.label_set import LabelSet
 from components.core.paths import CATALOG, DATA, FINDINGS, LABEL_SET, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
-from components.data_quality import decisions, expectations, findings, groups, patients, policy
+from components.data_quality import decisions, expectations, findings, groups, patients, policy, small_classes
 from components.data_quality.data_docs import Counts
 from components.data_quality.dataset import add_labels, list_files, read_metadata
 from components.data_quality.decisions import Decisions
@@ -99,39 +99,6 @@ def first_of_equal_images(images: pd.DataFrame, limits: Validate) -> np.ndarray:
     return np.flatnonzero(~images["pixels_sha256"].duplicated() & (images["contrast"] >= limits.min_contrast))
 
 
-def count_classes(frame: pd.DataFrame, definition: LabelDefinition) -> pd.DataFrame:
-    """Count usable images and lesions of each class that the dataset has, in the label set's order, also if none is usable; columns class,
-    malignant, images, lesions."""
-    there, usable = set(frame["diagnosis"].dropna()), frame[frame["usable"]]
-    images, lesions = usable["diagnosis"].value_counts(), usable.groupby("diagnosis")["lesion_id"].nunique()
-    rows = [
-        (name, entry.malignant, int(images.get(name, 0)), int(lesions.get(name, 0)))
-        for name, entry in definition.classes.items()
-        if name in there
-    ]
-    return pd.DataFrame(rows, columns=["class", "malignant", "images", "lesions"])
-
-
-def find_small_classes(classes: pd.DataFrame, least: int) -> list[Finding]:
-    """Find classes that the dataset has, but with fewer usable images than `least`."""
-    small_classes = []
-    for row in classes[classes["images"] < least].itertuples():
-        kind = "small_malignant_class" if row.malignant else "small_benign_class"
-        small_classes.append(Finding(kind, (row[1],), f"{row.images} usable images, validate.min_images_per_class asks for {least}"))
-    return small_classes
-
-
-def exclude_small_classes(frame: pd.DataFrame, small_classes: list[Finding], limits: Policy) -> pd.DataFrame:
-    """Exclude classes that are too small from the catalog, if the policy excludes them and its limit is not exceeded."""
-    frame = frame.copy()
-    for finding in small_classes:
-        of_kind = [one for one in small_classes if one.kind == finding.kind]
-        if policy.policy_for(limits, finding.kind).action in policy.LEFT_OUT and not policy.policy_violations(of_kind, limits):
-            rows = frame["usable"] & (frame["diagnosis"] == finding.subjects[0])
-            frame.loc[rows, "reason"] = f"{finding.kind}: {finding.message}"
-    return frame.assign(usable=frame["reason"] == "")
-
-
 def build_catalog(frame: pd.DataFrame, reasons: dict[str, str]) -> pd.DataFrame:
     """Build the catalog from the files and the reasons of excluded files."""
     texts = [reasons.get(path, "") for path in frame["path"]]
@@ -165,7 +132,7 @@ def audit_dataset(labeled: LabeledFiles, decided: Decisions, scans: ScanResult, 
     reasons = policy.apply_policy(problems, limits.policy, decided, dict(zip(frame["path"], frame["diagnosis"], strict=True)))
     catalog = build_catalog(frame, reasons)
     table = policy.as_table(problems, limits.policy, reasons, frame)
-    return Audit(catalog, problems, table, count_classes(catalog, labeled.definition), labeled.definition)
+    return Audit(catalog, problems, table, small_classes.count_classes(catalog, labeled.definition), labeled.definition)
 
 
 @dataclass(frozen=True)
@@ -247,9 +214,11 @@ def list_dataset() -> list[str]:
 
 def exclude_small(audit: Audit, limits: Validate) -> Audit:
     """Add findings about small classes, and exclude these classes as the policy demands."""
-    small_classes = find_small_classes(audit.classes, limits.min_images_per_class)
-    catalog = exclude_small_classes(audit.catalog, small_classes, limits.policy)
-    return replace(audit, catalog=catalog, findings=[*audit.findings, *small_classes], classes=count_classes(catalog, audit.definition))
+    found = small_classes.find_small_classes(audit.classes, limits.min_images_per_class)
+    catalog = small_classes.exclude_small_classes(audit.catalog, found, limits.policy)
+    return replace(
+        audit, catalog=catalog, findings=[*audit.findings, *found], classes=small_classes.count_classes(catalog, audit.definition)
+    )
 
 
 def write_tables(audit: Audit) -> None:

@@ -24,7 +24,7 @@ from components.core import catalog, plotting
 from components.core.reports.champion import Overview
 from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
-from components.data_quality import dataset, decisions, expectations, policy
+from components.data_quality import dataset, decisions, expectations, policy, small_classes
 from components.data_quality.findings import Finding
 from components.evaluation import plots, report
 from components.evaluation.predictions import Predictions
@@ -163,7 +163,7 @@ def test_data_docs_escape_metadata_values(tmp_path, make_dataset, settings):
     frame.loc[frame.index[:5], "isic_id"] = [f" {value}" for value in values]  # a leading space violates an expectation
     frame.loc[frame.index[:5], "collection"] = values
     frame.loc[frame.index[5:10], "path"] = f"nevus/{untrusted_text.HTML_INJECTION}.png"
-    classes = validate.count_classes(frame, ISIC9_DEFINITION)
+    classes = small_classes.count_classes(frame, ISIC9_DEFINITION)
     unmet = "\n".join(expectations.check_catalog(expectations.AuditedCatalog(frame, classes, {}), limits, tmp_path / "docs"))
     assert repr(f" {untrusted_text.HTML_INJECTION}") in unmet
     pages = [path.read_text(encoding="utf-8") for path in (tmp_path / "docs").rglob("*.html")]

@@ -23,7 +23,7 @@ def test_overview_json_round_trip():
     assert Overview.model_validate(json.loads(text)) == overview
     assert list(json.loads(text)) == ["model", "champion", "challenger", "noticed"]
     assert list(json.loads(text)["champion"]) == [
-        *("version", "run_id", "phase", "task", "data_md5", "test_split_hash", "git_commit", "gate", "judged_at", "judged_against"),
+        *("version", "run_id", "phase", "label_set", "data_md5", "test_split_hash", "git_commit", "gate", "judged_at", "judged_against"),
         *("rules", "figures", "champion_since", "champion_by"),
     ]
     assert json.loads(text)["champion"]["figures"] == {"accuracy": {"value": 0.9, "low": 0.8, "high": 1.0}}
@@ -36,7 +36,7 @@ def test_verification_json_round_trip():
     text = as_json(report)
     assert Verification.model_validate(json.loads(text)) == report
     assert list(json.loads(text)) == [
-        *("figures", "moved", "unsupported", "changed_diagnoses", "largest_change", "model", "version", "data_md5", "images"),
+        *("critical_class", "figures", "moved", "unsupported", "changed_diagnoses", "largest_change", "model", "version", "data_md5", "images"),
     ]
     assert json.loads(text)["figures"] == {"accuracy": {"recorded": 0.9, "now": 0.8}}
 

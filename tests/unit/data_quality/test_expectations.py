@@ -1,7 +1,6 @@
 import pandas as pd
 
-from components import validate
-from components.data_quality import expectations
+from components.data_quality import expectations, small_classes
 from tests.support.labels import CLASSES, ISIC9_DEFINITION
 from tests.support.validation import audit_folder
 
@@ -10,7 +9,7 @@ def test_check_catalog_reports_unmet_expectations_and_writes_docs(tmp_path, make
     limits = settings.validation.model_copy(update={"min_images_per_class": 2})
     frame, _, _ = audit_folder(make_dataset(tmp_path / "data"), limits)
     catalog = frame.reset_index()
-    classes = validate.count_classes(catalog, ISIC9_DEFINITION)
+    classes = small_classes.count_classes(catalog, ISIC9_DEFINITION)
     audited = expectations.AuditedCatalog(catalog, classes, {"too_small": {"nevus": 3}})
     assert expectations.check_catalog(audited, limits, tmp_path / "docs") == []
     page = (tmp_path / "docs" / "index.html").read_text()

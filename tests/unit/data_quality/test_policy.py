@@ -8,8 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from components import validate
-from components.data_quality import findings, policy
+from components.data_quality import findings, policy, small_classes
 from components.data_quality.decisions import Decisions
 from components.data_quality.findings import KINDS, Finding
 from components.data_quality.near_duplicates import Pairs
@@ -43,7 +42,7 @@ def test_policy_rule_applies_action_and_max_files(settings, kind, action, max_fi
         class_names = sorted(MALIGNANT)[:2] if kind == "small_malignant_class" else ["nevus", "dermatofibroma"]
         all_findings = [Finding(kind, (name,), "few") for name in class_names]
         catalog = pd.DataFrame({"path": ["1.jpg", "2.jpg"], "diagnosis": class_names, "reason": "", "usable": True})
-        used = validate.exclude_small_classes(catalog, all_findings, policy_rules)["usable"].tolist()
+        used = small_classes.exclude_small_classes(catalog, all_findings, policy_rules)["usable"].tolist()
     else:
         all_findings = [Finding(kind, FILES, "wrong")]
         reasons = policy.apply_policy(all_findings, policy_rules, UNDECIDED, dict.fromkeys(FILES, "nevus"))

@@ -13,7 +13,7 @@ from app.data.plan import make_plan
 from components import validate
 from components.core.catalog import COLUMNS
 from components.core.errors import LesionflowError
-from components.data_quality import dataset, decisions
+from components.data_quality import dataset, decisions, small_classes
 from components.data_quality.label_definitions import read_definition, read_definitions
 from components.data_quality.policy import count_findings, policy_violations
 from components.data_quality.scan import scan
@@ -369,7 +369,7 @@ def test_policy_violations_name_param_and_files(root, limits):
     for path in sorted((root / "melanoma").iterdir()):
         path.write_bytes(b"")
     frame, findings, _ = audit_folder(root, limits)
-    findings += validate.find_small_classes(validate.count_classes(frame.reset_index(), ISIC9_DEFINITION), 2)
+    findings += small_classes.find_small_classes(small_classes.count_classes(frame.reset_index(), ISIC9_DEFINITION), 2)
     lines = "\n".join(policy_violations(findings, limits.policy))
     assert "5 unreadable (truncated, corrupt, too large, or not an image); validate.policy.unreadable.max_files allows 0" in lines
     assert "nevus/bad.jpg: empty file" in lines
@@ -383,8 +383,8 @@ def test_small_benign_class_is_left_out_and_small_malignant_one_fails(root, limi
         for path in sorted((root / name).iterdir())[1:]:
             path.unlink()
     frame, _, _ = audit_folder(root, limits)
-    small = validate.find_small_classes(validate.count_classes(frame.reset_index(), ISIC9_DEFINITION), 2)
-    remaining = validate.exclude_small_classes(frame.reset_index(), small, limits.policy).set_index("path")
+    small = small_classes.find_small_classes(small_classes.count_classes(frame.reset_index(), ISIC9_DEFINITION), 2)
+    remaining = small_classes.exclude_small_classes(frame.reset_index(), small, limits.policy).set_index("path")
     assert remaining.loc["nevus/nevus_0.png", "reason"] == "small_benign_class: 1 usable images, validate.min_images_per_class asks for 2"
     assert remaining.loc["melanoma/melanoma_0.png", "usable"]
     assert policy_violations(small, limits.policy)[0].startswith("1 small_malignant_class")
@@ -393,7 +393,7 @@ def test_small_benign_class_is_left_out_and_small_malignant_one_fails(root, limi
 
 def test_nine_diagnoses_are_audited_under_binary_label_set(root, limits):
     frame, _, _ = audit_folder(root, limits, labels="binary")
-    classes = validate.count_classes(frame.reset_index(), read_definition(ROOT / "labels/binary.yaml"))
+    classes = small_classes.count_classes(frame.reset_index(), read_definition(ROOT / "labels/binary.yaml"))
     assert classes[["class", "images"]].to_numpy().tolist() == [["benign", 20], ["malignant", 16]]
     assert frame.loc["nevus/nevus_0.png", ["diagnosis", "source_diagnosis"]].tolist() == ["benign", "nevus"]
 
@@ -401,9 +401,9 @@ def test_nine_diagnoses_are_audited_under_binary_label_set(root, limits):
 def test_class_without_a_file_is_no_small_class(root, limits):
     shutil.rmtree(root / "dermatofibroma")
     frame, _, _ = audit_folder(root, limits)
-    classes = validate.count_classes(frame.reset_index(), ISIC9_DEFINITION)
+    classes = small_classes.count_classes(frame.reset_index(), ISIC9_DEFINITION)
     assert "dermatofibroma" not in set(classes["class"])
-    assert validate.find_small_classes(classes, 2) == []
+    assert small_classes.find_small_classes(classes, 2) == []
 
 
 def test_diagnosis_without_class_is_quarantined_and_counted(root, limits):
