@@ -27,7 +27,7 @@ PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc &
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run check test test-kill test-evidence test-architectures test-postgresql lint format docs lock ui server deploy worker starter clean bench
+.PHONY: help setup data run check test test-kill test-evidence test-architectures test-forms test-postgresql lint format docs lock ui server deploy worker starter clean bench
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -72,7 +72,7 @@ test: setup  ## run all tests, the longest files first
 	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/pipeline tests/mlflow tests/flows tests/browser tests/unit tests/repository
 
 check: lint  ## lint, and the quick unit tests: the loop while you write
-	pytest -n 2 -m "not slow and not sweep and not architectures" tests/unit tests/repository
+	pytest -n 2 -m "not slow and not sweep and not architectures and not forms" tests/unit tests/repository
 
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
 	pytest -m sweep tests/pipeline/test_killed_import.py
@@ -82,6 +82,9 @@ test-evidence: setup  ## try long sequences of register, promote, rollback and v
 
 test-architectures: setup  ## test the larger networks, and the pipeline with each of them
 	pytest -m architectures tests/unit tests/pipeline
+
+test-forms: setup  ## take a source of every form through the pipeline (minutes)
+	pytest -m 'forms or not forms' tests/pipeline/test_forms.py
 
 test-postgresql: setup  ## run flows with Prefect and MLflow on PostgreSQL
 	pytest -m postgresql tests/flows

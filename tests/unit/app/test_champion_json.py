@@ -36,7 +36,18 @@ def test_verification_json_round_trip():
     text = as_json(report)
     assert Verification.model_validate(json.loads(text)) == report
     assert list(json.loads(text)) == [
-        *("critical_class", "figures", "moved", "unsupported", "changed_diagnoses", "largest_change", "model", "version", "data_md5", "images"),
+        *(
+            "critical_class",
+            "figures",
+            "moved",
+            "unsupported",
+            "changed_diagnoses",
+            "largest_change",
+            "model",
+            "version",
+            "data_md5",
+            "images",
+        ),
     ]
     assert json.loads(text)["figures"] == {"accuracy": {"recorded": 0.9, "now": 0.8}}
 

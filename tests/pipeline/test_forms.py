@@ -1,0 +1,46 @@
+"""From a source in the form that people have to a registered version: `lesionflow import`, `git commit`, `dvc repro`."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from tests.support import forms, project
+from tests.support.project import ran
+
+pytestmark = pytest.mark.timeout(900)
+QUICK = ("ham10000", "folders")
+"""The others are in `make test-forms`."""
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.forms) for name in forms.FORMS])
+def test_source_becomes_registered_version(tmp_path, name):
+    form = forms.FORMS[name]
+    checkout = project.make(tmp_path / "project")
+    for file, text in form.labels.items():
+        (checkout.root / "labels" / file).write_text(text, encoding="utf-8")
+    source = forms.write_source(form, tmp_path / "source")
+    output = checkout.run("python", "-m", "app.cli", "import", str(source)).stdout
+    assert name in output
+    assert output.splitlines()[-1].startswith("imported ")
+    checkout.run("git", "add", "-A")
+    checkout.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "import")
+    output = checkout.repro()
+    assert ran(output)[-1] == "register"
+
+    labels = json.loads((checkout.root / "build/label_set.json").read_text(encoding="utf-8"))
+    assert (labels["name"], tuple(labels["outputs"])) == (form.label_set, form.outputs)
+    registration = json.loads((checkout.root / "reports/registration.json").read_text(encoding="utf-8"))
+    assert registration["version"] == "1"
+    assert not any("champion" in rule["name"] for rule in registration["gate"])
+    test = json.loads((checkout.root / "reports/evaluation.json").read_text(encoding="utf-8"))["test"]
+    assert ("critical_sensitivity" in test) == (labels["critical"] is not None)
+    assert ("malignant_sensitivity" in test) == bool(labels["malignant"])
+    catalog = pd.read_parquet(checkout.root / "build/catalog.parquet")
+    splits = pd.read_parquet(checkout.root / "build/splits.parquet")
+    assert splits.groupby("lesion_id")["side"].nunique().max() == 1
+    if name in ("isic2020", "pad-ufes-20"):
+        assert catalog["patient_id"].notna().all()
+        assert splits.groupby("patient_id")["side"].nunique().max() == 1
+    if not labels["malignant"]:
+        assert "does not have malignant classes" in checkout.run("python", "-m", "app.cli", "summary").stdout
