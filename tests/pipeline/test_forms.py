@@ -17,6 +17,7 @@ QUICK = ("ham10000", "folders")
 def test_source_becomes_registered_version(tmp_path, name):
     form = forms.FORMS[name]
     checkout = project.make(tmp_path / "project")
+    checkout.set_params({"train": {"epochs": 1}, "finetune": {"epochs": 1}})
     for file, text in form.labels.items():
         (checkout.root / "labels" / file).write_text(text, encoding="utf-8")
     source = forms.write_source(form, tmp_path / "source")
