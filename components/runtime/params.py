@@ -238,11 +238,12 @@ class Finetune(_Section):
 
 class Evaluate(_Section):
     """`target_critical_sensitivity`: sensitivity on validation that the logit of the label set's critical class is raised to
-    reach."""
+    reach. `min_subgroup_groups`: groups of a subgroup below which it gets no figures."""
 
     target_critical_sensitivity: Annotated[float, Field(ge=0, lt=1)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
+    min_subgroup_groups: Annotated[int, Field(ge=2)]
     gallery_images: Annotated[int, Field(ge=1, le=100)]
 
 
