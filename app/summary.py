@@ -8,6 +8,7 @@ from components.core.reports.evaluation import CollectionResult, Evaluation, Shi
 from components.core.reports.registration import Registration
 from components.evaluation.predictions import FEW_GROUPS
 from components.evaluation.shifts import worst_shift
+from components.evaluation.subgroups import dimensions_left_out, worst_subgroup
 
 FURTHER = (
     ("make ui", "runs, models and versions in MLflow, on http://127.0.0.1:5000"),
@@ -34,6 +35,7 @@ def summary_lines() -> list[str]:
         *_few(evaluation.few_groups),
         *_shifts(evaluation.shifts),
         *_left_out(evaluation.collections_left_out or {}),
+        *_subgroups(evaluation),
         "",
         f"Registered as {registration.model} version {registration.version}: {place}. Gate {gate}.",
         *([f"Warning: {registration.warning}."] if registration.warning else []),
@@ -73,3 +75,14 @@ def _left_out(costs: Mapping[str, CollectionResult]) -> list[str]:
         f"A linear head that never saw {name} loses {row.drop:.3f} there, on {row.images} images of {len(row.classes)} classes."
         for name, row in costs.items()
     ]
+
+
+def _subgroups(evaluation: Evaluation) -> list[str]:
+    """The worst subgroup, and what no subgroups could be formed from."""
+    if "subgroups" not in evaluation.model_fields_set:
+        return ["Not measured on subgroups: `dvc repro` does."]
+    worst, missing = worst_subgroup(evaluation.subgroups), dimensions_left_out(evaluation.subgroups)
+    none = ["No subgroup has enough test lesions for figures."] if evaluation.subgroups else []
+    named = [f"Worst subgroup: {worst.name}, balanced accuracy {worst.balanced_accuracy:.3f}."] if worst else none
+    unknown = f"No subgroups by {', '.join(missing)}: the test images have fewer than two known values."
+    return [*named, *([unknown] if missing else [])]

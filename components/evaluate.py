@@ -30,10 +30,10 @@ from components.core.paths import (
     RESOLUTION,
 )
 from components.core.reports.candidate import Base, Candidate
-from components.core.reports.evaluation import Evaluation
-from components.evaluation import calibration, leave_one_collection_out, metrics, report, robustness
+from components.core.reports.evaluation import Evaluation, Subgroups
+from components.evaluation import calibration, leave_one_collection_out, metrics, report, robustness, subgroups
 from components.evaluation.leave_one_collection_out import ImageFeatures
-from components.evaluation.measurement import Calibration, Selection, TestScores, measure
+from components.evaluation.measurement import Breakdown, Calibration, Selection, TestScores, measure
 from components.evaluation.predictions import Predictions
 from components.evaluation.shifts import worst_shift
 from components.imaging import tfrecords
@@ -129,6 +129,14 @@ def score_on_test(
     return TestScores({name: predicted for name, (predicted, _) in test.items()}, before, after, shifted)
 
 
+def measure_subgroups(test: Predictions, settings: Settings) -> dict[str, Subgroups]:
+    """The figures of every subgroup of the test images, whose metadata is in build/splits.parquet."""
+    params = settings.evaluate
+    method = subgroups.Method(params.min_subgroup_groups, params.bootstrap_resamples, params.calibration_bins, settings.seed)
+    values = subgroups.subgroup_values(rows_for_paths(test.images["path"].tolist(), "test"))
+    return subgroups.measure_subgroups(test, values, method)
+
+
 def write_candidate(
     classifier: "keras.Model", test: Predictions, evaluation: Evaluation, model_input: ModelInput, settings: Settings
 ) -> None:
@@ -158,6 +166,7 @@ def draw_plots(test: TestScores, evaluation: Evaluation, model_input: ModelInput
         draft.mkdir()
         report.draw_metrics(test.after, test.before, settings.evaluate.calibration_bins, settings.evaluate.gallery_images, draft)
         report.draw_shifts(evaluation.shifts, evaluation.collections_left_out or {}, draft)
+        report.draw_subgroups(evaluation.subgroups, evaluation.test.balanced_accuracy, draft)
         example = (DATA / test.after.images["path"][0]).read_bytes()
         report.draw_shift_examples(example, model_input, draft)
 
@@ -174,16 +183,26 @@ def evaluate(settings: Settings) -> None:
     left_out = leave_one_collection_out.leave_one_collection_out(
         *load_features(classifiers["frozen"]), params.bootstrap_resamples, settings.seed
     )
-    evaluation = measure(selection, fitted, test, left_out, settings)
+    parts = Breakdown(left_out, measure_subgroups(test.after, settings))
+    evaluation = measure(selection, fitted, test, parts, settings)
     write_candidate(classifiers[selection.phase], test.after, evaluation, model_input, settings)
     draw_plots(test, evaluation, model_input, settings)
     evaluation.write(EVALUATION)
-    hardest = worst_shift(evaluation.shifts)
+    print_summary(evaluation)
+
+
+def print_summary(evaluation: Evaluation) -> None:
+    """Print the picked phase, its balanced accuracy, the worst shift and the worst subgroup."""
+    hardest, worst = worst_shift(evaluation.shifts), subgroups.worst_subgroup(evaluation.subgroups)
     print(
-        f"picked {selection.phase} on validation; balanced accuracy on {evaluation.test.images} test images"
+        f"picked {evaluation.picked} on validation; balanced accuracy on {evaluation.test.images} test images"
         f" {evaluation.test.balanced_accuracy.value:.3f}, under {hardest.replace('_', ' ')} (the worst shift)"
         f" {evaluation.shifts[hardest].balanced_accuracy:.3f}"
     )
+    if worst is not None:
+        print(f"worst subgroup: {worst.name}, balanced accuracy {worst.balanced_accuracy:.3f}")
+    if missing := subgroups.dimensions_left_out(evaluation.subgroups):
+        print(f"no subgroups by {', '.join(missing)}: the test images have fewer than two known values")
 
 
 if __name__ == "__main__":

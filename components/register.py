@@ -23,11 +23,12 @@ from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Promotion, Registration, Rule
 from components.evaluation.predictions import HEADLINE_METRICS
+from components.evaluation.subgroups import named_subgroups, subgroup_name
 from components.registry import evidence, gate, judgement, promotion, versions
 from components.registry.evidence import Evidence
 from components.registry.promotion import ChampionState
 from components.registry.promotion_record import ConcurrentPromotionError
-from components.registry.version_tags import TAG_LIMIT, label_set_tags, metric_tags
+from components.registry.version_tags import TAG_LIMIT, label_set_tags, metric_tags, subgroup_tags
 from components.runtime.params import TRAINING_PARAMS, Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
@@ -53,6 +54,7 @@ def version_tags(candidate: Candidate, evaluation: Evaluation, overrides: Sequen
         versions.EVIDENCE_TAG: evidence_sha256,
         **provenance.provenance(),
         **metric_tags(evaluation.test),
+        **subgroup_tags(evaluation.subgroups),
     }
 
 
@@ -68,6 +70,7 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
     metrics |= {f"shift_loss/{name}": row.drop.value for name, row in evaluation.shifts.items()}
     left_out = (evaluation.collections_left_out or {}).items()
     metrics |= {f"collection_left_out/{metric_name(name)}": row.drop.value for name, row in left_out}
+    metrics |= subgroup_metrics(evaluation)
     metrics |= {f"validation/{name}": value for name, value in evaluation.validation[evaluation.picked]}
     metrics |= {f"export/{name}": value for name, value in flatten(export.model_dump(exclude={"schema_version"}), reducer="dot").items()}
     runs.log_metrics(client, run_id, metrics)
@@ -78,9 +81,18 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
         client.log_artifact(run_id, str(report), evidence.REPORTS_IN_RUN)
 
 
-def metric_name(collection: str) -> str:
-    """The name of a collection with characters that MLflow does not allow in metric names replaced by underscores."""
-    return re.sub(r"[^\w\- :]", "_", collection)[:100]
+def subgroup_metrics(evaluation: Evaluation) -> dict[str, float]:
+    """The balanced accuracy of each subgroup that has figures, by the name of its metric."""
+    return {
+        f"subgroup/{metric_name(subgroup_name(dimension, value).replace('+', ' and over'))}": result.balanced_accuracy.value
+        for dimension, value, result in named_subgroups(evaluation.subgroups)
+        if result.balanced_accuracy is not None
+    }
+
+
+def metric_name(name: str) -> str:
+    """The name of a collection or subgroup with characters that MLflow does not allow in metric names replaced by underscores."""
+    return re.sub(r"[^\w\- :]", "_", name)[:100]
 
 
 def registered_before(

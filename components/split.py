@@ -24,7 +24,11 @@ from components.runtime.stage import run
 
 REPORT = REPORTS / "split.json"
 DOCS = REPORTS / "split"
-COLUMNS = ["path", "isic_id", "diagnosis", "patient_id", "lesion_id", "collection", "pixels_sha256", "group"]
+COLUMNS = [
+    *("path", "isic_id", "diagnosis", "patient_id", "lesion_id", "collection", "pixels_sha256", "group"),
+    *("age_approx", "sex", "anatom_site_general", "fitzpatrick_skin_type", "width", "height"),
+]
+"""Columns of the catalog that build/splits.parquet keeps; the second line is what subgroups are formed from."""
 
 
 def assign_splits(diagnoses: "pd.Series[str]", groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:

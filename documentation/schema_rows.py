@@ -35,7 +35,10 @@ def _rows(key: str, field: dict[str, Any], definitions: dict[str, Any]) -> Itera
     elif shape.get("type") == "array":
         item, path, container = shape["items"], f"{key}[]", "list"
     name = item.get("$ref", "").rpartition("/")[2]
-    if not name:
+    if "additionalProperties" in item:
+        yield key, container, field["description"]
+        yield from _rows(path, item, definitions)
+    elif not name:
         yield path, TYPES.get(item["type"], item["type"]), field["description"]
     elif name == Estimate.__name__:
         yield path, "estimate", field["description"]

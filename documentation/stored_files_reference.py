@@ -33,7 +33,11 @@ FINDINGS = [
     ["`sha256`, `diagnosis`", "of the file; empty for a class or a missing file"],
 ]
 SPLITS = [
-    ["`path`, `isic_id`, `diagnosis`, `lesion_id`, `collection`, `pixels_sha256`", "as in the catalog"],
+    ["`path`, `isic_id`, `diagnosis`, `patient_id`, `lesion_id`, `collection`, `pixels_sha256`", "as in the catalog"],
+    [
+        "`age_approx`, `sex`, `anatom_site_general`, `fitzpatrick_skin_type`, `width`, `height`",
+        "as in the catalog; for subgroups",
+    ],
     ["`group`", "number of the group; all images of a group are in one split"],
     ["`side`", "the split: `train`, `validation` or `test`"],
 ]

@@ -16,6 +16,10 @@ COLUMNS = {
     "patient_id": "patient whose lesion the image shows, or null if it is not known",
     "lesion_id": "lesion that the image shows, within its patient; if metadata.csv names none, the archive ID or, without one, the path",
     "collection": "origin of the image, or null",
+    "age_approx": "age of the patient in years, 0 to 120, or null",
+    "sex": "male or female, or null",
+    "anatom_site_general": "part of the body, in small letters, or null",
+    "fitzpatrick_skin_type": "I to VI, or null",
     "license": "terms of use, or null",
     "given_side": "train or test if the imported dataset was already split, or null",
     "bytes": "file size",
@@ -41,7 +45,7 @@ def load_usable_images(path: Path = CATALOG) -> pd.DataFrame:
 
 
 def load_splits(path: Path = SPLITS) -> pd.DataFrame:
-    """Load one row per usable image: path, isic_id, diagnosis, patient_id, lesion_id, collection, group, side; sorted by path."""
+    """Load one row per usable image, with the columns of split.COLUMNS and its side; sorted by path."""
     return pd.read_parquet(require_file(path))
 
 

@@ -8,7 +8,7 @@ import yaml
 
 from components.core.errors import LesionflowError
 from components.core.escaping import one_line
-from components.data_quality import patients
+from components.data_quality import attributes, patients
 from components.data_quality.findings import ARCHIVE_ID
 from components.data_quality.label_definitions import LabelDefinition
 
@@ -84,14 +84,16 @@ def diagnosis_levels(paths: Iterable[str], metadata: pd.DataFrame | None) -> lis
 
 def add_labels(files: pd.DataFrame, metadata: pd.DataFrame | None, definition: LabelDefinition) -> pd.DataFrame:
     """Add columns from folders and metadata.csv: class, the source's diagnosis, image ID, patient, lesion (and the id that
-    metadata.csv gives it), collection, license and original split."""
+    metadata.csv gives it), collection, license, original split, age, sex, site and skin type."""
     frame, levels = files.copy(), diagnosis_levels(files["path"], metadata)
     frame["diagnosis"] = pd.array([definition.class_of_levels(names) for names in levels], dtype="str")
     frame["source_diagnosis"] = _in_one_line(names[0] if names else None for names in levels)
     names = _in_one_line([Path(path).stem for path in frame["path"]])
-    for column in ("isic_id", "patient_id", "lesion_id", "collection", "license", "given_side"):
+    for column in ("isic_id", "patient_id", "lesion_id", "collection", "license", "given_side", *attributes.READERS):
         known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype="str")
         frame[column] = _in_one_line(frame["path"].map(known))
+    for column, read in attributes.READERS.items():
+        frame[column] = read(frame[column])
     frame["isic_id"] = frame["isic_id"].fillna(names).fillna(frame["path"])
     frame["named_lesion"] = patients.known_ids(frame["lesion_id"])
     frame["patient_id"] = patients.fill_patients(patients.known_ids(frame["patient_id"], patients.NO_PATIENT), frame["named_lesion"])

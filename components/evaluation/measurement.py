@@ -14,6 +14,7 @@ from components.core.reports.evaluation import (
     Evaluation,
     PhaseDifference,
     PhaseMetrics,
+    Subgroups,
     TestMetrics,
     ValidationMetrics,
 )
@@ -54,9 +55,15 @@ class TestScores:
     shifted: dict[str, Predictions]
 
 
-def measure(
-    selection: Selection, fitted: Calibration, test: TestScores, left_out: dict[str, CollectionResult], settings: Settings
-) -> Evaluation:
+@dataclass(frozen=True)
+class Breakdown:
+    """Figures on parts of the test images: collections left out of training, and subgroups by what they are formed from."""
+
+    collections_left_out: dict[str, CollectionResult]
+    subgroups: dict[str, Subgroups]
+
+
+def measure(selection: Selection, fitted: Calibration, test: TestScores, parts: Breakdown, settings: Settings) -> Evaluation:
     """The figures of the report, with their bootstrap intervals over groups."""
     after, bins = test.after, settings.evaluate.calibration_bins
     samples = bootstrap.cluster_bootstrap_indices(after.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed)
@@ -75,7 +82,8 @@ def measure(
         phases_on_test={name: PhaseMetrics(**scored.estimates(phase_figures, samples, bins)) for name, scored in test.phases.items()},
         finetuned_less_frozen_on_test=PhaseDifference(balanced_accuracy=gain),
         shifts=robustness.shift_drops(after, test.shifted, samples, bins),
-        collections_left_out=left_out,
+        collections_left_out=parts.collections_left_out,
+        subgroups=parts.subgroups,
         averages={name: Averages(**figures) for name, figures in averages.items()},
         per_class=with_intervals(per_class, after.recalls(samples)),
         few_groups=after.few_groups(),

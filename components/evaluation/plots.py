@@ -13,7 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from components.core.plotting import save_figure, shorten_name
-from components.core.reports.evaluation import Estimate
+from components.core.reports.evaluation import Estimate, SubgroupResult
 
 
 def confusion(counts: NDArray[np.int64], names: Sequence[str], path: Path) -> None:
@@ -93,6 +93,43 @@ def drops(costs: dict[str, Estimate], path: Path) -> None:
     axis.set_yticks(at, [shorten_name(name.replace("_", " ")) for name in names])
     axis.invert_yaxis()
     axis.set(xlabel="drop of balanced accuracy on test", title="under each shift, with 95 % intervals; red: interval above zero")
+    save_figure(figure, path)
+
+
+def subgroups(rows: Sequence[tuple[str, str, SubgroupResult]], overall: Estimate, path: Path) -> None:
+    """Plot the balanced accuracy of each subgroup with its 95 % interval, and that of all test images as a line.
+
+    Args:
+        rows: dimension, value and figures of each subgroup; the rows of a dimension follow each other. One without figures is "too few".
+        overall: balanced accuracy on all test images.
+        path: the picture; it has only a title if there are no rows.
+    """
+    dimensions = list(dict.fromkeys(dimension for dimension, _, _ in rows))
+    at = [number + dimensions.index(dimension) for number, (dimension, _, _) in enumerate(rows)]
+    figure, axis = plt.subplots(figsize=(7.5, 0.28 * (len(rows) + len(dimensions)) + 1.3), layout="constrained")
+    axis.axvspan(overall.low, overall.high, color="0.93", zorder=0)
+    axis.axvline(overall.value, color="0.45", linewidth=1, linestyle="--", zorder=1)
+    for height, (_, _, result) in zip(at, rows, strict=True):
+        found = result.balanced_accuracy
+        if found is None:
+            axis.text(0.01, height, "too few", va="center", fontsize=8, color="0.5", style="italic")
+            continue
+        color = "tab:red" if found.high < overall.value else "tab:blue"
+        axis.hlines(height, found.low, found.high, color=color, linewidth=1.6)
+        axis.plot(found.value, height, marker="o", markersize=5, color=color)
+    axis.set_yticks(at, [f"{shorten_name(value)}  ({result.images:,})" for _, value, result in rows], fontsize=8)
+    for dimension in dimensions:
+        first = next(height for height, (name, _, _) in zip(at, rows, strict=True) if name == dimension)
+        axis.text(
+            -0.01, first - 0.85, dimension.replace("_", " "), transform=axis.get_yaxis_transform(), ha="right", va="center", weight="bold"
+        )
+    axis.set_ylim((at[-1] if at else 0) + 0.8, -1.5)
+    axis.set(xlim=(0, 1), xlabel="balanced accuracy")
+    if rows:
+        axis.set_title("test images by subgroup, with 95 % intervals\ndashed: all of them; red: interval below it", fontsize=10)
+    else:
+        axis.set_axis_off()
+        axis.set_title("nothing is known that divides the test images into subgroups", fontsize=10)
     save_figure(figure, path)
 
 

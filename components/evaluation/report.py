@@ -2,18 +2,25 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from components.core import plotting
-from components.core.reports.evaluation import CollectionResult, ShiftResult
-from components.evaluation import metrics, plots
+from components.core import plotting, spreadsheets
+from components.core.reports.evaluation import CollectionResult, Estimate, ShiftResult, SubgroupResult, Subgroups
+from components.evaluation import metrics, plots, subgroups
 from components.evaluation.predictions import Predictions
 from components.evaluation.robustness import shifted_views
 from components.imaging import images, tfrecords
 from components.imaging.model_input import ModelInput
+
+SUBGROUP_COUNTS = ("images", "groups", "classes", "malignant_images", "critical_images")
+BOUNDS = {"": "value", "_low": "low", "_high": "high"}
+"""Suffix of the column of each bound of a figure."""
+SUBGROUP_FIGURES = (name + suffix for name in subgroups.FIGURES for suffix in BOUNDS)
+SUBGROUP_COLUMNS = ["dimension", "subgroup", *SUBGROUP_COUNTS, "too_few", *SUBGROUP_FIGURES]
 
 
 def draw_shifts(costs: dict[str, ShiftResult], left_out: dict[str, CollectionResult], folder: Path) -> None:
@@ -23,6 +30,21 @@ def draw_shifts(costs: dict[str, ShiftResult], left_out: dict[str, CollectionRes
     rows = [{"shift": name, "balanced_accuracy": row.balanced_accuracy, **asdict(row.drop)} for name, row in shown.items()]
     pd.DataFrame(rows).rename(columns={"value": "drop"}).to_csv(folder / "shifts.csv", index=False)
     plots.drops({name: row.drop for name, row in shown.items()}, folder / "shifts.png")
+
+
+def draw_subgroups(measured: dict[str, Subgroups], overall: Estimate, folder: Path) -> None:
+    """Write subgroups.csv and subgroups.png; `overall`: balanced accuracy on all test images."""
+    rows = list(subgroups.named_subgroups(measured))
+    table = pd.DataFrame([_subgroup_row(*row) for row in rows], columns=SUBGROUP_COLUMNS)
+    spreadsheets.write(table.astype(dict.fromkeys(SUBGROUP_COUNTS, "Int64")), folder / "subgroups.csv")
+    plots.subgroups(rows, overall, folder / "subgroups.png")
+
+
+def _subgroup_row(dimension: str, value: str, result: SubgroupResult) -> dict[str, Any]:
+    """A line of subgroups.csv: what was counted, then each figure with its bounds."""
+    counts = {name: getattr(result, name) for name in SUBGROUP_COUNTS}
+    bounds = {f"{name}{suffix}": getattr(row, bound) for name, row in result.figures.items() for suffix, bound in BOUNDS.items()}
+    return {"dimension": dimension, "subgroup": value, **counts, "too_few": not result.figures, **bounds}
 
 
 def draw_shift_examples(example: bytes, model_input: ModelInput, folder: Path) -> None:

@@ -8,6 +8,7 @@ from components.core.reports.evaluation import CollectionResult, Estimate, Evalu
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Rule
 from components.evaluation.shifts import SHIFTS, SQUARE_CROP, worst_shift
+from components.evaluation.subgroups import worst_subgroup
 from components.runtime.params import Register
 
 REEVALUATE_HINT = "when this version was evaluated: `dvc repro` measures and registers one that is"
@@ -65,6 +66,7 @@ def evaluate_rules(
             evaluation.shifts, dict.fromkeys(SHIFTS, thresholds.max_shift_drop) | {SQUARE_CROP: thresholds.max_square_crop_drop}
         ),
         _rule_collections(evaluation.collections_left_out, thresholds.max_collection_drop),
+        *_rules_subgroups(evaluation, thresholds.max_subgroup_gap),
         _rule_export_agreement(export.float16.same_top1, thresholds.min_export_agreement),
         *(_rule_against_version(comparison, thresholds.max_drop) for comparison in comparisons),
     ]
@@ -143,6 +145,21 @@ def _rule_collections(collections: dict[str, CollectionResult] | None, limit: fl
     if not collections:
         return Rule(rule, True, "nothing to measure: the images do not come from several collections that share two classes")
     return _drop_rule(rule, {f"on {name} left out": row for name, row in collections.items()}, limit)
+
+
+def _rules_subgroups(evaluation: Evaluation, limit: float | None) -> list[Rule]:
+    """The rule on the gap between all test images and the worst subgroup, in balanced accuracy; none without a limit."""
+    name, worst = "as good on every subgroup", worst_subgroup(evaluation.subgroups)
+    if limit is None:
+        return []
+    if "subgroups" not in evaluation.model_fields_set:
+        return [Rule(name, False, f"not measured on subgroups {REEVALUATE_HINT}")]
+    if worst is None:
+        return [Rule(name, True, "nothing to measure: no subgroup of the test images has enough groups")]
+    overall = evaluation.test.balanced_accuracy.value
+    gap = overall - worst.balanced_accuracy.value
+    said = f"balanced accuracy {worst.balanced_accuracy:.3f} on the worst subgroup, {worst.name}: {gap:.3f} below all test images"
+    return [Rule(name, gap <= limit, f"{said}; at most {limit:.3f} allowed")]
 
 
 def _drop_rule(rule: str, costs: Mapping[str, ShiftResult] | Mapping[str, CollectionResult], limit: float) -> Rule:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from components.core.escaping import for_markdown
 from components.core.label_set import LabelSet, metric_label
 from components.core.markdown import table
-from components.registry.version_tags import NEVER_JUDGED, label_set_of, metrics_of, rules_of
+from components.registry.version_tags import NEVER_JUDGED, WORST_SUBGROUP, label_set_of, metrics_of, rules_of
 
 MODEL_DESCRIPTION = """Skin-lesion classifier over dermoscopy images, trained by Lesionflow.
 
@@ -19,7 +19,7 @@ curves and the confusion matrix, its logged model the evidence: test predictions
 
 
 def version_description(tags: Mapping[str, str]) -> str:
-    """A version in Markdown for MLflow's page: phase, figures, verdict, dataset."""
+    """A version in Markdown for MLflow's page: phase, figures, worst subgroup, verdict, dataset."""
     figures, labels = metrics_of(tags), label_set_of(tags)
     critical = labels.critical if labels else None
     rows = [[metric_label(name, critical), f"{row.value:.4f}", f"{row.low:.4f} to {row.high:.4f}"] for name, row in figures.items()]
@@ -27,6 +27,7 @@ def version_description(tags: Mapping[str, str]) -> str:
     against = tags.get("judged.against", "none")
     held = "with no champion to beat" if against == "none" else f"against version {against}"
     judged = f"Gate: **{tags['gate']}** {held}, {tags['judged.at']}" if "judged.at" in tags else f"Gate: **{NEVER_JUDGED}**"
+    worst = [f"Worst subgroup by balanced accuracy: {for_markdown(tags[WORST_SUBGROUP])}", ""] if WORST_SUBGROUP in tags else []
     phase, data = (tags.get(name, "unknown") for name in ("phase", "data.md5"))
     return "\n".join(
         [
@@ -35,6 +36,7 @@ def version_description(tags: Mapping[str, str]) -> str:
             _outputs(labels),
             "",
             *([table(["test figure", "value", "95 % interval"], rows), ""] if rows else []),
+            *worst,
             judged,
             "",
             *rules,

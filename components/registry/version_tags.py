@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 from components.core.former_formats import FORMER_METRIC_NAMES, TASKS
 from components.core.label_set import LabelSet
-from components.core.reports.evaluation import Estimate, TestMetrics
+from components.core.reports.evaluation import Estimate, Subgroups, TestMetrics
 from components.core.reports.registration import Rule
 from components.evaluation.predictions import HEADLINE_METRICS
+from components.evaluation.subgroups import worst_subgroup
 from components.registry import gate
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NEVER_JUDGED = "never judged"
 TAG_LIMIT = 5000
+WORST_SUBGROUP = "worst_subgroup"
 SEPARATOR, NONE = ", ", "none"
 INTERVAL = re.compile(r"(?P<value>[\d.]+) \[(?P<low>[\d.]+), (?P<high>[\d.]+)\]")
 """A figure in a tag, as `interval_text` writes it."""
@@ -64,6 +66,12 @@ def metric_tags(test: TestMetrics) -> dict[str, str]:
     """The headline test figures of reports/evaluation.json as a version's tags."""
     figures = test.figures
     return {f"test.{name}": interval_text(figures[name]) for name in HEADLINE_METRICS if name in figures}
+
+
+def subgroup_tags(measured: Mapping[str, Subgroups]) -> dict[str, str]:
+    """The worst subgroup and its balanced accuracy as a version's tag; none if no subgroup has figures."""
+    worst = worst_subgroup(measured)
+    return {} if worst is None else {WORST_SUBGROUP: f"{worst.name}: {interval_text(worst.balanced_accuracy)}"[:TAG_LIMIT]}
 
 
 def figure_texts(tags: Mapping[str, str]) -> dict[str, str]:

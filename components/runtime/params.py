@@ -238,11 +238,12 @@ class Finetune(_Section):
 
 class Evaluate(_Section):
     """`target_critical_sensitivity`: sensitivity on validation that the logit of the label set's critical class is raised to
-    reach."""
+    reach. `min_subgroup_groups`: groups of a subgroup below which it gets no figures."""
 
     target_critical_sensitivity: Annotated[float, Field(ge=0, lt=1)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
+    min_subgroup_groups: Annotated[int, Field(ge=2)]
     gallery_images: Annotated[int, Field(ge=1, le=100)]
 
 
@@ -253,7 +254,9 @@ class Export(_Section):
 
 class Register(_Section):
     """The gate: thresholds that a challenger must meet to become champion. `max_drop`: largest drop of balanced accuracy and of the
-    critical class's sensitivity, compared with the champion and the best version. A group is the test images of one lesion."""
+    critical class's sensitivity, compared with the champion and the best version. A group is the test images of one lesion.
+    `max_subgroup_gap`: largest difference between the balanced accuracy of all test images and that of the worst subgroup; null: not
+    judged."""
 
     registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     promotion: Literal["automatic", "manual"]
@@ -266,6 +269,7 @@ class Register(_Section):
     max_shift_drop: Share
     max_square_crop_drop: Share
     max_collection_drop: Share
+    max_subgroup_gap: Share | None
     min_export_agreement: Share
 
 

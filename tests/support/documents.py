@@ -9,6 +9,7 @@ from components.core.reports.evaluation import (
     Evaluation,
     PhaseDifference,
     ShiftResult,
+    SubgroupResult,
     TestMetrics,
     ValidationMetrics,
 )
@@ -43,6 +44,15 @@ def evaluation(**values: Any) -> Evaluation:
 
 def shift_result(balanced_accuracy: float, value: float, low: float, high: float) -> ShiftResult:
     return ShiftResult(balanced_accuracy=balanced_accuracy, drop=Estimate(value, low, high))
+
+
+def subgroup(balanced_accuracy: float | None = None) -> SubgroupResult:
+    """A subgroup with this balanced accuracy, 0.1 below and above; without one, it has too few groups."""
+    if balanced_accuracy is None:
+        return SubgroupResult(images=9, groups=8)
+    return SubgroupResult(
+        images=90, groups=80, balanced_accuracy=Estimate(balanced_accuracy, balanced_accuracy - 0.1, balanced_accuracy + 0.1)
+    )
 
 
 def export_report(float16: float = 1.0, int8: float = 1.0) -> ExportReport:

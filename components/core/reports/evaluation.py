@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, model_validator
 
@@ -106,6 +106,32 @@ class CollectionResult(Part):
     drop: Estimate = Field(description="paired loss against a head fitted with it")
 
 
+class SubgroupResult(Part):
+    """The candidate's figures on a subgroup of the test images. One with too few groups has only the numbers of images and groups."""
+
+    balanced_accuracy: Estimate | None = Field(default=None, description="mean recall over the classes that occur in the subgroup")
+    calibration_error: Estimate | None = Field(default=None, description=CALIBRATION_ERROR)
+    classes: int | None = Field(default=None, description="classes that occur in the subgroup")
+    critical_images: int | None = Field(default=None, description="images of the critical class among them; missing without one")
+    critical_sensitivity: Estimate | None = Field(default=None, description="as in `test`; missing without images of the critical class")
+    groups: int = Field(description="groups of the subgroup")
+    images: int = Field(description="test images of the subgroup")
+    malignant_images: int | None = Field(default=None, description="malignant images among them; missing as `test.malignant_sensitivity`")
+    malignant_sensitivity: Estimate | None = Field(default=None, description="as in `test`; missing without malignant images")
+    malignant_specificity: Estimate | None = Field(default=None, description="as in `test`; missing without benign images")
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """The figures that have an interval, by name; empty if the groups are too few."""
+        return {name: value for name, value in self if isinstance(value, Estimate)}
+
+
+Subgroups = Annotated[
+    dict[str, SubgroupResult],
+    Field(json_schema_extra={"key": "subgroup"}, description="by value; the figures of a subgroup are missing if it has too few groups"),
+]
+
+
 class Averages(Part):
     """Averages over classes, each counted the same (macro) or by its images (weighted)."""
 
@@ -159,6 +185,12 @@ class Evaluation(Document):
     picked: str = Field(description="phase that became the candidate: `frozen` or `finetuned`, chosen on validation")
     shifts: dict[str, ShiftResult] = Field(
         default_factory=dict, json_schema_extra={"key": "shift"}, description="by simulated shift; missing in older files"
+    )
+    subgroups: dict[str, Subgroups] = Field(
+        default_factory=dict,
+        json_schema_extra={"key": "dimension"},
+        description="by what they are formed from (`age`, `sex`, `site`, `skin_type`, `collection`, `resolution`); without those that have"
+        " fewer than two known values on test; missing in older files",
     )
     temperature: float = Field(description="divisor of the logits, fitted on validation")
     test: TestMetrics = Field(description="metrics of the candidate on test")

@@ -26,3 +26,16 @@ def test_summary_warns_about_classes_with_few_lesions(tmp_path, monkeypatch):
 def test_summary_omits_warning_when_no_class_has_few_lesions(tmp_path, monkeypatch):
     assert not any("test lesions as" in line for line in summarize(tmp_path, monkeypatch, {**EVALUATION_FIELDS, "few_groups": {}}))
     assert not any("test lesions as" in line for line in summarize(tmp_path, monkeypatch, EVALUATION_FIELDS))
+
+
+def test_summary_names_worst_subgroup_and_what_is_not_known(tmp_path, monkeypatch):
+    measured = {"age": {"0-29": documents.subgroup(0.7), "70+": documents.subgroup(0.4)}, "sex": {"male": documents.subgroup()}}
+    lines = summarize(tmp_path, monkeypatch, {**EVALUATION_FIELDS, "subgroups": measured})
+    assert "Worst subgroup: age 70+, balanced accuracy 0.400 [0.300, 0.500]." in lines
+    assert "No subgroups by site, skin type, collection, resolution: the test images have fewer than two known values." in lines
+
+
+def test_summary_without_figures_by_subgroup_says_why(tmp_path, monkeypatch):
+    few = summarize(tmp_path, monkeypatch, {**EVALUATION_FIELDS, "subgroups": {"sex": {"male": documents.subgroup()}}})
+    assert "No subgroup has enough test lesions for figures." in few
+    assert "Not measured on subgroups: `dvc repro` does." in summarize(tmp_path, monkeypatch, EVALUATION_FIELDS)

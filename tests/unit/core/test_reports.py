@@ -79,12 +79,13 @@ def test_version_1_report_is_read_and_rewritten_with_new_names(tmp_path, report)
 
 
 def test_evaluation_without_later_fields_is_read():
-    later_fields = ("shifts", "collections_left_out", "critical_lift", "few_groups")
+    later_fields = ("shifts", "collections_left_out", "critical_lift", "few_groups", "subgroups")
     document = {key: value for key, value in without_version("evaluation.json").items() if key not in later_fields}
     for row in document["per_class"].values():
         del row["recall_low"], row["recall_high"]
     report = Evaluation.parse(json.dumps(document).encode(), "old")
     assert (report.shifts, report.collections_left_out, report.critical_lift, report.few_groups) == ({}, None, 0.0, {})
+    assert report.subgroups == {}
 
 
 def test_evaluation_accepts_other_classes_and_unknown_keys():

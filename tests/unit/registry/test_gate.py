@@ -149,6 +149,32 @@ def test_collections_with_large_drop_fail_and_are_named(settings):
     assert "HAM10000" not in message
 
 
+SUBGROUPS = {"age": {"0-29": documents.subgroup(), "70+": documents.subgroup(0.55)}, "sex": {"female": documents.subgroup(0.65)}}
+
+
+def rules_on_subgroups(settings, limit, **subgroups):
+    limits = settings.registration.model_copy(update={"max_subgroup_gap": limit})
+    measured = documents.evaluation(test=documents.metrics_on_test(**TEST), shifts=SHIFTS, collections_left_out=COLLECTIONS, **subgroups)
+    return [rule for rule in gate.evaluate_rules(measured, EXPORT, (), limits, ENOUGH) if rule.name == "as good on every subgroup"]
+
+
+@pytest.mark.parametrize(("limit", "passes"), [(0.1, False), (0.2, True)])
+def test_gap_to_worst_subgroup_must_be_within_limit(settings, limit, passes):
+    [rule] = rules_on_subgroups(settings, limit, subgroups=SUBGROUPS)
+    assert rule.passed == passes
+    said = "balanced accuracy 0.550 [0.450, 0.650] on the worst subgroup, age 70+: 0.150 below all test images"
+    assert rule.says == f"{said}; at most {limit:.3f} allowed"
+
+
+def test_subgroups_are_judged_only_if_a_gap_is_set_and_only_if_there_are_figures(settings):
+    assert rules_on_subgroups(settings, None, subgroups=SUBGROUPS) == []
+    assert settings.registration.max_subgroup_gap is None
+    assert [rule.passed for rule in rules_on_subgroups(settings, 0.1, subgroups={"sex": {"male": documents.subgroup()}})] == [True]
+    [older] = rules_on_subgroups(settings, 0.1)
+    assert not older.passed
+    assert "not measured on subgroups when this version was evaluated: `dvc repro`" in older.says
+
+
 def test_missing_collection_results_fail_and_single_collection_passes(settings):
     not_measured, single_collection = (
         gate.evaluate_rules(evaluation(collections=results), EXPORT, (), settings.registration, ENOUGH) for results in (None, {})

@@ -2,6 +2,7 @@
 
 import pytest
 
+from components import register
 from components.core.reports.evaluation import Estimate
 from components.registry import model_card, version_tags
 from tests.support import documents
@@ -41,3 +42,22 @@ def test_description_tells_what_a_label_set_does_not_tell():
     assert "Classes: acne, eczema, psoriasis, rosacea." in description
     assert "Malignant: none" in description
     assert "Critical class: none" in description
+
+
+SUBGROUPS = {
+    "age": {"0-29": documents.subgroup(), "70+": documents.subgroup(0.6)},
+    "site": {"head/neck": documents.subgroup(0.5), "trunk": documents.subgroup(0.7)},
+}
+
+
+def test_worst_subgroup_is_in_tag_and_description():
+    tags = version_tags.subgroup_tags(SUBGROUPS)
+    assert tags == {"worst_subgroup": "site head/neck: 0.5000 [0.4000, 0.6000]"}
+    assert r"Worst subgroup by balanced accuracy: site head/neck: 0.5000 \[0.4000, 0.6000\]" in model_card.version_description(tags)
+    assert version_tags.subgroup_tags({"age": {"0-29": documents.subgroup()}}) == {}
+    assert "Worst subgroup" not in model_card.version_description({})
+
+
+def test_subgroups_with_figures_are_metrics_with_names_that_mlflow_allows():
+    metrics = register.subgroup_metrics(documents.evaluation(subgroups=SUBGROUPS))
+    assert metrics == {"subgroup/age 70 and over": 0.6, "subgroup/site head_neck": 0.5, "subgroup/site trunk": 0.7}

@@ -2,11 +2,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components import evaluate, split
 from components.core.label_set import LabelSet
+from components.core.paths import SPLITS
+from components.data_quality import attributes, dataset
 from components.evaluation import calibration
 from components.evaluation.predictions import Predictions
 from components.modeling import classifier
-from tests.support.labels import BENIGN_MALIGNANT, CLASSES, ISIC9, RASH
+from tests.support.labels import BENIGN_MALIGNANT, CLASSES, ISIC9, ISIC9_DEFINITION, RASH
 
 MALIGNANT_FIRST = LabelSet(name="own", outputs=("malignant", "benign"), malignant=("malignant",), critical="malignant")
 
@@ -41,3 +44,20 @@ def test_operating_point_is_zero_when_sensitivity_is_sufficient():
     logits[:, CLASSES.index("melanoma")] += 10
     assert not calibration.operating_point(predictions, logits, 0.7).any()
     assert not calibration.operating_point(*random_predictions(RASH), 0.9).any()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_subgroups_are_read_from_splits_and_stay_out_of_predictions(tmp_path, monkeypatch, settings, known):
+    monkeypatch.chdir(tmp_path)
+    paths = [f"{CLASSES[number % 9]}/{number}.jpg" for number in range(90)]
+    metadata = pd.DataFrame({"sex": ["Female", "MALE", "unknown"] * 30, "age_approx": "60.0"}, index=paths) if known else None
+    frame = dataset.add_labels(pd.DataFrame({"path": paths}), metadata, ISIC9_DEFINITION)
+    frame = frame.assign(pixels_sha256=paths, group=range(90), width=600, height=450)[split.COLUMNS].assign(side="test")
+    SPLITS.parent.mkdir()
+    frame.to_parquet(SPLITS)
+    images = evaluate.rows_for_paths(paths[::-1], "test")[evaluate.IMAGE_COLUMNS]
+    scored = Predictions(images, np.eye(9)[ISIC9.encode(images["diagnosis"])], ISIC9)
+    measured = evaluate.measure_subgroups(scored, settings)
+    assert {value: row.images for value, row in measured.get("sex", {}).items()} == ({"female": 30, "male": 30} if known else {})
+    assert set(measured) == ({"sex"} if known else set())
+    assert not set(scored.table().columns) & {*attributes.READERS, "patient_id"}
