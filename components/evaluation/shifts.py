@@ -36,8 +36,9 @@ def zoom(image: Image.Image, factor: float) -> Image.Image:
     around = max(0.0, (1 / factor - 1) / 2)
     right, down = math.ceil(around * width), math.ceil(around * height)
     wide = Image.fromarray(np.pad(np.asarray(image), ((down, down), (right, right), (0, 0)), mode="symmetric"))
-    left, top = right + (width - width / factor) / 2, down + (height - height / factor) / 2
-    return wide.resize((width, height), BILINEAR, box=(left, top, left + width / factor, top + height / factor))
+    left, top = max(0.0, right + (width - width / factor) / 2), max(0.0, down + (height - height / factor) / 2)
+    box = (left, top, min(wide.width, left + width / factor), min(wide.height, top + height / factor))  # rounding may leave the image
+    return wide.resize((width, height), BILINEAR, box=box)
 
 
 def scale_axes(image: Image.Image, width: float, height: float) -> Image.Image:

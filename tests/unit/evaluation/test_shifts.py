@@ -183,3 +183,8 @@ def test_shift_drops_are_paired_and_decode_each_image_once(tmp_path, monkeypatch
     assert table.loc["exposure_dark", ["balanced_accuracy", "drop"]].tolist() == [0.5, 0.5]
     assert (tmp_path / "shifts.png").stat().st_size > 5000
     assert (tmp_path / "shifts_examples.png").exists()
+
+
+@pytest.mark.parametrize("size", [(84, 84), (350, 350), (700, 525), (1400, 84), (450, 600)])
+def test_zoomed_box_stays_in_image_despite_rounding(size):
+    assert shifts.zoom(Image.new("RGB", size), 0.7).size == size
