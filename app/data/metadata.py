@@ -9,11 +9,10 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
-from app.data.members import parts_of
+from app.data.members import IMAGES, parts_of
 from app.data.tables import DIAGNOSIS, FILE, LABEL, SelectedTable
 from components.core.errors import LesionflowError
 from components.data_quality.label_definitions import fold
-from components.imaging.images import SUFFIXES
 
 MEMBER, TABLE = "member", "table"
 SMALLER = "_downsampled"
@@ -218,4 +217,4 @@ def _folded_folder(part: str) -> str:
 
 def _stem(name: str) -> str:
     path = PurePosixPath(name)
-    return path.stem.strip() if path.suffix in SUFFIXES else name
+    return path.stem.strip() if path.suffix in IMAGES else name

@@ -189,7 +189,8 @@ def _require_images(opened: Source, found: SortedMembers) -> None:
         others = {reason: names for reason, names in found.left_out.items() if reason not in (SYSTEM, MASKS)}
         listed = "; ".join(f"{reason}: {len(names)}" for reason, names in others.items())
         raise LesionflowError(
-            f"{opened.path} contains no image in JPEG or PNG; nothing was imported" + (f". Left out: {listed}" if listed else "")
+            f"{opened.path} contains no image in JPEG, PNG, BMP, TIFF or WEBP; nothing was imported"
+            + (f". Left out: {listed}" if listed else "")
         )
 
 

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from app.data import ingest, replacement
+from app.data.conversion import to_png
 from app.data.forms.definitions import forms
 from app.data.recognition import ImportOptions
 from app.data.source_tables import GivenTable
@@ -350,8 +352,8 @@ def test_flat_images_with_a_table_of_known_columns(source):
     [
         (["a.jpg", "b.jpg"], {}, "the form of this source is not known"),
         (["holiday/a.jpg", "holiday/b.jpg"], {}, "All images are in one folder, 'holiday', which no label set knows"),
-        ([], {"notes_txt": "hello"}, "contains no image in JPEG or PNG"),
-        (["nevus/a.bmp"], {}, r"contains no image in JPEG or PNG; .* BMP images \(convert them to PNG and import again\): 1"),
+        ([], {"notes_txt": "hello"}, "contains no image in JPEG, PNG, BMP, TIFF or WEBP"),
+        (["nevus/a.gif"], {}, r"contains no image in JPEG, .* GIF images \(convert them to PNG and import again\): 1"),
         (
             ["nevus/a.jpg", "melanoma/b.jpg"],
             {"metadata_csv": "filename,diagnosis\na,melanoma\nb,melanoma\n"},
@@ -420,3 +422,63 @@ def test_inner_archive_with_unsafe_name_is_refused(tmp_path):
 def test_forms_name_shipped_label_sets():
     shipped = {path.stem for path in (ROOT / "labels").glob("*.yaml")}
     assert {name for form in forms().values() for name in form.label_sets} <= shipped
+
+
+def add(path: Path, **contents: bytes) -> Path:
+    """Write files with given bytes; `__` in a name is a slash, and its last `_` the dot."""
+    for name, content in contents.items():
+        file = path / ".".join(name.replace("__", "/").rsplit("_", 1))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return path
+
+
+PICTURE = noise(5, 32)
+BMP, TIFF = encoded(PICTURE, "BMP"), encoded(PICTURE, "TIFF")
+
+
+def test_other_formats_are_converted_and_counted(source):
+    others = {"melanoma__c_tif": TIFF, "melanoma__c_webp": encoded(PICTURE, "WEBP"), "nevus__d_jfif": IMAGE}
+    path = add(source("nevus/a.jpg"), nevus__b_BMP=BMP, **others)
+    lines = run(path)
+    assert images() == ["melanoma/c.png", "melanoma/c_webp.png", "nevus/a.jpg", "nevus/b.png", "nevus/d.jpg"]
+    assert "converted to PNG without loss: BMP 1, TIFF 1, WEBP 1" in lines
+    assert "copied byte for byte as .jpg: JFIF 1" in lines
+    assert lines[-1] == "imported 5 files in 2 classes"
+    assert Path("data/nevus/d.jpg").read_bytes() == IMAGE
+    assert Image.open("data/nevus/b.png").tobytes() == PICTURE.tobytes()
+
+
+def test_zip_of_bmps_with_a_table(source, tmp_path):
+    folder = add(source(metadata_csv="filename,lesion_id\nIMD003.bmp,1\nIMD405,2\n"), nevus__IMD003_bmp=BMP, melanoma__IMD405_bmp=BMP)
+    with zipfile.ZipFile(tmp_path / "ph2.zip", "w") as archive:
+        for path in folder.rglob("*.*"):
+            archive.write(path, path.relative_to(folder))
+    run(tmp_path / "ph2.zip")
+    assert images() == ["melanoma/IMD405.png", "nevus/IMD003.png"]
+    assert table()["lesion_id"].to_dict() == {"nevus/IMD003.png": "1", "melanoma/IMD405.png": "2"}
+
+
+def test_file_that_cannot_be_converted_is_refused_by_name(source):
+    path = add(source("nevus/a.jpg"), melanoma__b_bmp=BMP, melanoma__c_bmp=BMP[:200])
+    refused(path, r"'melanoma/c.bmp' cannot be converted to PNG: truncated or corrupt: .*; nothing was imported")
+
+
+def test_interrupted_conversion_resumes(source, monkeypatch):
+    path = add(source("nevus/a.jpg"), melanoma__b_bmp=BMP, melanoma__c_bmp=BMP)
+    converted: list[str] = []
+
+    def convert(content, image_format):
+        if len(converted) == 1:
+            converted.append("interrupted")
+            raise KeyboardInterrupt
+        converted.append(image_format)
+        return to_png(content, image_format)
+
+    monkeypatch.setattr(ingest, "to_png", convert)
+    with pytest.raises(KeyboardInterrupt):
+        run(path)
+    assert images() == ["nevus/old.jpg"]
+    assert run(path)[-1] == "imported 3 files in 2 classes"
+    assert converted == ["BMP", "interrupted", "BMP"]
+    assert images() == ["melanoma/b.png", "melanoma/c.png", "nevus/a.jpg"]
