@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import takewhile
 from pathlib import PurePosixPath
@@ -47,6 +47,8 @@ class JoinedTables:
     """Tables that name no image and need not."""
     left_out: dict[str, tuple[str, ...]]
     """Headers of columns that are not imported, by table."""
+    duplicates: list[str] = field(default_factory=list)
+    """What to tell the user about lists of duplicates."""
 
     @cached_property
     def cells(self) -> dict[str, dict[str, str]]:
@@ -71,7 +73,7 @@ class JoinedTables:
         lines = [f"{table}: describes {count} images" for table, count in self.matched.items()]
         lines += [f"{table}: {len(names)} rows name images that are not here, first {names[0]}" for table, names in self.missing.items()]
         lines += [f"{table}: columns left out: {', '.join(headers)}" for table, headers in self.left_out.items() if headers]
-        return lines
+        return lines + self.duplicates
 
 
 def join_tables(tables: Iterable[SelectedTable], images: "ImageIndex", others: "ImageIndex") -> JoinedTables:

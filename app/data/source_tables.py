@@ -91,8 +91,10 @@ def read_given_table(given: GivenTable, source: Path, opened: Source, tables: li
 
 
 def _may_name_images(head: bytes) -> bool:
-    """Whether the headers of a table include one that names images in any form, or are those of a form."""
+    """Whether the headers of a table include one that names images in any form, or are those of a form or of its list of duplicates."""
     line = head.decode("utf-16" if head.startswith(WIDE_ENCODINGS) else "utf-8-sig", errors="replace").partition("\n")[0]
     separator = max(SEPARATORS, key=line.count)
     headers = {fold_header(header.strip().strip('"')) for header in line.split(separator)}
-    return any(image_column(headers, form) or any({*own} <= headers for own in form.headers) for form in forms().values())
+    return any(
+        image_column(headers, form) or any({*own} <= headers for own in (*form.headers, form.pairs) if own) for form in forms().values()
+    )

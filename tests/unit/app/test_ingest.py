@@ -459,6 +459,16 @@ def test_zip_of_bmps_with_a_table(source, tmp_path):
     assert table()["lesion_id"].to_dict() == {"nevus/IMD003.png": "1", "melanoma/IMD405.png": "2"}
 
 
+def test_ph2_in_folders_of_diagnoses(source):
+    contents = {}
+    for folder in ("atypical nevus__IMD002", "melanoma__IMD405"):
+        image = folder.rpartition("__")[2]
+        contents |= {f"{folder}__{image}_Dermoscopic_Image__{image}_bmp": BMP, f"{folder}__{image}_lesion__{image}_lesion_bmp": BMP}
+    lines = run(add(source(), **contents))
+    assert images() == ["atypical_nevus/IMD002.png", "melanoma/IMD405.png"]
+    assert any(line.startswith("  masks: 2 (IMD002_lesion.bmp, IMD405_lesion.bmp)") for line in lines)
+
+
 def test_file_that_cannot_be_converted_is_refused_by_name(source):
     path = add(source("nevus/a.jpg"), melanoma__b_bmp=BMP, melanoma__c_bmp=BMP[:200])
     refused(path, r"'melanoma/c.bmp' cannot be converted to PNG: truncated or corrupt: .*; nothing was imported")
@@ -482,3 +492,31 @@ def test_interrupted_conversion_resumes(source, monkeypatch):
     assert run(path)[-1] == "imported 3 files in 2 classes"
     assert converted == ["BMP", "interrupted", "BMP"]
     assert images() == ["melanoma/b.png", "melanoma/c.png", "nevus/a.jpg"]
+
+
+ISIC_2020 = "image_name,patient_id,sex,diagnosis,benign_malignant\n" + "".join(
+    f"ISIC_{number},IP_{patient},male,{diagnosis},{outcome}\n"
+    for number, patient, diagnosis, outcome in ((1, 1, "nevus", "benign"), (2, 1, "nevus", "benign"), (3, 1, "nevus", "benign"))
+)
+ISIC_2020 += "ISIC_4,IP_2,male,melanoma,malignant\nISIC_5,IP_3,male,melanoma,malignant\n"
+
+
+def test_duplicates_of_isic2020_are_one_lesion(source):
+    pairs = "image_name_1,image_name_2\nISIC_1,ISIC_3\nISIC_3,ISIC_2\nISIC_4,ISIC_5\nISIC_4,ISIC_9\n"
+    names = [f"train/ISIC_{number}.jpg" for number in range(1, 6)]
+    lines = run(source(*names, train_csv=ISIC_2020, ISIC_2020_Training_Duplicates_csv=pairs))
+    listed = "ISIC_2020_Training_Duplicates.csv"
+    assert f"{listed}: 1 groups of duplicates are one lesion each" in lines
+    apart = "train/ISIC_4.jpg, train/ISIC_5.jpg"
+    assert f"{listed}: 1 groups of duplicates have several lesions or patients and were not joined, first {apart}" in lines
+    assert f"{listed}: 1 pairs name images that are not here, first ISIC_4 and ISIC_9" in lines
+    assert table()["lesion_id"].dropna().to_dict() == {f"nevus/ISIC_{number}.jpg": "ISIC_1" for number in (1, 2, 3)}
+
+
+def test_duplicates_take_the_lesion_that_one_of_them_has(source):
+    labels = "image_name,patient_id,lesion_id,diagnosis,benign_malignant\na,1,,nevus,benign\nb,1,L7,nevus,benign\n"
+    labels += "c,2,L1,melanoma,malignant\nd,2,L2,melanoma,malignant\n"
+    path = source("a.jpg", "b.jpg", "c.jpg", "d.jpg", train_csv=labels, list_csv="image_name_1,image_name_2\na,b\nc,d\n")
+    lines = run(path)
+    assert table()["lesion_id"].tolist() == ["L7", "L7", "L1", "L2"]
+    assert "list.csv: 1 groups of duplicates have several lesions or patients and were not joined, first c.jpg, d.jpg" in lines
