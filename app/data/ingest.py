@@ -115,12 +115,14 @@ def write_draft(opened: Source, members: list[Member], plan: ImportPlan, draft: 
         plan.metadata.to_csv(draft / METADATA, index=False)
     if plan.attributions:
         (draft / ATTRIBUTION).write_bytes(b"\n".join(plan.attributions))
-    description = {
+    description: dict[str, object] = {
         "form": plan.recognised.form.name,
         "source": source or plan.source,
         "image_type": plan.image_type,
         "label_set": plan.label_set,
     }
+    if plan.recognised.table is not None:
+        description["table"] = plan.recognised.table.described()
     (draft / DATASET_FILE).write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 

@@ -15,7 +15,7 @@ from app.data import ingest, replacement
 from app.data.conversion import to_png
 from app.data.forms.definitions import forms
 from app.data.recognition import ImportOptions
-from app.data.source_tables import GivenTable
+from app.data.source_tables import GivenTable, read_description
 from components.core.errors import LesionflowError
 from components.runtime.params import ImportLimits
 from tests.support.images import encoded, noise
@@ -318,6 +318,9 @@ def test_table_with_named_columns(source):
     assert "list.csv: columns left out: Name" in lines
     assert any(line.startswith("  images without a diagnosis: 1 (c.jpg)") for line in lines)
     assert "Doe" not in Path("data/metadata.csv").read_text(encoding="utf-8")
+    described = {"file": "list.csv", "image_column": "Bild", "label_column": "Befund", "lesion_column": "Läsion"}
+    assert description()["table"] == described
+    assert read_description(Path("data/dataset.yaml")) == GivenTable(Path("list.csv"), columns)
 
 
 def test_table_beside_the_source_or_within_it(source, tmp_path):
