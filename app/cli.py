@@ -58,6 +58,7 @@ def main() -> None:
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--form", "form_name", metavar="NAME", help="Form of SOURCE, instead of the one that is recognised; a wrong NAME lists all.")
 @click.option("--table", type=click.Path(path_type=Path), help="The table that describes the images: a file, or its name in SOURCE.")
+@click.option("--table-description", type=click.Path(path_type=Path), help="A YAML file that names --table and its columns.")
 @click.option("--image-column", metavar="HEADER", help="Column of --table with the images' file names or IDs.")
 @click.option("--label-column", metavar="HEADER", help="Column of --table with the diagnoses.")
 @click.option("--lesion-column", metavar="HEADER", help="Column of --table with the lesions.")

@@ -1,17 +1,15 @@
 """Turns the options of `lesionflow import` into an import."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from app.data.ingest import describe_import, import_dataset
 from app.data.isic import import_isic
 from app.data.recognition import ImportOptions
-from app.data.source_tables import GivenTable
+from app.data.source_tables import COLUMN_OPTIONS, GivenTable, read_description
 from components.core.errors import LesionflowError
-
-COLUMN_OPTIONS = {"image_column": "filename", "label_column": "diagnosis", "lesion_column": "lesion_id", "patient_column": "patient_id"}
-"""Known column that each option names a header for."""
 
 
 def import_messages(source: Path, options: dict[str, Any]) -> Iterator[str]:
@@ -34,12 +32,17 @@ def import_messages(source: Path, options: dict[str, Any]) -> Iterator[str]:
 
 
 def given_table(options: dict[str, Any]) -> GivenTable | None:
-    """The table that --table and the options of its columns describe.
+    """The table that --table and the options of its columns describe, or --table-description. --table then names another file.
 
     Raises:
-        LesionflowError: a column is named without a table.
+        LesionflowError: a column is named without a table or beside a description, or the description cannot be read.
     """
     columns = {options[name]: column for name, column in COLUMN_OPTIONS.items() if options[name]}
+    if options["table_description"] is not None:
+        if columns:
+            raise LesionflowError("--table-description names the columns. Leave --image-column and the other columns out.")
+        described = read_description(options["table_description"])
+        return replace(described, path=options["table"] or described.path)
     if options["table"] is None:
         if columns:
             raise LesionflowError("--image-column, --label-column, --lesion-column and --patient-column require --table.")

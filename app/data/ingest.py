@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import yaml
 from tqdm import tqdm
 
 from app.data.archives import Member, Source, archive_errors, open_source
+from app.data.conversion import converted_format, to_png
 from app.data.forms.definitions import forms
 from app.data.inner_archives import WithInnerArchives
 from app.data.members import ATTRIBUTION, LICENSES, METADATA
@@ -22,7 +24,7 @@ from app.data.plan import ImportPlan, make_plan
 from app.data.plan_lines import plan_lines
 from app.data.recognition import ImportOptions
 from app.data.replacement import STAGING, locked, recover_dataset, replace_dataset, require_safe_previous
-from components.core.errors import LesionflowError, ServiceUnavailable
+from components.core.errors import LesionflowError, ServiceUnavailable, UnreadableImageError
 from components.core.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
 from components.data_quality.label_definitions import read_definitions
 from components.runtime.params import ImportLimits
@@ -113,12 +115,14 @@ def write_draft(opened: Source, members: list[Member], plan: ImportPlan, draft: 
         plan.metadata.to_csv(draft / METADATA, index=False)
     if plan.attributions:
         (draft / ATTRIBUTION).write_bytes(b"\n".join(plan.attributions))
-    description = {
+    description: dict[str, object] = {
         "form": plan.recognised.form.name,
         "source": source or plan.source,
         "image_type": plan.image_type,
         "label_set": plan.label_set,
     }
+    if plan.recognised.table is not None:
+        description["table"] = plan.recognised.table.described()
     (draft / DATASET_FILE).write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True), encoding="utf-8")
 
 
@@ -129,40 +133,68 @@ def count_images(folder: Path) -> Counter[str]:
 
 
 def copy_members(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path) -> None:
-    """Copy the members to the draft and delete everything else from it; files that an interrupted import has copied are kept.
+    """Copy or convert the members to the draft and delete everything else from it; files that an interrupted import has completed are
+    kept.
 
     Raises:
-        LesionflowError: a member has more or fewer bytes than declared.
+        LesionflowError: a member has more or fewer bytes than declared, or cannot be converted.
     """
-    _sweep(draft, {target: sizes[name] for name, target in targets.items()})
+    formats = {name: image_format for name, target in targets.items() if (image_format := converted_format(name, target))}
+    _sweep(draft, {target: None if name in formats else sizes[name] for name, target in targets.items()})
     wanted = [name for name, target in targets.items() if not (draft / target).is_file()]
     with tqdm(total=len(targets), initial=len(targets) - len(wanted), desc="importing", unit="file", mininterval=1) as bar:
         for name, stream in opened.contents(wanted):
             target = draft / targets[name]
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.partial")
-            written = 0
-            with partial.open("wb") as copy, archive_errors(opened.path, name):
-                while chunk := stream.read(CHUNK):
-                    written += len(chunk)
-                    if written > sizes[name]:
-                        break
-                    copy.write(chunk)
-            if written != sizes[name]:
-                raise LesionflowError(
-                    f"{opened.path}: {name!r} does not have its declared size of {sizes[name]} bytes; nothing was imported"
-                )
+            if name in formats:
+                _convert(opened.path, Member(name, sizes[name]), stream, formats[name], partial)
+            else:
+                _copy(opened.path, Member(name, sizes[name]), stream, partial)
             partial.replace(target)
             bar.update()
 
 
-def _sweep(draft: Path, wanted: Mapping[str, int]) -> None:
-    """Delete empty folders and every file of the draft that is not a target or has the wrong size."""
+def _copy(source: Path, member: Member, stream: IO[bytes], path: Path) -> None:
+    written = 0
+    with path.open("wb") as copy, archive_errors(source, member.name):
+        while chunk := stream.read(CHUNK):
+            written += len(chunk)
+            if written > member.size:
+                break
+            copy.write(chunk)
+    _require_size(source, member, written)
+
+
+def _convert(source: Path, member: Member, stream: IO[bytes], image_format: str, path: Path) -> None:
+    """Write a member as PNG and flush it to disk: a resumed import cannot tell from its size whether it is complete."""
+    with archive_errors(source, member.name):
+        content = stream.read(member.size + 1)
+    _require_size(source, member, len(content))
+    try:
+        converted = to_png(content, image_format)
+    except UnreadableImageError as fault:
+        raise LesionflowError(f"{source}: {member.name!r} cannot be converted to PNG: {fault}; nothing was imported") from None
+    with path.open("wb") as copy:
+        copy.write(converted)
+        copy.flush()
+        os.fsync(copy.fileno())
+
+
+def _require_size(source: Path, member: Member, size: int) -> None:
+    if size != member.size:
+        raise LesionflowError(f"{source}: {member.name!r} does not have its declared size of {member.size} bytes; nothing was imported")
+
+
+def _sweep(draft: Path, wanted: Mapping[str, int | None]) -> None:
+    """Delete empty folders and every file of the draft that is not a target or has the wrong size; None is any size."""
     for path in sorted(draft.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
                 path.rmdir()
-        elif wanted.get(path.relative_to(draft).as_posix()) != path.lstat().st_size:
+            continue
+        target = path.relative_to(draft).as_posix()
+        if target not in wanted or wanted[target] not in (None, path.lstat().st_size):
             path.unlink()
 
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import PurePosixPath
 
 from app.data.archives import ARCHIVES, Member
+from app.data.conversion import CONVERTED, RENAMED
 from components.imaging.images import SUFFIXES
 
 METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
@@ -16,21 +17,17 @@ LICENSE_FILES = frozenset({"license", "license.txt", "license.md", "licence", "l
 TABLES = (".csv", ".tab", ".tsv")
 SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "system volume information"})
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
-MASK = re.compile(r"_segmentation$|_mask|superpixels")
+IMAGES = (*SUFFIXES, *CONVERTED, *RENAMED)
+"""Suffixes of images that an import reads."""
+MASK = re.compile(r"_segmentation$|_mask|superpixels|^imd\d+_(lesion|roi\d*)$")
 MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations", "superpixels"})
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload")
-TO_PNG, RENAME = "convert them to PNG", "rename them to .jpg"
+TO_PNG = "convert them to PNG"
 FORMATS = {
-    ".bmp": ("BMP", TO_PNG),
-    ".tif": ("TIFF", TO_PNG),
-    ".tiff": ("TIFF", TO_PNG),
-    ".webp": ("WEBP", TO_PNG),
     ".gif": ("GIF", TO_PNG),
     ".jp2": ("JPEG 2000", TO_PNG),
     ".heic": ("HEIC", TO_PNG),
     ".heif": ("HEIC", TO_PNG),
-    ".jfif": ("JFIF", RENAME),
-    ".jpe": ("JPE", RENAME),
     ".dcm": ("DICOM", "export them as PNG or JPEG"),
     ".dicom": ("DICOM", "export them as PNG or JPEG"),
 }
@@ -92,7 +89,7 @@ def _kind(parts: tuple[str, ...]) -> str:
         return "attribution"
     if name.endswith(UNFINISHED):
         return INCOMPLETE
-    if suffix in SUFFIXES:
+    if suffix in IMAGES:
         return MASKS if MASK.search(PurePosixPath(name).stem) or MASK_FOLDERS.intersection(folders) else "image"
     if suffix in TABLES:
         return "table"

@@ -2,18 +2,17 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from itertools import takewhile
 from pathlib import PurePosixPath
 
 import pandas as pd
 
-from app.data.members import parts_of
+from app.data.members import IMAGES, parts_of
 from app.data.tables import DIAGNOSIS, FILE, LABEL, SelectedTable
 from components.core.errors import LesionflowError
 from components.data_quality.label_definitions import fold
-from components.imaging.images import SUFFIXES
 
 MEMBER, TABLE = "member", "table"
 SMALLER = "_downsampled"
@@ -48,6 +47,8 @@ class JoinedTables:
     """Tables that name no image and need not."""
     left_out: dict[str, tuple[str, ...]]
     """Headers of columns that are not imported, by table."""
+    duplicates: list[str] = field(default_factory=list)
+    """What to tell the user about lists of duplicates."""
 
     @cached_property
     def cells(self) -> dict[str, dict[str, str]]:
@@ -72,7 +73,7 @@ class JoinedTables:
         lines = [f"{table}: describes {count} images" for table, count in self.matched.items()]
         lines += [f"{table}: {len(names)} rows name images that are not here, first {names[0]}" for table, names in self.missing.items()]
         lines += [f"{table}: columns left out: {', '.join(headers)}" for table, headers in self.left_out.items() if headers]
-        return lines
+        return lines + self.duplicates
 
 
 def join_tables(tables: Iterable[SelectedTable], images: "ImageIndex", others: "ImageIndex") -> JoinedTables:
@@ -218,4 +219,4 @@ def _folded_folder(part: str) -> str:
 
 def _stem(name: str) -> str:
     path = PurePosixPath(name)
-    return path.stem.strip() if path.suffix in SUFFIXES else name
+    return path.stem.strip() if path.suffix in IMAGES else name

@@ -9,6 +9,7 @@ import pandas as pd
 
 from app.data.archives import Member, Source
 from app.data.contradictions import require_agreement
+from app.data.duplicates import join_duplicates
 from app.data.folders import common_folders, diagnoses_of_folders, knows
 from app.data.forms.definitions import Form, ImageType, known_columns
 from app.data.image_types import choose_image_type
@@ -189,7 +190,8 @@ def _require_images(opened: Source, found: SortedMembers) -> None:
         others = {reason: names for reason, names in found.left_out.items() if reason not in (SYSTEM, MASKS)}
         listed = "; ".join(f"{reason}: {len(names)}" for reason, names in others.items())
         raise LesionflowError(
-            f"{opened.path} contains no image in JPEG or PNG; nothing was imported" + (f". Left out: {listed}" if listed else "")
+            f"{opened.path} contains no image in JPEG, PNG, BMP, TIFF or WEBP; nothing was imported"
+            + (f". Left out: {listed}" if listed else "")
         )
 
 
@@ -209,7 +211,8 @@ def _label(found: SortedMembers, read: SourceTables, form: Form, known: Callable
     folders = diagnoses_of_folders(found.images, known, within)
     others = [name for names in found.left_out.values() for name in names]
     selected = [select_columns(table, form, is_required(table, form)) for table in _described(name_images(read.tables, form), form)]
-    joined = join_tables(selected, ImageIndex(found.images, folders), ImageIndex(others, {}))
+    images = ImageIndex(found.images, folders)
+    joined = join_duplicates(join_tables(selected, images, ImageIndex(others, {})), read.tables, form, images)
     if form.complete:
         joined.require_complete()
     return _Labels(folders, joined, form, known)

@@ -1,8 +1,10 @@
 """Describes the plan of an import in lines for the terminal."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
 
+from app.data.conversion import RENAMED, converted_format
 from app.data.folders import knows
 from app.data.members import parts_of
 from app.data.plan import ImportPlan
@@ -20,6 +22,7 @@ def plan_lines(plan: ImportPlan, definitions: Mapping[str, LabelDefinition]) -> 
     form = plan.recognised.form
     yield f"form: {form.name} ({form.title}): {plan.recognised.reason}"
     yield f"images: {plan.images}, image type {plan.image_type}"
+    yield from _formats(plan.targets)
     definition = definitions[plan.label_set] if plan.label_set is not None else None
     yield from _label_set(plan, definition)
     yield from _diagnoses(plan, definition)
@@ -47,6 +50,20 @@ def _label_set(plan: ImportPlan, definition: LabelDefinition | None) -> Iterator
     others = [name for name in plan.fitting if name != definition.name]
     also = f"; {', '.join(others)} would fit all images" if others else ""
     yield f"label set: {definition.name} has a class for {placed} of {plan.images} images{also}"
+
+
+def _formats(targets: Mapping[str, str]) -> Iterator[str]:
+    """How many files change their format or suffix."""
+    if converted := _counted(converted_format(name, target) for name, target in targets.items()):
+        yield f"converted to PNG without loss: {converted}"
+    suffixes = (PurePosixPath(name).suffix.lower() for name, target in targets.items() if not target.endswith(parts_of(name)[-1]))
+    if renamed := _counted(RENAMED.get(suffix) for suffix in suffixes):
+        yield f"copied byte for byte as .jpg: {renamed}"
+
+
+def _counted(values: Iterable[str | None]) -> str:
+    counts = Counter(value for value in values if value is not None)
+    return ", ".join(f"{value} {count}" for value, count in sorted(counts.items()))
 
 
 def _diagnoses(plan: ImportPlan, definition: LabelDefinition | None) -> Iterator[str]:

@@ -25,6 +25,8 @@ class Recognised:
 
     form: Form
     reason: str
+    table: GivenTable | None = None
+    """The table that the user names."""
 
 
 def recognise(tables: Collection[Table], folders: Mapping[str, str], known: Callable[[str], bool], options: ImportOptions) -> Recognised:
@@ -40,7 +42,7 @@ def recognise(tables: Collection[Table], folders: Mapping[str, str], known: Call
         LesionflowError: it has no known form; the message says what was looked for.
     """
     if options.table is not None:
-        return Recognised(_with_columns(_named(options.form) or TABLE, options.table), f"--table {options.table.path}")
+        return Recognised(_with_columns(_named(options.form) or TABLE, options.table), f"--table {options.table.path}", options.table)
     if form := _named(options.form):
         return Recognised(form, f"--form {form.name}")
     for form in sorted(forms().values(), key=lambda one: max(map(len, one.headers), default=0), reverse=True):

@@ -5,12 +5,17 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from app.data.archives import Source, archive_errors
 from app.data.forms.definitions import fold_header, forms
 from app.data.members import METADATA
 from app.data.tables import SEPARATORS, WIDE_ENCODINGS, Table, image_column, read_table
-from components.core.errors import LesionflowError
+from components.core.errors import LesionflowError, describe_invalid
 
+COLUMN_OPTIONS = {"image_column": "filename", "label_column": "diagnosis", "lesion_column": "lesion_id", "patient_column": "patient_id"}
+"""Known column that each option names a header for."""
 HEAD = 2**16
 """Bytes of a table in which its headers are looked for before the whole of it is read."""
 
@@ -31,6 +36,42 @@ class GivenTable:
     path: Path
     columns: Mapping[str, str] = field(default_factory=dict)
     """Known column by header."""
+
+    def described(self) -> dict[str, str]:
+        """The file name and the headers by option, as dataset.yaml keeps them."""
+        headers = {column: header for header, column in self.columns.items()}
+        return {"file": self.path.name} | {name: headers[column] for name, column in COLUMN_OPTIONS.items() if column in headers}
+
+
+class _Description(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    file: str
+    image_column: str | None = None
+    label_column: str | None = None
+    lesion_column: str | None = None
+    patient_column: str | None = None
+
+
+def read_description(path: Path) -> GivenTable:
+    """Read the key `table` of a YAML file like dataset.yaml: the file and the columns of a table.
+
+    Raises:
+        LesionflowError: the file cannot be read, is not YAML, or has no such key or other keys in it.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
+        raise LesionflowError(f"--table-description {path} cannot be read: {' '.join(str(fault).split())}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("table"), dict):
+        raise LesionflowError(f"--table-description {path} has no key table with file, image_column and label_column")
+    try:
+        read = _Description.model_validate(content["table"])
+    except ValidationError as fault:
+        error = fault.errors()[0]
+        raise LesionflowError(f"{path}: {describe_invalid('.'.join(map(str, ('table', *error['loc']))), error)}") from None
+    columns = {getattr(read, name): column for name, column in COLUMN_OPTIONS.items() if getattr(read, name)}
+    return GivenTable(Path(read.file), columns)
 
 
 def read_source_tables(opened: Source, tables: list[str], attributions: list[str], sizes: Mapping[str, int]) -> SourceTables:
@@ -91,8 +132,10 @@ def read_given_table(given: GivenTable, source: Path, opened: Source, tables: li
 
 
 def _may_name_images(head: bytes) -> bool:
-    """Whether the headers of a table include one that names images in any form, or are those of a form."""
+    """Whether the headers of a table include one that names images in any form, or are those of a form or of its list of duplicates."""
     line = head.decode("utf-16" if head.startswith(WIDE_ENCODINGS) else "utf-8-sig", errors="replace").partition("\n")[0]
     separator = max(SEPARATORS, key=line.count)
     headers = {fold_header(header.strip().strip('"')) for header in line.split(separator)}
-    return any(image_column(headers, form) or any({*own} <= headers for own in form.headers) for form in forms().values())
+    return any(
+        image_column(headers, form) or any({*own} <= headers for own in (*form.headers, form.pairs) if own) for form in forms().values()
+    )

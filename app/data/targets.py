@@ -4,6 +4,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from app.data.conversion import imported_name
 from app.data.members import LICENSES, parts_of
 from components.core.errors import LesionflowError
 from components.core.paths import DATA
@@ -11,10 +12,11 @@ from components.data_quality.label_definitions import fold
 
 
 def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[str, str]:
-    """Assign each image the path <folder>/<file name>, and each license licenses/<file name>; return them by member.
+    """Assign each image the path <folder>/<file name>, and each license licenses/<file name>; return them by member. An image that is
+    converted gets the suffix of its new format.
 
     If two members would get the same path (the same name in Train/ and Test/), the parent folders become a prefix of the later one's
-    file name.
+    file name. If a converted image would get the same path, its old suffix joins the name: a_tif.png next to a.png.
 
     Args:
         folders: folder in data/ of each image.
@@ -27,15 +29,23 @@ def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[
     taken: set[str] = set()
     for name, folder in (*folders.items(), *((name, LICENSES) for name in licenses)):
         parts = parts_of(name)
-        target = f"{folder}/{parts[-1]}"
+        file = parts[-1] if folder == LICENSES else imported_name(parts[-1])
+        target = f"{folder}/{file}"
+        if fold_path(target) in taken and file != parts[-1]:
+            target = f"{folder}/{_with_old_suffix(parts[-1], file)}"
         if fold_path(target) in taken:
             others = "_".join(part for part in parts[:-1] if fold(part) != folder)
-            target = f"{folder}/{others}_{parts[-1]}".replace(" ", "_")
+            target = f"{folder}/{others}_{file}".replace(" ", "_")
         if fold_path(target) in taken:
             raise LesionflowError(f"two files map to the same target {DATA}/{target}; one of them is {name!r}. Rename one of them.")
         taken.add(fold_path(target))
         targets[name] = str(PurePosixPath(target))
     return targets
+
+
+def _with_old_suffix(name: str, new: str) -> str:
+    path = PurePosixPath(name)
+    return f"{path.stem}_{path.suffix[1:]}{PurePosixPath(new).suffix}"
 
 
 def fold_path(name: str) -> str:

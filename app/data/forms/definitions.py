@@ -36,6 +36,7 @@ class Form(_Definition):
     labels: tuple[str, ...] = Field(default=(), description="columns of diagnoses, most specific first; empty: those of columns.yaml")
     one_hot: tuple[str, ...] = Field(default=(), description="columns of which one is 1 in each row: the diagnosis")
     joined_by: str | None = Field(default=None, description="column by which a table without image names is joined to one that has them")
+    pairs: tuple[str, ...] = Field(default=(), description="the two columns of a list of images that are duplicates of each other")
     label_sets: tuple[str, ...] = Field(default=(), description="label sets for this form, the finest first")
     image_type: ImageType = "dermoscopic"
     inner_archives: tuple[str, ...] = Field(default=(), description="patterns of archives within the source that are read too")

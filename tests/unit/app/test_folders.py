@@ -44,14 +44,19 @@ def test_common_folders_counts_shared_top_folders():
 def test_sort_members_leaves_out_system_files_masks_and_other_formats():
     system = ["nevus/@eaDir/a.jpg/SYNOPHOTO_THUMB_M.jpg", "#recycle/nevus/b.jpg", "nevus/._a.jpg", "nevus/Thumbs.db", "nevus/desktop.ini"]
     system += ["__MACOSX/nevus/a.jpg", "$RECYCLE.BIN/a.jpg", "nevus/.DS_Store"]
-    masks = ["nevus/a_segmentation.png", "nevus/a_mask.png", "nevus/ISIC_1_superpixels.png", "masks/a.png"]
-    found = sort_members(["nevus/a.jpg", *system, *masks, "nevus/a.bmp", "nevus/b.jfif", "notes.md", "nevus/c.jpg.crdownload"])
-    assert found.images == ["nevus/a.jpg"]
+    masks = [
+        "nevus/a_segmentation.png",
+        "nevus/a_mask.png",
+        "nevus/ISIC_1_superpixels.png",
+        "masks/a.png",
+        "IMD002_lesion/IMD002_lesion.bmp",
+    ]
+    found = sort_members(["nevus/a.jpg", *system, *masks, "nevus/a.BMP", "nevus/b.gif", "notes.md", "nevus/c.jpg.crdownload"])
+    assert found.images == ["nevus/a.jpg", "nevus/a.BMP"]
     assert found.left_out == {
         SYSTEM: system,
         MASKS: masks,
-        "BMP images (convert them to PNG and import again)": ["nevus/a.bmp"],
-        "JFIF images (rename them to .jpg and import again)": ["nevus/b.jfif"],
+        "GIF images (convert them to PNG and import again)": ["nevus/b.gif"],
         "not images": ["notes.md"],
         "unfinished downloads": ["nevus/c.jpg.crdownload"],
     }

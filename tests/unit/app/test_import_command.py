@@ -55,3 +55,37 @@ def test_refused_options_exit_with_one_line(source, options, message):
     assert result.output.startswith("error: ")
     assert message in result.output
     assert result.output.count("\n") == 1
+
+
+DESCRIPTION = "table: {file: list.csv, image_column: Photo, label_column: Finding, patient_column: Person}\n"
+
+
+def test_dry_run_with_table_description(source):
+    Path("table.yaml").write_text(f"form: table\n{DESCRIPTION}")
+    result = invoke(str(source), "--dry-run", "--table-description", "table.yaml")
+    assert result.exit_code == 0, result.output
+    assert "metadata: diagnosis 1, patient_id 1 of 1 images" in result.output
+    (source / "list.csv").rename(source / "new.csv")
+    assert invoke(str(source), "--dry-run", "--table-description", "table.yaml", "--table", "new.csv").output == result.output.replace(
+        "list.csv", "new.csv"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "message"),
+    [
+        (None, [], "--table-description table.yaml cannot be read: "),
+        ("a: [", [], "--table-description table.yaml cannot be read: "),
+        ("form: folders", [], "--table-description table.yaml has no key table"),
+        ("table: {image_column: Photo}", [], "table.yaml: table.file: missing key"),
+        ("table: {file: list.csv, colour: Photo}", [], "table.yaml: table.colour: 'Photo' is not allowed: extra inputs"),
+        ("table: {file: list.csv, label_column: None}", [], "has no column 'None'"),
+        (DESCRIPTION, ["--label-column", "Finding"], "--table-description names the columns"),
+    ],
+)
+def test_refused_table_description(source, text, options, message):
+    if text is not None:
+        Path("table.yaml").write_text(text)
+    result = invoke(str(source), "--dry-run", "--table-description", "table.yaml", *options)
+    assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
+    assert message in result.output

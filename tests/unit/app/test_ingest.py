@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 import yaml
+from PIL import Image
 
 from app.data import ingest, replacement
+from app.data.conversion import to_png
 from app.data.forms.definitions import forms
 from app.data.recognition import ImportOptions
-from app.data.source_tables import GivenTable
+from app.data.source_tables import GivenTable, read_description
 from components.core.errors import LesionflowError
 from components.runtime.params import ImportLimits
 from tests.support.images import encoded, noise
@@ -316,6 +318,9 @@ def test_table_with_named_columns(source):
     assert "list.csv: columns left out: Name" in lines
     assert any(line.startswith("  images without a diagnosis: 1 (c.jpg)") for line in lines)
     assert "Doe" not in Path("data/metadata.csv").read_text(encoding="utf-8")
+    described = {"file": "list.csv", "image_column": "Bild", "label_column": "Befund", "lesion_column": "Läsion"}
+    assert description()["table"] == described
+    assert read_description(Path("data/dataset.yaml")) == GivenTable(Path("list.csv"), columns)
 
 
 def test_table_beside_the_source_or_within_it(source, tmp_path):
@@ -350,8 +355,8 @@ def test_flat_images_with_a_table_of_known_columns(source):
     [
         (["a.jpg", "b.jpg"], {}, "the form of this source is not known"),
         (["holiday/a.jpg", "holiday/b.jpg"], {}, "All images are in one folder, 'holiday', which no label set knows"),
-        ([], {"notes_txt": "hello"}, "contains no image in JPEG or PNG"),
-        (["nevus/a.bmp"], {}, r"contains no image in JPEG or PNG; .* BMP images \(convert them to PNG and import again\): 1"),
+        ([], {"notes_txt": "hello"}, "contains no image in JPEG, PNG, BMP, TIFF or WEBP"),
+        (["nevus/a.gif"], {}, r"contains no image in JPEG, .* GIF images \(convert them to PNG and import again\): 1"),
         (
             ["nevus/a.jpg", "melanoma/b.jpg"],
             {"metadata_csv": "filename,diagnosis\na,melanoma\nb,melanoma\n"},
@@ -420,3 +425,101 @@ def test_inner_archive_with_unsafe_name_is_refused(tmp_path):
 def test_forms_name_shipped_label_sets():
     shipped = {path.stem for path in (ROOT / "labels").glob("*.yaml")}
     assert {name for form in forms().values() for name in form.label_sets} <= shipped
+
+
+def add(path: Path, **contents: bytes) -> Path:
+    """Write files with given bytes; `__` in a name is a slash, and its last `_` the dot."""
+    for name, content in contents.items():
+        file = path / ".".join(name.replace("__", "/").rsplit("_", 1))
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(content)
+    return path
+
+
+PICTURE = noise(5, 32)
+BMP, TIFF = encoded(PICTURE, "BMP"), encoded(PICTURE, "TIFF")
+
+
+def test_other_formats_are_converted_and_counted(source):
+    others = {"melanoma__c_tif": TIFF, "melanoma__c_webp": encoded(PICTURE, "WEBP"), "nevus__d_jfif": IMAGE}
+    path = add(source("nevus/a.jpg"), nevus__b_BMP=BMP, **others)
+    lines = run(path)
+    assert images() == ["melanoma/c.png", "melanoma/c_webp.png", "nevus/a.jpg", "nevus/b.png", "nevus/d.jpg"]
+    assert "converted to PNG without loss: BMP 1, TIFF 1, WEBP 1" in lines
+    assert "copied byte for byte as .jpg: JFIF 1" in lines
+    assert lines[-1] == "imported 5 files in 2 classes"
+    assert Path("data/nevus/d.jpg").read_bytes() == IMAGE
+    assert Image.open("data/nevus/b.png").tobytes() == PICTURE.tobytes()
+
+
+def test_zip_of_bmps_with_a_table(source, tmp_path):
+    folder = add(source(metadata_csv="filename,lesion_id\nIMD003.bmp,1\nIMD405,2\n"), nevus__IMD003_bmp=BMP, melanoma__IMD405_bmp=BMP)
+    with zipfile.ZipFile(tmp_path / "ph2.zip", "w") as archive:
+        for path in folder.rglob("*.*"):
+            archive.write(path, path.relative_to(folder))
+    run(tmp_path / "ph2.zip")
+    assert images() == ["melanoma/IMD405.png", "nevus/IMD003.png"]
+    assert table()["lesion_id"].to_dict() == {"nevus/IMD003.png": "1", "melanoma/IMD405.png": "2"}
+
+
+def test_ph2_in_folders_of_diagnoses(source):
+    contents = {}
+    for folder in ("atypical nevus__IMD002", "melanoma__IMD405"):
+        image = folder.rpartition("__")[2]
+        contents |= {f"{folder}__{image}_Dermoscopic_Image__{image}_bmp": BMP, f"{folder}__{image}_lesion__{image}_lesion_bmp": BMP}
+    lines = run(add(source(), **contents))
+    assert images() == ["atypical_nevus/IMD002.png", "melanoma/IMD405.png"]
+    assert any(line.startswith("  masks: 2 (IMD002_lesion.bmp, IMD405_lesion.bmp)") for line in lines)
+
+
+def test_file_that_cannot_be_converted_is_refused_by_name(source):
+    path = add(source("nevus/a.jpg"), melanoma__b_bmp=BMP, melanoma__c_bmp=BMP[:200])
+    refused(path, r"'melanoma/c.bmp' cannot be converted to PNG: truncated or corrupt: .*; nothing was imported")
+
+
+def test_interrupted_conversion_resumes(source, monkeypatch):
+    path = add(source("nevus/a.jpg"), melanoma__b_bmp=BMP, melanoma__c_bmp=BMP)
+    converted: list[str] = []
+
+    def convert(content, image_format):
+        if len(converted) == 1:
+            converted.append("interrupted")
+            raise KeyboardInterrupt
+        converted.append(image_format)
+        return to_png(content, image_format)
+
+    monkeypatch.setattr(ingest, "to_png", convert)
+    with pytest.raises(KeyboardInterrupt):
+        run(path)
+    assert images() == ["nevus/old.jpg"]
+    assert run(path)[-1] == "imported 3 files in 2 classes"
+    assert converted == ["BMP", "interrupted", "BMP"]
+    assert images() == ["melanoma/b.png", "melanoma/c.png", "nevus/a.jpg"]
+
+
+ISIC_2020 = "image_name,patient_id,sex,diagnosis,benign_malignant\n" + "".join(
+    f"ISIC_{number},IP_{patient},male,{diagnosis},{outcome}\n"
+    for number, patient, diagnosis, outcome in ((1, 1, "nevus", "benign"), (2, 1, "nevus", "benign"), (3, 1, "nevus", "benign"))
+)
+ISIC_2020 += "ISIC_4,IP_2,male,melanoma,malignant\nISIC_5,IP_3,male,melanoma,malignant\n"
+
+
+def test_duplicates_of_isic2020_are_one_lesion(source):
+    pairs = "image_name_1,image_name_2\nISIC_1,ISIC_3\nISIC_3,ISIC_2\nISIC_4,ISIC_5\nISIC_4,ISIC_9\n"
+    names = [f"train/ISIC_{number}.jpg" for number in range(1, 6)]
+    lines = run(source(*names, train_csv=ISIC_2020, ISIC_2020_Training_Duplicates_csv=pairs))
+    listed = "ISIC_2020_Training_Duplicates.csv"
+    assert f"{listed}: 1 groups of duplicates are one lesion each" in lines
+    apart = "train/ISIC_4.jpg, train/ISIC_5.jpg"
+    assert f"{listed}: 1 groups of duplicates have several lesions or patients and were not joined, first {apart}" in lines
+    assert f"{listed}: 1 pairs name images that are not here, first ISIC_4 and ISIC_9" in lines
+    assert table()["lesion_id"].dropna().to_dict() == {f"nevus/ISIC_{number}.jpg": "ISIC_1" for number in (1, 2, 3)}
+
+
+def test_duplicates_take_the_lesion_that_one_of_them_has(source):
+    labels = "image_name,patient_id,lesion_id,diagnosis,benign_malignant\na,1,,nevus,benign\nb,1,L7,nevus,benign\n"
+    labels += "c,2,L1,melanoma,malignant\nd,2,L2,melanoma,malignant\n"
+    path = source("a.jpg", "b.jpg", "c.jpg", "d.jpg", train_csv=labels, list_csv="image_name_1,image_name_2\na,b\nc,d\n")
+    lines = run(path)
+    assert table()["lesion_id"].tolist() == ["L7", "L7", "L1", "L2"]
+    assert "list.csv: 1 groups of duplicates have several lesions or patients and were not joined, first c.jpg, d.jpg" in lines
