@@ -107,8 +107,9 @@ def subgroups(rows: Sequence[tuple[str, str, SubgroupResult]], overall: Estimate
     dimensions = list(dict.fromkeys(dimension for dimension, _, _ in rows))
     at = [number + dimensions.index(dimension) for number, (dimension, _, _) in enumerate(rows)]
     figure, axis = plt.subplots(figsize=(7.5, 0.28 * (len(rows) + len(dimensions)) + 1.3), layout="constrained")
-    axis.axvspan(overall.low, overall.high, color="0.93", zorder=0)
-    axis.axvline(overall.value, color="0.45", linewidth=1, linestyle="--", zorder=1)
+    if rows:
+        axis.axvspan(overall.low, overall.high, color="0.93", zorder=0)
+        axis.axvline(overall.value, color="0.45", linewidth=1, linestyle="--", zorder=1)
     for height, (_, _, result) in zip(at, rows, strict=True):
         found = result.balanced_accuracy
         if found is None:
