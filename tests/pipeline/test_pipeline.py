@@ -39,6 +39,15 @@ def test_second_run_runs_no_stage(project):
     assert ran(project.repro()) == []
 
 
+def test_edited_synonym_runs_only_validate(project):
+    path = project.root / "labels/isic9.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("[df, dermatofibromas]", "[df, dermatofibromas, histiocytoma]"), encoding="utf-8")
+    assert ran(project.repro()) == ["validate"]
+    path.write_text(text, encoding="utf-8")
+    assert ran(project.repro()) == []
+
+
 @pytest.fixture(scope="module")
 def moved_checkout(project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, tuple[str, ...], dict[str, str]]:
     """The built project without .git in another folder, with the command prefix and variables of a container for an unnamed user."""
@@ -85,7 +94,7 @@ def test_reports_exist_and_metrics_have_intervals(project):
     for row in evaluation["collections_left_out"].values():
         assert row["images"] > 1 < len(row["classes"])
     assert len(pd.read_csv(project.root / "reports/evaluation/shifts.csv")) == len(SHIFTS) + len(COLLECTIONS)
-    for name in ("confusion.png", "roc.png", "reliability.png", "mistakes.png", "shifts.png", "shifts_examples.png"):
+    for name in ("confusion.png", "roc.png", "reliability.png", "mistakes.png", "shifts.png", "shifts_examples.png", "subgroups.png"):
         assert (project.root / "reports/evaluation" / name).stat().st_size > 5000
     assert (project.root / "reports/validation/index.html").exists()
     assert (project.root / "reports/augment/views.png").exists()
