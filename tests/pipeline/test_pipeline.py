@@ -330,7 +330,8 @@ def test_misspelled_param_is_reported_by_name(project, tmp_path):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda data: [path.unlink() for path in (data / "melanoma").iterdir()], "melanoma: 0 usable images"),
+        (lambda data: [path.unlink() for path in sorted((data / "melanoma").iterdir())[1:]], "melanoma: 1 usable images"),
+        (lambda data: [path.unlink() for path in (data / "melanoma").iterdir()], "the file does not exist"),
         (lambda data: (data / "nevus/empty.jpg").touch(), "nevus/empty.jpg: empty file"),
         (
             lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"),
@@ -338,7 +339,7 @@ def test_misspelled_param_is_reported_by_name(project, tmp_path):
         ),
         (lambda data: __import__("shutil").rmtree(data), "data/ does not exist"),
     ],
-    ids=["empty class", "empty file", "metadata", "no data"],
+    ids=["small class", "emptied class", "empty file", "metadata", "no data"],
 )
 def test_validate_fails_with_message_on_bad_data(project, tmp_path, damage, message):
     copy = project.copy(tmp_path / "copy")
