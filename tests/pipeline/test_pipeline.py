@@ -401,7 +401,7 @@ def test_import_replaces_dataset_and_git_restores_previous_one(project, tmp_path
     assert second_import.returncode == 1
     assert "is not committed" in second_import.stdout
     differences = copy.run("python", "-m", "app.cli", "data", "diff", "HEAD").stdout
-    assert "from HEAD to data/: 0 added" in differences
+    assert "from HEAD to data/: 1 added" in differences  # dataset.yaml
     assert "1 relabeled, 1 changed, 2 renamed" in differences  # all three images were nevi before; the changed file is metadata.csv
     assert "-> nevus/Train_a.jpg" in differences
     copy.run("git", "checkout", "data.dvc")
