@@ -148,7 +148,7 @@ class Audit:
 
     @property
     def missing_classes(self) -> list[str]:
-        """Classes of the label set without a single file in the dataset; they are no outputs of the model."""
+        """Classes of the label set without a single file in the dataset; they are not outputs of the model."""
         return [name for name in self.definition.classes if name not in set(self.classes["class"])]
 
     @property
@@ -178,9 +178,8 @@ def validate(settings: Settings) -> None:
     audit = exclude_small(audit_dataset(labeled, matched, scans, limits), limits)
     write_tables(audit)
     findings_per_class = policy.per_class(audit.table, list(audit.definition.classes))
-    kept = decisions.match_decisions(decided, audit.catalog).keep
     with atomic_write(DOCS) as draft:
-        catalog = expectations.AuditedCatalog(audit.catalog, audit.classes, findings_per_class, kept)
+        catalog = expectations.AuditedCatalog(audit.catalog, audit.classes, findings_per_class, matched.keep)
         unmet = expectations.check_catalog(catalog, limits, draft)
     write_report(audit, findings_per_class, expectations_met=not unmet)
     print_summary(audit, scans.decoded, limits.policy)

@@ -18,7 +18,6 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from components.core.former_formats import MULTICLASS
 from components.synthetic.lesions import draw_lesion, paint
 from components.synthetic.photograph import photograph
 
@@ -34,6 +33,7 @@ LESIONS_PER_CLASS: dict[str, int] = {
     "squamous_cell_carcinoma": 48,
     "vascular_lesion": 42,
 }
+DIAGNOSES = tuple(LESIONS_PER_CLASS)
 IMAGES_PER_LESION = (0.68, 0.24, 0.08)  # probabilities of one, two and three images
 JPEG_QUALITY = 90
 METADATA_COLUMNS = ("isic_id", "filename", "diagnosis", "lesion_id", "collection", "license")
@@ -82,9 +82,9 @@ def _is_sample(folder: Path) -> bool:
 def _write_images(folder: Path, lesions_per_class: Mapping[str, int], seed: int, size: int) -> list[tuple[str, ...]]:
     """Write all images; return the rows of metadata.csv."""
     rows: list[tuple[str, ...]] = []
-    lesions = [(diagnosis, number) for diagnosis in MULTICLASS.outputs for number in range(lesions_per_class.get(diagnosis, 0))]
+    lesions = [(diagnosis, number) for diagnosis in DIAGNOSES for number in range(lesions_per_class.get(diagnosis, 0))]
     for count, (diagnosis, number) in enumerate(tqdm(lesions, desc="drawing lesions", unit="lesion", mininterval=1), start=1):
-        rng = np.random.default_rng([seed, MULTICLASS.outputs.index(diagnosis), number])
+        rng = np.random.default_rng([seed, DIAGNOSES.index(diagnosis), number])
         painting = paint(draw_lesion(diagnosis, rng))
         for _ in range(rng.choice(len(IMAGES_PER_LESION), p=IMAGES_PER_LESION) + 1):
             name = f"SYN_{len(rows) + 1:07d}"

@@ -33,7 +33,16 @@ class Estimate:
         return f"{self.value:{spec}} [{self.low:{spec}}, {self.high:{spec}}]"
 
 
-class TestMetrics(Part):
+class Figures(Part):
+    """A part that holds figures with intervals beside other fields."""
+
+    @property
+    def figures(self) -> dict[str, Estimate]:
+        """The figures that have an interval and are not missing, by name."""
+        return {name: value for name, value in self if isinstance(value, Estimate)}
+
+
+class TestMetrics(Figures):
     """The candidate's figures on test. The names are in alphabetical order, as in the file."""
 
     __test__ = False  # pytest: this is not a test
@@ -57,11 +66,6 @@ class TestMetrics(Part):
         default=None,
         description="share of benign images whose malignant probabilities add up to less than one half; missing as the sensitivity",
     )
-
-    @property
-    def figures(self) -> dict[str, Estimate]:
-        """The figures that have an interval, by name."""
-        return {name: value for name, value in self if isinstance(value, Estimate)}
 
 
 class ValidationMetrics(Part):
@@ -106,7 +110,7 @@ class CollectionResult(Part):
     drop: Estimate = Field(description="paired loss against a head fitted with it")
 
 
-class SubgroupResult(Part):
+class SubgroupResult(Figures):
     """The candidate's figures on a subgroup of the test images. One with too few groups has only the numbers of images and groups."""
 
     balanced_accuracy: Estimate | None = Field(default=None, description="mean recall over the classes that occur in the subgroup")
@@ -119,11 +123,6 @@ class SubgroupResult(Part):
     malignant_images: int | None = Field(default=None, description="malignant images among them; missing as `test.malignant_sensitivity`")
     malignant_sensitivity: Estimate | None = Field(default=None, description="as in `test`; missing without malignant images")
     malignant_specificity: Estimate | None = Field(default=None, description="as in `test`; missing without benign images")
-
-    @property
-    def figures(self) -> dict[str, Estimate]:
-        """The figures that have an interval, by name; empty if the groups are too few."""
-        return {name: value for name, value in self if isinstance(value, Estimate)}
 
 
 Subgroups = Annotated[
