@@ -41,7 +41,7 @@ MEANING = {
         "usable": "files that later stages use",
         "label_set": "name of the label set",
         "lesions": "lesions among the usable files",
-        "missing_classes": "classes of the label set without a file; they are no outputs of the model",
+        "missing_classes": "classes of the label set without a file; they are not outputs of the model",
         "not_in_label_set": "files of each diagnosis that has no class in the label set",
         "patients": "patients among the usable files; 0 if the source does not name them",
         "quarantined": "excluded files, by the kind of finding that excluded them",

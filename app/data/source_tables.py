@@ -119,7 +119,9 @@ def read_given_table(given: GivenTable, source: Path, opened: Source, tables: li
     else:
         same = [name for name in tables if name == given.path.as_posix() or PurePosixPath(name).name == given.path.as_posix()]
         if len(same) != 1:
-            raise LesionflowError(f"--table {given.path}: {source} has {len(same)} tables of this name, and it is no file on this machine")
+            raise LesionflowError(
+                f"--table {given.path}: {source} has {len(same)} tables of this name, and it is not a file on this machine"
+            )
         for name, stream in opened.contents(same):
             with archive_errors(opened.path, name):
                 content = _rest(stream, sizes[name])

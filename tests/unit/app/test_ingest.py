@@ -2,16 +2,14 @@
 
 import io
 import zipfile
-from contextlib import nullcontext
 from pathlib import Path
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 import yaml
 from PIL import Image
 
-from app.data import ingest, replacement
+from app.data import ingest
 from app.data.conversion import to_png
 from app.data.forms.definitions import forms
 from app.data.recognition import ImportOptions
@@ -29,19 +27,6 @@ HAM = "lesion_id,image_id,dx,dx_type,age,sex,localization\n" + "".join(
     f"HAM_{number // 2},ISIC_000000{number},{dx},histo,{45 + number}.0,male,back\n"
     for number, dx in enumerate(("nv", "nv", "mel", "bkl", "akiec"))
 )
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    """A project with one old image, in which DVC does nothing."""
-    root = tmp_path / "project"
-    (root / "data/nevus").mkdir(parents=True)
-    (root / "data/nevus/old.jpg").write_bytes(b"old")
-    (root / "labels").symlink_to(ROOT / "labels")
-    monkeypatch.chdir(root)
-    monkeypatch.setattr(ingest, "require_safe_previous", lambda: None)
-    monkeypatch.setattr(replacement, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
-    return root
 
 
 @pytest.fixture

@@ -3,13 +3,11 @@
 import os
 import stat
 import sys
-from contextlib import nullcontext
-from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from app.data import ingest, isic, replacement
+from app.data import isic
 from components.core.errors import LesionflowError
 from components.data_quality.label_definitions import read_definition
 from components.runtime.params import ImportLimits
@@ -47,19 +45,6 @@ with (out / "metadata.csv").open("w", newline="", encoding="utf8") as stream:
 (out / "licenses").mkdir(exist_ok=True)
 (out / "licenses" / "CC-BY.txt").write_text("...")
 """
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    root = tmp_path / "project"
-    (root / "data/nevus").mkdir(parents=True)
-    (root / "data/nevus/old.jpg").write_bytes(b"old")
-    (root / "labels").symlink_to(ROOT / "labels")
-    monkeypatch.chdir(root)
-    for module in (ingest, isic):
-        monkeypatch.setattr(module, "require_safe_previous", lambda: None)
-    monkeypatch.setattr(replacement, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
-    return root
 
 
 @pytest.fixture
