@@ -150,7 +150,7 @@ def test_time(network: Any, pictures: Pictures, size: int, seen: dict[str, NDArr
 
 def balanced(truth: NDArray[np.int64], predicted: NDArray[np.int64]) -> float:
     """Balanced accuracy of predicted classes."""
-    return metrics.balanced_accuracy(truth, np.eye(len(CLASSES))[predicted])
+    return metrics.balanced_accuracy(truth, predicted)
 
 
 def report(document: dict[str, Any]) -> str:

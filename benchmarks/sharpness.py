@@ -120,7 +120,7 @@ def predictions_under_shifts(
     size, resolution = model_input.size, model_input.resolution
     probabilities = [classify(np.stack([images.load_pixels(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
     clean = Predictions(frame, np.concatenate(probabilities), ISIC9)
-    shifted = robustness.predict_under_shifts(classify, clean, model_input, root, shifts) if shifts else {}
+    shifted = robustness.predict_under_shifts(classify, clean, model_input, root=root, shifts=shifts) if shifts else {}
     return {
         "truth": "".join(map(str, ISIC9.encode(frame["diagnosis"]))),
         "groups": pd.factorize(frame["group"])[0].tolist(),

@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from components.core import catalog
+from components.core import catalog, decision
 from components.core.files import atomic_write, read_json, require_file
 from components.core.label_set import LabelSet
 from components.core.paths import (
@@ -40,7 +40,7 @@ from components.imaging import tfrecords
 from components.imaging.images import Pixels
 from components.imaging.model_input import ModelInput
 from components.modeling import serialization
-from components.modeling.classifier import add_logit_bias, get_extractor, inference_function, logits_model, probabilities, with_temperature
+from components.modeling.classifier import get_extractor, inference_function, logits_model, probabilities, with_temperature
 from components.modeling.determinism import seed_everything
 from components.modeling.features import pooled_batches
 from components.runtime.params import Settings
@@ -104,28 +104,29 @@ def select_phase(classifiers: "dict[str, keras.Model]", labels: LabelSet) -> Sel
 
 def better_phase(on_validation: dict[str, Predictions]) -> str:
     """The phase with the better balanced accuracy on validation; the frozen one, being simpler, when they are equal."""
-    accuracies = {name: metrics.balanced_accuracy(scored.truth, scored.probabilities) for name, scored in on_validation.items()}
+    accuracies = {name: metrics.balanced_accuracy(scored.truth, scored.predicted) for name, scored in on_validation.items()}
     return max(accuracies, key=lambda name: (accuracies[name], name == "frozen"))
 
 
 def calibrate(selection: Selection, sensitivity: float) -> Calibration:
-    """Fit the operating point for this sensitivity of the critical class, then the temperature, both on validation."""
+    """Fit the lift for this sensitivity of the critical class, and the temperature, both on validation."""
     scored = selection.validation[selection.phase]
-    lift = calibration.operating_point(scored, selection.logits, sensitivity)
-    return Calibration(lift, calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits + lift)))
+    lift = calibration.critical_lift(scored, selection.logits, sensitivity)
+    return Calibration(lift, calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits)))
 
 
 def score_on_test(
     classifiers: "dict[str, keras.Model]", phase: str, fitted: Calibration, labels: LabelSet, model_input: ModelInput
 ) -> TestScores:
-    """Score every phase on test, and the picked one calibrated; its classifier has the lift from then on."""
+    """Score every phase on test, and the picked one calibrated: the lift decides which diagnosis is named, and no probability."""
     test = {name: predict_split(classifier, "test", labels) for name, classifier in classifiers.items()}
-    add_logit_bias(classifiers[phase], fitted.lift)
     scored, logits = test[phase]
-    before = replace(scored, probabilities=probabilities(logits + fitted.lift))
-    after = replace(before, probabilities=probabilities(logits + fitted.lift, fitted.temperature))
+    calibrated = probabilities(logits, fitted.temperature)
+    offsets = calibration.decision_offsets(labels, fitted.critical_lift, fitted.temperature)
+    named = decision.named_outputs(calibrated, offsets)
+    before, after = replace(scored, named=named), replace(scored, probabilities=calibrated, named=named)
     classify = calibrated_classifier(classifiers[phase], fitted.temperature)
-    shifted = robustness.predict_under_shifts(classify, after, model_input)
+    shifted = robustness.predict_under_shifts(classify, after, model_input, offsets)
     return TestScores({name: predicted for name, (predicted, _) in test.items()}, before, after, shifted)
 
 
@@ -153,6 +154,7 @@ def write_candidate(
             outputs=test.labels.outputs,
             temperature=evaluation.temperature,
             critical_lift=evaluation.critical_lift,
+            decision_offsets=tuple(calibration.decision_offsets(test.labels, evaluation.critical_lift, evaluation.temperature).tolist()),
             image_size=model_input.size,
             resolution=model_input.resolution,
             backbone=Base(**settings.base.model_dump()),

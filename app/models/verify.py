@@ -64,7 +64,7 @@ def compare_metrics(test: TestMetrics, recorded: Predictions, now: Predictions, 
         figures=figures,
         moved=[name for name, figure in figures.items() if not _within_tolerance(figure.recorded, figure.now)],
         unsupported=unsupported,
-        changed_diagnoses=int((recorded.probabilities.argmax(axis=1) != now.probabilities.argmax(axis=1)).sum()),
+        changed_diagnoses=int((recorded.predicted != now.predicted).sum()),
         largest_change=float(np.abs(recorded.probabilities - now.probabilities).max()),
     )
 

@@ -18,7 +18,7 @@ class LabelSet(JsonFile):
     name: str = Field(description="file in `labels/`, without suffix")
     outputs: tuple[str, ...] = Field(description="classes that the dataset has, in the order of the model's probabilities")
     malignant: tuple[str, ...] = Field(description="outputs that are malignant; may be empty")
-    critical: str | None = Field(description="output whose sensitivity is raised at the operating point and guarded by the gate, or null")
+    critical: str | None = Field(description="output that is named more readily and whose sensitivity the gate guards, or null")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

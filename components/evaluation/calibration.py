@@ -1,4 +1,4 @@
-"""Fits the temperature and the operating point on validation."""
+"""Fits the temperature and the lift of the critical class on validation."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from components.core.label_set import LabelSet
 from components.evaluation.metrics import Floats, Ints
 from components.evaluation.predictions import Predictions
 
 LOGIT_MARGIN = 1e-4
-"""Margin of a raised logit over the others, so that rounding in an exported model does not reverse their order."""
+"""Margin of a raised logit over the others, so that rounding of the probabilities does not reverse their order."""
 
 
 def negative_log_likelihood(truth: Ints, probabilities: Floats) -> float:
@@ -44,27 +45,25 @@ def required_logit_bias(behind: Floats, sensitivity: float) -> float:
     return max(0.0, float(np.sort(behind)[wanted - 1]) + LOGIT_MARGIN) if wanted else 0.0
 
 
-def operating_point(scored: Predictions, logits: NDArray[np.float32], sensitivity: float) -> NDArray[np.float32]:
-    """Amount to add to each logit so that at least this share of the critical class's images is predicted as it; zeros without a
-    critical class.
+def critical_lift(scored: Predictions, logits: NDArray[np.float32], sensitivity: float) -> float:
+    """Amount to add to the critical class's logit so that at least this share of its images is named as it; 0 without a critical class.
 
     A missed image of this class costs more than a false alarm, so its logit is raised by the smallest sufficient amount, and never lowered.
 
     Args:
         scored: validation images.
-        logits: float (n, outputs) of the same images.
-        sensitivity: target from 0 to 1; 0 leaves the logits unchanged.
+        logits: float (n, logits) of the same images.
+        sensitivity: target from 0 to 1; 0 leaves the logit unchanged.
     """
-    lift, labels = np.zeros(logits.shape[1], dtype=np.float32), scored.labels
+    labels = scored.labels
     if labels.critical is None:
-        return lift
+        return 0.0
     number = labels.outputs.index(labels.critical)
-    if labels.logits == 1:
-        sign = 1 if number == 1 else -1  # the logit is that of the second output
-        lift[0] = sign * required_logit_bias(-sign * logits[scored.critical, 0], sensitivity)
-        return lift
-    rivals = logits.copy()
-    rivals[:, number] = -np.inf
-    behind = rivals.max(axis=1) - logits[:, number]
-    lift[number] = required_logit_bias(behind[scored.critical], sensitivity)
-    return lift
+    by_output = logits if labels.logits > 1 else np.concatenate([np.zeros_like(logits), logits], axis=1)
+    behind = np.delete(by_output, number, axis=1).max(axis=1) - by_output[:, number]
+    return required_logit_bias(behind[scored.critical], sensitivity)
+
+
+def decision_offsets(labels: LabelSet, lift: float, temperature: float) -> NDArray[np.float64]:
+    """The lift of the critical class's logit as offsets of the logarithms of calibrated probabilities, shape (outputs,)."""
+    return np.array([lift / temperature if name == labels.critical else 0.0 for name in labels.outputs])

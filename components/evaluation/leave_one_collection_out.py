@@ -70,7 +70,7 @@ def _cost(
     whole: ImageFeatures, rest: ImageFeatures, test: ImageFeatures, classes: list[str], samples: list[NDArray[np.intp]]
 ) -> CollectionResult:
     truth = np.array([classes.index(name) for name in test.images["diagnosis"]])
-    seen, unseen = (_probabilities(train, test.features) for train in (whole, rest))
+    seen, unseen = (_predicted(train, test.features) for train in (whole, rest))
 
     def drop(at: NDArray[np.intp]) -> float:
         return metrics.balanced_accuracy(truth[at], seen[at]) - metrics.balanced_accuracy(truth[at], unseen[at])
@@ -83,10 +83,9 @@ def _cost(
     )
 
 
-def _probabilities(train: ImageFeatures, features: Features) -> NDArray[np.float64]:
-    """Columns in alphabetical order of the classes."""
-    found: NDArray[np.float64] = linear_head(train.features, train.images["diagnosis"].to_numpy()).predict_proba(features)
-    return found
+def _predicted(train: ImageFeatures, features: Features) -> NDArray[np.int64]:
+    """Position of the predicted class among the classes in alphabetical order."""
+    return np.asarray(linear_head(train.features, train.images["diagnosis"].to_numpy()).predict_proba(features).argmax(axis=1))
 
 
 def linear_head(features: Features, labels: NDArray[np.generic]) -> "Pipeline":

@@ -34,15 +34,15 @@ class Selection:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`lift`, shape (outputs,), is added to the logits, which `temperature` then divides."""
+    """What is fitted on validation.
 
-    lift: NDArray[np.float32]
+    Attributes:
+        critical_lift: added to the logit of the critical class where a diagnosis is named; no probability contains it.
+        temperature: divisor of the logits.
+    """
+
+    critical_lift: float
     temperature: float
-
-    @property
-    def critical_lift(self) -> float:
-        """Amount that is added to the critical class's logit; 0 without a critical class."""
-        return float(np.abs(self.lift).max())
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def measure(selection: Selection, fitted: Calibration, test: TestScores, parts: 
     after, bins = test.after, settings.evaluate.calibration_bins
     samples = bootstrap.cluster_bootstrap_indices(after.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed)
     gain = paired_difference(test.phases["finetuned"], test.phases["frozen"], "balanced_accuracy", samples, bins)
-    averages = metrics.macro_averages(after.truth, after.probabilities)
-    per_class = metrics.per_class(after.truth, after.probabilities, after.labels.outputs)
+    averages = metrics.macro_averages(after.truth, after.predicted)
+    per_class = metrics.per_class(after.truth, after.predicted, after.probabilities, after.labels.outputs)
     phase_figures = defined(PhaseMetrics.model_fields, after.labels)
     return Evaluation(
         picked=selection.phase,

@@ -1,7 +1,7 @@
 """Pure functions from truth and probabilities to metrics.
 
-Throughout: `truth` is int (n,), `probabilities` float (n, classes) with rows that sum to one, and a prediction is the
-class with the largest probability.
+Throughout: `truth` and `predicted` are int (n,), the positions of the true and of the named class, and `probabilities` is float
+(n, classes) with rows that sum to one.
 """
 
 from collections.abc import Sequence
@@ -20,24 +20,29 @@ def confusion_matrix(truth: Ints, predicted: Ints, classes: int) -> NDArray[np.i
     return np.bincount(truth * classes + predicted, minlength=classes * classes).reshape(classes, classes)
 
 
-def accuracy(truth: Ints, probabilities: Floats) -> float:
+def accuracy(truth: Ints, predicted: Ints) -> float:
     """Share of images whose predicted class is correct."""
-    return float((probabilities.argmax(axis=1) == truth).mean())
+    return float((predicted == truth).mean())
 
 
-def balanced_accuracy(truth: Ints, probabilities: Floats) -> float:
+def balanced_accuracy(truth: Ints, predicted: Ints) -> float:
     """Mean recall over the classes that occur in `truth`."""
-    counts = confusion_matrix(truth, probabilities.argmax(axis=1), probabilities.shape[1])
+    counts = _counts(truth, predicted)
     present = counts.sum(axis=1) > 0
     return float((np.diag(counts)[present] / counts.sum(axis=1)[present]).mean())
 
 
-def macro_f1(truth: Ints, probabilities: Floats) -> float:
+def macro_f1(truth: Ints, predicted: Ints) -> float:
     """Mean F1 over the classes that occur in `truth`; a class that is never predicted counts as zero."""
-    counts = confusion_matrix(truth, probabilities.argmax(axis=1), probabilities.shape[1])
+    counts = _counts(truth, predicted)
     present = counts.sum(axis=1) > 0
     f1 = 2 * np.diag(counts) / np.maximum(counts.sum(axis=0) + counts.sum(axis=1), 1)
     return float(f1[present].mean())
+
+
+def _counts(truth: Ints, predicted: Ints) -> NDArray[np.int64]:
+    """The confusion matrix of as many classes as occur."""
+    return confusion_matrix(truth, predicted, int(max(truth.max(), predicted.max())) + 1)
 
 
 def macro_auc(truth: Ints, probabilities: Floats) -> float:
@@ -67,9 +72,8 @@ def specificity(positive: NDArray[np.bool_], called: NDArray[np.bool_]) -> float
     return float((~called[~positive]).mean()) if (~positive).any() else float("nan")
 
 
-def per_class(truth: Ints, probabilities: Floats, names: Sequence[str]) -> dict[str, dict[str, float]]:
+def per_class(truth: Ints, predicted: Ints, probabilities: Floats, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Precision, recall, F1, specificity, ROC AUC and image count of each class; AUC is omitted if undefined."""
-    predicted = probabilities.argmax(axis=1)
     labels = np.arange(len(names))
     precision, recall, f1, support = precision_recall_fscore_support(truth, predicted, labels=labels, zero_division=0)
     table: dict[str, dict[str, float]] = {}
@@ -86,9 +90,9 @@ def per_class(truth: Ints, probabilities: Floats, names: Sequence[str]) -> dict[
     return table
 
 
-def macro_averages(truth: Ints, probabilities: Floats) -> dict[str, dict[str, float]]:
+def macro_averages(truth: Ints, predicted: Ints) -> dict[str, dict[str, float]]:
     """Macro-averaged (equal weight per class) and weighted (equal weight per image) precision, recall and F1."""
-    predicted, result = probabilities.argmax(axis=1), {}
+    result = {}
     for kind in ("macro", "weighted"):
         averaged = precision_recall_fscore_support(truth, predicted, average=kind, zero_division=0)[:3]
         result[kind] = dict(zip(("precision", "recall", "f1"), map(float, averaged), strict=True))
@@ -96,7 +100,8 @@ def macro_averages(truth: Ints, probabilities: Floats) -> dict[str, dict[str, fl
 
 
 def reliability_table(truth: Ints, probabilities: Floats, bins: int) -> list[dict[str, float]]:
-    """Equal-width bins of the largest probability: mean confidence, accuracy and image count of each non-empty bin."""
+    """Equal-width bins of the largest probability: mean confidence, accuracy of the likeliest class and image count of each non-empty
+    bin."""
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
     return [
@@ -107,6 +112,6 @@ def reliability_table(truth: Ints, probabilities: Floats, bins: int) -> list[dic
 
 
 def expected_calibration_error(truth: Ints, probabilities: Floats, bins: int) -> float:
-    """Expected calibration error of the predicted class, over equal-width bins (Guo et al. 2017, arXiv:1706.04599)."""
+    """Expected calibration error of the likeliest class, over equal-width bins (Guo et al. 2017, arXiv:1706.04599)."""
     table = reliability_table(truth, probabilities, bins)
     return sum(row["images"] * abs(row["accuracy"] - row["confidence"]) for row in table) / len(truth)

@@ -1,13 +1,14 @@
 """A model's probabilities on labeled images, and the headline metrics computed from them."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from components.core import decision
 from components.core.label_set import LabelSet
 from components.core.reports.evaluation import Estimate
 from components.evaluation import bootstrap, metrics
@@ -27,7 +28,8 @@ HEADLINE_METRICS = (
 CRITICAL_METRICS = ("critical_sensitivity",)
 MALIGNANT_METRICS = ("malignant_sensitivity", "malignant_specificity")
 
-
+PREDICTED = "predicted"
+"""Column of a table of predictions with the name of the predicted output."""
 FEW_GROUPS = 10
 """Number of test groups of a class below which its recall, and therefore balanced accuracy, is unreliable."""
 
@@ -40,16 +42,29 @@ def defined(names: Iterable[str], labels: LabelSet) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Predictions:
-    """`images` has one row per image (path, pixels_sha256, diagnosis, group); `probabilities`, shape (n, outputs of `labels`)."""
+    """A model's answers for labeled images.
+
+    Attributes:
+        images: one row per image (path, pixels_sha256, diagnosis, group).
+        probabilities: float (n, outputs of `labels`).
+        labels: the label set.
+        named: int (n,), position of the output that the model names; None: the likeliest one.
+    """
 
     images: pd.DataFrame
     probabilities: NDArray[np.floating]
     labels: LabelSet
+    named: NDArray[np.int64] | None = None
 
     @cached_property
     def truth(self) -> NDArray[np.int64]:
         """Target of each image."""
         return np.array(self.labels.encode(self.images["diagnosis"]), dtype=np.int64)
+
+    @cached_property
+    def predicted(self) -> NDArray[np.int64]:
+        """Position of the output that each image is predicted as."""
+        return decision.named_outputs(self.probabilities) if self.named is None else self.named
 
     @cached_property
     def malignant(self) -> NDArray[np.bool_]:
@@ -78,15 +93,15 @@ class Predictions:
         """
         if self.labels.critical is None:
             raise ValueError(f"label set {self.labels.name} has no critical class")
-        return self.probabilities.argmax(axis=1) == self.labels.outputs.index(self.labels.critical)
+        return self.predicted == self.labels.outputs.index(self.labels.critical)
 
     def headline(self, name: str, at: Indices, bins: int) -> float:
         """One headline metric on the images at these indices."""
-        truth, probabilities = self.truth[at], self.probabilities[at]
+        truth, predicted, probabilities = self.truth[at], self.predicted[at], self.probabilities[at]
         functions: dict[str, Callable[[], float]] = {
-            "accuracy": lambda: metrics.accuracy(truth, probabilities),
-            "balanced_accuracy": lambda: metrics.balanced_accuracy(truth, probabilities),
-            "macro_f1": lambda: metrics.macro_f1(truth, probabilities),
+            "accuracy": lambda: metrics.accuracy(truth, predicted),
+            "balanced_accuracy": lambda: metrics.balanced_accuracy(truth, predicted),
+            "macro_f1": lambda: metrics.macro_f1(truth, predicted),
             "macro_auc": lambda: metrics.macro_auc(truth, probabilities),
             "calibration_error": lambda: metrics.expected_calibration_error(truth, probabilities, bins),
             "critical_sensitivity": lambda: metrics.sensitivity(self.critical[at], self.called_critical[at]),
@@ -99,7 +114,7 @@ class Predictions:
         """Headline metrics with 95 % intervals: by `bootstrap.proportion_estimate` for proportions, otherwise by the bootstrap samples."""
         groups = self.images["group"].to_numpy()
         proportions: dict[str, Callable[[], tuple[NDArray[np.bool_], NDArray[np.bool_]]]] = {
-            "accuracy": lambda: (np.ones(len(groups), dtype=bool), self.probabilities.argmax(axis=1) == self.truth),
+            "accuracy": lambda: (np.ones(len(groups), dtype=bool), self.predicted == self.truth),
             "critical_sensitivity": lambda: (self.critical, self.called_critical),
             "malignant_sensitivity": lambda: (self.malignant, self.called_malignant),
             "malignant_specificity": lambda: (~self.malignant, ~self.called_malignant),
@@ -116,7 +131,7 @@ class Predictions:
 
     def recalls(self, samples: list[Indices]) -> dict[str, Estimate]:
         """Recall of each output that has images, with its interval as in `estimates`."""
-        groups, predicted, found = self.images["group"].to_numpy(), self.probabilities.argmax(axis=1), {}
+        groups, predicted, found = self.images["group"].to_numpy(), self.predicted, {}
         for number, name in enumerate(self.labels.outputs):
             counted, right = self.truth == number, predicted == number
             if counted.any():
@@ -135,15 +150,23 @@ class Predictions:
         return {name: count for name, count in counts.items() if count < FEW_GROUPS}
 
     def table(self) -> pd.DataFrame:
-        """Table of the images with one probability column per output, in order."""
+        """Table of the images with the predicted output and one probability column per output, in order."""
         columns = pd.DataFrame(self.probabilities, columns=[f"p_{name}" for name in self.labels.outputs])
-        return pd.concat([self.images.reset_index(drop=True), columns], axis=1)
+        names = np.array(self.labels.outputs)[self.predicted]
+        return pd.concat([self.images.reset_index(drop=True).assign(**{PREDICTED: names}), columns], axis=1)
+
+    def where(self, at: Indices) -> "Predictions":
+        """The predictions of the images at these indices."""
+        named = None if self.named is None else self.named[at]
+        return replace(self, images=self.images.iloc[at].reset_index(drop=True), probabilities=self.probabilities[at], named=named)
 
     @classmethod
     def of_table(cls, table: pd.DataFrame, labels: LabelSet) -> "Predictions":
-        """Convert a table from `table` back."""
+        """Convert a table from `table` back; one of an older release does not have the predicted output, which is the likeliest there."""
         columns = [f"p_{name}" for name in labels.outputs]
-        return cls(table.drop(columns=columns), table[columns].to_numpy(dtype=float), labels)
+        named = np.array(labels.encode(table[PREDICTED]), dtype=np.int64) if PREDICTED in table else None
+        images = table.drop(columns=[*columns, PREDICTED], errors="ignore")
+        return cls(images, table[columns].to_numpy(dtype=float), labels, named)
 
 
 def paired_difference(first: Predictions, second: Predictions, name: str, samples: list[Indices], bins: int) -> Estimate:

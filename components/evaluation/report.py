@@ -56,13 +56,12 @@ def draw_shift_examples(example: bytes, model_input: ModelInput, folder: Path) -
 def draw_metrics(after: Predictions, before: Predictions, bins: int, gallery: int, folder: Path) -> None:
     """Write the plots, and the tables for `dvc plots`."""
     names = after.labels.outputs
-    predicted = after.probabilities.argmax(axis=1)
-    plots.confusion(metrics.confusion_matrix(after.truth, predicted, len(names)), names, folder / "confusion.png")
+    plots.confusion(metrics.confusion_matrix(after.truth, after.predicted, len(names)), names, folder / "confusion.png")
     plots.roc(after.truth, after.probabilities, names, folder / "roc.png")
     curves = {"before": before, "after temperature scaling": after}
     tables = {name: pd.DataFrame(metrics.reliability_table(item.truth, item.probabilities, bins)) for name, item in curves.items()}
     plots.reliability(tables, folder / "reliability.png")
-    named = pd.DataFrame({"actual": np.array(names)[after.truth], "predicted": np.array(names)[predicted]})
+    named = pd.DataFrame({"actual": np.array(names)[after.truth], "predicted": np.array(names)[after.predicted]})
     named.to_csv(folder / "confusion.csv", index=False)
     pd.concat([table.assign(probabilities=name) for name, table in tables.items()]).to_csv(folder / "reliability.csv", index=False)
 
@@ -70,9 +69,9 @@ def draw_metrics(after: Predictions, before: Predictions, bins: int, gallery: in
 
 
 def draw_mistakes(scored: Predictions, most: int, path: Path) -> None:
-    """Plot the test images that the model misclassified with the highest confidence."""
-    names, confidence = scored.labels.outputs, scored.probabilities.max(axis=1)
-    predicted = scored.probabilities.argmax(axis=1)
+    """Plot the test images that the model misclassified with the highest probability."""
+    names, predicted = scored.labels.outputs, scored.predicted
+    confidence = scored.probabilities[np.arange(len(predicted)), predicted]
     wrong = np.flatnonzero(predicted != scored.truth)
     worst = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
     paths = scored.images["path"].to_numpy(dtype=str)

@@ -1,7 +1,7 @@
 """Evaluates a classifier under the shifts of components/evaluation/shifts.py, applied to the original test images."""
 
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from components.core import decision
 from components.core.paths import DATA
 from components.core.reports.evaluation import ShiftResult
 from components.evaluation.predictions import Indices, Predictions, paired_difference
@@ -26,6 +27,7 @@ def predict_under_shifts(
     classify: Callable[[Pixels], NDArray[np.floating]],
     clean: Predictions,
     model_input: ModelInput,
+    offsets: Sequence[float] | NDArray[np.floating] = (),
     root: Path = DATA,
     shifts: Collection[str] = tuple(SHIFTS),
 ) -> dict[str, Predictions]:
@@ -35,6 +37,7 @@ def predict_under_shifts(
         classify: function from pixels (n, size, size, 3) to probabilities (n, outputs).
         clean: predictions of the original images, with their paths under `root`.
         model_input: the classifier's input.
+        offsets: of the log probabilities where a diagnosis is named (`decision.named_outputs`).
         root: folder of the original images.
         shifts: names of the shifts.
     """
@@ -50,7 +53,8 @@ def predict_under_shifts(
             for name, parts in probabilities.items():
                 parts.append(classify(np.stack([view[name] for view in views])))
             bar.update(len(batch))
-    return {name: replace(clean, probabilities=np.concatenate(parts)) for name, parts in probabilities.items()}
+    joined = {name: np.concatenate(parts) for name, parts in probabilities.items()}
+    return {name: replace(clean, probabilities=found, named=decision.named_outputs(found, offsets)) for name, found in joined.items()}
 
 
 def shifted_views(content: bytes, model_input: ModelInput, shifts: Collection[str] = tuple(SHIFTS)) -> dict[str, Pixels]:

@@ -91,7 +91,7 @@ def measure_subgroups(scored: Predictions, values: pd.DataFrame, method: Method)
 
 
 def _measure(scored: Predictions, at: Indices, method: Method) -> SubgroupResult:
-    part = Predictions(scored.images.iloc[at].reset_index(drop=True), scored.probabilities[at], scored.labels)
+    part = scored.where(at)
     groups = part.images["group"].to_numpy()
     size = {"images": len(at), "groups": len(np.unique(groups))}
     if size["groups"] < method.min_groups:

@@ -59,12 +59,6 @@ def get_extractor(classifier: "keras.Model") -> "keras.Model":
     return keras.Model(classifier.input, classifier.get_layer("features").output)
 
 
-def add_logit_bias(classifier: "keras.Model", lift: NDArray[np.floating]) -> None:
-    """Add `lift`, shape (outputs,), to the bias of the logits layer, so that every copy and export includes it."""
-    bias = classifier.get_layer("head").get_layer("logits").bias
-    bias.assign_add(lift)
-
-
 def with_temperature(classifier: "keras.Model", temperature: float) -> "keras.Model":
     """The classifier with its logits divided by `temperature` (Guo et al. 2017); layers are shared."""
     return build_classifier(get_extractor(classifier), classifier.get_layer("head"), temperature)

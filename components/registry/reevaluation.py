@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from components.core.errors import LesionflowError, UnreadableImageError
@@ -30,14 +31,15 @@ def reevaluate(version: "ModelVersion", test_images: pd.DataFrame, labels: Label
         LesionflowError: an image is missing in data/ or has other pixels, or the model cannot be loaded or cannot read an image.
     """
     require_same_images(test_images, data_md5)
-    probabilities, unreadable = loading.load_version(version).answers((DATA / path).read_bytes() for path in test_images["path"])
+    answers, unreadable = loading.load_version(version).answers((DATA / path).read_bytes() for path in test_images["path"])
     if unreadable:
         number, reason = min(unreadable.items())
         raise LesionflowError(
             f"version {version.version} of {version.name} cannot read {len(unreadable)} of {len(test_images)} test images"
             f" (the first: {DATA / test_images['path'].iloc[number]}: {reason})"
         )
-    return Predictions(test_images.reset_index(drop=True), probabilities[list(labels.outputs)].to_numpy(dtype=float), labels)
+    named = np.array(labels.encode(answers["diagnosis"]), dtype=np.int64)
+    return Predictions(test_images.reset_index(drop=True), answers[list(labels.outputs)].to_numpy(dtype=float), labels, named)
 
 
 def require_same_images(test_images: pd.DataFrame, data_md5: str) -> None:

@@ -1,4 +1,4 @@
-"""The registered model as MLflow loads it: image bytes in, a diagnosis and calibrated probabilities out.
+"""The registered model as MLflow loads it: image bytes in, the named diagnosis and calibrated probabilities out.
 
 MLflow stores this file next to the model and runs it wherever the model is served, with copies of the project modules that it imports,
 made when the model was registered (packaging.py): a served model decodes images with the code it was trained with.
@@ -12,6 +12,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+from components.core import decision
 from components.imaging import images
 
 INPUT = "image"
@@ -44,7 +45,7 @@ class LesionClassifier(PythonModel):
         if found.shape[1] == 1:
             found = np.concatenate([1 - found, found], axis=1)
         frame = pd.DataFrame(found.astype(np.float64), columns=names)
-        frame.insert(0, "diagnosis", np.array(names)[found.argmax(axis=1)])
+        frame.insert(0, "diagnosis", np.array(names)[decision.named_outputs(found, self.candidate.get("decision_offsets", ()))])
         return frame
 
 

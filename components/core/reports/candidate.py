@@ -28,6 +28,11 @@ class Candidate(Document):
 
     backbone: Base
     critical_lift: float = Field(description="as in `reports/evaluation.json`")
+    decision_offsets: tuple[float, ...] = Field(
+        default=(),
+        description="added to the logarithms of the probabilities, by output, where a diagnosis is named; missing in older files, whose"
+        " probabilities contain `critical_lift`",
+    )
     image_size: int = Field(description="side of the input, in pixels")
     label_set: LabelSet = Field(description="as in `build/label_set.json`")
     model_sha256: str = Field(description="sha256 of `build/candidate/model.keras`")

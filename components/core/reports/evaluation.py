@@ -13,7 +13,7 @@ from components.core.label_set import LabelSet
 
 ACCURACY = "share of images whose class is predicted"
 BALANCED_ACCURACY = "mean recall over the classes"
-CALIBRATION_ERROR = "expected calibration error of the predicted class, after temperature scaling"
+CALIBRATION_ERROR = "expected calibration error of the likeliest class, after temperature scaling"
 MACRO_F1 = "mean F1 over the classes"
 CRITICAL_SENSITIVITY = "share of the images of the critical class that are predicted as it; missing without a critical class"
 PRECISION = "share of the predictions of a class that are correct"
@@ -73,7 +73,7 @@ class ValidationMetrics(Part):
 
     accuracy: float = Field(description=ACCURACY)
     balanced_accuracy: float = Field(description=BALANCED_ACCURACY)
-    calibration_error: float = Field(description="expected calibration error of the predicted class, before temperature scaling")
+    calibration_error: float = Field(description="expected calibration error of the likeliest class, before temperature scaling")
     macro_f1: float = Field(description=MACRO_F1)
 
 
@@ -168,7 +168,8 @@ class Evaluation(Document):
     )
     critical_lift: float = Field(
         default=0.0,
-        description="constant added to the logit of the critical class, chosen on validation; missing in older files",
+        description="constant added to the logit of the critical class where a diagnosis is named, chosen on validation; no probability"
+        " contains it, except in older files; missing in the oldest",
     )
     few_groups: dict[str, int] = Field(
         default_factory=dict,

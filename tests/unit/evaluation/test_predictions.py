@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -62,6 +64,9 @@ def test_predictions_table_round_trip():
     restored = Predictions.of_table(model.table(), model.labels)
     assert np.array_equal(restored.probabilities, model.probabilities)
     assert restored.images.equals(model.images)
+    named = replace(model, named=(model.predicted + 1) % 9)
+    assert np.array_equal(Predictions.of_table(named.table(), model.labels).predicted, named.named)
+    assert np.array_equal(Predictions.of_table(named.table().drop(columns="predicted"), model.labels).predicted, model.predicted)
 
 
 def test_paired_difference_detects_gain_and_requires_same_images():

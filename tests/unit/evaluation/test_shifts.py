@@ -166,7 +166,7 @@ def test_shift_drops_are_paired_and_decode_each_image_once(tmp_path, monkeypatch
         frame, classify(np.stack([images.load_pixels((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), ISIC9
     )
     decode_calls.clear()
-    shifted = robustness.predict_under_shifts(classify, clean, ModelInput(16, None), tmp_path)
+    shifted = robustness.predict_under_shifts(classify, clean, ModelInput(16, None), root=tmp_path)
     drops = robustness.shift_drops(clean, shifted, bootstrap.cluster_bootstrap_indices(frame["group"].to_numpy(), 100, 0), 15)
     assert len(decode_calls) == len(frame)
     assert list(drops) == list(SHIFTS)

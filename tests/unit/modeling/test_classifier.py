@@ -7,7 +7,6 @@ from components.core.errors import LesionflowError
 from components.modeling import serialization
 from components.modeling.backbone import build_base, build_extractor, fold_batch_norm, get_base, unfreeze
 from components.modeling.classifier import (
-    add_logit_bias,
     build_classifier,
     build_head,
     inference_function,
@@ -131,16 +130,6 @@ def test_with_temperature_matches_probabilities(backbone, logit_count):
     scaled = with_temperature(model, 2.5)(PIXELS).numpy()
     expected = probabilities(logits, 2.5)
     assert np.allclose(scaled if logit_count > 1 else scaled[:, 0], expected if logit_count > 1 else expected[:, 1], atol=1e-5)
-
-
-@pytest.mark.parametrize("logit_count", [9, 1])
-def test_logit_bias_persists_when_classifier_is_rebuilt(backbone, logit_count):
-    model = classifier(backbone, logit_count)
-    logits = inference_function(logits_model(model))(PIXELS)
-    bias = np.zeros(logit_count, dtype=np.float32)
-    bias[-1] = 1.5
-    add_logit_bias(model, bias)
-    assert np.allclose(inference_function(logits_model(with_temperature(model, 2.0)))(PIXELS), logits + bias, atol=1e-5)
 
 
 def test_build_base_explains_missing_or_incompatible_weights(backbone, tmp_path):

@@ -59,7 +59,7 @@ def test_answers_raises_other_errors_of_model():
 
 def test_package_has_modules_of_serving_and_no_project_imports(tmp_path):
     modules = packaging.modules_of(logged_model.SERVING)
-    assert set(modules) == {"serving", "imaging.images", "imaging.headers", "core.errors"}
+    assert set(modules) == {"serving", "imaging.images", "imaging.headers", "core.decision", "core.errors"}
     code = packaging.write(modules, tmp_path / "first")
     assert code.name == packaging.write(modules, tmp_path / "again").name
     texts = [path.read_text(encoding="utf-8") for path in (code.entry, *code.folder.rglob("*.py"))]
@@ -68,6 +68,7 @@ def test_package_has_modules_of_serving_and_no_project_imports(tmp_path):
     assert written == {
         "__init__.py",
         "core/__init__.py",
+        "core/decision.py",
         "core/errors.py",
         "imaging/__init__.py",
         "imaging/headers.py",

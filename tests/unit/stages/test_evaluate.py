@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from components import evaluate, split
+from components.core import decision
 from components.core.label_set import LabelSet
 from components.core.paths import SPLITS
 from components.data_quality import attributes, dataset
@@ -28,22 +29,30 @@ def sensitivity(predictions: Predictions) -> float:
 
 @pytest.mark.parametrize("labels", [ISIC9, BENIGN_MALIGNANT, MALIGNANT_FIRST], ids=lambda labels: labels.name)
 @pytest.mark.parametrize("target", [0.3, 0.7, 0.95])
-def test_operating_point_reaches_target_sensitivity_and_hardly_more(labels, target):
+def test_lift_reaches_target_sensitivity_and_hardly_more(labels, target):
     predictions, logits = random_predictions(labels)
-    lift = calibration.operating_point(predictions, logits, target)
-    lifted = Predictions(predictions.images, classifier.probabilities(logits + lift), labels)
+    lift = calibration.critical_lift(predictions, logits, target)
+    calibrated = classifier.probabilities(logits, 1.7)
+    named = decision.named_outputs(calibrated.astype(np.float32), calibration.decision_offsets(labels, lift, 1.7))
+    lifted = Predictions(predictions.images, calibrated, labels, named)
     assert sensitivity(lifted) >= target
     assert sensitivity(lifted) < max(target, sensitivity(predictions)) + 0.06
-    assert (lift.max() if labels == MALIGNANT_FIRST else -lift.min()) <= 0
-    assert np.count_nonzero(lift) <= 1
+    assert lift >= 0
 
 
-def test_operating_point_is_zero_when_sensitivity_is_sufficient():
+def test_lift_is_zero_when_sensitivity_is_sufficient():
     predictions, logits = random_predictions(ISIC9)
-    assert not calibration.operating_point(predictions, logits, 0.0).any()
+    assert calibration.critical_lift(predictions, logits, 0.0) == 0
     logits[:, CLASSES.index("melanoma")] += 10
-    assert not calibration.operating_point(predictions, logits, 0.7).any()
-    assert not calibration.operating_point(*random_predictions(RASH), 0.9).any()
+    assert calibration.critical_lift(predictions, logits, 0.7) == 0
+    assert calibration.critical_lift(*random_predictions(RASH), 0.9) == 0
+
+
+def test_lift_changes_named_diagnosis_and_no_probability():
+    found = np.array([[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]])
+    assert decision.named_outputs(found).tolist() == [0, 0]
+    assert decision.named_outputs(found, (0.0, 0.6, 0.0)).tolist() == [1, 0]
+    assert found.tolist() == [[0.5, 0.3, 0.2], [1.0, 0.0, 0.0]]
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -1,0 +1,22 @@
+"""Names a diagnosis from probabilities. The served model runs a copy of this module."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+SMALLEST = 1e-30
+"""Probability that stands for 0, whose logarithm is not finite."""
+
+
+def named_outputs(probabilities: NDArray[np.floating], offsets: "Sequence[float] | NDArray[np.floating]" = ()) -> NDArray[np.int64]:
+    """Position of the output that is named for each image: the largest log probability plus offset.
+
+    The offsets raise the critical class where a diagnosis is named, and leave the probabilities as they are.
+
+    Args:
+        probabilities: float (n, outputs).
+        offsets: float (outputs,), added to the logarithms; empty: the likeliest output is named.
+    """
+    scores = probabilities if not np.any(offsets) else np.log(np.maximum(probabilities, SMALLEST)) + np.asarray(offsets)
+    return np.asarray(scores.argmax(axis=1), dtype=np.int64)
