@@ -33,6 +33,7 @@ def summary_lines() -> list[str]:
         ),
         *_not_told(evaluation.label_set),
         *_few(evaluation.few_groups),
+        *_certainty(evaluation),
         *_shifts(evaluation.shifts),
         *_left_out(evaluation.collections_left_out or {}),
         *_subgroups(evaluation),
@@ -58,6 +59,20 @@ def _few(groups: dict[str, int]) -> list[str]:
         return []
     listed = ", ".join(f"{name.replace('_', ' ')} ({count})" for name, count in groups.items())
     return [f"Balanced accuracy is uncertain: it counts classes with fewer than {FEW_GROUPS} test lesions as much as others: {listed}."]
+
+
+def _certainty(evaluation: Evaluation) -> list[str]:
+    """What the prediction sets contain, and what abstaining changes."""
+    sets, abstention = evaluation.prediction_sets, evaluation.abstention
+    if sets is None or abstention is None:
+        return ["Neither prediction sets nor abstention were measured: `dvc repro` does."]
+    answered, abstained = abstention.accuracy_answered, abstention.accuracy_abstained
+    accuracy = f": accuracy {abstained:.3f} there and {answered:.3f} on the others" if answered and abstained else ""
+    return [
+        f"Prediction sets contain the true class for {sets.coverage:.3f} of the images ({sets.target} intended),"
+        f" with {sets.size.value:.1f} classes on average.",
+        f"It abstains from {abstention.share:.3f} of the images{accuracy}.",
+    ]
 
 
 def _shifts(costs: Mapping[str, ShiftResult]) -> list[str]:

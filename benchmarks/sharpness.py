@@ -9,24 +9,25 @@ again. Choose by validation; test is only for reporting.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from benchmarks import ablation, pipeline
 from benchmarks.harness import machine, tables
 from benchmarks.harness.labels import CLASSES, ISIC9
 from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
-from components.core import catalog
+from components.core import catalog, decision
 from components.core.paths import CANDIDATE, DATA, EVALUATION, MODEL_FILENAME, SPLITS
 from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Evaluation
 from components.evaluation import robustness
 from components.evaluation.predictions import Predictions
+from components.evaluation.robustness import Classify
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
 from components.imaging.images import Pixels
@@ -101,7 +102,12 @@ def measure(asked: BenchmarkRequest, seed: int, overrides: list[str]) -> Row:
     if candidate.label_set.identity != ISIC9.identity:
         raise SystemExit("error: this benchmark requires the nine classes of isic9. Set labels: isic9 in params.yaml.")
     model_input = ModelInput(candidate.image_size, candidate.resolution)
-    classify = classifier.inference_function(serialization.load_classifier(root / CANDIDATE / MODEL_FILENAME))
+    infer = classifier.inference_function(serialization.load_classifier(root / CANDIDATE / MODEL_FILENAME))
+
+    def classify(pixels: Pixels) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+        probabilities = infer(pixels)
+        return probabilities, decision.named_outputs(probabilities, candidate.decision_offsets)
+
     by_split = {
         split: predictions_under_shifts(classify, catalog.load_split(split, root / SPLITS), model_input, root / DATA, shifts)
         for split, shifts in PREDICTED.items()
@@ -112,19 +118,20 @@ def measure(asked: BenchmarkRequest, seed: int, overrides: list[str]) -> Row:
 
 
 def predictions_under_shifts(
-    classify: Callable[[Pixels], Any], frame: pd.DataFrame, model_input: ModelInput, root: Path, shifts: tuple[str, ...]
+    classify: Classify, frame: pd.DataFrame, model_input: ModelInput, root: Path, shifts: tuple[str, ...]
 ) -> dict[str, Any]:
     """True classes, groups and predicted classes under each shift of a split's images, one digit per image, in order."""
     paths = [root / path for path in frame["path"]]
     blocks = [paths[start : start + robustness.BATCH] for start in range(0, len(paths), robustness.BATCH)]
     size, resolution = model_input.size, model_input.resolution
-    probabilities = [classify(np.stack([images.load_pixels(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
-    clean = Predictions(frame, np.concatenate(probabilities), ISIC9)
+    answers = [classify(np.stack([images.load_pixels(path.read_bytes(), size, resolution) for path in block])) for block in blocks]
+    probabilities, named = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    clean = Predictions(frame, probabilities, ISIC9, named)
     shifted = robustness.predict_under_shifts(classify, clean, model_input, root=root, shifts=shifts) if shifts else {}
     return {
         "truth": "".join(map(str, ISIC9.encode(frame["diagnosis"]))),
         "groups": pd.factorize(frame["group"])[0].tolist(),
-        "predicted": {name: ablation.encode_classes(scored.probabilities) for name, scored in {AS_IT_IS: clean, **shifted}.items()},
+        "predicted": {name: "".join(map(str, scored.predicted)) for name, scored in {AS_IT_IS: clean, **shifted}.items()},
     }
 
 

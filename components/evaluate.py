@@ -4,7 +4,6 @@ Reads build/shards/, build/features/, build/frozen/, build/finetuned/ and, for t
 calibrated classifier, what it is, its test predictions), reports/evaluation.json, and pictures and tables in reports/evaluation/.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -31,10 +30,11 @@ from components.core.paths import (
 )
 from components.core.reports.candidate import Base, Candidate
 from components.core.reports.evaluation import Evaluation, Subgroups
-from components.evaluation import calibration, leave_one_collection_out, metrics, report, robustness, subgroups
+from components.evaluation import calibration, halves, leave_one_collection_out, metrics, prediction_sets, report, robustness, subgroups
 from components.evaluation.leave_one_collection_out import ImageFeatures
 from components.evaluation.measurement import Breakdown, Calibration, Selection, TestScores, measure
 from components.evaluation.predictions import Predictions
+from components.evaluation.robustness import Classify
 from components.evaluation.shifts import worst_shift
 from components.imaging import tfrecords
 from components.imaging.images import Pixels
@@ -71,10 +71,15 @@ def predict_split(classifier: "keras.Model", split: str, labels: LabelSet) -> tu
     return Predictions(images, probabilities(logits), labels), logits
 
 
-def calibrated_classifier(classifier: "keras.Model", temperature: float) -> Callable[[Pixels], NDArray[np.float64]]:
-    """Calibrated probabilities as a function of pixels (n, size, size, 3)."""
+def calibrated_classifier(classifier: "keras.Model", temperature: float, offsets: NDArray[np.float64]) -> Classify:
+    """The classifier with this temperature, which names diagnoses with these offsets."""
     predict = inference_function(logits_model(classifier))
-    return lambda pixels: probabilities(predict(pixels), temperature)
+
+    def classify(pixels: Pixels) -> tuple[NDArray[np.floating], NDArray[np.int64]]:
+        found = probabilities(predict(pixels), temperature)
+        return found, decision.named_outputs(found, offsets)
+
+    return classify
 
 
 def load_features(frozen: "keras.Model") -> tuple[ImageFeatures, ImageFeatures]:
@@ -94,12 +99,16 @@ def rows_for_paths(paths: list[str], split: str) -> pd.DataFrame:
     return catalog.load_split(split).set_index("path").loc[paths].reset_index()
 
 
-def select_phase(classifiers: "dict[str, keras.Model]", labels: LabelSet) -> Selection:
-    """Score every phase on validation, and pick one."""
+def select_phase(classifiers: "dict[str, keras.Model]", labels: LabelSet, seed: int) -> Selection:
+    """Score every phase on validation, and pick one on its fitting half."""
     validation = {name: predict_split(classifier, "validation", labels) for name, classifier in classifiers.items()}
-    predictions = {name: predicted for name, (predicted, _) in validation.items()}
+    images = next(iter(validation.values()))[0].images
+    fitting = halves.fitting_half(images, seed)
+    on_fitting, on_calibration = np.flatnonzero(fitting), np.flatnonzero(~fitting)
+    predictions = {name: predicted.where(on_fitting) for name, (predicted, _) in validation.items()}
     phase = better_phase(predictions)
-    return Selection(phase, predictions, validation[phase][1])
+    scored, logits = validation[phase]
+    return Selection(phase, predictions, logits[on_fitting], scored.where(on_calibration), logits[on_calibration])
 
 
 def better_phase(on_validation: dict[str, Predictions]) -> str:
@@ -108,11 +117,13 @@ def better_phase(on_validation: dict[str, Predictions]) -> str:
     return max(accuracies, key=lambda name: (accuracies[name], name == "frozen"))
 
 
-def calibrate(selection: Selection, sensitivity: float) -> Calibration:
-    """Fit the lift for this sensitivity of the critical class, and the temperature, both on validation."""
-    scored = selection.validation[selection.phase]
-    lift = calibration.critical_lift(scored, selection.logits, sensitivity)
-    return Calibration(lift, calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits)))
+def calibrate(selection: Selection, settings: Settings) -> Calibration:
+    """Fit the lift of the critical class and the temperature on the fitting half, then the thresholds on the calibration half."""
+    params, scored = settings.evaluate, selection.validation[selection.phase]
+    lift = calibration.critical_lift(scored, selection.logits, params.target_critical_sensitivity)
+    temperature = calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits))
+    unseen = replace(selection.calibration, probabilities=probabilities(selection.calibration_logits, temperature))
+    return Calibration(lift, temperature, prediction_sets.calibrate(unseen, params.set_coverage, settings.serve.max_abstention))
 
 
 def score_on_test(
@@ -125,8 +136,8 @@ def score_on_test(
     offsets = calibration.decision_offsets(labels, fitted.critical_lift, fitted.temperature)
     named = decision.named_outputs(calibrated, offsets)
     before, after = replace(scored, named=named), replace(scored, probabilities=calibrated, named=named)
-    classify = calibrated_classifier(classifiers[phase], fitted.temperature)
-    shifted = robustness.predict_under_shifts(classify, after, model_input, offsets)
+    classify = calibrated_classifier(classifiers[phase], fitted.temperature, offsets)
+    shifted = robustness.predict_under_shifts(classify, after, model_input)
     return TestScores({name: predicted for name, (predicted, _) in test.items()}, before, after, shifted)
 
 
@@ -141,7 +152,14 @@ def measure_subgroups(test: Predictions, settings: Settings) -> dict[str, Subgro
 def write_candidate(
     classifier: "keras.Model", test: Predictions, evaluation: Evaluation, model_input: ModelInput, settings: Settings
 ) -> None:
-    """Write build/candidate/: the classifier with its temperature, its test predictions, and what it is."""
+    """Write build/candidate/: the classifier with its temperature, its test predictions, and what it is.
+
+    Raises:
+        ValueError: the evaluation has neither prediction sets nor abstention.
+    """
+    sets, abstention = evaluation.prediction_sets, evaluation.abstention
+    if sets is None or abstention is None:
+        raise ValueError("an evaluation of this release has prediction sets and abstention")
     with atomic_write(CANDIDATE) as draft:
         draft.mkdir()
         serialization.save_classifier(with_temperature(classifier, evaluation.temperature), draft / MODEL_FILENAME)
@@ -155,6 +173,8 @@ def write_candidate(
             temperature=evaluation.temperature,
             critical_lift=evaluation.critical_lift,
             decision_offsets=tuple(calibration.decision_offsets(test.labels, evaluation.critical_lift, evaluation.temperature).tolist()),
+            set_thresholds=tuple(sets.thresholds[name] for name in test.labels.outputs),
+            abstention_threshold=abstention.threshold,
             image_size=model_input.size,
             resolution=model_input.resolution,
             backbone=Base(**settings.base.model_dump()),
@@ -179,8 +199,8 @@ def evaluate(settings: Settings) -> None:
     model_input = ModelInput(settings.base.image_size, read_json(require_file(RESOLUTION))["resolution"])
     seed_everything(settings.seed)
     classifiers = {name: serialization.load_classifier(folder / MODEL_FILENAME) for name, folder in PHASE_FOLDERS.items()}
-    selection = select_phase(classifiers, labels)
-    fitted = calibrate(selection, params.target_critical_sensitivity)
+    selection = select_phase(classifiers, labels, settings.seed)
+    fitted = calibrate(selection, settings)
     test = score_on_test(classifiers, selection.phase, fitted, labels, model_input)
     left_out = leave_one_collection_out.leave_one_collection_out(
         *load_features(classifiers["frozen"]), params.bootstrap_resamples, settings.seed

@@ -20,3 +20,20 @@ def named_outputs(probabilities: NDArray[np.floating], offsets: "Sequence[float]
     """
     scores = probabilities if not np.any(offsets) else np.log(np.maximum(probabilities, SMALLEST)) + np.asarray(offsets)
     return np.asarray(scores.argmax(axis=1), dtype=np.int64)
+
+
+def prediction_sets(probabilities: NDArray[np.floating], thresholds: "Sequence[float] | NDArray[np.floating]") -> NDArray[np.bool_]:
+    """Whether each output is in an image's prediction set, shape (n, outputs): those at or above their threshold, and the likeliest.
+
+    Args:
+        probabilities: float (n, outputs).
+        thresholds: float (outputs,), smallest probability of each output in a set.
+    """
+    inside = probabilities >= np.asarray(thresholds)
+    inside[np.arange(len(probabilities)), probabilities.argmax(axis=1)] = True
+    return np.asarray(inside)
+
+
+def too_uncertain(probabilities: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
+    """Whether the model abstains from each image: its largest probability is below the threshold."""
+    return np.asarray(probabilities.max(axis=1) < threshold)

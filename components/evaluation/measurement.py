@@ -18,18 +18,29 @@ from components.core.reports.evaluation import (
     TestMetrics,
     ValidationMetrics,
 )
-from components.evaluation import bootstrap, metrics, robustness
+from components.evaluation import bootstrap, metrics, prediction_sets, robustness
+from components.evaluation.prediction_sets import Certainty
 from components.evaluation.predictions import HEADLINE_METRICS, Indices, Predictions, defined, paired_difference
 from components.runtime.params import Settings
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The phase picked on validation: the scores of every phase there, uncalibrated, and the picked phase's logits (n, outputs)."""
+    """The phase picked on the fitting half of validation.
+
+    Attributes:
+        phase: the phase.
+        validation: the scores of every phase on the fitting half, uncalibrated.
+        logits: float (n, logits) of the picked phase on the fitting half.
+        calibration: the scores of the picked phase on the calibration half, uncalibrated.
+        calibration_logits: its logits there.
+    """
 
     phase: str
     validation: dict[str, Predictions]
     logits: NDArray[np.float32]
+    calibration: Predictions
+    calibration_logits: NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -39,10 +50,12 @@ class Calibration:
     Attributes:
         critical_lift: added to the logit of the critical class where a diagnosis is named; no probability contains it.
         temperature: divisor of the logits.
+        certainty: thresholds of prediction sets and abstention, from the calibration half.
     """
 
     critical_lift: float
     temperature: float
+    certainty: Certainty
 
 
 @dataclass(frozen=True)
@@ -81,6 +94,8 @@ def measure(selection: Selection, fitted: Calibration, test: TestScores, parts: 
         test=metrics_on_test(test, samples, bins),
         phases_on_test={name: PhaseMetrics(**scored.estimates(phase_figures, samples, bins)) for name, scored in test.phases.items()},
         finetuned_less_frozen_on_test=PhaseDifference(balanced_accuracy=gain),
+        prediction_sets=prediction_sets.measure_sets(after, fitted.certainty, samples),
+        abstention=prediction_sets.measure_abstention(after, fitted.certainty, samples),
         shifts=robustness.shift_drops(after, test.shifted, samples, bins),
         collections_left_out=parts.collections_left_out,
         subgroups=parts.subgroups,

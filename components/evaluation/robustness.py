@@ -1,7 +1,7 @@
 """Evaluates a classifier under the shifts of components/evaluation/shifts.py, applied to the original test images."""
 
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from components.core import decision
 from components.core.paths import DATA
 from components.core.reports.evaluation import ShiftResult
 from components.evaluation.predictions import Indices, Predictions, paired_difference
@@ -19,30 +18,30 @@ from components.imaging import images
 from components.imaging.images import Pixels
 from components.imaging.model_input import ModelInput
 
+Classify = Callable[[Pixels], tuple[NDArray[np.floating], NDArray[np.int64]]]
+"""A function from pixels (n, size, size, 3) to probabilities (n, outputs) and the position of the named output (n,)."""
 BATCH = 32
 """Original images per batch; each is in memory once per shift, at the model's input size."""
 
 
 def predict_under_shifts(
-    classify: Callable[[Pixels], NDArray[np.floating]],
+    classify: Classify,
     clean: Predictions,
     model_input: ModelInput,
-    offsets: Sequence[float] | NDArray[np.floating] = (),
     root: Path = DATA,
     shifts: Collection[str] = tuple(SHIFTS),
 ) -> dict[str, Predictions]:
     """Predict the same images under each shift; each image is decoded once.
 
     Args:
-        classify: function from pixels (n, size, size, 3) to probabilities (n, outputs).
+        classify: the classifier.
         clean: predictions of the original images, with their paths under `root`.
         model_input: the classifier's input.
-        offsets: of the log probabilities where a diagnosis is named (`decision.named_outputs`).
         root: folder of the original images.
         shifts: names of the shifts.
     """
     paths: list[str] = clean.images["path"].tolist()
-    probabilities: dict[str, list[NDArray[np.floating]]] = {name: [] for name in shifts}
+    answers: dict[str, list[tuple[NDArray[np.floating], NDArray[np.int64]]]] = {name: [] for name in shifts}
     with (
         tqdm(total=len(paths), desc="test under shifts", unit="image", mininterval=1) as bar,
         ThreadPoolExecutor(os.cpu_count()) as pool,
@@ -50,11 +49,11 @@ def predict_under_shifts(
         for start in range(0, len(paths), BATCH):
             batch = paths[start : start + BATCH]
             views = list(pool.map(lambda path: shifted_views((root / path).read_bytes(), model_input, shifts), batch))
-            for name, parts in probabilities.items():
+            for name, parts in answers.items():
                 parts.append(classify(np.stack([view[name] for view in views])))
             bar.update(len(batch))
-    joined = {name: np.concatenate(parts) for name, parts in probabilities.items()}
-    return {name: replace(clean, probabilities=found, named=decision.named_outputs(found, offsets)) for name, found in joined.items()}
+    joined = {name: [np.concatenate(parts) for parts in zip(*batches, strict=True)] for name, batches in answers.items()}
+    return {name: replace(clean, probabilities=probabilities, named=named) for name, (probabilities, named) in joined.items()}
 
 
 def shifted_views(content: bytes, model_input: ModelInput, shifts: Collection[str] = tuple(SHIFTS)) -> dict[str, Pixels]:

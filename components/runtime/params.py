@@ -238,13 +238,21 @@ class Finetune(_Section):
 
 class Evaluate(_Section):
     """`target_critical_sensitivity`: sensitivity on validation that the logit of the label set's critical class is raised to
-    reach. `min_subgroup_groups`: groups of a subgroup below which it gets no figures."""
+    reach. `set_coverage`: probability with which a prediction set contains the true class. `min_subgroup_groups`: groups of a subgroup
+    below which it gets no figures."""
 
     target_critical_sensitivity: Annotated[float, Field(ge=0, lt=1)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
+    set_coverage: Annotated[float, Field(ge=0.5, lt=1)]
     min_subgroup_groups: Annotated[int, Field(ge=2)]
     gallery_images: Annotated[int, Field(ge=1, le=100)]
+
+
+class Serve(_Section):
+    """`max_abstention`: share of the images of the calibration half of validation from which the model abstains, at most."""
+
+    max_abstention: Annotated[float, Field(ge=0, lt=1)]
 
 
 class Export(_Section):
@@ -287,6 +295,7 @@ class Settings(_Section):
     train: Train
     finetune: Finetune
     evaluate: Evaluate
+    serve: Serve
     export: Export
     registration: Annotated[Register, Field(alias="register")]
     overrides: tuple[str, ...]

@@ -26,6 +26,9 @@ class Candidate(Document):
     current_version: ClassVar[int] = 3
     former_names: ClassVar[Mapping[str, str]] = FORMER_METRIC_NAMES
 
+    abstention_threshold: float = Field(
+        default=0.0, description="largest probability below which the model abstains; missing in older files, which never abstain"
+    )
     backbone: Base
     critical_lift: float = Field(description="as in `reports/evaluation.json`")
     decision_offsets: tuple[float, ...] = Field(
@@ -40,6 +43,9 @@ class Candidate(Document):
     phase: str = Field(description="phase that was picked: `frozen` or `finetuned`")
     phase_sha256: str = Field(description="sha256 of the picked phase's `model.keras`")
     resolution: int | None = Field(description="pixels of the one resolution that images are reduced to; null if they are not")
+    set_thresholds: tuple[float, ...] = Field(
+        default=(), description="smallest probability of each output in a prediction set; missing in older files, which have no sets"
+    )
     temperature: float = Field(description="divisor of the logits, fitted on validation")
     test_split_hash: str = Field(description="as in `reports/split.json`")
 

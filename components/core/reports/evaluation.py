@@ -69,7 +69,7 @@ class TestMetrics(Figures):
 
 
 class ValidationMetrics(Part):
-    """The figures of one phase on validation, from which the phase is chosen."""
+    """The figures of one phase on the fitting half of validation, from which the phase is chosen."""
 
     accuracy: float = Field(description=ACCURACY)
     balanced_accuracy: float = Field(description=BALANCED_ACCURACY)
@@ -131,6 +131,35 @@ Subgroups = Annotated[
 ]
 
 
+class PredictionSets(Figures):
+    """How often the prediction sets contain the true class on test, and how large they are."""
+
+    benign_without_malignant: Estimate | None = Field(
+        description="share of benign images whose set has no malignant class; missing as `test.malignant_sensitivity`"
+    )
+    coverage: Estimate = Field(description="share of images whose set contains the true class")
+    coverage_by_class: dict[str, Estimate] = Field(json_schema_extra={"key": "class"}, description="the same for the images of the class")
+    critical_coverage: Estimate | None = Field(description="the same for the critical class; missing without images of it")
+    malignant_without_malignant: Estimate | None = Field(description="the same share of malignant images: a set that misleads")
+    pooled: tuple[str, ...] = Field(description="classes with fewer than 20 calibration groups, which share one threshold")
+    size: Estimate = Field(description="mean number of classes in a set")
+    target: float = Field(description="`evaluate.set_coverage`")
+    thresholds: dict[str, float] = Field(
+        json_schema_extra={"key": "class"},
+        description="smallest probability of the class in a set",
+    )
+
+
+class Abstention(Figures):
+    """From which test images the model abstains, since its largest probability is below a threshold."""
+
+    accuracy_abstained: Estimate | None = Field(description="accuracy on the images abstained from; missing if there are none")
+    accuracy_answered: Estimate | None = Field(description="accuracy on the other images; missing if there are none")
+    by_class: dict[str, int] = Field(json_schema_extra={"key": "class"}, description="images of the class that it abstains from")
+    share: Estimate = Field(description="share of images that it abstains from")
+    threshold: float = Field(description="the threshold, from the calibration half of validation")
+
+
 class Averages(Part):
     """Averages over classes, each counted the same (macro) or by its images (weighted)."""
 
@@ -158,6 +187,7 @@ class Evaluation(Document):
     current_version: ClassVar[int] = 3
     former_names: ClassVar[Mapping[str, str]] = FORMER_METRIC_NAMES
 
+    abstention: Abstention | None = Field(default=None, description="missing in older files")
     averages: dict[str, Averages] = Field(
         json_schema_extra={"key": "average"}, description="over classes that count the same (macro) or by their images (weighted)"
     )
@@ -183,6 +213,7 @@ class Evaluation(Document):
         json_schema_extra={"key": "phase"}, description="metrics of both phases on test, before calibration"
     )
     picked: str = Field(description="phase that became the candidate: `frozen` or `finetuned`, chosen on validation")
+    prediction_sets: PredictionSets | None = Field(default=None, description="missing in older files")
     shifts: dict[str, ShiftResult] = Field(
         default_factory=dict, json_schema_extra={"key": "shift"}, description="by simulated shift; missing in older files"
     )
@@ -196,7 +227,7 @@ class Evaluation(Document):
     test: TestMetrics = Field(description="metrics of the candidate on test")
     test_split_hash: str = Field(description="as in `reports/split.json`")
     validation: dict[str, ValidationMetrics] = Field(
-        json_schema_extra={"key": "phase"}, description="metrics on validation, from which the phase is chosen"
+        json_schema_extra={"key": "phase"}, description="metrics on the fitting half of validation, from which the phase is chosen"
     )
 
     @model_validator(mode="before")

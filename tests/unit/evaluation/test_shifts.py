@@ -157,13 +157,13 @@ def test_shift_drops_are_paired_and_decode_each_image_once(tmp_path, monkeypatch
     def classify(pixels):
         """Predict melanoma for dark images and nevus for bright ones."""
         predicted = np.where(pixels[..., 0].mean(axis=(1, 2)) < 180, 3, 4)
-        return np.eye(9)[predicted] * 0.91 + 0.01
+        return np.eye(9)[predicted] * 0.91 + 0.01, predicted
 
     decode_calls = []
     decode = images.decode
     monkeypatch.setattr(images, "decode", lambda content, least=None: decode_calls.append(1) or decode(content, least))
     clean = Predictions(
-        frame, classify(np.stack([images.load_pixels((tmp_path / path).read_bytes(), 16) for path in frame["path"]])), ISIC9
+        frame, classify(np.stack([images.load_pixels((tmp_path / path).read_bytes(), 16) for path in frame["path"]]))[0], ISIC9
     )
     decode_calls.clear()
     shifted = robustness.predict_under_shifts(classify, clean, ModelInput(16, None), root=tmp_path)
