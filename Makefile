@@ -27,7 +27,7 @@ PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc &
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run check test test-kill test-evidence test-architectures test-forms test-postgresql lint format docs lock ui server deploy worker starter clean bench
+.PHONY: help setup data run check test test-kill test-evidence test-architectures test-forms test-postgresql lint format docs lock report ui server deploy worker starter clean bench
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -98,6 +98,10 @@ lint: setup  ## ruff, mypy, and the import rules (lint-imports)
 format: setup  ## format the code with ruff
 	ruff check --fix .
 	ruff format .
+
+report: setup  ## open reports/report.html: gate, figures and plots of the last run
+	@test -e reports/report.html || { echo "error: reports/report.html does not exist. Run \`make run\` to create it."; exit 1; }
+	python -m webbrowser -t "file://$$(python -c 'from pathlib import Path; print(Path("reports/report.html").resolve().as_uri()[7:])')"
 
 docs: setup  ## generate the reference pages and diagrams of docs/, check links, anchors and mentioned commands
 	python -m documentation

@@ -11,6 +11,7 @@ from components.evaluation.shifts import worst_shift
 from components.evaluation.subgroups import dimensions_left_out, worst_subgroup
 
 FURTHER = (
+    ("make report", "gate, figures and plots on one page"),
     ("make ui", "runs, models and versions in MLflow, on http://127.0.0.1:5000"),
     ("xdg-open reports/validation/index.html", "Data Docs: what validation found"),
     ("dvc plots show --open", "curves, confusion matrix, calibration, mistakes"),

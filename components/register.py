@@ -1,7 +1,7 @@
 """Register the candidate as a new version, set `challenger`, apply the gate and, if promotion is automatic, move `champion`.
 
-Reads build/candidate/, build/export/, build/splits.parquet and the reports. Writes reports/registration.json and the MLflow
-registry. Registering the same candidate with the same evaluation twice creates one version. A former champion is never promoted
+Reads build/candidate/, build/export/, build/splits.parquet and the reports. Writes reports/registration.json, reports/report.html and the
+MLflow registry. Registering the same candidate with the same evaluation twice creates one version. A former champion is never promoted
 automatically, so that no scheduled run undoes a rollback.
 """
 
@@ -17,14 +17,25 @@ import pandas as pd
 from flatten_dict import flatten
 
 from components.core.files import require_file, sha256
-from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EVALUATION_PLOTS, EXPORT_REPORT, EXPORTED, REGISTRATION, REPORTS
+from components.core.paths import (
+    CANDIDATE,
+    CATALOG,
+    CURVES,
+    EVALUATION,
+    EVALUATION_PLOTS,
+    EXPORT_REPORT,
+    EXPORTED,
+    REGISTRATION,
+    REPORTS,
+    RUN_REPORT,
+)
 from components.core.reports.candidate import Candidate
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Promotion, Registration, Rule
 from components.evaluation.predictions import HEADLINE_METRICS
 from components.evaluation.subgroups import named_subgroups, subgroup_name
-from components.registry import evidence, gate, judgement, promotion, versions
+from components.registry import evidence, gate, judgement, promotion, run_report, versions
 from components.registry.evidence import Evidence
 from components.registry.promotion import ChampionState
 from components.registry.promotion_record import ConcurrentPromotionError
@@ -193,8 +204,17 @@ def register(settings: Settings) -> None:
         noticed=noticed,
         champion=final_state.number,
     )
-    report.write(REGISTRATION)
+    write_reports(client, report)
     print("\n".join(summary_lines(report)))
+
+
+def write_reports(client: "MlflowClient", report: Registration) -> None:
+    """Write reports/registration.json and reports/report.html, and log the page to the run of a new version."""
+    report.write(REGISTRATION)
+    run_report.write_report(report)
+    if report.new_version:
+        with store.mlflow_errors("MLflow did not take the report"):
+            client.log_artifact(str(report.mlflow_run), str(RUN_REPORT), evidence.REPORTS_IN_RUN)
 
 
 def find_or_create(

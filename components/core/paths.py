@@ -36,6 +36,7 @@ EVALUATION_PLOTS = REPORTS / "evaluation"
 EVALUATION = REPORTS / "evaluation.json"
 EXPORT_REPORT = REPORTS / "export.json"
 REGISTRATION = REPORTS / "registration.json"
+RUN_REPORT = REPORTS / "report.html"
 
 PREDICTIONS_FILENAME = "test_predictions.parquet"
 """File name of the candidate's probabilities on test, in build/candidate and in its MLflow run."""

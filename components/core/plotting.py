@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import matplotlib
 import numpy as np
@@ -19,9 +19,9 @@ LONGEST = 28
 """Maximum number of characters of a name in a plot."""
 
 
-def save_figure(figure: Any, path: Path) -> None:
-    """Write a figure as PNG, without metadata so that equal plots have equal bytes, and close it."""
-    figure.savefig(path, dpi=DPI, bbox_inches="tight", metadata={"Software": None})
+def save_figure(figure: Any, path: Path | BinaryIO) -> None:
+    """Write a figure as PNG to a file, without metadata so that equal plots have equal bytes, and close it."""
+    figure.savefig(path, format="png", dpi=DPI, bbox_inches="tight", metadata={"Software": None})
     plt.close(figure)
 
 

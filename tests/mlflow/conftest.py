@@ -35,7 +35,7 @@ from components.core.reports.registration import Rule
 from components.evaluation.predictions import HEADLINE_METRICS, Predictions, defined
 from components.evaluation.shifts import SHIFTS
 from components.imaging import images
-from components.registry import evidence, judgement, promotion, promotion_record, versions
+from components.registry import evidence, judgement, promotion, promotion_record, run_report, versions
 from components.runtime import params_file
 from components.tracking import store
 from tests.support import documents
@@ -201,6 +201,8 @@ def new_registry(
     """Create an empty registry with images of nine classes and change to its folder; each call creates another one."""
     data = make_dataset(tmp_path / "images", PER_CLASS, 24)
     created: list[Path] = []
+    # Drawing its plots takes longer than most tests; tests/unit/registry/test_run_report.py and the pipeline tests write the real page.
+    monkeypatch.setattr(run_report, "report_page", lambda registration: f"<p>version {registration.version}</p>")
 
     def make() -> RegistryLab:
         for name in [name for name in os.environ if name.startswith("MLFLOW_")]:  # MLflow itself sets the address of its store

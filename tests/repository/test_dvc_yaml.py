@@ -39,6 +39,14 @@ def covers(dep: str, path: str) -> bool:
     return path == dep or path.startswith(f"{dep}/")
 
 
+def rendered_templates(stage: str) -> set[str]:
+    """Paths of the templates that a stage renders: those named after its modules, and the layout of all pages."""
+    modules = imported_modules(stage)
+    layout = {"components/data_quality/page.html.jinja"} if "components/data_quality/pages.py" in modules else set()
+    templates = [path.relative_to(ROOT).as_posix() for path in (ROOT / "components").rglob("*.jinja")]
+    return layout | {path for path in templates if path.replace(".html.jinja", ".py") in modules}
+
+
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_deps_include_all_modules_of_stage(stage):
     assert not {path for path in imported_modules(stage) if not any(covers(dep, path) for dep in code_deps(stage))}
@@ -46,15 +54,14 @@ def test_deps_include_all_modules_of_stage(stage):
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_deps_contain_only_modules_of_stage(stage):
-    assert not {dep for dep in code_deps(stage) if not any(covers(dep, path) for path in imported_modules(stage))}
+    used = imported_modules(stage) | rendered_templates(stage)
+    assert not {dep for dep in code_deps(stage) if not any(covers(dep, path) for path in used)}
     assert all((ROOT / dep).exists() for dep in code_deps(stage))
 
 
 @pytest.mark.parametrize("stage", PIPELINE)
 def test_deps_include_templates_of_rendered_pages(stage):
-    if "components/data_quality/pages.py" in imported_modules(stage):
-        templates = [path.relative_to(ROOT).as_posix() for path in (ROOT / "components").rglob("*.jinja")]
-        assert not {path for path in templates if not any(covers(dep, path) for dep in code_deps(stage))}
+    assert not {path for path in rendered_templates(stage) if not any(covers(dep, path) for dep in code_deps(stage))}
 
 
 @pytest.mark.parametrize("stage", ["augment", "embed", "finetune"])
