@@ -115,7 +115,8 @@ bench: setup  ## run the benchmarks; tables are also written to benchmarks/resul
 
 ui: setup  ## MLflow's page on http://127.0.0.1:5000
 	@case "$$MLFLOW_TRACKING_URI" in http*) echo "MLflow's page is on $$MLFLOW_TRACKING_URI already"; exit;; esac; \
-	echo "MLflow on http://127.0.0.1:$(UI_PORT) (Ctrl-C ends it)"; \
+	page=http://127.0.0.1:$(UI_PORT); echo "MLflow on $$page (Ctrl-C ends it)"; \
+	echo "runs: $$page/#/experiments"; echo "versions, champion and challenger: $$page/#/models"; \
 	exec mlflow ui --host 127.0.0.1 --port $(UI_PORT) --workers 1 \
 		--backend-store-uri "$$(python -c 'from components.tracking.store import store_uri; print(store_uri())')"
 

@@ -23,6 +23,8 @@ URI = "MLFLOW_TRACKING_URI"
 TRANSIENT = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")
 """MLflow's codes for a lost connection, a locked database and too many requests."""
 ARTIFACT_ROOT = "MLFLOW_DEFAULT_ARTIFACT_ROOT"
+KIND = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag with which MLflow opens an experiment on its runs; without it, on its page for language models."""
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
@@ -116,7 +118,7 @@ def _without_password(uri: str) -> str:
 
 
 def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
-    """ID of the experiment, which is created on first use.
+    """ID of the experiment, which is created on first use, with a tag that makes MLflow open it on its runs.
 
     Raises:
         LesionflowError: it was deleted in the MLflow UI.
@@ -126,7 +128,7 @@ def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return str(client.create_experiment(name, artifact_location=artifact_root()))
+            return str(client.create_experiment(name, artifact_location=artifact_root(), tags=KIND))
         except MlflowException as fault:
             found = client.get_experiment_by_name(name) if fault.error_code == "RESOURCE_ALREADY_EXISTS" else None
             if found is None:
@@ -136,6 +138,9 @@ def experiment_id(client: "MlflowClient", name: str = EXPERIMENT) -> str:
             f"MLflow's experiment {name} was deleted. Restore it with"
             f" `MLFLOW_TRACKING_URI='{_without_password(store_uri())}' mlflow experiments restore --experiment-id {found.experiment_id}`"
         )
+    for key, value in KIND.items():
+        if key not in found.tags:
+            client.set_experiment_tag(found.experiment_id, key, value)
     return str(found.experiment_id)
 
 

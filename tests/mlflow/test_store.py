@@ -65,6 +65,14 @@ def test_store_is_in_checkout_with_special_characters_in_path(empty_store, monke
     assert sorted(path.name for path in checkout.iterdir()) == ["mlruns"]
 
 
+def test_experiment_opens_on_its_runs_also_if_it_is_older(registry):
+    number = store.experiment_id(registry.client)
+    assert registry.client.get_experiment(number).tags == store.KIND
+    older = registry.client.create_experiment("older")
+    assert store.experiment_id(registry.client, "older") == older
+    assert registry.client.get_experiment(older).tags == store.KIND
+
+
 def test_deleted_experiment_error_names_restore_command(registry):
     number = store.experiment_id(registry.client)
     registry.client.delete_experiment(number)
