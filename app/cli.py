@@ -165,9 +165,9 @@ format_option = click.option("--format", "form", type=click.Choice(["table", "js
 @click.option("--model-version", default="champion", show_default=True, help="An alias or a version number of the registered model.")
 @user_errors
 def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
-    """Predict the diagnosis of IMAGES with the champion, with calibrated probabilities.
+    """Predict the diagnosis of IMAGES with the champion, with calibrated probabilities. Outputs in the prediction set have a *.
 
-    Exit code 1 if any image cannot be read; the other images are still predicted.
+    Exit code 1 if any image cannot be read; the other images are still predicted. Exit code 3 if the model abstains from any image.
     """
     from app.models.predict import as_json, as_table, predict_images
 
@@ -176,7 +176,7 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
     for path, reason in result.unreadable.items():
         click.echo(f"error: {for_terminal(str(path))}: {for_terminal(reason)}", err=True)
     click.echo(as_json(result) if form == "json" else as_table(result))
-    sys.exit(1 if result.unreadable else 0)
+    sys.exit(result.exit_code)
 
 
 @main.command()

@@ -5,7 +5,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ import pandas as pd
 from components.core.errors import LesionflowError, first_line
 from components.runtime.tensorflow import load_tensorflow
 from components.serving import packaging
+from components.serving.answers import Contract
 from components.tracking.store import mlflow_errors
 
 if TYPE_CHECKING:
@@ -28,10 +29,12 @@ BATCH = 64
 
 @dataclass(frozen=True)
 class ServedModel:
-    """`model`: the model loaded by MLflow; `unreadable`: exceptions that its code raises for bytes that are not a supported image."""
+    """`model`: the model loaded by MLflow; `unreadable`: exceptions that its code raises for bytes that are not a supported image;
+    `contract`: what its candidate.json promises."""
 
     model: Any
     unreadable: tuple[type[Exception], ...]
+    contract: Contract = field(default_factory=Contract)
 
     def answers(self, contents: Iterable[bytes]) -> tuple[pd.DataFrame, dict[int, str]]:
         """Predict images, given as bytes.
@@ -95,7 +98,7 @@ def load_folder(folder: Path) -> ServedModel:
         packages = [found.name for found in (ready / CODE).glob(f"{packaging.PREFIX}*")]
     errors = [module for name, module in sys.modules.items() if name.partition(".")[0] in packages and name.endswith(".errors")]
     unreadable = (getattr(module, "UnreadableImageError", None) or module.UnreadableImage for module in errors)  # its name in older code
-    return ServedModel(model, tuple(unreadable))
+    return ServedModel(model, tuple(unreadable), Contract.of_folder(folder))
 
 
 @contextmanager

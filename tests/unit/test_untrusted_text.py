@@ -33,6 +33,7 @@ from components.imaging.model_input import ModelInput
 from components.imaging.tfrecords import ShardWriter, View
 from components.registry import model_card, promotion_record
 from components.runtime.params_file import load
+from components.serving.answers import Contract, answer
 from flows import artifacts
 from tests.support import documents, untrusted_text
 from tests.support.html import tags_of
@@ -233,16 +234,17 @@ def test_history_table_prints_markup_literally(monkeypatch, reason):
 @given(st.lists(untrusted_text.file_names(controls=True), min_size=2, max_size=3, unique=True))
 def test_predictions_name_each_image(names):
     paths = [f"{name}.jpg" for name in names]
-    table = pd.DataFrame({"image": paths, "diagnosis": "nevus", "nevus": 0.75, "melanoma": 0.25})
-    result = predict.PredictionResult("model", "1", table, {}, [])
+    found = answer(Contract(), "nevus", {"nevus": 0.75, "melanoma": 0.25})
+    result = predict.PredictionResult("model", "1", dict.fromkeys(paths, found), {}, [])
     assert [row["image"] for row in json.loads(predict.as_json(result))] == paths
     assert predict.as_table(result).count("0.750") == len(paths)
 
 
 def test_predictions_distinguish_names_that_differ_in_brackets(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    table = pd.DataFrame({"image": ["lesion[left].jpg", "lesion[right].jpg"], "diagnosis": "nevus", "nevus": 1.0})
-    output = predict.as_table(predict.PredictionResult("model", "1", table, {}, []))
+    found = answer(Contract(), "nevus", {"nevus": 1.0})
+    names = ("lesion[left].jpg", "lesion[right].jpg")
+    output = predict.as_table(predict.PredictionResult("model", "1", dict.fromkeys(names, found), {}, []))
     assert "lesion[left].jpg" in output
     assert "lesion[right].jpg" in output
 
