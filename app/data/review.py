@@ -47,7 +47,7 @@ def write_page() -> Iterator[str]:
 
 
 def merge(filled: Path) -> Iterator[str]:
-    """Merge the completed rows into decisions.csv, atomic_write older decisions about the same files; yields messages.
+    """Merge the completed rows into decisions.csv, in place of older decisions about the same files; yields messages.
 
     Raises:
         LesionflowError: a row is invalid; nothing was changed.
