@@ -64,7 +64,9 @@ def read_description(path: Path) -> GivenTable:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
         raise LesionflowError(f"--table-description {path} cannot be read: {' '.join(str(fault).split())}") from None
     if not isinstance(content, dict) or not isinstance(content.get("table"), dict):
-        raise LesionflowError(f"--table-description {path} has no key table with file, image_column and label_column")
+        raise LesionflowError(
+            f"--table-description {path} has no key table with file, image_column and label_column. See docs/how-to/import-a-dataset.md"
+        )
     try:
         read = _Description.model_validate(content["table"])
     except ValidationError as fault:

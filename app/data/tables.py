@@ -54,7 +54,7 @@ def read_table(content: bytes, name: str) -> Table:
     try:
         rows = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, index_col=False, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
-        raise LesionflowError(f"{name!r} is not a CSV table: {fault}; nothing was imported") from None
+        raise LesionflowError(f"{name!r} is not a CSV table: {fault}. Save it as CSV in UTF-8; nothing was imported") from None
     if framed:
         rows = rows.loc[:, [bool(header.strip()) and not header.startswith("Unnamed: ") for header in rows]]
     headers = {fold_header(header): header.strip() for header in reversed(rows.columns)}
@@ -65,15 +65,17 @@ def read_table(content: bytes, name: str) -> Table:
 
 
 def _decoded(content: bytes, name: str) -> str:
-    wide = content.startswith(WIDE_ENCODINGS)
-    if not wide and b"\0" in content:
-        raise LesionflowError(f"{name!r} is not a CSV table: it contains zero bytes. Save it as CSV in UTF-8; nothing was imported")
-    for encoding in ("utf-16",) if wide else ("utf-8-sig", "latin-1"):
+    if content.startswith(WIDE_ENCODINGS):
         try:
-            return content.decode(encoding)
+            return content.decode("utf-16")
         except UnicodeDecodeError:
-            continue
-    raise LesionflowError(f"{name!r} is not a CSV table in UTF-8, UTF-16 or Latin-1; nothing was imported")
+            raise LesionflowError(f"{name!r} is not in UTF-16, as its first bytes say. Save it in UTF-8; nothing was imported") from None
+    if b"\0" in content:
+        raise LesionflowError(f"{name!r} is not a CSV table: it contains zero bytes. Save it as CSV in UTF-8; nothing was imported")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def image_column(headers: Container[str], form: Form) -> str | None:

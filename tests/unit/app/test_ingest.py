@@ -345,12 +345,12 @@ def test_flat_images_with_a_table_of_known_columns(source):
         (
             ["nevus/a.jpg", "melanoma/b.jpg"],
             {"metadata_csv": "filename,diagnosis\na,melanoma\nb,melanoma\n"},
-            "labels of 1 images differ between table and folder, first 'nevus/a.jpg': 'melanoma' in the table, 'nevus' by its folder",
+            "1 image has another label in a table than by the folder, first 'nevus/a.jpg': 'melanoma' in the table, 'nevus' by its folder",
         ),
         (
             ["nv/ISIC_1.jpg", "nv/ISIC_2.jpg", "bkl/ISIC_3.jpg"],
             {"metadata_csv": "lesion_id,image_id,dx\n1,ISIC_1,mel\n2,ISIC_2,bcc\n3,ISIC_3,bkl\n"},
-            "labels of 2 images differ between table and folder, first 'nv/ISIC_1.jpg': 'mel' in the table, 'nv' by its folder",
+            "2 images have another label in a table than by the folder, first 'nv/ISIC_1.jpg': 'mel' in the table, 'nv' by its folder",
         ),
         (["nevus/a.jpg"], {"metadata_csv": "filename,lesion_id\na,1\nb,2\n"}, "names 1 files that the source does not have, first 'b'"),
         (["nevus/a.jpg", "nevus/a.zip"], {}, "contains an archive: 'nevus/a.zip'"),
