@@ -73,7 +73,7 @@ def import_command(source: Path, **options: Any) -> None:
     """Import SOURCE as the dataset in data/ and track it with DVC.
 
     SOURCE is a folder, a zip or a tar archive, or the word isic for the ISIC Archive. Its form is recognised by the headers of its tables
-    and by its folders: one folder per diagnosis, HAM10000, ISIC 2018 (task 3), 2019 and 2020, MILK10k, PAD-UFES-20, Derm7pt, a
+    and by its folders: one folder per diagnosis, HAM10000, ISIC 2018 (task 3), 2019 and 2020, MILK10k, PAD-UFES-20, Derm7pt, PH2, a
     download of the ISIC Archive, or images and a table with their diagnoses. The form and the reason are printed.
 
     Each image keeps its source's own diagnosis; labels/ holds the label sets that turn diagnoses into classes. Images under Train/ and

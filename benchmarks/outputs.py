@@ -3,7 +3,7 @@
     python -m benchmarks.outputs BEFORE AFTER
 
 For a refactoring that must change no output: run the pipeline in both, then this. Times, measured latencies and MLflow's ids differ
-between any two runs and are not compared; nor are the scan cache and the pages that Great Expectations names after the time.
+between any two runs and are not compared; nor is the scan cache.
 """
 
 import argparse
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDERS = ("build", "reports")
-NAMED_AFTER_TIME = re.compile(r"build/scans/|/validations/")
+SCANS = "build/scans/"
 TIME = re.compile(rb"\d{8}T\d{6}\.\d+Z|\d{4}-\d\d-\d\d[T ]\d\d:\d\d[:\d.]*(?:\+00:00|Z)?|\d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d")
 OF_A_RUN = frozenset(("median_latency_ms", "mlflow_run", "new_version", "promotion", "version", "was_champion"))
 """Keys of JSON reports whose values are of one run."""
@@ -42,9 +42,9 @@ def compared(before: Path, after: Path) -> tuple[list[str], list[str]]:
 
 
 def made(root: Path) -> set[str]:
-    """The files under FOLDERS, but for those that are named after the time."""
+    """The files under FOLDERS, without the scan cache."""
     files = (path.relative_to(root).as_posix() for folder in FOLDERS for path in (root / folder).rglob("*") if path.is_file())
-    return {name for name in files if not NAMED_AFTER_TIME.search(name)}
+    return {name for name in files if not name.startswith(SCANS)}
 
 
 def content(path: Path) -> Any:

@@ -18,6 +18,7 @@ from components.core.files import atomic_write, write_json
 from components.core.label_set import LabelSet
 from components.core.paths import REPORTS, SPLITS
 from components.data_quality import expectations
+from components.data_quality.strata import find_strata
 from components.runtime.params import SPLIT_RESOLUTION, Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
@@ -119,11 +120,12 @@ def split(settings: Settings) -> None:
     Raises:
         LesionflowError: the images cannot be split, or a metric could not be measured afterwards.
     """
-    frame = catalog.load_usable_images()[COLUMNS]
-    frame = frame.assign(group=pd.factorize(frame["group"])[0])
+    images = catalog.load_usable_images()
+    frame = images[COLUMNS].assign(group=pd.factorize(images["group"])[0])
     params, labels = settings.split, LabelSet.load()
     require_measurable(labels)
-    frame["side"] = assign_splits(frame["diagnosis"], frame["group"].to_numpy(), params.test, params.validation, settings.seed)
+    folds = max(_fraction(params.test).denominator, _fraction(params.validation / (1 - params.test)).denominator)
+    frame["side"] = assign_splits(find_strata(images, folds), frame["group"].to_numpy(), params.test, params.validation, settings.seed)
     require_no_leakage(frame)
     with atomic_write(DOCS) as draft:
         unmet = expectations.check_splits(frame, labels.outputs, draft)

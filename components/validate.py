@@ -21,7 +21,7 @@ from components.core.label_set import LabelSet
 from components.core.paths import CATALOG, DATA, FINDINGS, LABEL_SET, QUARANTINE, REPORTS, SCANS, UNFINISHED_SWAP
 from components.data_quality import decisions, expectations, findings, groups, patients, policy, small_classes
 from components.data_quality.data_docs import Counts
-from components.data_quality.dataset import add_labels, list_files, read_metadata
+from components.data_quality.dataset import METADATA, add_labels, list_files, read_metadata
 from components.data_quality.decisions import Decisions
 from components.data_quality.findings import ARCHIVE_ID, Finding
 from components.data_quality.label_choice import choose_definition
@@ -75,7 +75,7 @@ def find_problems(labeled: LabeledFiles, pairs: Pairs, dropped: frozenset[str], 
     problems = list(findings.find_file_problems(candidates, limits))
     problems += findings.find_label_conflicts(images, pairs, metadata, definition)
     problems += findings.find_lesion_conflicts(images[images["named_lesion"].notna()], definition)
-    problems += patients.find_shared_lesions(images)
+    problems += patients.find_shared_lesions(images, METADATA)
     problems += findings.find_exact_duplicates(images)
     problems += findings.find_near_duplicates(images, pairs)
     problems += findings.find_train_test_leaks(images, pairs)

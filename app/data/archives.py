@@ -94,7 +94,7 @@ class Zip:
         try:
             self._archive = zipfile.ZipFile(content or path)
         except ARCHIVE_ERRORS as fault:
-            raise LesionflowError(f"{path} is a corrupt zip archive: {fault}") from None
+            raise LesionflowError(f"{path} is a corrupt zip archive: {fault}. Download or create it again; nothing was imported") from None
 
     def members(self) -> list[Member]:
         items = [item for item in self._archive.infolist() if not item.is_dir()]
@@ -179,13 +179,14 @@ def open_source(source: Path, limits: ImportLimits) -> Source:
     if source.is_dir():
         return Folder(source, limits)
     if not source.is_file():
-        raise LesionflowError(f"{source} does not exist or is not a regular file")
+        raise LesionflowError(f"{source} does not exist or is not a regular file. Name a folder, or a zip or tar archive")
     if zipfile.is_zipfile(source):
         return Zip(source, limits)
     if _is_tar(source):
         return Tar(source, limits)
-    broken = source.suffix.lower() in ARCHIVES
-    raise LesionflowError(f"{source} is {'a corrupt or unsupported archive' if broken else 'neither a folder nor a zip or tar archive'}")
+    if source.suffix.lower() in ARCHIVES:
+        raise LesionflowError(f"{source} is a corrupt or unsupported archive. Unpack it and import the folder")
+    raise LesionflowError(f"{source} is neither a folder nor a zip or tar archive")
 
 
 def _is_tar(path: Path) -> bool:

@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from app.data.metadata import JoinedTables
 from app.data.tables import DIAGNOSIS
 from components.core.errors import LesionflowError
+from components.data_quality.dataset import ARCHIVE_LEVELS
 from components.data_quality.label_definitions import LabelDefinition
 
-LEVELS = ("diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis_1", DIAGNOSIS)
+LEVELS = (*ARCHIVE_LEVELS, DIAGNOSIS)
+"""Columns with the labels of tables, the most specific first."""
 
 
 def require_agreement(definition: LabelDefinition, folders: Mapping[str, str], joined: JoinedTables, images: Mapping[str, str]) -> None:
@@ -36,7 +38,8 @@ def require_agreement(definition: LabelDefinition, folders: Mapping[str, str], j
             differing.append((name, folders[name], levels[0]))
     if differing:
         name, folder, label = differing[0]
+        count = "1 image has" if len(differing) == 1 else f"{len(differing)} images have"
         raise LesionflowError(
-            f"the labels of {len(differing)} images differ between table and folder, first {name!r}: {label!r} in the table, {folder!r} by"
+            f"{count} another label in a table than by the folder, first {name!r}: {label!r} in the table, {folder!r} by"
             f" its folder (compared as classes of {definition.name}). Correct one of them; nothing was imported"
         )

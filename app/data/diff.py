@@ -34,8 +34,7 @@ def compare(old: str, new: str | None) -> Iterator[str]:
     command = ["diff", "--json", "--show-hash", "--targets", str(DATA), "--", old]
     changes = parse_difference(json.loads(dvc(*command, *([new] if new else [])) or "{}"))
     name = new or f"{DATA}/"
-    images = [*changes.added, *changes.removed, *changes.changed, *changes.relabeled, *changes.renamed]
-    if not images:
+    if not any((changes.added, changes.removed, changes.changed, changes.relabeled, changes.renamed)):
         yield f"{old} and {name} contain the same files"
         return
     yield f"from {old} to {name}: {len(changes.added)} added, {len(changes.removed)} removed, {len(changes.relabeled)} relabeled, " + (
@@ -54,12 +53,12 @@ def parse_difference(document: dict[str, list[dict[str, object]]]) -> DatasetDif
     for entry in document.get("renamed", []):
         removed += _files([{"path": entry["path"]["old"], "hash": entry["hash"]}])  # type: ignore[index]
         added += _files([{"path": entry["path"]["new"], "hash": entry["hash"]}])  # type: ignore[index]
-    where: dict[str, list[str]] = {}
+    old_paths: dict[str, list[str]] = {}
     for path, digest in removed:
-        where.setdefault(digest, []).append(path)
+        old_paths.setdefault(digest, []).append(path)
     fresh, moves = [], []
     for path, digest in added:
-        same = where.get(digest)
+        same = old_paths.get(digest)
         if same:
             moves.append((next((old for old in same if _class(old) == _class(path)), same[0]), path))
             same.remove(moves[-1][0])
@@ -67,7 +66,7 @@ def parse_difference(document: dict[str, list[dict[str, object]]]) -> DatasetDif
             fresh.append(path)
     return DatasetDiff(
         added=fresh,
-        removed=sorted(path for paths in where.values() for path in paths),
+        removed=sorted(path for paths in old_paths.values() for path in paths),
         changed=[path for path, _ in _files(document.get("modified", []))],
         relabeled=[move for move in moves if _class(move[0]) != _class(move[1])],
         renamed=[move for move in moves if _class(move[0]) == _class(move[1])],

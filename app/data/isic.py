@@ -84,9 +84,11 @@ def require_complete_download(folder: Path) -> None:
     try:
         table = read_table((folder / METADATA).read_bytes(), METADATA)
     except OSError as fault:
-        raise LesionflowError(f"`isic` did not write a readable {METADATA} to {folder}: {fault}") from None
+        raise LesionflowError(f"`isic` did not write a readable {METADATA} to {folder}: {fault}. Run the same import again") from None
     if ID not in table.rows:
-        raise LesionflowError(f"{folder / METADATA} has no column {ID!r}: found {', '.join(table.headers.values())}")
+        raise LesionflowError(
+            f"{folder / METADATA} has no column {ID!r}: found {', '.join(table.headers.values())}. Delete {folder} and run the import again"
+        )
     there = {path.stem for path in folder.iterdir() if path.suffix.lower() in SUFFIXES}
     if missing := [name for name in table.rows[ID] if name not in there]:
         raise LesionflowError(

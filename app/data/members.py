@@ -4,11 +4,12 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import PurePosixPath
 
 from app.data.archives import ARCHIVES, Member
 from app.data.conversion import CONVERTED, RENAMED
+from app.data.forms.definitions import forms
 from components.imaging.images import SUFFIXES
 
 METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
@@ -20,7 +21,7 @@ SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 IMAGES = (*SUFFIXES, *CONVERTED, *RENAMED)
 """Suffixes of images that an import reads."""
 MASK = re.compile(r"_segmentation$|_mask|superpixels|^imd\d+_(lesion|roi\d*)$")
-MASK_FOLDERS = frozenset({"mask", "masks", "segmentation", "segmentations", "superpixels"})
+MASK_FOLDER = re.compile(r"masks?|segmentations?|superpixels|imd\d+_(lesion|roi)")
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload")
 TO_PNG = "convert them to PNG"
 FORMATS = {
@@ -90,12 +91,17 @@ def _kind(parts: tuple[str, ...]) -> str:
     if name.endswith(UNFINISHED):
         return INCOMPLETE
     if suffix in IMAGES:
-        return MASKS if MASK.search(PurePosixPath(name).stem) or MASK_FOLDERS.intersection(folders) else "image"
-    if suffix in TABLES:
+        return MASKS if MASK.search(PurePosixPath(name).stem) or any(map(MASK_FOLDER.fullmatch, folders)) else "image"
+    if suffix in TABLES or name in _table_files():
         return "table"
     if suffix in ARCHIVES:
         return "archive"
     return "{} images ({} and import again)".format(*FORMATS[suffix]) if suffix in FORMATS else OTHER
+
+
+@cache
+def _table_files() -> frozenset[str]:
+    return frozenset(name.lower() for form in forms().values() for name in form.table_files)
 
 
 def _is_of_system(parts: tuple[str, ...]) -> bool:

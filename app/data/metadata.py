@@ -204,7 +204,9 @@ def _merge(rows: pd.DataFrame) -> pd.DataFrame:
             name = differing.index[differing[column] > 1][0]
             same = rows[rows[MEMBER] == name].dropna(subset=[column])
             values, where = same[column].unique(), " and ".join(same[TABLE].unique())
-            raise LesionflowError(f"{where}: {name} is named twice, with {column} {values[0]!r} and {values[1]!r}; nothing was imported")
+            raise LesionflowError(
+                f"{where}: {name} is named twice, with {column} {values[0]!r} and {values[1]!r}. Keep one of them; nothing was imported"
+            )
     return rows.groupby(MEMBER, sort=False, as_index=False).first().reindex(columns=rows.columns)
 
 

@@ -13,6 +13,7 @@ from components.core.errors import LesionflowError, UnreadableImageError
 from components.core.files import atomic_write, require_file
 from components.core.paths import DATA, FINDINGS, REPORTS
 from components.data_quality import decisions
+from components.data_quality.dataset import METADATA
 from components.data_quality.findings import KINDS
 from components.data_quality.pages import render
 from components.imaging import images
@@ -36,7 +37,7 @@ def write_page() -> Iterator[str]:
     """
     found = spreadsheets.read(require_file(FINDINGS)).astype({"number": int}).replace({"kind": renamed_params.KINDS})
     decided = decisions.load_decisions().set_index("path")
-    shown = found[~found["kind"].isin(WITHOUT_PICTURES)]
+    shown = found[~found["kind"].isin(WITHOUT_PICTURES) & (found["path"] != METADATA)]
     with atomic_write(REVIEW) as draft:
         draft.mkdir()
         (draft / "index.html").write_text(_page(shown, decided), encoding="utf-8")
@@ -46,7 +47,7 @@ def write_page() -> Iterator[str]:
 
 
 def merge(filled: Path) -> Iterator[str]:
-    """Merge the completed rows into decisions.csv, atomic_write older decisions about the same files; yields messages.
+    """Merge the completed rows into decisions.csv, in place of older decisions about the same files; yields messages.
 
     Raises:
         LesionflowError: a row is invalid; nothing was changed.

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from app.data.archives import Source, archive_errors
-from app.data.forms.definitions import fold_header, forms
+from app.data.forms.definitions import TABLE, fold_header, forms
 from app.data.members import METADATA
 from app.data.tables import SEPARATORS, WIDE_ENCODINGS, Table, image_column, read_table
 from components.core.errors import LesionflowError, describe_invalid
@@ -64,7 +64,9 @@ def read_description(path: Path) -> GivenTable:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
         raise LesionflowError(f"--table-description {path} cannot be read: {' '.join(str(fault).split())}") from None
     if not isinstance(content, dict) or not isinstance(content.get("table"), dict):
-        raise LesionflowError(f"--table-description {path} has no key table with file, image_column and label_column")
+        raise LesionflowError(
+            f"--table-description {path} has no key table with file, image_column and label_column. See docs/how-to/import-a-dataset.md"
+        )
     try:
         read = _Description.model_validate(content["table"])
     except ValidationError as fault:
@@ -134,10 +136,10 @@ def read_given_table(given: GivenTable, source: Path, opened: Source, tables: li
 
 
 def _may_name_images(head: bytes) -> bool:
-    """Whether the headers of a table include one that names images in any form, or are those of a form or of its list of duplicates."""
+    """Whether the headers of a table include one that names images, or are those of a form or of its list of duplicates."""
     line = head.decode("utf-16" if head.startswith(WIDE_ENCODINGS) else "utf-8-sig", errors="replace").partition("\n")[0]
     separator = max(SEPARATORS, key=line.count)
     headers = {fold_header(header.strip().strip('"')) for header in line.split(separator)}
-    return any(
-        image_column(headers, form) or any({*own} <= headers for own in (*form.headers, form.pairs) if own) for form in forms().values()
+    return image_column(headers, TABLE) is not None or any(
+        {*own} <= headers for form in forms().values() for own in (*form.headers, form.pairs) if own
     )

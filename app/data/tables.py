@@ -11,7 +11,8 @@ from components.core.errors import LesionflowError
 
 FILE, ID = "filename", "isic_id"
 LABEL, DIAGNOSIS = "label", "diagnosis"
-SEPARATORS = ",;\t"
+BAR = "|"
+SEPARATORS = f",;\t{BAR}"
 WIDE_ENCODINGS = (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-16."""
 ARCHIVE_IMAGE = r"^(ISIC_\d{7})(?!\d)"
@@ -39,18 +40,23 @@ class SelectedTable:
 
 
 def read_table(content: bytes, name: str) -> Table:
-    """Read a table with all values as text, in UTF-8, UTF-16 or Latin-1; the separator is the comma, semicolon or tab that is most
-    frequent in the first line.
+    """Read a table with all values as text, in UTF-8, UTF-16 or Latin-1; the separator is the comma, semicolon, tab or bar that is most
+    frequent in the first line. If that line begins with a bar, the table is the lines that do, and columns without a header are none.
 
     Raises:
         LesionflowError: the content is not such a table.
     """
     text = _decoded(content, name)
     separator = max(SEPARATORS, key=text.partition("\n")[0].count)
+    framed = separator == BAR and text.lstrip().startswith(BAR)
+    if framed:
+        text = "\n".join(line for line in text.splitlines() if line.lstrip().startswith(BAR))
     try:
         rows = pd.read_csv(io.StringIO(text), sep=separator, dtype=str, index_col=False, keep_default_na=False)
     except (pd.errors.ParserError, pd.errors.EmptyDataError) as fault:
-        raise LesionflowError(f"{name!r} is not a CSV table: {fault}; nothing was imported") from None
+        raise LesionflowError(f"{name!r} is not a CSV table: {fault}. Save it as CSV in UTF-8; nothing was imported") from None
+    if framed:
+        rows = rows.loc[:, [bool(header.strip()) and not header.startswith("Unnamed: ") for header in rows]]
     headers = {fold_header(header): header.strip() for header in reversed(rows.columns)}
     rows = rows.rename(columns=fold_header)
     rows = rows.loc[:, ~rows.columns.duplicated()]
@@ -59,15 +65,17 @@ def read_table(content: bytes, name: str) -> Table:
 
 
 def _decoded(content: bytes, name: str) -> str:
-    wide = content.startswith(WIDE_ENCODINGS)
-    if not wide and b"\0" in content:
-        raise LesionflowError(f"{name!r} is not a CSV table: it contains zero bytes. Save it as CSV in UTF-8; nothing was imported")
-    for encoding in ("utf-16",) if wide else ("utf-8-sig", "latin-1"):
+    if content.startswith(WIDE_ENCODINGS):
         try:
-            return content.decode(encoding)
+            return content.decode("utf-16")
         except UnicodeDecodeError:
-            continue
-    raise LesionflowError(f"{name!r} is not a CSV table in UTF-8, UTF-16 or Latin-1; nothing was imported")
+            raise LesionflowError(f"{name!r} is not in UTF-16, as its first bytes say. Save it in UTF-8; nothing was imported") from None
+    if b"\0" in content:
+        raise LesionflowError(f"{name!r} is not a CSV table: it contains zero bytes. Save it as CSV in UTF-8; nothing was imported")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def image_column(headers: Container[str], form: Form) -> str | None:
@@ -169,7 +177,7 @@ def _labels(table: Table, form: Form) -> "pd.Series[str] | None":
         labels = labels.fillna(columns[header].mask(_says_nothing(columns[header])))
     for header in columns:
         labels = labels.fillna(columns[header].mask(columns[header] == ""))
-    return labels
+    return labels.replace(form.codes)
 
 
 def _one_hot(table: Table, form: Form) -> "pd.Series[str]":

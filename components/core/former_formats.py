@@ -5,6 +5,9 @@ The nine diagnoses and their order were fixed then; task `binary` predicted the 
 
 from typing import Any
 
+from pydantic import model_validator
+
+from components.core.document import Part
 from components.core.label_set import LabelSet
 
 FORMER_METRIC_NAMES = {"melanoma_sensitivity": "critical_sensitivity", "melanoma_lift": "critical_lift"}
@@ -35,3 +38,12 @@ def with_label_set(content: Any) -> Any:
         return content
     task = content.get("task") or ("binary" if set(content.get("per_class", ())) == set(BINARY.outputs) else "multiclass")
     return {**content, "label_set": TASKS[task].model_dump()} if task in TASKS else content
+
+
+class OfLabelSet(Part):
+    """A file with a label set. An older one, which names a task or classes in its place, is read too."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_task(cls, content: Any) -> Any:
+        return with_label_set(content)

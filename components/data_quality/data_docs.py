@@ -1,7 +1,13 @@
-"""Runs Great Expectations suites and writes the Data Docs with a front page."""
+"""Runs Great Expectations suites and writes the Data Docs with a front page.
 
+Equal data make equal Data Docs, byte for byte: DVC would otherwise run the stages that depend on them again.
+"""
+
+import hashlib
 import logging
 import os
+import re
+from datetime import UTC, datetime
 from html import escape, unescape
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +21,10 @@ TEMPLATE = Path(__file__).with_name("data_docs.html.jinja")
 Wanted = list[tuple[str, dict[str, Any]]]
 """Class names of Great Expectations with their arguments."""
 Counts = dict[str, dict[str, int]]
+NO_TIME = datetime(1970, 1, 1, tzinfo=UTC)
+"""Time of every run, which Great Expectations demands."""
+LOGO_TIME = re.compile(r"(?<=/logo-long\.png)\?d=[\dTZ.]+")
+ELEMENT_ID = re.compile(r"(?<=-collapse-body-)[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}")
 
 
 class Suite(NamedTuple):
@@ -54,13 +64,37 @@ def run_suite(suites: dict[str, tuple[pd.DataFrame, Wanted]], docs: Path, tables
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
         action = gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["local"])
         checkpoint = context.checkpoints.add(gx.Checkpoint(name=name, validation_definitions=[definition], actions=[action]))
-        outcome = checkpoint.run(batch_parameters={"dataframe": _escaped(frame)})
+        run_id = gx.RunIdentifier(run_name=_content_id(frame), run_time=NO_TIME)
+        outcome = checkpoint.run(batch_parameters={"dataframe": _escaped(frame)}, run_id=run_id)
         for result in outcome.run_results.values():
             unmet += [describe(name, item) for item in result.results if not item.success]
-            page = next(docs.glob(f"validations/{name}/**/*.html")).relative_to(docs).as_posix()
-            done.append(Suite(name, sum(item.success for item in result.results), len(result.results), page))
+            page = next(docs.glob(f"validations/{name}/**/*.html"))
+            _remove_times(page, result.meta["batch_markers"]["ge_load_time"])
+            done.append(Suite(name, sum(item.success for item in result.results), len(result.results), page.relative_to(docs).as_posix()))
+    for page in docs.glob("expectations/*.html"):
+        _remove_times(page)
     (docs / "index.html").write_text(_front_page(done, tables, unmet, note), encoding="utf-8")
     return unmet
+
+
+def _content_id(frame: pd.DataFrame) -> str:
+    """Name of a run: what was validated identifies it."""
+    return f"content-{hashlib.sha256(frame.to_csv(index=False).encode()).hexdigest()[:12]}"
+
+
+def _remove_times(page: Path, loaded: str | None = None) -> None:
+    """Remove from a page of Great Expectations what differs between two runs: times and random ids of its elements.
+
+    Args:
+        page: the page.
+        loaded: the time at which the frame was loaded, as the page has it.
+    """
+    text = LOGO_TIME.sub("", page.read_text(encoding="utf-8"))
+    for number, element in enumerate(dict.fromkeys(ELEMENT_ID.findall(text))):
+        text = text.replace(element, str(number))
+    for time in (NO_TIME.strftime("%Y-%m-%dT%H:%M:%SZ"), loaded):
+        text = text.replace(time, "not recorded") if time else text
+    page.write_text(text, encoding="utf-8")
 
 
 def _escaped(frame: pd.DataFrame) -> pd.DataFrame:

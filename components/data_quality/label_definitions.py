@@ -56,12 +56,12 @@ class LabelDefinition(BaseModel):
         if self.critical is not None and self.critical not in self.classes:
             raise ValueError(f"critical: {self.critical!r} is not one of the classes: {', '.join(self.classes)}")
         if self.critical is not None and not self.classes[self.critical].malignant:
-            raise ValueError(f"critical: {self.critical!r} is not malignant; only a malignant class can be critical")
+            raise ValueError(f"critical: {self.critical!r} is not malignant. Name a malignant class, or null for none")
         owners: dict[str, str] = {}
         for name, entry in self.classes.items():
             for given in (name, *entry.synonyms, *entry.includes):
                 if owners.setdefault(fold(given), name) != name:
-                    raise ValueError(f"classes: {given!r} belongs to both {owners[fold(given)]} and {name}")
+                    raise ValueError(f"classes: {given!r} belongs to both {owners[fold(given)]} and {name}. Delete one")
         for given in self.excluded:
             if fold(given) in owners:
                 raise ValueError(f"excluded: {given!r} also belongs to {owners[fold(given)]}")
@@ -110,9 +110,11 @@ class _UniqueKeys(yaml.SafeLoader):
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         names = [self.construct_object(key, deep=True) for key, _ in node.value]
-        repeated = next((name for number, name in enumerate(names) if name in names[:number]), None)
+        repeated = next((number for number, name in enumerate(names) if name in names[:number]), None)
         if repeated is not None:
-            raise yaml.constructor.ConstructorError(None, None, f"{repeated!r} is defined twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{names[repeated]!r} is defined twice. Delete one", node.value[repeated][0].start_mark
+            )
         return super().construct_mapping(node, deep)
 
 

@@ -10,6 +10,7 @@ NOBODY = frozenset(
 """Words that tables contain in place of an id that is not known, in small letters."""
 NO_PATIENT = NOBODY | {"0", "0.0"}
 """The same for patients; 0 can be a lesion's number."""
+KIND = "lesion_of_several_patients"
 
 
 def known_ids(ids: "pd.Series[str]", placeholders: frozenset[str] = NOBODY) -> "pd.Series[str]":
@@ -28,12 +29,23 @@ def lesion_keys(patients: "pd.Series[str]", lesions: "pd.Series[str]") -> "pd.Se
     return (patients + " / " + lesions).where(patients.notna(), lesions)
 
 
-def find_shared_lesions(files: pd.DataFrame) -> list[Finding]:
-    """Find lesion ids that several patients have; `files` has path, patient_id and named_lesion, the id that metadata.csv gives."""
-    patients = files.groupby("named_lesion")["patient_id"].nunique()
+def find_shared_lesions(files: pd.DataFrame, source: str) -> list[Finding]:
+    """Find lesion ids that several patients have, the most patients first.
+
+    If more than half of the ids are shared, the source numbers lesions within each patient: that is one finding about the source.
+
+    Args:
+        files: path, patient_id and named_lesion, the id that metadata.csv gives.
+        source: the table that gives the ids, which the finding about the source names.
+    """
+    counts = files.groupby("named_lesion")["patient_id"].nunique()
+    shared, of_patients = counts.index[counts > 1], int((counts > 0).sum())
+    if 2 * len(shared) > of_patients:
+        message = f"{len(shared)} of {of_patients} lesion ids have several patients: lesions are numbered within each patient"
+        return [Finding(KIND, (source,), f"{message}, so each patient's is a lesion of its own", float(len(shared)))]
     found = []
-    for lesion, rows in files[files["named_lesion"].isin(patients.index[patients > 1])].groupby("named_lesion"):
+    for lesion, rows in files[files["named_lesion"].isin(shared)].groupby("named_lesion"):
         names = rows["patient_id"].dropna().unique()
         message = f"lesion {lesion} of {len(names)} patients ({', '.join(names[:3])}): each patient's is a lesion of its own"
-        found.append(Finding("lesion_of_several_patients", tuple(rows["path"]), message, float(len(names))))
+        found.append(Finding(KIND, tuple(rows["path"]), message, float(len(names))))
     return sorted(found, key=lambda finding: (-finding.severity, finding.subjects))

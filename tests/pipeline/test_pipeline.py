@@ -39,6 +39,15 @@ def test_second_run_runs_no_stage(project):
     assert ran(project.repro()) == []
 
 
+def test_edited_synonym_runs_only_validate(project):
+    path = project.root / "labels/isic9.yaml"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("[df, dermatofibromas]", "[df, dermatofibromas, histiocytoma]"), encoding="utf-8")
+    assert ran(project.repro()) == ["validate"]
+    path.write_text(text, encoding="utf-8")
+    assert ran(project.repro()) == []
+
+
 @pytest.fixture(scope="module")
 def moved_checkout(project: Project, tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, tuple[str, ...], dict[str, str]]:
     """The built project without .git in another folder, with the command prefix and variables of a container for an unnamed user."""

@@ -30,7 +30,7 @@ def diagnoses() -> re.Pattern[str]:
         for key, definition in entry.classes.items()
         for name in (key, *definition.synonyms, *definition.includes)
     }
-    words = sorted(name.replace("_", "[ _-]").replace(" ", "[ _-]") for name in named - GENERAL if len(name) > 4)
+    words = sorted(re.sub("[ _]", "[ _-]", name) for name in named - GENERAL if len(name) > 4)
     return re.compile(rf"(?<![a-z])({'|'.join(words)})(?![a-z])", re.IGNORECASE)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from components.synthetic import dataset
 
@@ -54,6 +55,14 @@ ARCHIVE = {
     "basal_cell_carcinoma": ("Malignant", "Malignant adnexal epithelial proliferations", "Basal cell carcinoma"),
     "seborrheic_keratosis": ("Benign", "Benign epidermal proliferations", "Seborrheic keratosis"),
 }
+DERM7PT = {
+    "melanoma": "melanoma (less than 0.76 mm)",
+    "nevus": "blue nevus",
+    "basal_cell_carcinoma": "basal cell carcinoma",
+    "seborrheic_keratosis": "seborrheic keratosis",
+}
+MILK10K = {**{name: code.upper() for name, code in HAM10000.items()}, "squamous_cell_carcinoma": "SCCKA"}
+PH2 = {"nevus": "0", "seborrheic_keratosis": "1", "melanoma": "2"}
 
 
 @dataclass(frozen=True)
@@ -98,8 +107,8 @@ def write_ham10000(root: Path) -> None:
     (root / "hmnist_28_28_RGB.csv").write_text("pixel0000\n0\n")
 
 
-def one_hot(table: pd.DataFrame, codes: list[str]) -> pd.DataFrame:
-    return pd.DataFrame({"image": table["isic_id"], **{code: (table["given"] == code).astype(float) for code in codes}})
+def one_hot(table: pd.DataFrame, codes: list[str], key: str = "isic_id") -> pd.DataFrame:
+    return pd.DataFrame({"image": table[key], **{code: (table["given"] == code).astype(float) for code in codes}})
 
 
 def write_isic2018(root: Path) -> None:
@@ -145,6 +154,50 @@ def write_pad(root: Path) -> None:
     pd.DataFrame({**rows, "diagnostic": table["given"], "fitspatrick": 2}).to_csv(root / "metadata.csv", index=False)
 
 
+def write_derm7pt(root: Path) -> None:
+    """A clinical photograph beside each dermoscopic image."""
+    table = drawn(root / "scratch", DERM7PT)
+    images = root / "images" / "NEL"
+    images.mkdir(parents=True)
+    for file, name in zip(table["file"], table["isic_id"], strict=True):
+        (images / f"{name}_clinic.jpg").write_bytes(file.read_bytes())
+    move(table, images, table["isic_id"] + "_derm.jpg")
+    paths = {kind: "NEL/" + table["isic_id"] + f"_{kind}.jpg" for kind in ("clinic", "derm")}
+    rows = pd.DataFrame({"case_num": table.index, "diagnosis": table["given"], "sex": table["sex"], "location": "back", **paths})
+    (root / "meta").mkdir()
+    rows.to_csv(root / "meta" / "meta.csv", index=False)
+
+
+def write_milk10k(root: Path) -> None:
+    """One column per diagnosis for each lesion, and a close-up beside each dermoscopic image."""
+    table = drawn(root / "scratch", MILK10K)
+    images = root / "MILK10k_Training_Input"
+    images.mkdir(parents=True)
+    for file, name in zip(table["file"], table["isic_id"], strict=True):
+        (images / f"{name}9.jpg").write_bytes(file.read_bytes())
+    move(table, images, table["isic_id"] + ".jpg")
+    codes = ["AKIEC", "BCC", "BEN_OTH", "BKL", "DF", "INF", "MAL_OTH", "MEL", "NV", "SCCKA", "VASC"]
+    truth = one_hot(table.drop_duplicates("lesion_id"), codes, key="lesion_id").rename(columns={"image": "lesion_id"})
+    truth.to_csv(root / "MILK10k_Training_GroundTruth.csv", index=False)
+    rows = table[["lesion_id", "isic_id", "age", "sex"]].rename(columns={"age": "age_approx"}).assign(site="trunk")
+    close_ups = rows.assign(isic_id=rows["isic_id"] + "9", image_type="clinical: close-up")
+    pd.concat([rows.assign(image_type="dermoscopic"), close_ups]).to_csv(root / "MILK10k_Training_Metadata.csv", index=False)
+
+
+def write_ph2(root: Path) -> None:
+    """BMPs, each with a mask of its lesion, and a table between bars with a legend below."""
+    table = drawn(root / "scratch", PH2)
+    lines = ["||   Name || Histological Diagnosis || Clinical Diagnosis || Asymmetry | Streaks ||    Colors ||"]
+    for number, (file, code) in enumerate(zip(table["file"], table["given"], strict=True)):
+        name = f"IMD{number:03d}"
+        lines.append(f"|| {name} ||                        ||                  {code} ||         0 |       A ||      4    ||")
+        for folder, image in ((f"{name}_Dermoscopic_Image", name), (f"{name}_lesion", f"{name}_lesion")):
+            target = root / "PH2 Dataset images" / name / folder / f"{image}.bmp"
+            target.parent.mkdir(parents=True)
+            Image.open(file).save(target)
+    (root / "PH2_dataset.txt").write_text("\n".join([*lines, "", "Legends:", "0 - Common Nevus", ""]), encoding="utf-8")
+
+
 def write_rash(root: Path) -> None:
     """Class folders of a lab's own diagnoses."""
     table = drawn(root / "scratch", RASH)
@@ -176,6 +229,9 @@ FORMS = {
         Form("isic2020", write_isic2020, "binary", ("benign", "malignant")),
         Form("isic-archive", write_archive, "isic9", ("basal_cell_carcinoma", "melanoma", "nevus", "seborrheic_keratosis")),
         Form("pad-ufes-20", write_pad, "pad6", PAD6_OUTPUTS),
+        Form("derm7pt", write_derm7pt, "isic8", ("melanoma", "nevus", "basal_cell_carcinoma", "benign_keratosis")),
+        Form("milk10k", write_milk10k, "ham7", HAM7_OUTPUTS),
+        Form("ph2", write_ph2, "isic9", ("melanoma", "nevus")),
     )
 }
 

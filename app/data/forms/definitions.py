@@ -34,11 +34,13 @@ class Form(_Definition):
     headers: tuple[tuple[str, ...], ...] = Field(default=(), description="alternatives of headers that a table of this form has")
     columns: dict[str, str] = Field(default_factory=dict, description="further headers, with the column that each becomes")
     labels: tuple[str, ...] = Field(default=(), description="columns of diagnoses, most specific first; empty: those of columns.yaml")
+    codes: dict[str, str] = Field(default_factory=dict, description="diagnoses that the tables give as codes")
     one_hot: tuple[str, ...] = Field(default=(), description="columns of which one is 1 in each row: the diagnosis")
     joined_by: str | None = Field(default=None, description="column by which a table without image names is joined to one that has them")
     pairs: tuple[str, ...] = Field(default=(), description="the two columns of a list of images that are duplicates of each other")
     label_sets: tuple[str, ...] = Field(default=(), description="label sets for this form, the finest first")
     image_type: ImageType = "dermoscopic"
+    table_files: tuple[str, ...] = Field(default=(), description="names of tables whose suffix is not that of a table")
     inner_archives: tuple[str, ...] = Field(default=(), description="patterns of archives within the source that are read too")
     complete: bool = Field(default=False, description="whether a row without an image is an error")
 

@@ -1,13 +1,12 @@
 """build/candidate/candidate.json: what the candidate is. Served code reads the copy of it that belongs to a registered version."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from components.core import former_formats
 from components.core.document import Document, Part
-from components.core.former_formats import FORMER_METRIC_NAMES
+from components.core.former_formats import FORMER_METRIC_NAMES, OfLabelSet
 from components.core.label_set import LabelSet
 
 
@@ -20,7 +19,7 @@ class Base(Part):
     weights: str = Field(description="`imagenet`, or the path of a file")
 
 
-class Candidate(Document):
+class Candidate(OfLabelSet, Document):
     """The candidate: the picked phase's classifier after calibration."""
 
     current_version: ClassVar[int] = 3
@@ -48,8 +47,3 @@ class Candidate(Document):
     )
     temperature: float = Field(description="divisor of the logits, fitted on validation")
     test_split_hash: str = Field(description="as in `reports/split.json`")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_task(cls, content: Any) -> Any:
-        return former_formats.with_label_set(content)

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from components.core import former_formats
 from components.core.document import Document, Part
-from components.core.former_formats import FORMER_METRIC_NAMES
+from components.core.former_formats import FORMER_METRIC_NAMES, OfLabelSet
 from components.core.label_set import LabelSet
 
 ACCURACY = "share of images whose class is predicted"
@@ -181,7 +180,7 @@ class ClassMetrics(Part):
     specificity: float = Field(description="share of the images of other classes that are not predicted as it")
 
 
-class Evaluation(Document):
+class Evaluation(OfLabelSet, Document):
     """How the candidate measures: on validation, on test, under simulated shifts, and on collections left out of training."""
 
     current_version: ClassVar[int] = 3
@@ -229,8 +228,3 @@ class Evaluation(Document):
     validation: dict[str, ValidationMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics on the fitting half of validation, from which the phase is chosen"
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_without_label_set(cls, content: Any) -> Any:
-        return former_formats.with_label_set(content)

@@ -1,11 +1,9 @@
 """measured.json: what a version's evidence depends on, beside the reports and predictions in the same folder."""
 
-from typing import Any
+from pydantic import ConfigDict, Field, JsonValue
 
-from pydantic import ConfigDict, Field, JsonValue, model_validator
-
-from components.core import former_formats
 from components.core.document import JsonFile, Part
+from components.core.former_formats import OfLabelSet
 from components.core.label_set import LabelSet
 from components.core.reports.registration import Rule
 
@@ -33,7 +31,7 @@ class MeasuredParams(Part):
     registration: dict[str, JsonValue] = Field(default_factory=dict, alias="register")
 
 
-class Measured(JsonFile):
+class Measured(OfLabelSet, JsonFile):
     """A field with a default is kept for people: nothing reads it, and a file without it is still evidence."""
 
     alone: tuple[Rule, ...] = Field(description="verdict of the rules that need no other version")
@@ -50,8 +48,3 @@ class Measured(JsonFile):
     phase_sha256: str | None = None
     python: str | None = None
     test_split_hash: str = Field(description="as in `reports/split.json`")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _read_task(cls, content: Any) -> Any:
-        return former_formats.with_label_set(content)

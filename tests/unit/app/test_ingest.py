@@ -345,12 +345,12 @@ def test_flat_images_with_a_table_of_known_columns(source):
         (
             ["nevus/a.jpg", "melanoma/b.jpg"],
             {"metadata_csv": "filename,diagnosis\na,melanoma\nb,melanoma\n"},
-            "labels of 1 images differ between table and folder, first 'nevus/a.jpg': 'melanoma' in the table, 'nevus' by its folder",
+            "1 image has another label in a table than by the folder, first 'nevus/a.jpg': 'melanoma' in the table, 'nevus' by its folder",
         ),
         (
             ["nv/ISIC_1.jpg", "nv/ISIC_2.jpg", "bkl/ISIC_3.jpg"],
             {"metadata_csv": "lesion_id,image_id,dx\n1,ISIC_1,mel\n2,ISIC_2,bcc\n3,ISIC_3,bkl\n"},
-            "labels of 2 images differ between table and folder, first 'nv/ISIC_1.jpg': 'mel' in the table, 'nv' by its folder",
+            "2 images have another label in a table than by the folder, first 'nv/ISIC_1.jpg': 'mel' in the table, 'nv' by its folder",
         ),
         (["nevus/a.jpg"], {"metadata_csv": "filename,lesion_id\na,1\nb,2\n"}, "names 1 files that the source does not have, first 'b'"),
         (["nevus/a.jpg", "nevus/a.zip"], {}, "contains an archive: 'nevus/a.zip'"),
@@ -455,6 +455,43 @@ def test_ph2_in_folders_of_diagnoses(source):
     lines = run(add(source(), **contents))
     assert images() == ["atypical_nevus/IMD002.png", "melanoma/IMD405.png"]
     assert any(line.startswith("  masks: 2 (IMD002_lesion.bmp, IMD405_lesion.bmp)") for line in lines)
+
+
+PH2 = """\
+||   Name || Histological Diagnosis || Clinical Diagnosis || Asymmetry | Pigment Network | Dots/Globules ||     Colors ||
+|| IMD002 ||                        ||                  0 ||         0 |               T |            A  ||       4    ||
+|| IMD003 ||       Melanoma in situ ||                  2 ||         2 |              AT |           AT  ||    3  4    ||
+|| IMD004 ||                        ||                  1 ||         1 |               T |            A  ||       4    ||
+
+Legends:
+Clinical Diagnosis:
+  0 - Common Nevus; 1 - Atypical Nevus; 2 - Melanoma.
+"""
+
+
+def test_ph2_is_labeled_by_its_table(source):
+    contents = {}
+    for image in ("IMD002", "IMD003", "IMD004"):
+        folder = f"PH2 Dataset images__{image}__{image}"
+        contents |= {f"{folder}_Dermoscopic_Image__{image}_bmp": BMP, f"{folder}_lesion__{image}_lesion_bmp": BMP}
+        contents[f"{folder}_roi__{image}_R1_Label4_bmp"] = BMP
+    path = add(source(readme_txt="PH2\n"), **contents)
+    (path / "PH2_dataset.txt").write_text(PH2, encoding="utf-8")
+    lines = run(path)
+    expected = "form: ph2 (PH2): PH2_dataset.txt has the columns Name, Histological Diagnosis, Clinical Diagnosis"
+    assert lines[0] == expected
+    assert images() == ["atypical_nevus/IMD004.png", "common_nevus/IMD002.png", "melanoma/IMD003.png"]
+    assert any(line.startswith("  masks: 6 (") for line in lines)
+    assert any(line.startswith("  not images: 1 (readme.txt)") for line in lines)
+    left_out = "PH2_dataset.txt: columns left out: Histological Diagnosis, Asymmetry, Pigment Network, Dots/Globules, Colors"
+    assert left_out in lines
+    assert (description()["form"], description()["label_set"]) == ("ph2", "isic9")
+    assert "  atypical_nevus  nevus          1" in lines
+
+
+def test_table_whose_column_of_names_is_no_image_is_named(source):
+    lines = run(source("nevus/a.jpg", "melanoma/b.jpg", patients_csv="name,born\nAda,1815\n"))
+    assert any("tables without a column that names images: 1 (patients.csv)" in line for line in lines)
 
 
 def test_file_that_cannot_be_converted_is_refused_by_name(source):

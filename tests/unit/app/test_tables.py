@@ -10,10 +10,21 @@ TEXT = "filename,lesion_id,localization\na.jpg,L1,Größe\n"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "latin-1"])
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_read_table_accepts_encodings_and_separators(encoding, separator):
     table = read_table(TEXT.replace(",", separator).encode(encoding), "metadata.csv")
     assert table.rows.to_numpy().tolist() == [["a.jpg", "L1", "Größe"]]
+
+
+def test_read_table_refuses_broken_utf_16():
+    with pytest.raises(LesionflowError, match=r"'t.csv' is not in UTF-16, as its first bytes say"):
+        read_table(b"\xff\xfea,b\n1", "t.csv")
+
+
+def test_table_between_bars_ends_where_the_bars_end():
+    text = "||  Name || Label || A | B ||\n|| IMD1 ||       || 0 | 1 ||\n\nLegends:\n0 is a code\n"
+    table = read_table(text.encode(), "PH2_dataset.txt")
+    assert table.rows.to_dict("list") == {"name": ["IMD1"], "label": [""], "a": ["0"], "b": ["1"]}
 
 
 def test_read_table_ignores_stray_spaces_and_case_of_headers():

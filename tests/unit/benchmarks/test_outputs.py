@@ -9,10 +9,10 @@ from benchmarks import outputs
 def checkouts(tmp_path):
     for name, latency, timestamp in (("before", 1.0, "20261126T201602.956084Z"), ("after", 2.0, "20261127T080000.000001Z")):
         root = tmp_path / name
-        (root / "build").mkdir(parents=True)
-        (root / "reports/validation/validations" / timestamp).mkdir(parents=True)
+        (root / "build/scans" / timestamp).mkdir(parents=True)
+        (root / "reports/validation").mkdir(parents=True)
         (root / "build/model.keras").write_bytes(b"weights")
-        (root / "reports/validation/validations" / timestamp / "a.html").write_text(timestamp)
+        (root / "build/scans" / timestamp / "a.npz").write_text(timestamp)
         (root / "reports/validation/index.html").write_text(f"made {timestamp}: 18 of 18 met")
         (root / "reports/export.json").write_text(json.dumps({"int8": {"bytes": 7, "median_latency_ms": latency}}))
     return tmp_path / "before", tmp_path / "after"

@@ -1,3 +1,5 @@
+import re
+
 import pandas as pd
 
 from components.data_quality import expectations, small_classes
@@ -41,6 +43,22 @@ def test_check_splits_reports_leakage_and_missing_class(tmp_path):
     assert "splits_of_group" in unmet
     assert "splits_of_lesion_id" in unmet
     assert "expect_column_values_to_be_between on test" in unmet
+
+
+def test_equal_catalogs_make_equal_data_docs(tmp_path, make_dataset, settings):
+    frame, _, _ = audit_folder(make_dataset(tmp_path / "data"), settings.validation)
+    catalog = frame.reset_index()
+    catalog.loc[0, "isic_id"] = " a leading space"  # unmet expectations have a page with more elements
+    audited = expectations.AuditedCatalog(catalog, small_classes.count_classes(catalog, ISIC9_DEFINITION), {"too_small": {"nevus": 3}})
+    docs = [tmp_path / "first", tmp_path / "second"]
+    for folder in docs:
+        assert expectations.check_catalog(audited, settings.validation, folder)
+    first, second = ({path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()} for folder in docs)
+    assert first == second
+    pages = [path for path in first if path.suffix == ".html"]
+    assert len(pages) == 5
+    assert not any(re.search(rb"20\d\d-?\d\d-?\d\dT", first[path]) for path in pages)
+    assert (docs[0] / "index.html").read_text(encoding="utf-8").count('href="validations/') == 2
 
 
 def test_image_suite_relaxes_limits_for_kept_images(settings):
