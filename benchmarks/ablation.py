@@ -18,7 +18,6 @@ from benchmarks.harness import machine, tables
 from benchmarks.harness.labels import CLASSES
 from benchmarks.training import Pictures, predict, train
 from benchmarks.variants import PREPARATIONS, VARIANTS, Variant
-from components import split
 from components.core import catalog
 from components.core.paths import DATA
 from components.evaluation import bootstrap, metrics, shifts
@@ -27,6 +26,7 @@ from components.runtime import renamed_params
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
+from components.splitting.folds import assign_splits
 
 NAME = "ablation"
 DEFAULT, LAST = "default", "last weights"
@@ -82,9 +82,7 @@ def with_new_names(augment: dict[str, Any] | None) -> dict[str, Any] | None:
 def split_frames(settings: Settings, seed: int) -> dict[str, pd.DataFrame]:
     """Images of each split for this seed, with columns "target" and "group"."""
     frame = catalog.load_usable_images()
-    frame["side"] = split.assign_splits(
-        list(frame["diagnosis"]), frame["group"].to_numpy(), settings.split.test, settings.split.validation, seed
-    )
+    frame["side"] = assign_splits(list(frame["diagnosis"]), frame["group"].to_numpy(), settings.split.test, settings.split.validation, seed)
     frame["target"] = frame["diagnosis"].map(CLASSES.index)
     return {split_name: frame[frame["side"] == split_name].reset_index(drop=True) for split_name in catalog.SPLIT_NAMES}
 

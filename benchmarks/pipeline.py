@@ -118,9 +118,9 @@ def ensure_built(asked: BenchmarkRequest, seed: int, upto: str | None = None) ->
 
 
 def set_params(root: Path, seed: int, asked: BenchmarkRequest) -> None:
-    """Write the project's params with the overrides and the seed to the copy."""
+    """Write the project's params with the overrides and the seed to the copy, which splits all images again for each seed."""
     shutil.copy2(ROOT / PARAMS_FILE, root / PARAMS_FILE)
-    workspace.set_params(root / PARAMS_FILE, [*asked.overrides, f"seed={seed}"])
+    workspace.set_params(root / PARAMS_FILE, [*asked.overrides, f"seed={seed}", "split.redeal=true"])
 
 
 def measure(root: Path, seed: int, asked: BenchmarkRequest) -> dict[str, Any]:

@@ -1,27 +1,29 @@
 """Assign usable images to train, validation and test: stratified by class, with no patient, lesion or near-duplicate in two splits.
 
-Reads build/catalog.parquet. Writes build/splits.parquet, reports/split/ (Data Docs) and reports/split.json, with the hash of the test
-split.
+Reads build/catalog.parquet and splits/assignments.csv, which names the split of each image so far: a group stays where it is, and only
+new groups are assigned. Writes splits/assignments.csv, build/splits.parquet, reports/split/ (Data Docs) and reports/split.json, with the
+hash of the test split.
 """
 
-from fractions import Fraction
-from itertools import islice
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.model_selection import StratifiedGroupKFold
 
 from components.core import catalog
 from components.core.errors import LesionflowError
-from components.core.files import atomic_write, write_json
+from components.core.files import atomic_write, require_file, write_json
 from components.core.label_set import LabelSet
-from components.core.paths import REPORTS, SPLITS
+from components.core.paths import CATALOG, REPORTS, SPLITS
 from components.data_quality import expectations
 from components.data_quality.strata import find_strata
-from components.runtime.params import SPLIT_RESOLUTION, Settings
+from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
+from components.splitting.assignments import KeptGroups, find_kept_groups, load_assignments, write_assignments
+from components.splitting.folds import as_fraction, assign_splits, require_three_groups
+from components.splitting.new_groups import assign_new_groups
 
 REPORT = REPORTS / "split.json"
 DOCS = REPORTS / "split"
@@ -32,42 +34,48 @@ COLUMNS = [
 """Columns of the catalog that build/splits.parquet keeps; the second line is what subgroups are formed from."""
 
 
-def assign_splits(diagnoses: "pd.Series[str]", groups: NDArray[np.int64], test: float, validation: float, seed: int) -> NDArray[np.str_]:
-    """Assign each image to a split: first test, then validation from the remaining images.
+def assign(images: pd.DataFrame, kept: KeptGroups, settings: Settings) -> NDArray[np.str_]:
+    """Split of each image, shape (images,): that of its group if it is kept; the other groups are assigned.
+
+    Args:
+        images: usable images with columns group, diagnosis and source_diagnosis.
+        kept: groups whose split is known.
+        settings: the seed and the shares of the splits.
 
     Raises:
-        LesionflowError: a class has fewer than three groups, so a split would not contain it.
+        LesionflowError: a class has fewer than three groups.
     """
-    per_class = pd.Series(groups).groupby(diagnoses.to_numpy()).nunique()
-    scarce = per_class[per_class < len(catalog.SPLIT_NAMES)]
-    if len(scarce):
-        raise LesionflowError(
-            f"too few lesions to split: {', '.join(f'{name} has {count}' for name, count in scarce.items())};"
-            " each class needs at least three lesions that are not near-duplicates of each other"
-        )
-    labels = diagnoses.to_numpy(dtype=str)
-    assigned = np.full(len(labels), "train", dtype="<U10")
-    assigned[_take_folds(labels, groups, _fraction(test), seed)] = "test"
-    rest = np.flatnonzero(assigned == "train")
-    assigned[rest[_take_folds(labels[rest], groups[rest], _fraction(validation / (1 - test)), seed)]] = "validation"
-    return assigned
+    params, groups = settings.split, images["group"]
+    folds = max(as_fraction(params.test).denominator, as_fraction(params.validation / (1 - params.test)).denominator)
+    strata = find_strata(images, folds)
+    if groups.isin(kept.splits.keys()).any():
+        require_three_groups(strata, groups.to_numpy())
+        shares = {"train": 1 - params.test - params.validation, "validation": params.validation, "test": params.test}
+        splits = kept.splits | assign_new_groups(images.assign(diagnosis=strata), kept.splits, shares, settings.seed)
+        return groups.map(splits).to_numpy(dtype=str)
+    return assign_splits(strata, pd.factorize(groups)[0], params.test, params.validation, settings.seed)
 
 
-def _fraction(share: float) -> Fraction:
-    return Fraction(share).limit_denominator(SPLIT_RESOLUTION)
+def count_groups(images: pd.DataFrame, kept: KeptGroups) -> dict[str, int]:
+    """Number of groups that stay in their split, that are assigned now, and that were in several splits and are in train now."""
+    groups = set(images["group"])
+    joined = len(groups & kept.joined)
+    stay = len(groups & kept.splits.keys()) - joined
+    return {"kept_groups": stay, "dealt_groups": len(groups) - stay - joined, "joined_groups": joined}
 
 
-def _take_folds(labels: NDArray[np.str_], groups: NDArray[np.int64], share: Fraction, seed: int) -> NDArray[np.int64]:
-    """Positions of the images in `share.numerator` of the `share.denominator` folds of scikit-learn's StratifiedGroupKFold.
-
-    Raises:
-        LesionflowError: every class has fewer images than there are folds.
-    """
-    largest = int(np.unique(labels, return_counts=True)[1].max())
-    if largest < share.denominator:
-        raise LesionflowError(f"too few images to split: the largest class has {largest}, but at least {share.denominator} are needed")
-    folds = StratifiedGroupKFold(n_splits=share.denominator, shuffle=True, random_state=seed).split(labels, labels, groups)
-    return np.concatenate([members for _, members in islice(folds, share.numerator)])
+def describe(images: pd.DataFrame, kept: KeptGroups, redeal: bool) -> list[str]:
+    """Messages about the groups that stay in their split and those that do not; `redeal` is the param."""
+    if redeal:
+        return ["split again (split.redeal: true); set it to false, so that these images stay in their splits"]
+    count = count_groups(images, kept)
+    lines = [f"{count['kept_groups']} groups stay in their split, {count['dealt_groups']} are assigned now"]
+    if count["joined_groups"]:
+        moved = images["group"].isin(kept.joined).sum()
+        lines.append(f"groups that join images of several splits and are in train now: {count['joined_groups']} ({moved} images)")
+    if not count["dealt_groups"]:
+        lines.append("no group is new, so seed, split.test and split.validation have no effect; split.redeal: true splits all images again")
+    return lines
 
 
 def require_no_leakage(splits: pd.DataFrame) -> None:
@@ -83,7 +91,10 @@ def require_no_leakage(splits: pd.DataFrame) -> None:
     for name in catalog.SPLIT_NAMES:
         missing = set(splits["diagnosis"]) - set(splits.loc[splits["side"] == name, "diagnosis"])
         if missing:
-            raise LesionflowError(f"the {name} split has no {', '.join(sorted(missing))}. Try another seed, or import more lesions.")
+            raise LesionflowError(
+                f"the {name} split has no {', '.join(sorted(missing))}."
+                " Import more lesions, or split all images again with split.redeal: true and another seed."
+            )
 
 
 def require_measurable(labels: LabelSet) -> None:
@@ -100,7 +111,7 @@ def require_measurable(labels: LabelSet) -> None:
 
 def oversized_groups(splits: pd.DataFrame, test: float) -> list[str]:
     """A message for each group with more images than one of the folds from which the test split is taken: the fractions cannot be met."""
-    fold = len(splits) / _fraction(test).denominator
+    fold = len(splits) / as_fraction(test).denominator
     sizes = splits.groupby("group").size()
     named = splits.groupby("group")[["patient_id", "lesion_id"]].first()
     return [
@@ -114,43 +125,47 @@ def _name(group: "pd.Series[str]") -> str:
     return f"patient {patient}" if isinstance(patient, str) else f"lesion {group['lesion_id']}"
 
 
+def write_report(splits: pd.DataFrame, groups: dict[str, int], outputs: Sequence[str]) -> None:
+    """Write reports/split.json; `groups` are the counts of `count_groups`."""
+    by_split = {name: splits[splits["side"] == name] for name in catalog.SPLIT_NAMES}
+    document = {
+        "test_split_hash": catalog.split_hash(by_split["test"]),
+        "groups": int(splits["group"].nunique()),
+        **groups,
+        "patients": {name: int(rows["patient_id"].nunique()) for name, rows in by_split.items()},
+        "images": {name: len(rows) for name, rows in by_split.items()},
+        "lesions": {name: int(rows["lesion_id"].nunique()) for name, rows in by_split.items()},
+        "images_per_class": {
+            name: dict.fromkeys(outputs, 0) | rows["diagnosis"].value_counts(sort=False).to_dict() for name, rows in by_split.items()
+        },
+    }
+    write_json(REPORT, document)
+
+
 def split(settings: Settings) -> None:
     """Run the stage.
 
     Raises:
-        LesionflowError: the images cannot be split, or a metric could not be measured afterwards.
+        LesionflowError: splits/assignments.csv is not valid, the images cannot be split, or a metric could not be measured afterwards.
     """
-    images = catalog.load_usable_images()
-    frame = images[COLUMNS].assign(group=pd.factorize(images["group"])[0])
-    params, labels = settings.split, LabelSet.load()
+    images, labels, redeal = catalog.load_usable_images(), LabelSet.load(), settings.split.redeal
     require_measurable(labels)
-    folds = max(_fraction(params.test).denominator, _fraction(params.validation / (1 - params.test)).denominator)
-    frame["side"] = assign_splits(find_strata(images, folds), frame["group"].to_numpy(), params.test, params.validation, settings.seed)
-    require_no_leakage(frame)
+    known = {} if redeal else load_assignments()
+    kept = find_kept_groups(pd.read_parquet(require_file(CATALOG), columns=["group", "pixels_sha256"]), known)
+    splits = images[COLUMNS].assign(group=pd.factorize(images["group"])[0], side=assign(images, kept, settings))
+    require_no_leakage(splits)
     with atomic_write(DOCS) as draft:
-        unmet = expectations.check_splits(frame, labels.outputs, draft)
+        unmet = expectations.check_splits(splits, labels.outputs, draft)
     if unmet:
         raise LesionflowError("\n".join(unmet))
     with atomic_write(SPLITS) as draft:
-        frame.to_parquet(draft, index=False)
-    by_split = {name: frame[frame["side"] == name] for name in catalog.SPLIT_NAMES}
-    write_json(
-        REPORT,
-        {
-            "test_split_hash": catalog.split_hash(by_split["test"]),
-            "groups": int(frame["group"].nunique()),
-            "patients": {name: int(rows["patient_id"].nunique()) for name, rows in by_split.items()},
-            "images": {name: len(rows) for name, rows in by_split.items()},
-            "lesions": {name: int(rows["lesion_id"].nunique()) for name, rows in by_split.items()},
-            "images_per_class": {
-                name: dict.fromkeys(labels.outputs, 0) | rows["diagnosis"].value_counts(sort=False).to_dict()
-                for name, rows in by_split.items()
-            },
-        },
-    )
-    for line in oversized_groups(frame, params.test):
+        splits.to_parquet(draft, index=False)
+    write_report(splits, count_groups(images, kept), labels.outputs)
+    write_assignments(known | dict(zip(splits["pixels_sha256"], splits["side"], strict=True)))
+    for line in [*describe(images, kept, redeal), *oversized_groups(splits, settings.split.test)]:
         print(line)
-    print(", ".join(f"{name} {len(rows)} images of {rows['group'].nunique()} groups" for name, rows in by_split.items()))
+    groups = {name: splits.loc[splits["side"] == name, "group"] for name in catalog.SPLIT_NAMES}
+    print(", ".join(f"{name} {len(members)} images of {members.nunique()} groups" for name, members in groups.items()))
 
 
 if __name__ == "__main__":

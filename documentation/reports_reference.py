@@ -53,6 +53,9 @@ MEANING = {
     "split": {
         "test_split_hash": "sha256 that identifies the labeled test images",
         "groups": "groups (patients, or lesions joined by duplicates) that are never divided",
+        "kept_groups": "groups that stayed in the split that `splits/assignments.csv` named",
+        "dealt_groups": "groups that were assigned by this run: all of them in a new dataset or with `split.redeal: true`",
+        "joined_groups": "groups that joined images of several splits; they are in train",
         "images.<split>": "images in the split",
         "images_per_class.<split>.<class>": "images of the class in the split",
         "lesions.<split>": "lesions in the split",

@@ -94,7 +94,8 @@ def page() -> str:
         "# Stored files",
         GENERATED_NOTE,
         "What the stages write to `build/`. Git ignores this folder. DVC tracks the outputs of stages and restores them from its cache"
-        " (`dvc checkout`). [Reports](reports.md) describes `reports/`.",
+        " (`dvc checkout`). [Reports](reports.md) describes `reports/`, and"
+        " [splitting](../explanation/splitting.md#when-the-dataset-changes) `splits/assignments.csv`.",
         table(["file", "written by", "content"], FILES),
         "## Print them",
         "From the project's root, in its environment:",

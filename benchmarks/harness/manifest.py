@@ -25,7 +25,7 @@ SHOWN = 5
 @dataclass(frozen=True)
 class BenchmarkRequest:
     """A requested benchmark. `source`: path of the dataset, None for the project's own; `dataset`: its identity; `params`: params.yaml
-    with the overrides, without the seed and the import limits."""
+    with the overrides, without the import limits and what the benchmark sets itself: the seed and `split.redeal`."""
 
     dataset: str
     overrides: tuple[str, ...]
@@ -77,6 +77,7 @@ def _params(overrides: list[str]) -> dict[str, Any]:
         raise SystemExit(f"error: {fault}") from None
     backbone = {**settings.base.model_dump(mode="json"), "weights": Path(settings.base.weights).name}
     sections = settings.model_dump(mode="json", by_alias=True, exclude={"seed", "backbone", "backbones", "importing"})
+    del sections["split"]["redeal"]
     return {"backbone": backbone, **sections}
 
 

@@ -150,8 +150,11 @@ class ImportLimits(_Section):
 
 
 class Split(_Section):
+    """`redeal`: split all images again, instead of only those that splits/assignments.csv does not name."""
+
     test: SplitShare
     validation: SplitShare
+    redeal: bool
 
 
 class Images(_Section):

@@ -26,7 +26,7 @@ DECIDING = (
     "requirements.lock",
 )
 """Git pathspecs of everything that determines a run's outputs: code, params and data pointers, but not the run's own outputs (dvc.lock,
-reports/)."""
+reports/, splits/)."""
 
 
 def provenance() -> dict[str, str]:

@@ -163,7 +163,7 @@ def workspace_files(prefect_lab: PrefectLab) -> dict[str, bytes]:
     """The files that a run with overrides must not change."""
     return {
         name: (prefect_lab.project.root / name).read_bytes()
-        for name in ("params.yaml", "dvc.lock", "reports/registration.json", "data.dvc")
+        for name in ("params.yaml", "dvc.lock", "reports/registration.json", "splits/assignments.csv", "data.dvc")
     }
 
 

@@ -1,5 +1,6 @@
 """The pipeline with the real DVC. The tests run in file order and share one project, which each test leaves usable."""
 
+import io
 import json
 import os
 import shutil
@@ -317,6 +318,23 @@ def test_changed_dropout_reruns_train_and_later_stages_only(project):
     )
     project.set_params({"train": {"dropout": dropout}})
     assert ran(project.repro()) == [], "outputs of former params come from the DVC cache"
+
+
+def test_images_stay_in_their_split_until_it_is_redealt(project, tmp_path):
+    copy = project.copy(tmp_path / "copy")
+    assignments = copy.root / "splits/assignments.csv"
+    before = assignments.read_bytes()
+    copy.set_params({"seed": 1})
+    assert ran(copy.repro("--single-item", "split")) == ["split"]
+    assert assignments.read_bytes() == before
+    copy.set_params({"split": {"redeal": True}})
+    copy.repro("--single-item", "split")
+    redealt = pd.read_csv(assignments, index_col="pixels_sha256")["split"]
+    former = pd.read_csv(io.BytesIO(before), index_col="pixels_sha256")["split"]
+    assert (former[redealt.index] != redealt).any()
+    copy.set_params({"seed": 0, "split": {"redeal": False}})
+    assert ran(copy.repro("--single-item", "split")) == ["split"], "DVC's run cache does not restore the split of the first run"
+    assert pd.read_csv(assignments, index_col="pixels_sha256")["split"].equals(redealt)
 
 
 def test_misspelled_param_is_reported_by_name(project, tmp_path):

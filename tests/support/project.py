@@ -23,6 +23,7 @@ COPIED = (
     "flows",
     "app",
     "labels",
+    "splits",
     "dvc.yaml",
     "params.yaml",
     "decisions.csv",

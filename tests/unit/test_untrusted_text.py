@@ -18,7 +18,7 @@ from app.data.archives import Member, _name_problem
 from app.data.members import sort_members
 from app.data.targets import assign_targets, fold_path
 from app.models import champion, predict
-from components import split, validate
+from components import validate
 from components.augmentation import views
 from components.core import catalog, plotting
 from components.core.reports.champion import Overview
@@ -34,6 +34,7 @@ from components.imaging.tfrecords import ShardWriter, View
 from components.registry import model_card, promotion_record
 from components.runtime.params_file import load
 from components.serving.answers import Contract, answer
+from components.splitting.folds import assign_splits
 from flows import artifacts
 from tests.support import documents, untrusted_text
 from tests.support.html import tags_of
@@ -76,7 +77,7 @@ def test_validation_split_and_views_keep_names(root, settings):
     assert frame["group"].is_unique
     assert frame["isic_id"].str.fullmatch(r"\S(?:.*\S)?").all()
     usable = frame.reset_index()
-    usable["side"] = split.assign_splits(usable["diagnosis"], np.arange(len(usable)), 0.2, 0.2, 0)
+    usable["side"] = assign_splits(usable["diagnosis"], np.arange(len(usable)), 0.2, 0.2, 0)
     usable.to_parquet(root.parent / "splits.parquet", index=False)
     assert catalog.load_splits(root.parent / "splits.parquet")["path"].tolist() == usable["path"].tolist()
     assert set(findings_table["path"]) == set(PATHS)

@@ -4,6 +4,7 @@ import pytest
 
 from benchmarks import bench, computing, pipeline, rates, scaling, sharpness
 from benchmarks.harness import machine, manifest, profiling, summary, tables, timing
+from components.runtime.params_file import load
 from flows.stages import STAGES
 from tests.support.project import ROOT
 
@@ -171,6 +172,14 @@ def test_request_records_params_and_differences_names_changed_ones(tmp_path):
     assert manifest.differences(six.document(), four.document())[1:] == ["params.embed.max_views_per_image: 6, not 4"]
     with pytest.raises(SystemExit, match=r"^error: params\.yaml with the overrides: embed\.max_views_per_image: 0 is not allowed"):
         manifest.BenchmarkRequest.of(tmp_path, ["embed.max_views_per_image=0"], 0)
+
+
+def test_each_seed_splits_all_images_again_whatever_the_request_says(tmp_path):
+    request = manifest.BenchmarkRequest.of(tmp_path, ["split.redeal=false"], 0)
+    assert "redeal" not in request.params["split"], "results of before, without this param, are of the same request"
+    pipeline.set_params(tmp_path, 2, request)
+    params = load(tmp_path / "params.yaml")
+    assert (params.seed, params.split.redeal) == (2, True)
 
 
 def test_with_new_names_reads_former_metric_names():

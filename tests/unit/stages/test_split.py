@@ -1,35 +1,19 @@
+import json
+from pathlib import Path
+
 import pandas as pd
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from components import split
 from components.core import catalog
 from components.core.errors import LesionflowError
 from components.core.label_set import LabelSet
-from tests.support.labels import CLASSES, ISIC9, RASH
-
-
-def rows(lesions_per_class: int, images_per_lesion: int) -> pd.DataFrame:
-    images = [
-        (f"{name}/{lesion}_{image}.jpg", name, f"{name}_{lesion}", f"{name}{lesion}{image}")
-        for name in CLASSES
-        for lesion in range(lesions_per_class)
-        for image in range(images_per_lesion)
-    ]
-    frame = pd.DataFrame(images, columns=["path", "diagnosis", "lesion_id", "pixels_sha256"])
-    return frame.assign(group=pd.factorize(frame["lesion_id"])[0], patient_id=None)
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 1000), st.sampled_from([(0.2, 0.2), (0.1, 0.15), (0.4, 0.4)]))
-def test_groups_are_in_one_split_and_classes_in_all(seed, shares):
-    images = rows(12, 3)
-    groups = images["group"].to_numpy()
-    images = images.assign(side=split.assign_splits(images["diagnosis"], groups, *shares, seed))
-    split.require_no_leakage(images)
-    assert abs((images["side"] == "test").mean() - shares[0]) < 0.06
-    assert abs((images["side"] == "validation").mean() - shares[1]) < 0.06
+from components.core.paths import CATALOG, LABEL_SET, SPLITS
+from components.runtime.params import Settings
+from components.splitting.assignments import ASSIGNMENTS, find_kept_groups, load_assignments
+from components.splitting.folds import assign_splits
+from tests.support.labels import ISIC9, RASH
+from tests.support.splits import pixels, rows
 
 
 def test_require_measurable_needs_benign_images():
@@ -40,26 +24,11 @@ def test_require_measurable_needs_benign_images():
         split.require_measurable(malignant)
 
 
-def test_same_seed_gives_same_split():
-    images = rows(12, 2)
-    groups = images["group"].to_numpy()
-    first, repeated, other = (split.assign_splits(images["diagnosis"], groups, 0.2, 0.2, seed) for seed in (1, 1, 2))
-    assert (first == repeated).all()
-    assert (first != other).any()
-
-
-def test_class_of_two_lesions_cannot_be_split():
-    images = rows(12, 2)
-    images = images[(images["diagnosis"] != "melanoma") | images["lesion_id"].isin(["melanoma_0", "melanoma_1"])]
-    groups = images["group"].to_numpy()
-    with pytest.raises(LesionflowError, match="melanoma has 2"):
-        split.assign_splits(images["diagnosis"], groups, 0.2, 0.2, 0)
-
-
 def test_split_without_a_class_is_refused():
     images = rows(12, 2)
-    images = images.assign(side=split.assign_splits(images["diagnosis"], images["group"].to_numpy(), 0.2, 0.2, 0))
-    with pytest.raises(LesionflowError, match="the test split has no melanoma"):
+    images["side"] = [catalog.SPLIT_NAMES[int(group.split("_")[-1]) % 3] for group in images["group"]]
+    split.require_no_leakage(images)
+    with pytest.raises(LesionflowError, match=r"the test split has no melanoma\. .* split\.redeal: true and another seed"):
         split.require_no_leakage(images[(images["diagnosis"] != "melanoma") | (images["side"] != "test")])
 
 
@@ -92,6 +61,115 @@ def test_patient_in_two_splits_is_refused_and_unknown_patients_are_not_one():
 def test_patient_with_more_images_than_a_fold_is_named():
     images = rows(10, 2).assign(patient_id=None)
     assert split.oversized_groups(images, 0.2) == []
-    images.loc[:39, ["group", "patient_id"]] = [0, "P7"]
+    images.loc[:39, ["group", "patient_id"]] = ["of P7", "P7"]
     lines = split.oversized_groups(images, 0.2)
     assert lines == ["40 images are one group (patient P7), but a fold has 36: the splits differ from the sizes asked for"]
+
+
+class Stage:
+    """The stage `split` in an empty folder, with the catalog that a test gives it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+
+    def run(self, images: pd.DataFrame, **params) -> pd.Series:
+        """Run the stage; returns the split of each image by the hash of its pixels."""
+        unknown = set(catalog.COLUMNS) - set(images)
+        images.assign(usable=True, **dict.fromkeys(unknown - {"usable"})).to_parquet(CATALOG)
+        seed = params.pop("seed", 0)
+        split.split(self.settings.model_copy(update={"seed": seed, "split": self.settings.split.model_copy(update=params)}))
+        splits = pd.read_parquet(SPLITS).set_index("pixels_sha256")["side"]
+        assert load_assignments().items() >= splits.to_dict().items()
+        return splits
+
+    def counts(self) -> tuple[int, int, int]:
+        """Kept, dealt and joined groups in the report."""
+        report = json.loads(split.REPORT.read_text(encoding="utf-8"))
+        return report["kept_groups"], report["dealt_groups"], report["joined_groups"]
+
+
+@pytest.fixture
+def stage(tmp_path, monkeypatch, settings) -> Stage:
+    monkeypatch.chdir(tmp_path)
+    Path("build").mkdir()
+    ISIC9.write(LABEL_SET)
+    monkeypatch.setattr(split.expectations, "check_splits", lambda _splits, _outputs, draft: draft.mkdir() or [])
+    return Stage(settings)
+
+
+def test_no_image_changes_its_split_when_lesions_are_added(stage, capsys):
+    images = rows(20, 2)
+    before = stage.run(images)
+    assert stage.counts() == (0, 180, 0)
+    more = pd.concat([rows(2, 2, first=20), images], ignore_index=True)
+    after = stage.run(more)
+    assert after.loc[before.index].equals(before)
+    assert stage.counts() == (180, 18, 0)
+    assert "180 groups stay in their split, 18 are assigned now" in capsys.readouterr().out
+    new = after.drop(before.index)
+    assert new.value_counts().to_dict() == {"train": 18, "validation": 10, "test": 8}
+    assert stage.run(more).equals(after)
+    assert stage.counts() == (198, 0, 0)
+    assert "split.redeal: true splits all images again" in capsys.readouterr().out
+
+
+def test_first_split_equals_that_of_folds(stage):
+    images = rows(12, 2)
+    ordered = images.sort_values("path", ignore_index=True)
+    expected = assign_splits(ordered["diagnosis"], pd.factorize(ordered["group"])[0], 0.2, 0.2, 3)
+    assert stage.run(images, seed=3).loc[ordered["pixels_sha256"]].tolist() == expected.tolist()
+
+
+def test_redeal_splits_again_and_drops_absent_images(stage, capsys):
+    images = rows(12, 1)
+    first = stage.run(images)
+    part = images[images["lesion_id"] != "nevus_3"]
+    absent = pixels("nevus 3 0")
+    assert stage.run(part, seed=1).equals(first.drop(absent)), "another seed moves nothing"
+    assert load_assignments()[absent] == first[absent], "an absent image keeps its split"
+    again = stage.run(part, seed=1, redeal=True)
+    assert (again != first.drop(absent)).any()
+    assert absent not in load_assignments()
+    assert stage.counts() == (0, 107, 0)
+    assert "set it to false" in capsys.readouterr().out
+
+
+def test_redeal_does_not_read_an_invalid_file(stage):
+    images = rows(12, 1)
+    stage.run(images)
+    ASSIGNMENTS.write_text("<<<<<<< HEAD\n", encoding="utf-8")
+    with pytest.raises(LesionflowError, match=r"assignments\.csv, line 1: .*split\.redeal: true"):
+        stage.run(images)
+    stage.run(images, redeal=True)
+
+
+def test_group_that_joins_two_splits_goes_to_train(stage, capsys):
+    images = rows(12, 2)
+    splits = stage.run(images)
+    sides = images["pixels_sha256"].map(splits)
+    tested, validated = (images.loc[(sides == side) & (images["diagnosis"] == "nevus"), "group"].iloc[0] for side in ("test", "validation"))
+    joined = images.assign(group=images["group"].replace(validated, tested))
+    joined["lesion_id"] = joined["group"]
+    after = stage.run(joined)
+    moved = joined.loc[joined["group"] == tested, "pixels_sha256"]
+    assert len(moved) == 4
+    assert set(after[moved]) == {"train"}
+    assert after.drop(moved).equals(splits.drop(moved))
+    assert stage.counts() == (106, 0, 1)
+    assert "groups that join images of several splits and are in train now: 1 (4 images)" in capsys.readouterr().out
+
+
+def test_excluded_image_keeps_the_split_of_its_group():
+    files = pd.DataFrame({"group": ["lesion", "lesion"], "pixels_sha256": [pixels("excluded"), pixels("new")]})
+    assert find_kept_groups(files, {pixels("excluded"): "test"}).splits == {"lesion": "test"}
+
+
+def test_new_class_of_two_lesions_is_refused_and_of_three_is_in_all_splits(stage):
+    others = [name for name in ISIC9.outputs if name != "melanoma"]
+    images = rows(12, 1, others)
+    before = stage.run(images)
+    with pytest.raises(LesionflowError, match="melanoma has 2"):
+        stage.run(pd.concat([images, rows(2, 1, ["melanoma"])], ignore_index=True))
+    assert load_assignments() == before.to_dict(), "a failed stage changes no assignment"
+    after = stage.run(pd.concat([images, rows(3, 1, ["melanoma"])], ignore_index=True))
+    assert set(after.drop(before.index)) == set(catalog.SPLIT_NAMES)
