@@ -32,8 +32,8 @@ class Coverage:
 class Comparison:
     """Challenger less another version in one figure, named for people, on the same test images, with its paired bootstrap interval.
 
-    `best`: the other is the best version in this figure on this test split; otherwise it is the champion. `measured_again`: it was
-    measured on these images now, and may have trained on some of them.
+    `best`: the other is the best version in this figure on this test split; otherwise it is the champion. `measured_again`: the champion
+    was measured on these images now, none of which it has seen.
     """
 
     figure: str
@@ -185,7 +185,7 @@ def _rule_against_version(comparison: Comparison, margin: float) -> Rule:
     figure, difference = comparison.figure, comparison.difference
     passed = difference.low > -margin
     rival = "best" if comparison.best else "champion"
-    again = ", measured again on this split, of which it may have trained on a part" if comparison.measured_again else ""
+    again = ", measured again on these images" if comparison.measured_again else ""
     said = f"{figure} {difference:+.3f} against {'the best' if comparison.best else 'champion'} version {comparison.version}"
     why = f"the whole interval must be above {-margin:+.3f}"
     if not passed and difference.value > -margin:
