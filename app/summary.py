@@ -27,7 +27,7 @@ def summary_lines() -> list[str]:
     gate = "passed" if registration.gate_passed else "not passed: " + "; ".join(f"{rule.name}, {rule.says}" for rule in failed)
     return [
         "",
-        f"Test figures of the {evaluation.picked} model on {test.images} images of {test.groups} lesions, with 95 % intervals:",
+        f"Test figures of the {evaluation.picked} model on {test.images} images of {test.groups} groups, with 95 % intervals:",
         *(
             f"  {evaluation.label_set.metric_label(name):<26} {row.value:.3f}  [{row.low:.3f}, {row.high:.3f}]"
             for name, row in test.figures.items()
@@ -59,7 +59,7 @@ def _few(groups: dict[str, int]) -> list[str]:
     if not groups:
         return []
     listed = ", ".join(f"{name.replace('_', ' ')} ({count})" for name, count in groups.items())
-    return [f"Balanced accuracy is uncertain: it counts classes with fewer than {FEW_GROUPS} test lesions as much as others: {listed}."]
+    return [f"Balanced accuracy is uncertain: it counts classes with fewer than {FEW_GROUPS} test groups as much as others: {listed}."]
 
 
 def _certainty(evaluation: Evaluation) -> list[str]:
@@ -98,7 +98,7 @@ def _subgroups(evaluation: Evaluation) -> list[str]:
     if "subgroups" not in evaluation.model_fields_set:
         return ["Not measured on subgroups: `dvc repro` does."]
     worst, missing = worst_subgroup(evaluation.subgroups), dimensions_left_out(evaluation.subgroups)
-    none = ["No subgroup has enough test lesions for figures."] if evaluation.subgroups else []
+    none = ["No subgroup has enough test groups for figures."] if evaluation.subgroups else []
     named = [f"Worst subgroup: {worst.name}, balanced accuracy {worst.balanced_accuracy:.3f}."] if worst else none
     unknown = f"No subgroups by {', '.join(missing)}: the test images have fewer than two known values."
     return [*named, *([unknown] if missing else [])]

@@ -35,7 +35,7 @@ from components.core.reports.export import ExportReport
 from components.core.reports.registration import Promotion, Registration, Rule
 from components.evaluation.predictions import HEADLINE_METRICS
 from components.evaluation.subgroups import named_subgroups, subgroup_name
-from components.registry import evidence, gate, judgement, promotion, run_report, versions
+from components.registry import comparability, evidence, gate, judgement, promotion, run_report, versions
 from components.registry.evidence import Evidence
 from components.registry.promotion import ChampionState
 from components.registry.promotion_record import ConcurrentPromotionError
@@ -271,7 +271,13 @@ def summary_lines(report: Registration) -> list[str]:
         lines.append(f"  warning: {report.warning}")
     if report.champion == report.version:
         return [*lines, "it is champion"]
-    if not report.gate_passed:
+    failed = [rule.name for rule in report.gate if not rule.passed]
+    if failed == [comparability.RULE]:
+        reason = (
+            "a person decides, because it is not comparable with the champion:"
+            f" `lesionflow champion promote {report.version} --override REASON`"
+        )
+    elif not report.gate_passed:
         reason = "the gate did not pass it"
     elif report.overtaken:
         reason = report.overtaken

@@ -50,7 +50,7 @@ def summary(evaluation: Evaluation, registration: Registration, overview: Overvi
     return "\n".join(
         [
             f"## {registration.model} version {registration.version} ({evaluation.picked}): gate {verdict}; champion: {champion_label}",
-            f"\n{test.images} test images of {test.groups} lesions; 95 % intervals in brackets\n",
+            f"\n{test.images} test images of {test.groups} groups; 95 % intervals in brackets\n",
             table(["test figure", f"version {registration.version}", f"champion: {champion_label}"], rows),
             "",
             table(["gate", "rule", ""], rules),

@@ -71,6 +71,7 @@ class Evidence:
         bins: the number of bins of the calibration error.
         passed_alone: whether the version passed every rule that compares with no other version, with the thresholds at registration;
             None if this was not recorded.
+        split: SPLIT_COLUMNS of its training, validation and test images; None if this was not recorded.
     """
 
     evaluation: Evaluation
@@ -80,6 +81,7 @@ class Evidence:
     data_md5: str
     bins: int
     passed_alone: bool | None
+    split: pd.DataFrame | None
 
     def same(self, other: "Evidence") -> bool:
         """Whether evaluation, test split and agreement of the exports with Keras are equal."""
@@ -97,6 +99,7 @@ def candidate_evidence(candidate: Candidate, settings: Settings) -> Evidence:
         provenance.provenance()["data.md5"],
         settings.evaluate.calibration_bins,
         None,
+        _current_split(),
     )
 
 
@@ -115,7 +118,7 @@ def write_evidence(folder: Path, candidate: Candidate, settings: Settings, indep
     folder.mkdir(parents=True)
     for source in (CANDIDATE / PREDICTIONS_FILENAME, EVALUATION, EXPORT_REPORT):
         shutil.copy(require_file(source), folder / source.name)
-    pd.read_parquet(require_file(SPLITS))[SPLIT_COLUMNS].to_parquet(folder / SPLIT, index=False)
+    _current_split().to_parquet(folder / SPLIT, index=False)
     origin = provenance.provenance()
     code = Path(__file__).parents[1]
     Measured(
@@ -141,6 +144,10 @@ def write_evidence(folder: Path, candidate: Candidate, settings: Settings, indep
     return folder_sha256(folder)
 
 
+def _current_split() -> pd.DataFrame:
+    return pd.read_parquet(require_file(SPLITS))[SPLIT_COLUMNS]
+
+
 def folder_sha256(folder: Path) -> str:
     """Hex sha256 of the names and contents of the files in a folder, sorted by name."""
     files = sorted((path.relative_to(folder).as_posix(), path) for path in folder.rglob("*") if path.is_file())
@@ -162,18 +169,16 @@ def load_evidence(client: "MlflowClient", version: "ModelVersion", hash_in_recor
     """
     hash_in_tag = version.tags.get(versions.EVIDENCE_TAG)
     if hash_in_record not in (None, hash_in_tag):
-        raise EvidenceChanged(
-            _changed_message(version, f"the promotion record says sha256 {hash_in_record}, and its tag {hash_in_tag or 'is gone'}")
-        )
+        reason = f"the promotion record says sha256 {hash_in_record}, and its tag {hash_in_tag or 'is gone'}"
+        raise EvidenceChanged(_changed_message(version, reason))
     if hash_in_tag is None:
         return _legacy_evidence(client, version)
     with tempfile.TemporaryDirectory() as temporary:
         folder = _download(client, version, Path(temporary))
         digest = folder_sha256(folder)
         if digest != hash_in_tag:
-            raise EvidenceChanged(
-                _changed_message(version, f"its sha256 was {hash_in_tag} when the version was registered, and is {digest}")
-            )
+            reason = f"its sha256 was {hash_in_tag} when the version was registered, and is {digest}"
+            raise EvidenceChanged(_changed_message(version, reason))
         measured = Measured.read(folder / MEASURED, f"{MEASURED} of {_full_name(version)}")
         return Evidence(
             Evaluation.read(folder / EVALUATION.name, f"{EVALUATION.name} of {_full_name(version)}"),
@@ -183,6 +188,7 @@ def load_evidence(client: "MlflowClient", version: "ModelVersion", hash_in_recor
             measured.data_md5,
             measured.params.evaluate.calibration_bins,
             all(rule.passed for rule in measured.alone),
+            pd.read_parquet(folder / SPLIT) if (folder / SPLIT).exists() else None,
         )
 
 
@@ -254,7 +260,8 @@ def _legacy_evidence(client: "MlflowClient", version: "ModelVersion") -> Evidenc
             f" its tags, so a version that was deleted since wrote over it. {REGISTER_AGAIN}"
         )
     split_hash, data_md5 = (tag(version, name) for name in ("test_split_hash", "data.md5"))
-    return Evidence(evaluation, export, scored, split_hash, data_md5, _infer_bins(evaluation.test.calibration_error.value, scored), None)
+    bins = _infer_bins(evaluation.test.calibration_error.value, scored)
+    return Evidence(evaluation, export, scored, split_hash, data_md5, bins, None, None)
 
 
 def _infer_bins(recorded: float, scored: Predictions) -> int:

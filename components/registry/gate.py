@@ -16,7 +16,7 @@ REEVALUATE_HINT = "when this version was evaluated: `dvc repro` measures and reg
 
 @dataclass(frozen=True)
 class Coverage:
-    """Contents of the test split: its groups (lesions), those of the critical class, and the classes without an image.
+    """Contents of the test split: its groups, those of the critical class, and the classes without an image.
 
     The model may never name a class without a test image, and no figure would show it. `few`: the classes with so few groups that
     balanced accuracy is uncertain, and how many each has.
@@ -32,8 +32,8 @@ class Coverage:
 class Comparison:
     """Challenger less another version in one figure, named for people, on the same test images, with its paired bootstrap interval.
 
-    `best`: the other is the best version in this figure on this test split; otherwise it is the champion. `measured_again`: it was
-    measured on these images now, and may have trained on some of them.
+    `best`: the other is the best version in this figure on this test split; otherwise it is the champion. `measured_again`: the champion
+    was measured on these images now, none of which it has seen.
     """
 
     figure: str
@@ -58,7 +58,7 @@ def evaluate_rules(
     test = evaluation.test
     return [
         _rule_all_classes_tested(coverage.unmeasured),
-        _rule_enough_groups("test lesions", coverage.groups, thresholds.min_test_groups),
+        _rule_enough_groups("test groups", coverage.groups, thresholds.min_test_groups),
         _marked(_rule_minimum("balanced accuracy", test.balanced_accuracy, thresholds.min_balanced_accuracy), coverage.few),
         *_rules_critical_class(evaluation, thresholds, coverage.critical_groups),
         _rule_maximum("calibration error", test.calibration_error, thresholds.max_calibration_error),
@@ -93,9 +93,9 @@ def _rules_critical_class(evaluation: Evaluation, thresholds: Register, groups: 
     labels, sensitivity = evaluation.label_set, evaluation.test.critical_sensitivity
     if labels.critical is None or sensitivity is None:
         return [Rule("critical class", True, f"label set {labels.name} has no critical class here, so no sensitivity is guarded")]
-    lesions = f"{labels.critical} test lesions".replace("_", " ")
+    counted = f"{labels.critical} test groups".replace("_", " ")
     return [
-        _rule_enough_groups(lesions, groups, thresholds.min_critical_groups),
+        _rule_enough_groups(counted, groups, thresholds.min_critical_groups),
         _rule_minimum(labels.metric_label("critical_sensitivity"), sensitivity, thresholds.min_critical_sensitivity),
     ]
 
@@ -115,9 +115,9 @@ def _rule_minimum(figure: str, estimate: Estimate, floor: float) -> Rule:
 
 
 def _marked(rule: Rule, few: Mapping[str, int]) -> Rule:
-    """The rule, which says on which classes it rests with few lesions."""
+    """The rule, which says on which classes it rests with few groups."""
     listed = ", ".join(f"{count} of {name.replace('_', ' ')}" for name, count in few.items())
-    return replace(rule, says=f"{rule.says}; uncertain, for it rests on few lesions: {listed}") if few else rule
+    return replace(rule, says=f"{rule.says}; uncertain, for it rests on few groups: {listed}") if few else rule
 
 
 def _rule_maximum(figure: str, estimate: Estimate, ceiling: float) -> Rule:
@@ -185,7 +185,7 @@ def _rule_against_version(comparison: Comparison, margin: float) -> Rule:
     figure, difference = comparison.figure, comparison.difference
     passed = difference.low > -margin
     rival = "best" if comparison.best else "champion"
-    again = ", measured again on this split, of which it may have trained on a part" if comparison.measured_again else ""
+    again = ", measured again on these images" if comparison.measured_again else ""
     said = f"{figure} {difference:+.3f} against {'the best' if comparison.best else 'champion'} version {comparison.version}"
     why = f"the whole interval must be above {-margin:+.3f}"
     if not passed and difference.value > -margin:

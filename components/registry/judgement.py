@@ -6,29 +6,36 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from components.core.label_set import LabelSet
+from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Rule
 from components.evaluation import bootstrap
-from components.evaluation.predictions import Predictions, defined, paired_difference
-from components.registry import evidence, gate, promotion, reevaluation, versions
+from components.evaluation.predictions import Indices, Predictions, defined, paired_difference
+from components.registry import comparability, evidence, gate, promotion, reevaluation, versions
+from components.registry.comparability import COMPARED_METRICS, ComparisonSet
 from components.registry.evidence import Evidence
 from components.registry.promotion import ChampionState
 from components.runtime.params import Settings
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-
-COMPARED_METRICS = ("balanced_accuracy", "critical_sensitivity")
-"""The metrics in which a challenger is compared with other versions."""
+    from mlflow.entities.model_registry import ModelVersion
 
 
 @dataclass(frozen=True)
 class Rival:
-    """A version that a challenger is compared with, and its predictions for the same images."""
+    """A version that a challenger is compared with.
+
+    Attributes:
+        version: its number.
+        scored: its predictions of test images of the challenger: all of them, or for the champion those that it has not seen.
+        measured_again: whether it was measured on these images now, for it has another test split or has lost its evidence.
+        metrics: the metrics to compare.
+    """
 
     version: str
     scored: Predictions
     measured_again: bool = False
+    metrics: tuple[str, ...] = COMPARED_METRICS
 
 
 def judge_version(
@@ -47,14 +54,16 @@ def judge_version(
         LesionflowError: Lesionflow did not register the champion, evidence was changed, or the champion must be re-evaluated and data/
             does not contain the images.
     """
-    labels, champion, same_classes = evidence_of_version.scored.labels, None, []
+    labels, champion, about_champion = evidence_of_version.scored.labels, None, []
     if state.champion is not None and state.number != number:
         of_champion = evidence.label_set(state.champion)
-        same_classes = [gate.rule_same_classes(labels, of_champion, str(state.number))]
-        champion = champion_rival(client, evidence_of_version, state, of_champion) if labels.identity == of_champion.identity else None
+        about_champion = [gate.rule_same_classes(labels, of_champion, str(state.number))]
+        if labels.identity == of_champion.identity:
+            comparable, champion = champion_rival(client, evidence_of_version, state, settings)
+            about_champion.append(comparable)
     others = rivals(client, evidence_of_version, number, state, settings)
     comparisons = compare_with_rivals(evidence_of_version.scored, champion, others, settings)
-    return [*same_classes, *_verdict(evidence_of_version, comparisons, settings)]
+    return [*about_champion, *_verdict(evidence_of_version, comparisons, settings)]
 
 
 def judge_alone(evidence_of_version: Evidence, settings: Settings) -> list[Rule]:
@@ -73,7 +82,7 @@ def _verdict(evidence_of_version: Evidence, comparisons: Sequence[gate.Compariso
 
 
 def test_coverage(scored: Predictions) -> gate.Coverage:
-    """The number of lesions behind the test metrics, and the classes without or with few test lesions."""
+    """The number of groups behind the test metrics, and the classes without or with few test groups."""
     present = set(scored.images["diagnosis"])
     unmeasured = [name for name in scored.labels.outputs if name not in present]
     groups = scored.images["group"]
@@ -83,17 +92,16 @@ def test_coverage(scored: Predictions) -> gate.Coverage:
 def compare_with_rivals(
     challenger: Predictions, champion: Rival | None, others: Sequence[Rival], settings: Settings
 ) -> list[gate.Comparison]:
-    """Compare a challenger with the champion and, in each metric, with the best version, by a paired bootstrap over lesions.
+    """Compare a challenger with the champion and, in each metric, with the best version, by a paired bootstrap over groups.
 
     Args:
         challenger: the test predictions of the challenger.
-        champion: the champion, or None.
+        champion: the champion with the metrics and images to compare on, or None.
         others: other versions evaluated on this test split (`rivals`).
         settings: seed, bootstrap settings and calibration bins.
     """
-    resamples = bootstrap.cluster_bootstrap_indices(
-        challenger.images["group"].to_numpy(), settings.evaluate.bootstrap_resamples, settings.seed
-    )
+    paired = _Paired.of(challenger, settings)
+    paired_with_champion = _Paired.of(align_predictions(challenger, champion.scored), settings) if champion else paired
     all_images, bins = np.arange(len(challenger.images)), settings.evaluate.calibration_bins
     on_same_split = [*([champion] if champion and not champion.measured_again else []), *others]
     comparisons = []
@@ -101,34 +109,74 @@ def compare_with_rivals(
         label = challenger.labels.metric_label(metric)
         values = [rival.scored.headline(metric, all_images, bins) for rival in on_same_split]
         best = on_same_split[int(np.argmax(values))] if on_same_split else None  # the first of equal ones, which is the champion
-        for rival in [champion] if best is champion else [champion, best]:
-            if rival is not None:
-                difference = paired_difference(challenger, rival.scored, metric, resamples, bins)
-                comparisons.append(gate.Comparison(label, rival.version, difference, rival is not champion, rival.measured_again))
+        if champion and metric in champion.metrics:
+            difference = paired_with_champion.less(champion, metric, bins)
+            comparisons.append(gate.Comparison(label, champion.version, difference, measured_again=champion.measured_again))
+        if best is not None and best is not champion:
+            comparisons.append(gate.Comparison(label, best.version, paired.less(best, metric, bins), best=True))
     return comparisons
 
 
-def champion_rival(client: "MlflowClient", evidence_of_version: Evidence, state: ChampionState, labels: LabelSet) -> Rival:
-    """The champion, whose outputs have the same identity as those of a version, and its predictions for the test images of the version.
+@dataclass(frozen=True)
+class _Paired:
+    """The challenger's predictions of the images of a comparison, and bootstrap samples of their groups."""
 
-    The predictions are the recorded ones. The champion is re-evaluated if its test split is another one or its evidence is lost.
+    challenger: Predictions
+    samples: list[Indices]
+
+    @classmethod
+    def of(cls, challenger: Predictions, settings: Settings) -> "_Paired":
+        groups = challenger.images["group"].to_numpy()
+        return cls(challenger, bootstrap.cluster_bootstrap_indices(groups, settings.evaluate.bootstrap_resamples, settings.seed))
+
+    def less(self, rival: Rival, metric: str, bins: int) -> Estimate:
+        """The challenger's metric less that of a rival with predictions of the same images."""
+        return paired_difference(self.challenger, rival.scored, metric, self.samples, bins)
+
+
+def champion_rival(
+    client: "MlflowClient", evidence_of_version: Evidence, state: ChampionState, settings: Settings
+) -> tuple[Rule, Rival | None]:
+    """The rule whether a version is comparable with the champion, whose outputs have the same identity, and the champion's predictions.
+
+    The predictions are the recorded ones if both have the same test split. Otherwise the champion is re-evaluated on the test images of
+    the version that it has not seen; it is None if these are too few or not known. It is also re-evaluated if its evidence is lost.
 
     Raises:
         LesionflowError: as `judge_version`.
     """
-    champion, challenger = state.champion, evidence_of_version.scored
-    if champion is None:
+    if state.champion is None:
         raise ValueError(f"{state.model} has no champion")
-    number = str(champion.version)
+    champion, number, challenger = state.champion, str(state.number), evidence_of_version.scored
+    recorded = _recorded(client, champion, state)
+    test_split = recorded.test_split_hash if recorded else champion.tags.get("test_split_hash")
+    if test_split != evidence_of_version.test_split_hash:
+        chosen = _unseen(challenger, number, recorded, settings)
+    elif recorded is not None:
+        return comparability.all_images(challenger, number).rule, Rival(number, align_predictions(recorded.scored, challenger))
+    else:
+        chosen = comparability.all_images(challenger, number)
+    if not chosen.metrics:
+        return chosen.rule, None
+    images = chosen.challenger.images
+    print(f"measuring champion version {number} on {len(images)} of {len(challenger.images)} test images: {chosen.rule.says}")
+    again = reevaluation.reevaluate(champion, images, challenger.labels, evidence_of_version.data_md5)
+    return chosen.rule, Rival(number, again, measured_again=True, metrics=chosen.metrics)
+
+
+def _recorded(client: "MlflowClient", champion: "ModelVersion", state: ChampionState) -> Evidence | None:
+    """The evidence of the champion; None, and a message, if it is lost."""
     try:
-        champion_evidence = evidence.load_evidence(client, champion, promotion.evidence_of(state.entries, number))
-        reason = "was measured on another test split" if champion_evidence.test_split_hash != evidence_of_version.test_split_hash else None
+        return evidence.load_evidence(client, champion, promotion.evidence_of(state.entries, str(champion.version)))
     except evidence.EvidenceLost as error:
-        champion_evidence, reason = None, f"has lost its evidence ({error})"
-    if champion_evidence is not None and reason is None:
-        return Rival(number, align_predictions(champion_evidence.scored, challenger))
-    print(f"champion version {number} {reason}: measuring it on this one's images")
-    return Rival(number, reevaluation.reevaluate(champion, challenger.images, labels, evidence_of_version.data_md5), measured_again=True)
+        print(f"champion version {champion.version} has lost its evidence: {error}")
+        return None
+
+
+def _unseen(challenger: Predictions, number: str, recorded: Evidence | None, settings: Settings) -> ComparisonSet:
+    if recorded is None or recorded.split is None:
+        return comparability.no_images(challenger, number)
+    return comparability.unseen_images(challenger, number, recorded.split, settings.registration)
 
 
 def rivals(
@@ -162,6 +210,6 @@ def rivals(
 
 
 def align_predictions(other: Predictions, challenger: Predictions) -> Predictions:
-    """The predictions of `other` in the order of the images of the challenger; both have the same images."""
+    """The predictions of `other` for the images of the challenger, in their order; `other` has predictions of all of them."""
     table = other.table().set_index("pixels_sha256")
     return Predictions.of_table(table.loc[challenger.images["pixels_sha256"]].reset_index(), other.labels)

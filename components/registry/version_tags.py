@@ -20,6 +20,8 @@ NEVER_JUDGED = "never judged"
 TAG_LIMIT = 5000
 WORST_SUBGROUP = "worst_subgroup"
 SEPARATOR, NONE = ", ", "none"
+FORMER_RULE_NAME = re.compile(r"(?<=test )lesions$")
+"""The end of the names of the rules that now end in `test groups`, in tags of older versions."""
 INTERVAL = re.compile(r"(?P<value>[\d.]+) \[(?P<low>[\d.]+), (?P<high>[\d.]+)\]")
 """A figure in a tag, as `interval_text` writes it."""
 
@@ -51,7 +53,9 @@ def label_set_of(tags: Mapping[str, str]) -> LabelSet | None:
 def rules_of(tags: Mapping[str, str]) -> list[Rule]:
     """The gate's verdict as a version's tags hold it, rule by rule; empty where it was never judged."""
     held = {name.removeprefix("gate.").replace("_", " "): value for name, value in sorted(tags.items()) if name.startswith("gate.")}
-    return [Rule(name, value.startswith("passed: "), value.partition(": ")[2]) for name, value in held.items()]
+    return [
+        Rule(FORMER_RULE_NAME.sub("groups", name), value.startswith("passed: "), value.partition(": ")[2]) for name, value in held.items()
+    ]
 
 
 def gate_verdict(version: "ModelVersion") -> str:

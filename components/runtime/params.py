@@ -265,7 +265,9 @@ class Export(_Section):
 
 class Register(_Section):
     """The gate: thresholds that a challenger must meet to become champion. `max_drop`: largest drop of balanced accuracy and of the
-    critical class's sensitivity, compared with the champion and the best version. A group is the test images of one lesion.
+    critical class's sensitivity, compared with the champion and the best version. A group is the test images of one patient or, where
+    patients are not known, of one lesion. `min_comparable_groups`: test groups that neither the challenger nor a champion with another
+    test split was trained, stopped or calibrated on, below which a person decides; of the critical class, `min_critical_groups` of them.
     `max_subgroup_gap`: largest difference between the balanced accuracy of all test images and that of the worst subgroup; null: not
     judged."""
 
@@ -276,6 +278,7 @@ class Register(_Section):
     max_drop: Share
     min_test_groups: Annotated[int, Field(ge=0)]
     min_critical_groups: Annotated[int, Field(ge=0)]
+    min_comparable_groups: Annotated[int, Field(ge=1)]
     max_calibration_error: Share
     max_shift_drop: Share
     max_square_crop_drop: Share

@@ -1,10 +1,8 @@
-import pandas as pd
 import pytest
 from PIL import Image
 
 from components.registry import promotion, version_tags, versions
-from tests.mlflow.conftest import MD5, MODEL, PER_CLASS, parse_json
-from tests.support.labels import CLASSES
+from tests.mlflow.conftest import MD5, MODEL, PER_CLASS, model_of, parse_json
 
 
 def history(run_cli) -> list[dict]:
@@ -170,33 +168,6 @@ def test_rollback_warns_when_version_failed_gate(registry, run_cli):
     assert "verdict on version 1: failed" in result.stderr
 
 
-def lookup_model(true_classes: dict[str, str], wrong: str = "") -> object:
-    """A pyfunc model that looks up the class of each image by its hash, and predicts the next class for images of class `wrong`."""
-    import hashlib
-
-    from mlflow.pyfunc import PythonModel
-
-    class LookupModel(PythonModel):
-        def predict(self, context, model_input: pd.DataFrame, params=None) -> pd.DataFrame:  # noqa: ARG002
-            rows = []
-            for content in model_input["image"]:
-                correct = classes.index(class_of_hash[hashlib.sha256(content).hexdigest()])
-                predicted = (correct + (classes[correct] == misclassified)) % len(classes)
-                rows.append([0.92 if index == predicted else 0.01 for index in range(len(classes))])
-            frame = pd.DataFrame(rows, columns=list(classes))
-            frame.insert(0, "diagnosis", frame.idxmax(axis=1))
-            return frame
-
-    class_of_hash, misclassified, classes = true_classes, wrong, tuple(CLASSES)
-    return LookupModel()
-
-
-def model_of(registry, wrong: str = "") -> object:
-    import hashlib
-
-    return lookup_model({hashlib.sha256(p.read_bytes()).hexdigest(): p.parent.name for p in (registry.root / "data").rglob("*.png")}, wrong)
-
-
 def test_verify_passes_when_metrics_are_reproduced(registry, run_cli):
     registry.register_version(model=model_of(registry))
     registry.move_champion("1")
@@ -246,7 +217,8 @@ def test_promote_reevaluates_champion_of_another_split(registry, run_cli):
     result = run_cli("champion", "promote", "2")
     assert result.exit_code == 0, result.stderr
     assert "balanced accuracy +0.111" in result.stdout
-    assert "measured again on this split" in result.stdout
+    assert "measured again on these images" in result.stdout
+    assert "pass  comparable with the champion: 36 of 36 test groups were seen by neither model" in result.stdout
 
 
 def test_promote_names_dataset_when_images_are_missing(registry, run_cli):

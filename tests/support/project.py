@@ -43,7 +43,7 @@ SMALL = {
     "evaluate": {"bootstrap_resamples": 100},
     "export": {"calibration_images": 10, "latency_runs": 5},
     "register": {"max_shift_drop": 1.0, "max_square_crop_drop": 1.0, "max_collection_drop": 1.0, "max_drop": 1.0}
-    | dict.fromkeys(("min_test_groups", "min_critical_groups"), 1),
+    | dict.fromkeys(("min_test_groups", "min_critical_groups", "min_comparable_groups"), 1),
 }
 
 COLLECTIONS = ("Graz", "Zürich (2019)")

@@ -16,16 +16,16 @@ def summarize(tmp_path, monkeypatch, evaluation_fields) -> list[str]:
     return summary.summary_lines()
 
 
-def test_summary_warns_about_classes_with_few_lesions(tmp_path, monkeypatch):
+def test_summary_warns_about_classes_with_few_groups(tmp_path, monkeypatch):
     lines = summarize(tmp_path, monkeypatch, {**EVALUATION_FIELDS, "few_groups": {"basal_cell_carcinoma": 3, "melanoma": 9}})
     assert "  balanced accuracy          0.500  [0.400, 0.600]" in lines
     assert "Worst of 1 shifts: blur, balanced accuracy 0.400, a loss of 0.100 [0.000, 0.200]." in lines
-    assert any("fewer than 10 test lesions" in line and "basal cell carcinoma (3), melanoma (9)" in line for line in lines)
+    assert any("fewer than 10 test groups" in line and "basal cell carcinoma (3), melanoma (9)" in line for line in lines)
 
 
-def test_summary_omits_warning_when_no_class_has_few_lesions(tmp_path, monkeypatch):
-    assert not any("test lesions as" in line for line in summarize(tmp_path, monkeypatch, {**EVALUATION_FIELDS, "few_groups": {}}))
-    assert not any("test lesions as" in line for line in summarize(tmp_path, monkeypatch, EVALUATION_FIELDS))
+def test_summary_omits_warning_when_no_class_has_few_groups(tmp_path, monkeypatch):
+    assert not any("test groups as" in line for line in summarize(tmp_path, monkeypatch, {**EVALUATION_FIELDS, "few_groups": {}}))
+    assert not any("test groups as" in line for line in summarize(tmp_path, monkeypatch, EVALUATION_FIELDS))
 
 
 def test_summary_names_worst_subgroup_and_what_is_not_known(tmp_path, monkeypatch):
@@ -37,5 +37,5 @@ def test_summary_names_worst_subgroup_and_what_is_not_known(tmp_path, monkeypatc
 
 def test_summary_without_figures_by_subgroup_says_why(tmp_path, monkeypatch):
     few = summarize(tmp_path, monkeypatch, {**EVALUATION_FIELDS, "subgroups": {"sex": {"male": documents.subgroup()}}})
-    assert "No subgroup has enough test lesions for figures." in few
+    assert "No subgroup has enough test groups for figures." in few
     assert "Not measured on subgroups: `dvc repro` does." in summarize(tmp_path, monkeypatch, EVALUATION_FIELDS)

@@ -54,12 +54,12 @@ def test_each_floor_and_ceiling_fails_independently(settings, metric, value, rul
     assert f"{value:.3f} [0.100, 0.900]" in next(item.says for item in rules if not item.passed)
 
 
-def test_balanced_accuracy_of_few_lesions_is_marked_uncertain(settings):
+def test_balanced_accuracy_of_few_groups_is_marked_uncertain(settings):
     coverage = gate.Coverage(99, 13, few={"vascular_lesion": 9})
     rules = gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, coverage)
     marked = next(rule for rule in rules if rule.name == "balanced accuracy floor")
     assert marked.passed
-    assert marked.says.endswith("uncertain, for it rests on few lesions: 9 of vascular lesion")
+    assert marked.says.endswith("uncertain, for it rests on few groups: 9 of vascular lesion")
 
 
 def test_disagreeing_export_fails(settings):
@@ -92,9 +92,9 @@ def test_interval_of_drop_must_be_within_margin(settings, metric, best, value, l
 
 
 @pytest.mark.parametrize(("coverage", "rule"), [
-    (gate.Coverage(49, 13), "enough test lesions"), (gate.Coverage(99, 9), "enough melanoma test lesions"),
+    (gate.Coverage(49, 13), "enough test groups"), (gate.Coverage(99, 9), "enough melanoma test groups"),
 ])  # fmt: skip
-def test_too_few_test_lesions_fail(settings, coverage, rule):
+def test_too_few_test_groups_fail(settings, coverage, rule):
     rules = gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, coverage)
     assert failed_rules(rules) == [rule]
 

@@ -24,6 +24,14 @@ def test_metrics_of_reads_former_tag_names():
     assert "| melanoma sensitivity | 0.6000 | 0.5000 to 0.7000 |" in model_card.version_description(tags)
 
 
+def test_rules_of_reads_former_rule_names():
+    tags = {"gate.enough_melanoma_test_lesions": "passed: 13 melanoma test lesions", "gate.export_agrees": "failed: no"}
+    assert [(rule.name, rule.passed) for rule in version_tags.rules_of(tags)] == [
+        ("enough melanoma test groups", True),
+        ("export agrees", False),
+    ]
+
+
 @pytest.mark.parametrize("labels", [ISIC9, BENIGN_MALIGNANT, RASH], ids=lambda labels: labels.name)
 def test_label_set_round_trip_through_tags(labels):
     tags = version_tags.label_set_tags(labels)
