@@ -13,7 +13,7 @@ COMPARED_METRICS = ("balanced_accuracy", "critical_sensitivity")
 """The metrics in which a challenger is compared with other versions."""
 RULE = "comparable with the champion"
 SEEN_SPLITS = ("train", "validation")
-"""Splits that a model has seen: it is fitted on the first, and early stopping, operating point and calibration use the second."""
+"""Splits that a model has seen: it is fitted on the first, and early stopping, lift and calibration use the second."""
 A_PERSON_DECIDES = "a person decides: `lesionflow champion promote VERSION --override REASON`"
 
 
@@ -44,7 +44,7 @@ def no_images(challenger: Predictions, champion: str) -> ComparisonSet:
         f"not comparable: version {champion} has another test split, and no evidence tells which images it was trained on,"
         f" so it may have seen any of the {challenger.images['group'].nunique()} test groups; {A_PERSON_DECIDES}"
     )
-    return ComparisonSet(_restricted(challenger, np.arange(0)), (), Rule(RULE, False, says))
+    return ComparisonSet(challenger.where(np.arange(0)), (), Rule(RULE, False, says))
 
 
 def unseen_images(challenger: Predictions, champion: str, split: pd.DataFrame, thresholds: Register) -> ComparisonSet:
@@ -57,7 +57,7 @@ def unseen_images(challenger: Predictions, champion: str, split: pd.DataFrame, t
         thresholds: section `register` of params.yaml.
     """
     labels = challenger.labels
-    unseen = _restricted(challenger, unseen_positions(challenger.images, split))
+    unseen = challenger.where(unseen_positions(challenger.images, split))
     count, of, required = _groups(unseen), _groups(challenger), thresholds.min_comparable_groups
     said = [f"{count} of {of} test groups were seen by neither model, at least {required} required"]
     metrics, verdict = defined(COMPARED_METRICS, labels), ""
@@ -88,10 +88,6 @@ def unseen_positions(images: pd.DataFrame, split: pd.DataFrame) -> Indices:
     """
     seen = images["pixels_sha256"].isin(split.loc[split["side"].isin(SEEN_SPLITS), "pixels_sha256"])
     return np.flatnonzero(~images["group"].isin(images.loc[seen, "group"]))
-
-
-def _restricted(scored: Predictions, at: Indices) -> Predictions:
-    return Predictions(scored.images.iloc[at].reset_index(drop=True), scored.probabilities[at], scored.labels)
 
 
 def _groups(scored: Predictions) -> int:
