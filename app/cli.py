@@ -64,6 +64,7 @@ def main() -> None:
 @click.option("--lesion-column", metavar="HEADER", help="Column of --table with the lesions.")
 @click.option("--patient-column", metavar="HEADER", help="Column of --table with the patients.")
 @click.option("--image-type", type=click.Choice(["dermoscopic", "clinical"]), help="Type of the images to import; others are left out.")
+@click.option("--add", is_flag=True, help="Add the images to the present dataset instead of replacing it.")
 @click.option("--dry-run", is_flag=True, help="Print what would be imported and change nothing.")
 @click.option("--collection", "collections", default="", metavar="ID[,ID]", help="With SOURCE isic: IDs of ISIC Archive collections.")
 @click.option("--search", default="", metavar="QUERY", help="With SOURCE isic: a search query, for example sex:female AND age_approx:50.")
@@ -80,6 +81,9 @@ def import_command(source: Path, **options: Any) -> None:
     Test/ are merged; the column given_side of metadata.csv keeps the original split. Of tables, only known columns are imported;
     attribution.txt and licenses/ are imported too. The previous dataset stays in git and DVC. An interrupted import resumes when it is
     run again.
+
+    With --add, images that are in data/ already, by ISIC Archive ID or equal bytes, are named and not added again. Images of another
+    type, or an image that data/ labels otherwise, are refused.
     """
     from app.data.import_command import import_messages
 
