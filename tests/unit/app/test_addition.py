@@ -278,7 +278,7 @@ def test_interrupted_addition_leaves_dataset_and_resumes(ham, monkeypatch):
 
 
 @pytest.mark.slow
-def test_command_adds_under_dvc(versioned, tmp_path):
+def test_command_adds_under_dvc_and_diff_shows_class_and_source(versioned, tmp_path):
     result = CliRunner().invoke(main, ["import", "--add", str(tmp_path / "source")])
     assert result.exit_code == 0, result.output
     assert result.output.splitlines()[-1] == "added 3 files; imported 5 files in 2 classes"
@@ -286,6 +286,11 @@ def test_command_adds_under_dvc(versioned, tmp_path):
     assert "is not committed" in CliRunner().invoke(main, ["import", "--add", str(tmp_path / "source")]).output
     commit(versioned)
     assert "up to date" in command(versioned, "dvc", "status", "data.dvc")
+    lines = CliRunner().invoke(main, ["data", "diff", "HEAD~1", "HEAD"]).output.splitlines()
+    assert lines[0] == "from HEAD~1 to HEAD: 5 added, 0 removed, 0 relabeled, 0 changed, 0 renamed"
+    rows = [line.split() for line in lines]
+    assert ["nevus", "2", "0", "0", "0"] in rows
+    assert rows[rows.index(["source", "added", "removed"]) + 1] == ["source", "3", "0"]
 
 
 @pytest.mark.slow
