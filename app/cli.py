@@ -107,7 +107,7 @@ def check() -> None:
 
 @main.group()
 def data() -> None:
-    """Review, compare and repair the dataset."""
+    """Review, compare, reduce and repair the dataset."""
 
 
 @data.command()
@@ -134,6 +134,25 @@ def diff(old: str, new: str | None) -> None:
     from app.data.diff import compare
 
     for line in compare(old, new):
+        click.echo(for_terminal(line))
+
+
+@data.command("remove")
+@click.option("--patient", "patients", multiple=True, metavar="ID", help="A patient, by the source's id; may be repeated.")
+@click.option("--lesion", "lesions", multiple=True, metavar="ID", help="A lesion; may be repeated.")
+@click.option("--image", "images", multiple=True, metavar="NAME", help="A path in data/, a file name or an isic_id; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed and change nothing.")
+@user_errors
+def remove_command(patients: tuple[str, ...], lesions: tuple[str, ...], images: tuple[str, ...], dry_run: bool) -> None:
+    """Remove images from data/, for example after a withdrawn consent, and list the model versions that were trained with them.
+
+    Their rows of metadata.csv are removed too. data/ and data.dvc change together or not at all. Exit code 1 if an id is unknown. Earlier
+    revisions and the DVC cache still hold the images; what to do about these is printed.
+    """
+    from app.data.removal import remove_images
+    from app.data.selection import Selection
+
+    for line in remove_images(Selection(patients, lesions, images), dry_run):
         click.echo(for_terminal(line))
 
 
