@@ -64,6 +64,7 @@ def main() -> None:
 @click.option("--lesion-column", metavar="HEADER", help="Column of --table with the lesions.")
 @click.option("--patient-column", metavar="HEADER", help="Column of --table with the patients.")
 @click.option("--image-type", type=click.Choice(["dermoscopic", "clinical"]), help="Type of the images to import; others are left out.")
+@click.option("--add", is_flag=True, help="Add the images to the present dataset instead of replacing it.")
 @click.option("--dry-run", is_flag=True, help="Print what would be imported and change nothing.")
 @click.option("--collection", "collections", default="", metavar="ID[,ID]", help="With SOURCE isic: IDs of ISIC Archive collections.")
 @click.option("--search", default="", metavar="QUERY", help="With SOURCE isic: a search query, for example sex:female AND age_approx:50.")
@@ -80,6 +81,9 @@ def import_command(source: Path, **options: Any) -> None:
     Test/ are merged; the column given_side of metadata.csv keeps the original split. Of tables, only known columns are imported;
     attribution.txt and licenses/ are imported too. The previous dataset stays in git and DVC. An interrupted import resumes when it is
     run again.
+
+    With --add, images that are in data/ already, by ISIC Archive ID or equal bytes, are named and not added again. Images of another
+    type, or an image that data/ labels otherwise, are refused.
     """
     from app.data.import_command import import_messages
 
@@ -103,7 +107,7 @@ def check() -> None:
 
 @main.group()
 def data() -> None:
-    """Review, compare and repair the dataset."""
+    """Review, compare, reduce and repair the dataset."""
 
 
 @data.command()
@@ -130,6 +134,25 @@ def diff(old: str, new: str | None) -> None:
     from app.data.diff import compare
 
     for line in compare(old, new):
+        click.echo(for_terminal(line))
+
+
+@data.command("remove")
+@click.option("--patient", "patients", multiple=True, metavar="ID", help="A patient, by the source's id; may be repeated.")
+@click.option("--lesion", "lesions", multiple=True, metavar="ID", help="A lesion; may be repeated.")
+@click.option("--image", "images", multiple=True, metavar="NAME", help="A path in data/, a file name or an isic_id; may be repeated.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed and change nothing.")
+@user_errors
+def remove_command(patients: tuple[str, ...], lesions: tuple[str, ...], images: tuple[str, ...], dry_run: bool) -> None:
+    """Remove images from data/, for example after a withdrawn consent, and list the model versions that were trained with them.
+
+    Their rows of metadata.csv are removed too. data/ and data.dvc change together or not at all. Exit code 1 if an id is unknown. Earlier
+    revisions and the DVC cache still hold the images; what to do about these is printed.
+    """
+    from app.data.removal import remove_images
+    from app.data.selection import Selection
+
+    for line in remove_images(Selection(patients, lesions, images), dry_run):
         click.echo(for_terminal(line))
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from app.data.ingest import dvc
+from app.data.members import LICENSES
+from app.data.sources import NO_SOURCE, read_sources
 from components.core.paths import DATA
 
 MAX_LISTED = 10
@@ -26,7 +28,7 @@ class DatasetDiff:
 
 
 def compare(old: str, new: str | None) -> Iterator[str]:
-    """Describe the difference in lines: counts per diagnosis, then the first files of each kind of change.
+    """Describe the difference in lines: counts per diagnosis and per source, then the first files of each kind of change.
 
     Raises:
         LesionflowError: a revision does not exist, or DVC no longer has its list of files.
@@ -41,6 +43,7 @@ def compare(old: str, new: str | None) -> Iterator[str]:
         f"{len(changes.changed)} changed, {len(changes.renamed)} renamed"
     )
     yield from _per_class(changes)
+    yield from _per_source(changes, old, new)
     for title, names in (("added", changes.added), ("removed", changes.removed), ("changed", changes.changed)):
         yield from _name_lines(title, names)
     for title, pairs in (("relabeled", changes.relabeled), ("renamed", changes.renamed)):
@@ -94,9 +97,25 @@ def _per_class(changes: DatasetDiff) -> Iterator[str]:
         "relabeled to": Counter(_class(after) for _, after in changes.relabeled),
         "relabeled from": Counter(_class(before) for before, _ in changes.relabeled),
     }
+    yield from _counted("", columns)
+
+
+def _per_source(changes: DatasetDiff, old: str, new: str | None) -> Iterator[str]:
+    """Count added and removed images by the source that each dataset names for them, if one of them names any."""
+    columns = {"added": _by_source(changes.added, new), "removed": _by_source(changes.removed, old)}
+    if set().union(*columns.values()) - {NO_SOURCE}:
+        yield from _counted("source", columns)
+
+
+def _by_source(paths: list[str], revision: str | None) -> Counter[str]:
+    images = [path for path in paths if _class(path) not in (NO_FOLDER, LICENSES)]
+    return read_sources(revision).of(images) if images else Counter()
+
+
+def _counted(title: str, columns: dict[str, Counter[str]]) -> Iterator[str]:
     names = sorted(set().union(*columns.values()))
     width = max([28, *map(len, names)])
-    yield f"  {'':<{width}}" + "".join(f"{title:>17}" for title in columns)
+    yield f"  {title:<{width}}" + "".join(f"{column:>17}" for column in columns)
     yield from (f"  {name:<{width}}" + "".join(f"{counts[name]:>17}" for counts in columns.values()) for name in names)
 
 

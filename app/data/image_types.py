@@ -32,20 +32,20 @@ def choose_image_type(images: Iterable[str], rows: pd.DataFrame, expected: Image
         is_given: whether the user names the type; otherwise it is clinical if the source has no dermoscopic image.
     """
     types = rows[COLUMN].dropna().to_dict() if COLUMN in rows else {}
-    present = {_kind(value) for value in types.values()}
+    present = {image_kind(value) for value in types.values()}
     chosen = expected
     if not is_given and present:
         chosen = DERMOSCOPIC if DERMOSCOPIC in present else CLINICAL
     kept, left_out = [], defaultdict(list)
     for name in images:
-        if name in types and _kind(types[name]) != chosen:
+        if name in types and image_kind(types[name]) != chosen:
             left_out[f"images of another type than {chosen}: {types[name]}"].append(name)
         else:
             kept.append(name)
     return ImageTypeChoice(chosen, kept, dict(left_out))
 
 
-def _kind(value: str) -> str:
+def image_kind(value: str) -> str:
     """`dermoscopic` or `clinical` for a value of the column, otherwise its first word: "clinical: close-up" is clinical."""
     word = value.casefold().split(":")[0].strip()
     return {"dermoscopy": DERMOSCOPIC, "clinical close-up": CLINICAL}.get(word, word)

@@ -18,12 +18,12 @@ def import_messages(source: Path, options: dict[str, Any]) -> Iterator[str]:
     Raises:
         LesionflowError: options do not fit together, or the import is refused.
     """
-    given = ImportOptions(form=options["form_name"], table=given_table(options), image_type=options["image_type"])
+    given = ImportOptions(form=options["form_name"], table=given_table(options), image_type=options["image_type"], add=options["add"])
     search = {name: options[name] for name in ("collections", "search", "limit")}
     if source == Path("isic") and not source.exists():
-        if given != ImportOptions() or options["dry_run"]:
-            raise LesionflowError("the source isic takes only --collection, --search and --limit. Leave the other options out.")
-        return import_isic(**search)
+        if given != ImportOptions(add=given.add) or options["dry_run"]:
+            raise LesionflowError("the source isic takes only --collection, --search, --limit and --add. Leave the other options out.")
+        return import_isic(**search, add=given.add)
     if any(search.values()):
         raise LesionflowError(
             "--collection, --search and --limit require the source isic. Run `lesionflow import isic`, or leave them out."

@@ -1,5 +1,5 @@
-"""Imports a dataset into data/ and tracks it with DVC. An interrupted import leaves the old dataset in place and resumes when it is
-run again."""
+"""Imports a dataset into data/, or adds images to it, and tracks it with DVC. An interrupted import leaves the old dataset in place and
+resumes when it is run again."""
 
 import hashlib
 import os
@@ -12,15 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-import yaml
 from tqdm import tqdm
 
+from app.data.addition import Addition, plan_addition
+from app.data.addition_lines import addition_lines
 from app.data.archives import Member, Source, archive_errors, open_source
+from app.data.content import DatasetContent, content_of, keep_files, write_tables
 from app.data.conversion import converted_format, to_png
 from app.data.forms.definitions import forms
 from app.data.inner_archives import WithInnerArchives
-from app.data.members import ATTRIBUTION, LICENSES, METADATA
-from app.data.plan import ImportPlan, make_plan
+from app.data.members import LICENSES, METADATA
+from app.data.plan import make_plan
 from app.data.plan_lines import plan_lines
 from app.data.recognition import ImportOptions
 from app.data.replacement import STAGING, locked, recover_dataset, replace_dataset, require_safe_previous
@@ -34,7 +36,7 @@ CHUNK = 2**20
 
 
 def import_dataset(source: Path, limits: ImportLimits | None = None, options: ImportOptions | None = None) -> Iterator[str]:
-    """Import a folder, a zip or a tar archive as the dataset; yield progress messages.
+    """Import a folder, a zip or a tar archive as the dataset, or add it to the dataset; yield progress messages.
 
     Args:
         source: the folder or archive.
@@ -43,7 +45,8 @@ def import_dataset(source: Path, limits: ImportLimits | None = None, options: Im
 
     Raises:
         LesionflowError: the source is unsafe or corrupt, has no known form or no image with a diagnosis, its tables contradict each other
-            or the folders, or the current dataset is not committed to git and DVC. Nothing was changed.
+            or the folders, or the current dataset is not committed to git and DVC. With `options.add`: there is no dataset, its images
+            are of another type, or it labels an image otherwise. Nothing was changed.
     """
     limits = limits or load().importing
     with locked():
@@ -68,17 +71,30 @@ def import_opened(opened: Source, limits: ImportLimits, options: ImportOptions |
     opened, members = with_inner_archives(opened, limits)
     plan = make_plan(opened, members, definitions, options)
     yield from plan_lines(plan, definitions)
-    with staging_folder(opened.path, members) as draft:
-        write_draft(opened, members, plan, draft, source)
+    addition = plan_addition(opened, members, plan, definitions, source) if options is not None and options.add else None
+    if addition is not None:
+        yield from addition_lines(addition, definitions)
+        if not addition.targets:
+            yield f"all {plan.images} images are in {DATA}/ already; nothing was changed"
+            return
+    content = content_of(plan, source) if addition is None else addition.content
+    with staging_folder(str(opened.path), import_identity(opened.path, members, addition)) as draft:
+        write_draft(opened, members, content, draft)
+    yield from _result_lines(content, addition)
+
+
+def _result_lines(content: DatasetContent, addition: Addition | None) -> Iterator[str]:
+    """What was imported, and what to do next."""
     counts = count_images(DATA)
-    columns = [] if plan.metadata is None else list(plan.metadata.columns)
+    columns = [] if content.metadata is None else list(content.metadata.columns)
     if "given_side" in columns:
         yield f"Train/ and Test/ were merged and the images will be split again; given_side in {METADATA} keeps the original split"
     if "lesion_id" not in columns:
         yield f"no lesion_id in {METADATA}: each image counts as its own lesion unless a near-duplicate links it to another"
     yield f"next: git add {DATA_POINTER} && git commit, then dvc repro"
     yield f"the previous dataset: git checkout REV {DATA_POINTER} && dvc checkout {DATA_POINTER}"
-    yield f"imported {counts.total()} files in {len(counts)} classes"
+    added = "" if addition is None else f"added {len(addition.targets)} files; "
+    yield f"{added}imported {counts.total()} files in {len(counts)} classes"
 
 
 def describe_import(source: Path, limits: ImportLimits | None = None, options: ImportOptions | None = None) -> Iterator[str]:
@@ -92,6 +108,12 @@ def describe_import(source: Path, limits: ImportLimits | None = None, options: I
     opened, members = with_inner_archives(open_source(source, limits), limits)
     plan = make_plan(opened, members, definitions, options)
     yield from plan_lines(plan, definitions)
+    if options is not None and options.add:
+        addition = plan_addition(opened, members, plan, definitions)
+        yield from addition_lines(addition, definitions)
+        images, classes = addition.counts.total(), len({levels[0] for levels in addition.counts})
+        yield f"dry run: {len(addition.targets)} images would be added, {images} in {classes} classes with them; nothing was changed"
+        return
     yield f"dry run: {plan.images} images in {len({levels[0] for levels in plan.diagnoses})} classes would be imported; nothing was changed"
 
 
@@ -102,28 +124,15 @@ def with_inner_archives(opened: Source, limits: ImportLimits) -> tuple[Source, l
     return together, together.members()
 
 
-def write_draft(opened: Source, members: list[Member], plan: ImportPlan, draft: Path, source: str | None = None) -> None:
-    """Write the planned dataset into the staging folder: images, licenses, metadata.csv, attribution.txt and dataset.yaml.
+def write_draft(opened: Source, members: list[Member], content: DatasetContent, draft: Path) -> None:
+    """Write a dataset into the staging folder: images, licenses, metadata.csv, attribution.txt and dataset.yaml.
 
     Raises:
         LesionflowError: a member has more or fewer bytes than declared.
     """
-    from components.data_quality.dataset import DATASET_FILE  # imports scipy, which a dry run does not need
-
-    copy_members(opened, plan.targets, {member.name: member.size for member in members}, draft)
-    if plan.metadata is not None:
-        plan.metadata.to_csv(draft / METADATA, index=False)
-    if plan.attributions:
-        (draft / ATTRIBUTION).write_bytes(b"\n".join(plan.attributions))
-    description: dict[str, object] = {
-        "form": plan.recognised.form.name,
-        "source": source or plan.source,
-        "image_type": plan.image_type,
-        "label_set": plan.label_set,
-    }
-    if plan.recognised.table is not None:
-        description["table"] = plan.recognised.table.described()
-    (draft / DATASET_FILE).write_text(yaml.safe_dump(description, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    copy_members(opened, content.targets, {member.name: member.size for member in members}, draft, content.kept)
+    keep_files(content.kept, draft)
+    write_tables(content, draft)
 
 
 def count_images(folder: Path) -> Counter[str]:
@@ -132,15 +141,18 @@ def count_images(folder: Path) -> Counter[str]:
     return Counter({path.name: sum(1 for _ in path.iterdir()) for path in diagnoses})
 
 
-def copy_members(opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path) -> None:
+def copy_members(
+    opened: Source, targets: Mapping[str, str], sizes: Mapping[str, int], draft: Path, kept: Mapping[str, int] | None = None
+) -> None:
     """Copy or convert the members to the draft and delete everything else from it; files that an interrupted import has completed are
-    kept.
+    kept, and so are those of `kept`, sizes by path.
 
     Raises:
         LesionflowError: a member has more or fewer bytes than declared, or cannot be converted.
     """
     formats = {name: image_format for name, target in targets.items() if (image_format := converted_format(name, target))}
-    _sweep(draft, {target: None if name in formats else sizes[name] for name, target in targets.items()})
+    copied = {target: None if name in formats else sizes[name] for name, target in targets.items()}
+    _sweep(draft, {**copied, **(kept or {})})
     wanted = [name for name, target in targets.items() if not (draft / target).is_file()]
     with tqdm(total=len(targets), initial=len(targets) - len(wanted), desc="importing", unit="file", mininterval=1) as bar:
         for name, stream in opened.contents(wanted):
@@ -199,20 +211,23 @@ def _sweep(draft: Path, wanted: Mapping[str, int | None]) -> None:
 
 
 @contextmanager
-def staging_folder(source: Path, members: list[Member]) -> Iterator[Path]:
+def staging_folder(source: str, identity: str) -> Iterator[Path]:
     """Yield a staging folder that replaces data/, under DVC, when the block ends without an error.
 
-    An import that is interrupted, or stopped because DVC is running, reuses its folder if the source's members have the same names,
-    sizes and times. If the import fails, the folder is deleted.
+    An import that is interrupted, or stopped because DVC is running, reuses its folder. If the import fails, the folder is deleted.
+
+    Args:
+        source: origin of the dataset, for messages.
+        identity: name of the folder, which must be equal only for imports that write the same files.
     """
-    draft = STAGING / source_identity(source, members)
+    draft = STAGING / identity
     draft.mkdir(parents=True, exist_ok=True)
     for other in STAGING.iterdir():
         if other != draft:
             shutil.rmtree(other) if other.is_dir() else other.unlink()
     try:
         yield draft
-        replace_dataset(draft, str(source))
+        replace_dataset(draft, source)
     except ServiceUnavailable:
         raise
     except Exception:
@@ -221,11 +236,13 @@ def staging_folder(source: Path, members: list[Member]) -> Iterator[Path]:
         raise
 
 
-def source_identity(source: Path, members: list[Member]) -> str:
-    """Hash of the source's path and of the names, sizes and times of its members."""
+def import_identity(source: Path, members: list[Member], addition: Addition | None = None) -> str:
+    """Hash of the source's path and of the names, sizes and times of its members, and of the dataset that they are added to."""
     status = source.stat()
     archive = () if source.is_dir() else (status.st_size, status.st_mtime_ns)
     lines = [repr((str(source.resolve()), *archive)), *sorted(repr((one.name, one.size, one.stamp)) for one in members)]
+    if addition is not None:
+        lines.append(f"added to {DATA_POINTER.read_text(encoding='utf-8') if DATA_POINTER.exists() else DATA}")
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 

@@ -45,7 +45,7 @@ def download(collections: str, search: str, limit: int, folder: Path) -> None:
         )
 
 
-def import_isic(collections: str, search: str, limit: int, limits: ImportLimits | None = None) -> Iterator[str]:
+def import_isic(collections: str, search: str, limit: int, limits: ImportLimits | None = None, add: bool = False) -> Iterator[str]:
     """Import the images of a search of the ISIC Archive as the dataset; yield progress messages.
 
     Args:
@@ -53,6 +53,7 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
         search: a query in the archive's language, or empty.
         limit: maximum number of images; 0 means no limit.
         limits: limits of the source; None uses those of params.yaml.
+        add: add the images to the dataset instead of replacing it.
 
     Raises:
         LesionflowError: `isic` fails, images are missing, or none has a diagnosis. Nothing was changed.
@@ -71,7 +72,7 @@ def import_isic(collections: str, search: str, limit: int, limits: ImportLimits 
         yield from recover_dataset()
         require_safe_previous()
         source = f"ISIC Archive: collections {collections or 'all'}, search {search or 'none'}, limit {limit or 'none'}"
-        yield from import_opened(Folder(folder, limits), limits, ImportOptions(form=FORM), source)
+        yield from import_opened(Folder(folder, limits), limits, ImportOptions(form=FORM, add=add), source)
         shutil.rmtree(folder)
 
 

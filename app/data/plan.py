@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import pandas as pd
 
@@ -40,8 +40,8 @@ class ImportPlan:
     """Path within data/ by member, for images and licenses."""
     metadata: pd.DataFrame | None
     attributions: list[bytes]
-    diagnoses: Counter[tuple[str, ...]]
-    """Images by diagnosis: its folder in data/, then the Archive's levels."""
+    levels: dict[str, tuple[str, ...]]
+    """The diagnosis of each image by member: its folder in data/, then the Archive's levels."""
     label_set: str | None
     fitting: list[str]
     """Label sets in which all diagnoses have a place."""
@@ -49,10 +49,15 @@ class ImportPlan:
     """Files that are not imported, by reason."""
     notes: list[str]
 
+    @cached_property
+    def diagnoses(self) -> Counter[tuple[str, ...]]:
+        """Images by diagnosis."""
+        return Counter(self.levels.values())
+
     @property
     def images(self) -> int:
         """Number of images."""
-        return self.diagnoses.total()
+        return len(self.levels)
 
 
 @dataclass(frozen=True)
@@ -165,7 +170,7 @@ def _complete(draft: _Draft, definitions: Mapping[str, LabelDefinition], options
         targets=targets,
         metadata=metadata,
         attributions=draft.read.attributions,
-        diagnoses=counts,
+        levels=levels,
         label_set=label_set,
         fitting=fit,
         left_out=left_out,

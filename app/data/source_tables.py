@@ -54,26 +54,40 @@ class _Description(BaseModel):
 
 
 def read_description(path: Path) -> GivenTable:
-    """Read the key `table` of a YAML file like dataset.yaml: the file and the columns of a table.
+    """Read the key `table` of a YAML file like dataset.yaml, at its top or in one of its sources: the file and the columns of a table.
 
     Raises:
-        LesionflowError: the file cannot be read, is not YAML, or has no such key or other keys in it.
+        LesionflowError: the file cannot be read, is not YAML, has no such key, several of them, or other keys in it.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
         raise LesionflowError(f"--table-description {path} cannot be read: {' '.join(str(fault).split())}") from None
-    if not isinstance(content, dict) or not isinstance(content.get("table"), dict):
+    table = _only_table(content, path)
+    if table is None:
         raise LesionflowError(
             f"--table-description {path} has no key table with file, image_column and label_column. See docs/how-to/import-a-dataset.md"
         )
     try:
-        read = _Description.model_validate(content["table"])
+        read = _Description.model_validate(table)
     except ValidationError as fault:
         error = fault.errors()[0]
         raise LesionflowError(f"{path}: {describe_invalid('.'.join(map(str, ('table', *error['loc']))), error)}") from None
     columns = {getattr(read, name): column for name, column in COLUMN_OPTIONS.items() if getattr(read, name)}
     return GivenTable(Path(read.file), columns)
+
+
+def _only_table(content: object, path: Path) -> dict[str, object] | None:
+    """The key `table` of a dataset's description or of one of its sources; None if it has none."""
+    if not isinstance(content, dict):
+        return None
+    sources = content.get("sources")
+    entries = [content, *(sources if isinstance(sources, list) else [])]
+    tables = [entry["table"] for entry in entries if isinstance(entry, dict) and "table" in entry]
+    if len(tables) > 1:
+        files = ", ".join(str(table.get("file")) if isinstance(table, dict) else str(table) for table in tables)
+        raise LesionflowError(f"--table-description {path} describes {len(tables)} tables: {files}. Keep one of them in a copy of the file")
+    return tables[0] if tables and isinstance(tables[0], dict) else None
 
 
 def read_source_tables(opened: Source, tables: list[str], attributions: list[str], sizes: Mapping[str, int]) -> SourceTables:

@@ -1,7 +1,8 @@
 """Assigns each image and license of a source its path in data/."""
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from itertools import count
 from pathlib import PurePosixPath
 
 from app.data.conversion import imported_name
@@ -11,7 +12,7 @@ from components.core.paths import DATA
 from components.data_quality.label_definitions import fold
 
 
-def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[str, str]:
+def assign_targets(folders: Mapping[str, str], licenses: Iterable[str], present: Collection[str] | None = None) -> dict[str, str]:
     """Assign each image the path <folder>/<file name>, and each license licenses/<file name>; return them by member. An image that is
     converted gets the suffix of its new format.
 
@@ -21,12 +22,13 @@ def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[
     Args:
         folders: folder in data/ of each image.
         licenses: names of the licenses.
+        present: paths that data/ has already, when the images are added to them: a path that is still taken gets a number.
 
     Raises:
-        LesionflowError: two paths are still equal on a file system that ignores case or Unicode normalization.
+        LesionflowError: without `present`, two paths are still equal on a file system that ignores case or Unicode normalization.
     """
     targets: dict[str, str] = {}
-    taken: set[str] = set()
+    taken = {fold_path(path) for path in present or ()}
     for name, folder in (*folders.items(), *((name, LICENSES) for name in licenses)):
         parts = parts_of(name)
         file = parts[-1] if folder == LICENSES else imported_name(parts[-1])
@@ -35,7 +37,10 @@ def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[
             target = f"{folder}/{_with_old_suffix(parts[-1], file)}"
         if fold_path(target) in taken:
             others = "_".join(part for part in parts[:-1] if fold(part) != folder)
-            target = f"{folder}/{others}_{file}".replace(" ", "_")
+            if others or present is None:
+                target = f"{folder}/{others}_{file}".replace(" ", "_")
+        if fold_path(target) in taken and present is not None:
+            target = _numbered(target, taken)
         if fold_path(target) in taken:
             raise LesionflowError(f"two files map to the same target {DATA}/{target}; one of them is {name!r}. Rename one of them.")
         taken.add(fold_path(target))
@@ -46,6 +51,12 @@ def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[
 def _with_old_suffix(name: str, new: str) -> str:
     path = PurePosixPath(name)
     return f"{path.stem}_{path.suffix[1:]}{PurePosixPath(new).suffix}"
+
+
+def _numbered(target: str, taken: Collection[str]) -> str:
+    path = PurePosixPath(target)
+    names = (str(path.with_name(f"{path.stem}_{number}{path.suffix}")) for number in count(2))
+    return next(name for name in names if fold_path(name) not in taken)
 
 
 def fold_path(name: str) -> str:

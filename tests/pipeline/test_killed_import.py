@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from app.data import ingest, replacement
+from app.data.recognition import ImportOptions
 from components.core.errors import LesionflowError
 from tests.support.versioned import OLD, read_files, template, versioned, write
 
@@ -111,7 +112,7 @@ def killed_at_call(number: int, midway: bool, action: Callable[[], None], log: P
     return work
 
 
-def recover_and_import_again(source: Path, report: Path) -> Callable[[], None]:
+def recover_and_import_again(source: Path, report: Path, options: ImportOptions) -> Callable[[], None]:
     """Recover as the next command does, import again, and report the messages, the dataset and the error of the import."""
 
     def work() -> None:
@@ -120,7 +121,7 @@ def recover_and_import_again(source: Path, report: Path) -> Callable[[], None]:
         dataset = {"data": sorted(read_files(replacement.DATA)), "pointer": replacement.DATA_POINTER.read_text()}
         next_import_error = ""
         try:
-            list(ingest.import_dataset(source))
+            list(ingest.import_dataset(source, None, options))
         except LesionflowError as error:
             next_import_error = str(error)
         report.write_text(json.dumps({"messages": messages, "next_import_error": next_import_error, **dataset}))
@@ -133,7 +134,13 @@ def all_points(calls: int) -> list[tuple[int, bool]]:
 
 
 def sweep(
-    template: Path, root: Path, tmp_path: Path, points: Callable[[int], list[tuple[int, bool]]], *, recovering: bool = False
+    template: Path,
+    root: Path,
+    tmp_path: Path,
+    points: Callable[[int], list[tuple[int, bool]]],
+    *,
+    recovering: bool = False,
+    add: bool = False,
 ) -> tuple[int, int]:
     """Kill an import of the same source at these points, each in a fresh copy of the project.
 
@@ -141,20 +148,22 @@ def sweep(
         template, root, tmp_path: the project, the folder that it is copied to, and the folder with the source.
         points: given the number of calls, returns the calls at which to kill and whether in the middle of them.
         recovering: kill the recovery instead, after an import that was killed when DVC had written data.dvc.
+        add: the import adds to the dataset instead of replacing it.
 
     Returns:
         The number of calls, and the number of points at which the process was killed.
     """
     source, log, report = tmp_path / "source", tmp_path / "log", tmp_path / "report"
+    options = ImportOptions(add=add)
     write(source, {"metadata.csv": b"filename,lesion_id\nnew_1,L1\nnew_2,L1\n", "attribution.txt": b"a clinic\n"})
     before = {"data": OLD, "pointer": (template / "data.dvc").read_text()}
-    list(ingest.import_dataset(source))  # loads every module that the forks need
+    list(ingest.import_dataset(source, None, options))  # loads every module that the forks need
     after = {"data": read_files(root / "data"), "pointer": (root / "data.dvc").read_text()}
-    images = {"melanoma/new_3.jpg", "nevus/new_1.jpg", "nevus/new_2.jpg"}
+    images = {"melanoma/new_3.jpg", "nevus/new_1.jpg", "nevus/new_2.jpg", *(OLD if add else ())}
     assert set(after["data"]) == {*images, "metadata.csv", "attribution.txt", "dataset.yaml"}
 
     def run_import() -> None:
-        list(ingest.import_dataset(source))
+        list(ingest.import_dataset(source, None, options))
 
     def recover() -> None:
         with replacement.locked():
@@ -192,7 +201,7 @@ def sweep(
         label = f"call {number}{' midway' if midway else ''} ({log.read_text()[:200] if code else 'ended'})"
         pointer = (root / "data.dvc").read_text() if (root / "data.dvc").exists() else ""
         report.unlink(missing_ok=True)
-        assert run_in_fork(root, recover_and_import_again(source, report)) == 0, label
+        assert run_in_fork(root, recover_and_import_again(source, report, options)) == 0, label
         result = json.loads(report.read_text())
         final_state = {"data": read_files(root / "data"), "pointer": (root / "data.dvc").read_text()}
         is_old = result["pointer"] == before["pointer"] and result["data"] == sorted(before["data"])
@@ -207,16 +216,21 @@ def sweep(
     return total, killed
 
 
-def test_import_killed_at_every_tenth_call_leaves_consistent_dataset(template, versioned, tmp_path):
-    total, killed = sweep(template, versioned, tmp_path, lambda total: [(number, number % 20 == 0) for number in range(5, total + 1, 10)])
+@pytest.mark.parametrize("add", [False, True], ids=["replace", "add"])
+def test_import_killed_at_every_tenth_call_leaves_consistent_dataset(template, versioned, tmp_path, add):
+    def points(total: int) -> list[tuple[int, bool]]:
+        return [(number, number % 20 == 0) for number in range(5, total + 1, 10)]
+
+    total, killed = sweep(template, versioned, tmp_path, points, add=add)
     assert killed > 5, total
 
 
 @pytest.mark.sweep
-@pytest.mark.parametrize("recovering", [False, True], ids=["import", "recovery"])
-def test_import_or_recovery_killed_at_any_call_leaves_consistent_dataset(template, versioned, tmp_path, capsys, recovering):
-    calls, killed = sweep(template, versioned, tmp_path, all_points, recovering=recovering)
+@pytest.mark.parametrize(
+    ("what", "recovering", "add"), [("an import", False, False), ("a recovery", True, False), ("an addition", False, True)]
+)
+def test_import_or_recovery_killed_at_any_call_leaves_consistent_dataset(template, versioned, tmp_path, capsys, what, recovering, add):
+    calls, killed = sweep(template, versioned, tmp_path, all_points, recovering=recovering, add=add)
     with capsys.disabled():
-        what = "a recovery" if recovering else "an import"
         print(f"\n{what} makes {calls} calls that change files or start a process; killed at {killed} points, all consistent")
     assert killed >= calls

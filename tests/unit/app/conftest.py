@@ -3,7 +3,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from app.data import ingest, isic, replacement
+from app.data import ingest, isic, removal, replacement
 from tests.support.project import ROOT
 
 
@@ -15,7 +15,7 @@ def project(tmp_path, monkeypatch):
     (root / "data/nevus/old.jpg").write_bytes(b"old")
     (root / "labels").symlink_to(ROOT / "labels")
     monkeypatch.chdir(root)
-    for module in (ingest, isic):
+    for module in (ingest, isic, removal):
         monkeypatch.setattr(module, "require_safe_previous", lambda: None)
     monkeypatch.setattr(replacement, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))
     return root

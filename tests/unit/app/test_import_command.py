@@ -44,8 +44,8 @@ def test_dry_run_of_described_table(source):
         (["SOURCE", "--image-column", "Photo"], "require --table"),
         (["SOURCE", "--limit", "5"], "require the source isic"),
         (["SOURCE", "--dry-run"], "the form of this source is not known"),
-        (["isic", "--dry-run", "--limit", "5"], "the source isic takes only --collection, --search and --limit"),
-        (["isic", "--form", "folders"], "the source isic takes only --collection, --search and --limit"),
+        (["isic", "--dry-run", "--limit", "5"], "the source isic takes only --collection, --search, --limit and --add"),
+        (["isic", "--form", "folders"], "the source isic takes only --collection, --search, --limit and --add"),
         (["SOURCE", "--dry-run", "--form", "none"], "there is no form 'none'; the forms are"),
     ],
 )

@@ -100,6 +100,17 @@ def test_import_isic_writes_images_metadata_and_licenses(project, install):
     assert not list((project / isic.DOWNLOADS).iterdir())
 
 
+def test_import_isic_adds_to_dataset_and_names_images_that_are_there(project, install):
+    install()
+    (project / "data/solar_lentigo").mkdir()
+    (project / "data/solar_lentigo/ISIC_0000003.jpg").write_bytes(b"at another size")
+    lines = list(isic.import_isic("", "", 5, LIMITS, add=True))
+    assert "already in data/ and not added again: 1 (ISIC_0000003.jpg as solar_lentigo/ISIC_0000003.jpg)" in lines
+    assert lines[-1] == "added 3 files; imported 5 files in 5 classes"
+    assert (project / "data/nevus/old.jpg").exists()
+    assert "source: 'ISIC Archive: collections all, search none, limit 5'" in (project / "data/dataset.yaml").read_text()
+
+
 def test_import_isic_resumes_when_images_are_missing(project, install):
     install(missing=["ISIC_0000002"])
     with pytest.raises(LesionflowError, match=r"1 images were not downloaded, first ISIC_0000002\. Run the same import again"):

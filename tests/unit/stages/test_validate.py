@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from app.data import ingest
+from app.data.content import content_of
 from app.data.plan import make_plan
 from components import validate
 from components.core.catalog import COLUMNS
@@ -421,7 +422,7 @@ def test_conflicting_ids_of_public_download_are_left_out(tmp_path, settings):
     source = ingest.open_source(KAGGLE, settings.importing)
     members = source.members()
     plan = make_plan(source, members, read_definitions(ROOT / "labels"))
-    ingest.write_draft(source, members, plan, tmp_path / "data")
+    ingest.write_draft(source, members, content_of(plan), tmp_path / "data")
     targets = plan.targets
 
     classes_of_id, files_of_id, bytes_of = defaultdict(set), defaultdict(set), defaultdict(set)
