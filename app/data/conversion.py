@@ -60,7 +60,7 @@ def to_png(content: bytes, image_format: str) -> bytes:
     _require_convertible(image)
     with decoder_errors():
         image.load()
-        profile, orientation = image.info.get("icc_profile"), _orientation(image)
+        profile, orientation = image.info.get("icc_profile"), exif_orientation(image)
         upright = image.transpose(TURNS[orientation]) if orientation in TURNS else image.copy()
         upright.info = {}
         stream = io.BytesIO()
@@ -82,8 +82,8 @@ def _require_convertible(image: ImageFile) -> None:
         raise UnreadableImageError(f"its colors are {image.mode}, which PNG cannot hold. {SAVE_AS_PNG}")
 
 
-def _orientation(image: Image.Image) -> int | None:
-    """EXIF orientation of a decoded image; None if there is none or EXIF is corrupt. Pillow has turned a TIFF upright."""
+def exif_orientation(image: Image.Image) -> int | None:
+    """EXIF orientation of an image; None if there is none or EXIF is corrupt. Pillow turns a TIFF upright when it decodes it."""
     try:
         return image.getexif().get(ExifTags.Base.Orientation)
     except (OSError, SyntaxError, ValueError, TypeError, KeyError, OverflowError, struct.error):

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from app.data.archives import Member, Source, archive_errors, open_source
 from app.data.conversion import converted_format, to_png
 from app.data.forms.definitions import forms
+from app.data.image_metadata import is_whole, without_metadata
 from app.data.inner_archives import WithInnerArchives
 from app.data.members import ATTRIBUTION, LICENSES, METADATA
 from app.data.plan import ImportPlan, make_plan
@@ -29,8 +30,6 @@ from components.core.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
 from components.data_quality.label_definitions import read_definitions
 from components.runtime.params import ImportLimits
 from components.runtime.params_file import load
-
-CHUNK = 2**20
 
 
 def import_dataset(source: Path, limits: ImportLimits | None = None, options: ImportOptions | None = None) -> Iterator[str]:
@@ -147,54 +146,39 @@ def copy_members(opened: Source, targets: Mapping[str, str], sizes: Mapping[str,
             target = draft / targets[name]
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.partial")
-            if name in formats:
-                _convert(opened.path, Member(name, sizes[name]), stream, formats[name], partial)
-            else:
-                _copy(opened.path, Member(name, sizes[name]), stream, partial)
+            _write(opened.path, Member(name, sizes[name]), stream, formats.get(name), partial)
             partial.replace(target)
             bar.update()
 
 
-def _copy(source: Path, member: Member, stream: IO[bytes], path: Path) -> None:
-    written = 0
-    with path.open("wb") as copy, archive_errors(source, member.name):
-        while chunk := stream.read(CHUNK):
-            written += len(chunk)
-            if written > member.size:
-                break
-            copy.write(chunk)
-    _require_size(source, member, written)
-
-
-def _convert(source: Path, member: Member, stream: IO[bytes], image_format: str, path: Path) -> None:
-    """Write a member as PNG and flush it to disk: a resumed import cannot tell from its size whether it is complete."""
+def _write(source: Path, member: Member, stream: IO[bytes], image_format: str | None, path: Path) -> None:
+    """Write a member, converted from its format if it has one, without metadata. A file whose bytes change is flushed to disk: a resumed
+    import cannot tell from its size whether it is complete."""
     with archive_errors(source, member.name):
         content = stream.read(member.size + 1)
-    _require_size(source, member, len(content))
+    if len(content) != member.size:
+        raise LesionflowError(f"{source}: {member.name!r} does not have its declared size of {member.size} bytes; nothing was imported")
     try:
-        converted = to_png(content, image_format)
+        stored = without_metadata(content if image_format is None else to_png(content, image_format))
     except UnreadableImageError as fault:
         raise LesionflowError(f"{source}: {member.name!r} cannot be converted to PNG: {fault}; nothing was imported") from None
     with path.open("wb") as copy:
-        copy.write(converted)
-        copy.flush()
-        os.fsync(copy.fileno())
-
-
-def _require_size(source: Path, member: Member, size: int) -> None:
-    if size != member.size:
-        raise LesionflowError(f"{source}: {member.name!r} does not have its declared size of {member.size} bytes; nothing was imported")
+        copy.write(stored)
+        if stored != content:
+            copy.flush()
+            os.fsync(copy.fileno())
 
 
 def _sweep(draft: Path, wanted: Mapping[str, int | None]) -> None:
-    """Delete empty folders and every file of the draft that is not a target or has the wrong size; None is any size."""
+    """Delete empty folders and every file of the draft that is not a target or is not complete: it has another size, unless that is
+    None, and does not end as an image does, like one without its metadata."""
     for path in sorted(draft.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
                 path.rmdir()
             continue
         target = path.relative_to(draft).as_posix()
-        if target not in wanted or wanted[target] not in (None, path.lstat().st_size):
+        if target not in wanted or (wanted[target] not in (None, path.lstat().st_size) and not is_whole(path)):
             path.unlink()
 
 

@@ -7,11 +7,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
+from PIL import ExifTags, Image
 
 from app.data import ingest
 from app.data.conversion import to_png
 from app.data.forms.definitions import forms
+from app.data.image_metadata import without_metadata
 from app.data.recognition import ImportOptions
 from app.data.source_tables import GivenTable, read_description
 from components.core.errors import LesionflowError
@@ -480,6 +481,26 @@ def test_interrupted_conversion_resumes(source, monkeypatch):
     assert run(path)[-1] == "imported 3 files in 2 classes"
     assert converted == ["BMP", "interrupted", "BMP"]
     assert images() == ["melanoma/b.png", "melanoma/c.png", "nevus/a.jpg"]
+
+
+def test_images_without_their_metadata_are_kept_when_an_import_resumes(source, monkeypatch):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Doe"
+    path = add(source("nevus/a.jpg", "nevus/b.jpg"), melanoma__c_jpg=encoded(PICTURE, exif=exif), melanoma__d_png=encoded(PICTURE, "PNG"))
+    cleaned: list[str] = []
+
+    def clean(content):
+        cleaned.append("file")
+        if len(cleaned) == 4:
+            raise KeyboardInterrupt
+        return without_metadata(content)
+
+    monkeypatch.setattr(ingest, "without_metadata", clean)
+    with pytest.raises(KeyboardInterrupt):
+        run(path)
+    assert run(path)[-1] == "imported 4 files in 2 classes"
+    assert len(cleaned) == 5
+    assert Path("data/melanoma/c.jpg").read_bytes() == encoded(PICTURE)
 
 
 ISIC_2020 = "image_name,patient_id,sex,diagnosis,benign_malignant\n" + "".join(
