@@ -16,13 +16,15 @@ import yaml
 from tqdm import tqdm
 
 from app.data.archives import Member, Source, archive_errors, open_source
-from app.data.conversion import converted_format, to_png
+from app.data.conversion import convert, converted_format
 from app.data.forms.definitions import forms
 from app.data.image_metadata import is_whole, without_metadata
 from app.data.inner_archives import WithInnerArchives
 from app.data.members import ATTRIBUTION, LICENSES, METADATA
+from app.data.persons import names_persons, without_persons
 from app.data.plan import ImportPlan, make_plan
 from app.data.plan_lines import plan_lines
+from app.data.pseudonyms import open_key
 from app.data.recognition import ImportOptions
 from app.data.replacement import STAGING, locked, recover_dataset, replace_dataset, require_safe_previous
 from components.core.errors import LesionflowError, ServiceUnavailable, UnreadableImageError
@@ -67,6 +69,10 @@ def import_opened(opened: Source, limits: ImportLimits, options: ImportOptions |
     opened, members = with_inner_archives(opened, limits)
     plan = make_plan(opened, members, definitions, options)
     yield from plan_lines(plan, definitions)
+    if names_persons(plan):
+        key = open_key()
+        yield key.message
+        plan = without_persons(plan, key.secret)
     with staging_folder(opened.path, members) as draft:
         write_draft(opened, members, plan, draft, source)
     counts = count_images(DATA)
@@ -117,6 +123,7 @@ def write_draft(opened: Source, members: list[Member], plan: ImportPlan, draft: 
     description: dict[str, object] = {
         "form": plan.recognised.form.name,
         "source": source or plan.source,
+        "namespace": plan.namespace,
         "image_type": plan.image_type,
         "label_set": plan.label_set,
     }
@@ -159,7 +166,7 @@ def _write(source: Path, member: Member, stream: IO[bytes], image_format: str | 
     if len(content) != member.size:
         raise LesionflowError(f"{source}: {member.name!r} does not have its declared size of {member.size} bytes; nothing was imported")
     try:
-        stored = without_metadata(content if image_format is None else to_png(content, image_format))
+        stored = without_metadata(content if image_format is None else convert(content, image_format))
     except UnreadableImageError as fault:
         raise LesionflowError(f"{source}: {member.name!r} cannot be converted to PNG: {fault}; nothing was imported") from None
     with path.open("wb") as copy:

@@ -17,6 +17,8 @@ class ImportOptions:
     form: str | None = None
     table: GivenTable | None = None
     image_type: ImageType | None = None
+    source: str | None = None
+    """Name of the source, which its ids are named after."""
 
 
 @dataclass(frozen=True)

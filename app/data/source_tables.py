@@ -36,6 +36,8 @@ class GivenTable:
     path: Path
     columns: Mapping[str, str] = field(default_factory=dict)
     """Known column by header."""
+    namespace: str | None = None
+    """What the ids of its source were named after, if a description says so."""
 
     def described(self) -> dict[str, str]:
         """The file name and the headers by option, as dataset.yaml keeps them."""
@@ -54,7 +56,7 @@ class _Description(BaseModel):
 
 
 def read_description(path: Path) -> GivenTable:
-    """Read the key `table` of a YAML file like dataset.yaml: the file and the columns of a table.
+    """Read the key `table` of a YAML file like dataset.yaml: the file and the columns of a table, and the key `namespace` if it is there.
 
     Raises:
         LesionflowError: the file cannot be read, is not YAML, or has no such key or other keys in it.
@@ -71,7 +73,7 @@ def read_description(path: Path) -> GivenTable:
         error = fault.errors()[0]
         raise LesionflowError(f"{path}: {describe_invalid('.'.join(map(str, ('table', *error['loc']))), error)}") from None
     columns = {getattr(read, name): column for name, column in COLUMN_OPTIONS.items() if getattr(read, name)}
-    return GivenTable(Path(read.file), columns)
+    return GivenTable(Path(read.file), columns, str(content["namespace"]) if content.get("namespace") else None)
 
 
 def read_source_tables(opened: Source, tables: list[str], attributions: list[str], sizes: Mapping[str, int]) -> SourceTables:

@@ -1,7 +1,7 @@
 """Assigns each image and license of a source its path in data/."""
 
 import unicodedata
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import PurePosixPath
 
 from app.data.conversion import imported_name
@@ -11,7 +11,7 @@ from components.core.paths import DATA
 from components.data_quality.label_definitions import fold
 
 
-def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[str, str]:
+def assign_targets(folders: Mapping[str, str], licenses: Iterable[str], jpegs: Collection[str] = ()) -> dict[str, str]:
     """Assign each image the path <folder>/<file name>, and each license licenses/<file name>; return them by member. An image that is
     converted gets the suffix of its new format.
 
@@ -21,6 +21,7 @@ def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[
     Args:
         folders: folder in data/ of each image.
         licenses: names of the licenses.
+        jpegs: DICOM files that hold a JPEG.
 
     Raises:
         LesionflowError: two paths are still equal on a file system that ignores case or Unicode normalization.
@@ -29,7 +30,7 @@ def assign_targets(folders: Mapping[str, str], licenses: Iterable[str]) -> dict[
     taken: set[str] = set()
     for name, folder in (*folders.items(), *((name, LICENSES) for name in licenses)):
         parts = parts_of(name)
-        file = parts[-1] if folder == LICENSES else imported_name(parts[-1])
+        file = parts[-1] if folder == LICENSES else imported_name(parts[-1], name in jpegs)
         target = f"{folder}/{file}"
         if fold_path(target) in taken and file != parts[-1]:
             target = f"{folder}/{_with_old_suffix(parts[-1], file)}"

@@ -13,6 +13,7 @@ from app.data import ingest
 from app.data.conversion import to_png
 from app.data.forms.definitions import forms
 from app.data.image_metadata import without_metadata
+from app.data.pseudonyms import open_key, patient_key
 from app.data.recognition import ImportOptions
 from app.data.source_tables import GivenTable, read_description
 from components.core.errors import LesionflowError
@@ -152,7 +153,7 @@ def test_derm7pt_takes_dermoscopic_images(source):
     rows += "2,blue nevus,1,head neck,female,NEL/N3.jpg,NEL/N4.jpg\n"
     run(source(*(f"images/NEL/N{number}.jpg" for number in range(1, 5)), meta__meta_csv=rows))
     assert images() == ["blue_nevus/N4.jpg", "melanoma/N2.jpg"]
-    assert table().loc["melanoma/N2.jpg", ["lesion_id", "anatom_site_general"]].tolist() == ["1", "back"]
+    assert table().loc["melanoma/N2.jpg", ["lesion_id", "anatom_site_general"]].tolist() == ["derm7pt:1", "back"]
 
 
 def test_isic_2018_joins_ground_truth_and_lesions(source):
@@ -229,7 +230,8 @@ def test_pad_ufes_20_is_clinical(source):
     run(source("imgs_part_1/PAT_1_2_3.png", metadata_csv=rows))
     assert images() == ["bcc/PAT_1_2_3.png"]
     row = table().loc["bcc/PAT_1_2_3.png"]
-    assert (row["patient_id"], row["sex"], row["anatom_site_general"], "smoke" in row) == ("PAT_1", "MALE", "ARM", False)
+    assert (row["lesion_id"], row["sex"], row["anatom_site_general"], "smoke" in row) == ("pad-ufes-20:2", "MALE", "ARM", False)
+    assert row["patient_id"] == patient_key(open_key().secret, "pad-ufes-20", "PAT_1")
     assert (description()["label_set"], description()["image_type"]) == ("pad6", "clinical")
 
 
@@ -300,7 +302,7 @@ def test_table_with_named_columns(source):
     columns = {"Bild": "filename", "Befund": "diagnosis", "Läsion": "lesion_id"}
     lines = run(path, table=GivenTable(path / "list.csv", columns))
     assert images() == ["eczema/b.jpg", "nävus/a.jpg"]
-    assert table()["lesion_id"].tolist() == ["1", "2"]
+    assert table()["lesion_id"].tolist() == ["source:1", "source:2"]
     assert "list.csv: columns left out: Name" in lines
     assert any(line.startswith("  images without a diagnosis: 1 (c.jpg)") for line in lines)
     assert "Doe" not in Path("data/metadata.csv").read_text(encoding="utf-8")
@@ -390,7 +392,7 @@ def test_names_collide_across_splits(source):
 
 def test_empty_columns_and_values_that_say_nothing_are_left_out(source):
     run(source("nevus/a.jpg", "melanoma/b.jpg", metadata_csv="filename,lesion_id,sex,license\na,1,unknown,\nb,2,female,\n"))
-    assert Path("data/metadata.csv").read_text() == "filename,lesion_id,sex\nnevus/a.jpg,1,\nmelanoma/b.jpg,2,female\n"
+    assert Path("data/metadata.csv").read_text() == "filename,lesion_id,sex\nnevus/a.jpg,source:1,\nmelanoma/b.jpg,source:2,female\n"
 
 
 def test_table_of_other_images_is_left_out_and_named(source):
@@ -445,7 +447,7 @@ def test_zip_of_bmps_with_a_table(source, tmp_path):
             archive.write(path, path.relative_to(folder))
     run(tmp_path / "ph2.zip")
     assert images() == ["melanoma/IMD405.png", "nevus/IMD003.png"]
-    assert table()["lesion_id"].to_dict() == {"nevus/IMD003.png": "1", "melanoma/IMD405.png": "2"}
+    assert table()["lesion_id"].to_dict() == {"nevus/IMD003.png": "ph2:1", "melanoma/IMD405.png": "ph2:2"}
 
 
 def test_ph2_in_folders_of_diagnoses(source):
@@ -474,7 +476,7 @@ def test_interrupted_conversion_resumes(source, monkeypatch):
         converted.append(image_format)
         return to_png(content, image_format)
 
-    monkeypatch.setattr(ingest, "to_png", convert)
+    monkeypatch.setattr(ingest, "convert", convert)
     with pytest.raises(KeyboardInterrupt):
         run(path)
     assert images() == ["nevus/old.jpg"]
@@ -527,5 +529,5 @@ def test_duplicates_take_the_lesion_that_one_of_them_has(source):
     labels += "c,2,L1,melanoma,malignant\nd,2,L2,melanoma,malignant\n"
     path = source("a.jpg", "b.jpg", "c.jpg", "d.jpg", train_csv=labels, list_csv="image_name_1,image_name_2\na,b\nc,d\n")
     lines = run(path)
-    assert table()["lesion_id"].tolist() == ["L7", "L7", "L1", "L2"]
+    assert table()["lesion_id"].tolist() == ["isic2020:L7", "isic2020:L7", "isic2020:L1", "isic2020:L2"]
     assert "list.csv: 1 groups of duplicates have several lesions or patients and were not joined, first c.jpg, d.jpg" in lines
