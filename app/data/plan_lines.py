@@ -61,7 +61,7 @@ def _formats(targets: Mapping[str, str]) -> Iterator[str]:
         yield f"DICOM: {dicom[JPEG]} are stored as the JPEG that they hold, {dicom[PNG]} are converted to PNG"
     suffixes = (PurePosixPath(name).suffix.lower() for name, target in targets.items() if not target.endswith(parts_of(name)[-1]))
     if renamed := _counted(RENAMED.get(suffix) for suffix in suffixes):
-        yield f"copied byte for byte as .jpg: {renamed}"
+        yield f"renamed to .jpg: {renamed}"
 
 
 def _counted(values: Iterable[str | None]) -> str:
