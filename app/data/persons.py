@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 import pandas as pd
 
 from app.data.conversion import DICOM
-from app.data.forms.definitions import TABLE
+from app.data.forms.definitions import FOLDERS
 from app.data.members import LICENSES, parts_of
 from app.data.plan import ImportPlan
 from app.data.pseudonyms import digest, is_public, patient_key
@@ -16,7 +16,7 @@ from app.data.tables import FILE, ID
 
 LESION, PATIENT = "lesion_id", "patient_id"
 SHORTEST = 4
-"""Characters of a patient's id that are looked for in the ids of lesions; a shorter one occurs in them by chance."""
+"""Characters of a patient's id that is looked for in lesion ids and file names; a shorter one occurs in them by chance."""
 ARCHIVE_NAME = re.compile(r"ISIC_\d{7}(_downsampled)?", re.IGNORECASE)
 """File name, without suffix, of an image of the ISIC Archive; it is public."""
 
@@ -29,8 +29,9 @@ def names_persons(plan: ImportPlan) -> bool:
 def without_persons(plan: ImportPlan, secret: bytes) -> ImportPlan:
     """The plan with keys in place of patient ids, and with new file names where the old ones may name a person.
 
-    Names of DICOM files are replaced, and those of all images if a table that is not of a public dataset names patients. The new ones
-    are img_ and 16 hexadecimal digits; they depend on the member's name and size, the namespace and the secret.
+    Names of DICOM files are replaced, those of all images if a table that is not of a public dataset names patients, and in class
+    folders those that contain the patient's id. The new ones are img_ and 16 hexadecimal digits; they depend on the member's name and
+    size, the namespace and the secret.
     """
     renamed = {}
     for member in _hidden_members(plan):
@@ -67,23 +68,34 @@ def _lesions_with_patients(table: pd.DataFrame, namespace: str, secret: bytes) -
     named = {
         lesion
         for lesion, patient in pairs.itertuples(index=False)
-        if len(patient) >= SHORTEST and patient.casefold() in lesion.removeprefix(f"{namespace}:").casefold() and not is_public(patient)
+        if not is_public(patient) and _contains(lesion.removeprefix(f"{namespace}:"), patient)
     }
     return {lesion: f"{namespace}:L_{digest(secret, 'lesion', namespace, lesion)}" for lesion in named}
 
 
 def _personal_patients(plan: ImportPlan) -> list[str]:
-    if plan.metadata is None or PATIENT not in plan.metadata:
-        return []
-    return [patient for patient in plan.metadata[PATIENT].dropna().unique() if not is_public(patient)]
+    return list(dict.fromkeys(_patients_of_images(plan).values()))
 
 
 def _hidden_members(plan: ImportPlan) -> Iterator[str]:
-    own_table = plan.recognised.table is not None or plan.recognised.form.name == TABLE.name
-    has_patients = own_table and bool(_personal_patients(plan))
+    form, patients = plan.recognised.form, _patients_of_images(plan)
+    is_private = plan.recognised.table is not None or not form.headers
+    hides_all = bool(patients) and is_private and form.name != FOLDERS.name
     for member, target in plan.targets.items():
         path = PurePosixPath(parts_of(member)[-1])
         if target.startswith(f"{LICENSES}/") or ARCHIVE_NAME.fullmatch(path.stem):
             continue
-        if has_patients or path.suffix.lower() in DICOM:
+        if hides_all or path.suffix.lower() in DICOM or (is_private and _contains(path.stem, patients.get(target, ""))):
             yield member
+
+
+def _patients_of_images(plan: ImportPlan) -> dict[str, str]:
+    """The patients whose ids are not public, by path in data/."""
+    if plan.metadata is None or PATIENT not in plan.metadata:
+        return {}
+    pairs = plan.metadata[[FILE, PATIENT]].dropna().itertuples(index=False)
+    return {target: patient for target, patient in pairs if not is_public(patient)}
+
+
+def _contains(text: str, patient: str) -> bool:
+    return len(patient) >= SHORTEST and patient.casefold() in text.casefold()

@@ -308,7 +308,7 @@ def test_table_with_named_columns(source):
     assert "Doe" not in Path("data/metadata.csv").read_text(encoding="utf-8")
     described = {"file": "list.csv", "image_column": "Bild", "label_column": "Befund", "lesion_column": "Läsion"}
     assert description()["table"] == described
-    assert read_description(Path("data/dataset.yaml")) == GivenTable(Path("list.csv"), columns)
+    assert read_description(Path("data/dataset.yaml")) == GivenTable(Path("list.csv"), columns, "source")
 
 
 def test_table_beside_the_source_or_within_it(source, tmp_path):

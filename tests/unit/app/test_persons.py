@@ -96,6 +96,17 @@ def test_key_that_cannot_be_used_changes_nothing(tmp_path, monkeypatch):
     assert [path.name for path in Path("data").rglob("*.jpg")] == ["old.jpg"]
 
 
+def test_class_folders_hide_names_that_contain_the_patient(tmp_path):
+    for name in ("nevus/mrn-0017_1.jpg", "nevus/b.jpg", "melanoma/c_8.jpg"):
+        (tmp_path / "source" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "source" / name).write_bytes(encoded(noise(len(name))))
+    (tmp_path / "source/metadata.csv").write_text("filename,patient_id\nmrn-0017_1,MRN-0017\nb,MRN-0018\nc_8,8\n")
+    list(ingest.import_dataset(tmp_path / "source", LIMITS))
+    names = sorted(path.name for path in Path("data").rglob("*.jpg"))
+    assert names[:2] == ["b.jpg", "c_8.jpg"] and names[2].startswith("img_")
+    assert table()["patient_id"].str.fullmatch("P_[0-9a-f]{16}").all()
+
+
 def test_only_known_columns_come_in_and_no_dates(tmp_path):
     header = "filename,diagnosis,patient_id,age,name,birth_date,accession_number,comment"
     rows = (("a", "nevus", "1", "1950-03-12", "Mustermann", "1950-03-12", "A-77", "sister of B"), ("b", "nevus", "2", "61", "", "", "", ""))
