@@ -65,6 +65,7 @@ def main() -> None:
 @click.option("--patient-column", metavar="HEADER", help="Column of --table with the patients.")
 @click.option("--image-type", type=click.Choice(["dermoscopic", "clinical"]), help="Type of the images to import; others are left out.")
 @click.option("--add", is_flag=True, help="Add the images to the present dataset instead of replacing it.")
+@click.option("--source", "source_name", metavar="NAME", help="Prefix of ids; take the same in each delivery of a clinic.")
 @click.option("--dry-run", is_flag=True, help="Print what would be imported and change nothing.")
 @click.option("--collection", "collections", default="", metavar="ID[,ID]", help="With SOURCE isic: IDs of ISIC Archive collections.")
 @click.option("--search", default="", metavar="QUERY", help="With SOURCE isic: a search query, for example sex:female AND age_approx:50.")
@@ -79,8 +80,9 @@ def import_command(source: Path, **options: Any) -> None:
 
     Each image keeps its source's own diagnosis; labels/ holds the label sets that turn diagnoses into classes. Images under Train/ and
     Test/ are merged; the column given_side of metadata.csv keeps the original split. Of tables, only known columns are imported;
-    attribution.txt and licenses/ are imported too. The previous dataset stays in git and DVC. An interrupted import resumes when it is
-    run again.
+    attribution.txt and licenses/ are imported too. Patient ids become keys under a secret of this machine, and metadata of images stays
+    out. HEIC and DICOM need the optional packages pillow-heif and pydicom. The previous dataset stays in git and DVC. An interrupted import
+    resumes when it is run again.
 
     With --add, images that are in data/ already, by ISIC Archive ID or equal bytes, are named and not added again. Images of another
     type, or an image that data/ labels otherwise, are refused.

@@ -1,12 +1,13 @@
 """Fixtures for all tests: small datasets and the params of the repository."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
+from app.data.pseudonyms import VARIABLE
 from components.runtime.params import Settings
 from components.runtime.params_file import parse
 from tests.support.images import noise
@@ -18,6 +19,15 @@ from tests.support.project import ROOT, built, project
 __all__ = ["ROOT", "built", "postgresql", "prefect_lab", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def pseudonym_key(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The key file of pseudonyms, in place of the user's own."""
+    path = tmp_path_factory.mktemp("settings") / "pseudonym.key"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(path))
+        yield path
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from app.data.plan import ImportPlan
 from app.data.present import PresentDataset, read_present
 from app.data.present_images import find_present
 from app.data.tables import FILE
-from app.data.targets import assign_targets
+from app.data.targets import place_beside
 from components.core.errors import LesionflowError
 from components.core.files import sha256
 from components.core.paths import DATA
@@ -76,7 +76,7 @@ def plan_addition(
     _require_same_labels(there, plan, present, definitions)
     added = [member for member in plan.levels if member not in there]
     licenses = _new_licenses(opened, members, plan, present) if added else []
-    targets = assign_targets({member: plan.levels[member][0] for member in added}, licenses, present.files)
+    targets = place_beside({member: plan.targets[member] for member in (*added, *licenses)}, present.files)
     images = {member: targets[member] for member in added}
     label_set = next(iter(fitting(_counts(present, plan, images), definitions)), None)
     description = present.described(finest(Counter(present.levels.values()), definitions)).joined(describe(plan), label_set)

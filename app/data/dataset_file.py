@@ -1,7 +1,7 @@
 """Reads and writes dataset.yaml, which describes where the images of a dataset come from.
 
-A dataset of one source has the keys form, source, image_type, label_set and, for a described table, table. A dataset of several sources
-has image_type and label_set for the whole, and the list `sources` with these keys for each.
+A dataset of one source has the keys form, source, namespace, image_type, label_set and, for a described table, table. One of several
+sources has image_type and label_set for the whole, and the list `sources` with these keys for each.
 """
 
 from collections.abc import Mapping
@@ -51,6 +51,7 @@ def describe(plan: ImportPlan, source: str | None = None) -> Description:
     entry: dict[str, object] = {
         "form": plan.recognised.form.name,
         SOURCE: source or plan.source,
+        "namespace": plan.namespace,
         "image_type": plan.image_type,
         "label_set": plan.label_set,
     }

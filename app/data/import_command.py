@@ -18,7 +18,9 @@ def import_messages(source: Path, options: dict[str, Any]) -> Iterator[str]:
     Raises:
         LesionflowError: options do not fit together, or the import is refused.
     """
-    given = ImportOptions(form=options["form_name"], table=given_table(options), image_type=options["image_type"], add=options["add"])
+    table = given_table(options)
+    name = options["source_name"] or (table.namespace if table is not None else None)
+    given = ImportOptions(options["form_name"], table, options["image_type"], name, options["add"])
     search = {name: options[name] for name in ("collections", "search", "limit")}
     if source == Path("isic") and not source.exists():
         if given != ImportOptions(add=given.add) or options["dry_run"]:

@@ -18,12 +18,15 @@ from app.data.addition import Addition, plan_addition
 from app.data.addition_lines import addition_lines
 from app.data.archives import Member, Source, archive_errors, open_source
 from app.data.content import DatasetContent, content_of, keep_files, write_tables
-from app.data.conversion import converted_format, to_png
+from app.data.conversion import convert, converted_format
 from app.data.forms.definitions import forms
+from app.data.image_metadata import is_whole, without_metadata
 from app.data.inner_archives import WithInnerArchives
 from app.data.members import LICENSES, METADATA
+from app.data.persons import names_persons, without_persons
 from app.data.plan import make_plan
 from app.data.plan_lines import plan_lines
+from app.data.pseudonyms import open_key
 from app.data.recognition import ImportOptions
 from app.data.replacement import STAGING, locked, recover_dataset, replace_dataset, require_safe_previous
 from components.core.errors import LesionflowError, ServiceUnavailable, UnreadableImageError
@@ -31,8 +34,6 @@ from components.core.paths import DATA, DATA_POINTER, UNFINISHED_SWAP
 from components.data_quality.label_definitions import read_definitions
 from components.runtime.params import ImportLimits
 from components.runtime.params_file import load
-
-CHUNK = 2**20
 
 
 def import_dataset(source: Path, limits: ImportLimits | None = None, options: ImportOptions | None = None) -> Iterator[str]:
@@ -71,6 +72,10 @@ def import_opened(opened: Source, limits: ImportLimits, options: ImportOptions |
     opened, members = with_inner_archives(opened, limits)
     plan = make_plan(opened, members, definitions, options)
     yield from plan_lines(plan, definitions)
+    if names_persons(plan):
+        key = open_key()
+        yield key.message
+        plan = without_persons(plan, key.secret)
     addition = plan_addition(opened, members, plan, definitions, source) if options is not None and options.add else None
     if addition is not None:
         yield from addition_lines(addition, definitions)
@@ -159,54 +164,39 @@ def copy_members(
             target = draft / targets[name]
             target.parent.mkdir(parents=True, exist_ok=True)
             partial = target.with_name(f".{hashlib.sha256(name.encode()).hexdigest()[:16]}.partial")
-            if name in formats:
-                _convert(opened.path, Member(name, sizes[name]), stream, formats[name], partial)
-            else:
-                _copy(opened.path, Member(name, sizes[name]), stream, partial)
+            _write(opened.path, Member(name, sizes[name]), stream, formats.get(name), partial)
             partial.replace(target)
             bar.update()
 
 
-def _copy(source: Path, member: Member, stream: IO[bytes], path: Path) -> None:
-    written = 0
-    with path.open("wb") as copy, archive_errors(source, member.name):
-        while chunk := stream.read(CHUNK):
-            written += len(chunk)
-            if written > member.size:
-                break
-            copy.write(chunk)
-    _require_size(source, member, written)
-
-
-def _convert(source: Path, member: Member, stream: IO[bytes], image_format: str, path: Path) -> None:
-    """Write a member as PNG and flush it to disk: a resumed import cannot tell from its size whether it is complete."""
+def _write(source: Path, member: Member, stream: IO[bytes], image_format: str | None, path: Path) -> None:
+    """Write a member, converted from its format if it has one, without metadata. A file whose bytes change is flushed to disk: a resumed
+    import cannot tell from its size whether it is complete."""
     with archive_errors(source, member.name):
         content = stream.read(member.size + 1)
-    _require_size(source, member, len(content))
+    if len(content) != member.size:
+        raise LesionflowError(f"{source}: {member.name!r} does not have its declared size of {member.size} bytes; nothing was imported")
     try:
-        converted = to_png(content, image_format)
+        stored = without_metadata(content if image_format is None else convert(content, image_format))
     except UnreadableImageError as fault:
         raise LesionflowError(f"{source}: {member.name!r} cannot be converted to PNG: {fault}; nothing was imported") from None
     with path.open("wb") as copy:
-        copy.write(converted)
-        copy.flush()
-        os.fsync(copy.fileno())
-
-
-def _require_size(source: Path, member: Member, size: int) -> None:
-    if size != member.size:
-        raise LesionflowError(f"{source}: {member.name!r} does not have its declared size of {member.size} bytes; nothing was imported")
+        copy.write(stored)
+        if stored != content:
+            copy.flush()
+            os.fsync(copy.fileno())
 
 
 def _sweep(draft: Path, wanted: Mapping[str, int | None]) -> None:
-    """Delete empty folders and every file of the draft that is not a target or has the wrong size; None is any size."""
+    """Delete empty folders and every file of the draft that is not a target or is not complete: it has another size, unless that is
+    None, and does not end as an image does, like one without its metadata."""
     for path in sorted(draft.rglob("*"), reverse=True):
         if path.is_dir() and not path.is_symlink():
             if not any(path.iterdir()):
                 path.rmdir()
             continue
         target = path.relative_to(draft).as_posix()
-        if target not in wanted or wanted[target] not in (None, path.lstat().st_size):
+        if target not in wanted or (wanted[target] not in (None, path.lstat().st_size) and not is_whole(path)):
             path.unlink()
 
 

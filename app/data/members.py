@@ -2,13 +2,13 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import PurePosixPath
 
 from app.data.archives import ARCHIVES, Member
-from app.data.conversion import CONVERTED, RENAMED
+from app.data.conversion import CONVERTED, OPTIONAL, PACKAGES, RENAMED, is_installed
 from app.data.forms.definitions import forms
 from components.imaging.images import SUFFIXES
 
@@ -18,8 +18,8 @@ LICENSE_FILES = frozenset({"license", "license.txt", "license.md", "licence", "l
 TABLES = (".csv", ".tab", ".tsv")
 SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "system volume information"})
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
-IMAGES = (*SUFFIXES, *CONVERTED, *RENAMED)
-"""Suffixes of images that an import reads."""
+IMAGES = (*SUFFIXES, *CONVERTED, *RENAMED, *OPTIONAL)
+"""Suffixes of images that an import reads, with the optional packages."""
 MASK = re.compile(r"_segmentation$|_mask|superpixels|^imd\d+_(lesion|roi\d*)$")
 MASK_FOLDER = re.compile(r"masks?|segmentations?|superpixels|imd\d+_(lesion|roi)")
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".opdownload")
@@ -27,10 +27,6 @@ TO_PNG = "convert them to PNG"
 FORMATS = {
     ".gif": ("GIF", TO_PNG),
     ".jp2": ("JPEG 2000", TO_PNG),
-    ".heic": ("HEIC", TO_PNG),
-    ".heif": ("HEIC", TO_PNG),
-    ".dcm": ("DICOM", "export them as PNG or JPEG"),
-    ".dicom": ("DICOM", "export them as PNG or JPEG"),
 }
 """Name of each format that an import cannot read, and what to do with its files, by suffix."""
 COPIES = "copies of files in a folder whose name differs only in case"
@@ -48,6 +44,13 @@ class SortedMembers:
     archives: list[str] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
     """Files that are not imported, by reason."""
+
+    def leave_out(self, reasons: Mapping[str, Iterable[str]]) -> None:
+        """Leave out images, by reason."""
+        for reason, names in reasons.items():
+            self.left_out[reason] += names
+        gone = {name for names in reasons.values() for name in names}
+        self.images = [name for name in self.images if name not in gone]
 
 
 @lru_cache(maxsize=2**17)
@@ -90,6 +93,9 @@ def _kind(parts: tuple[str, ...]) -> str:
         return "attribution"
     if name.endswith(UNFINISHED):
         return INCOMPLETE
+    if suffix in OPTIONAL and not is_installed(OPTIONAL[suffix]):
+        package = PACKAGES[OPTIONAL[suffix]]
+        return f"{OPTIONAL[suffix]} images (run `pip install {package}`, or export them as PNG or JPEG, and import again)"
     if suffix in IMAGES:
         return MASKS if MASK.search(PurePosixPath(name).stem) or any(map(MASK_FOLDER.fullmatch, folders)) else "image"
     if suffix in TABLES or name in _table_files():

@@ -1,21 +1,23 @@
 """Plans an import: decides for each file of a source what it is, what it is labeled and where it goes. Nothing is written."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 import pandas as pd
 
 from app.data.archives import Member, Source
 from app.data.contradictions import require_agreement
-from app.data.duplicates import join_duplicates
+from app.data.duplicates import LESION, join_duplicates
 from app.data.folders import common_folders, diagnoses_of_folders, knows
 from app.data.forms.definitions import Form, ImageType, known_columns
 from app.data.image_types import choose_image_type
 from app.data.members import COPIES, LICENSES, MASKS, SYSTEM, SortedMembers, find_copies, sort_members
 from app.data.metadata import ImageIndex, JoinedTables, join_tables, original_split
+from app.data.namespaces import choose_namespace, name_lesions
 from app.data.recognition import ImportOptions, Recognised, is_required, recognise
+from app.data.source_headers import fill_gaps, read_source_headers
 from app.data.source_tables import SourceTables, read_given_table, read_source_tables
 from app.data.tables import DIAGNOSIS, FILE, LABEL, Table, image_column, name_images, select_columns
 from app.data.targets import assign_targets
@@ -34,10 +36,14 @@ class ImportPlan:
 
     source: str
     """Name of the folder or archive."""
+    namespace: str
+    """What the source's ids are named after."""
     recognised: Recognised
     image_type: ImageType
     targets: dict[str, str]
     """Path within data/ by member, for images and licenses."""
+    sizes: Mapping[str, int]
+    """Bytes of each member of the source."""
     metadata: pd.DataFrame | None
     attributions: list[bytes]
     levels: dict[str, tuple[str, ...]]
@@ -122,18 +128,25 @@ def make_plan(
     found = sort_members(member.name for member in members if member.name not in copies)
     if copies:
         found.left_out[COPIES] = sorted(copies)
+    sizes = {member.name: member.size for member in members}
+    headers = read_source_headers(opened, found.images, sizes)
+    found.leave_out(headers.left_out)
     _require_images(opened, found)
     known = knows(definitions.values())
     read = _read_tables(opened, members, found, options)
     recognised = recognise(read.tables, diagnoses_of_folders(found.images, known), known, options)
     labels = _label(found, read, recognised.form, known)
-    return _complete(_Draft(opened, found, read, recognised, labels), definitions, options)
+    labels = replace(labels, joined=fill_gaps(labels.joined, headers.known))
+    return _complete(_Draft(opened, sizes, found, headers.jpegs, read, recognised, labels), definitions, options)
 
 
 @dataclass(frozen=True)
 class _Draft:
     opened: Source
+    sizes: Mapping[str, int]
     found: SortedMembers
+    jpegs: set[str]
+    """DICOM files that hold a JPEG."""
     read: SourceTables
     recognised: Recognised
     labels: _Labels
@@ -144,12 +157,7 @@ def _complete(draft: _Draft, definitions: Mapping[str, LabelDefinition], options
     left_out = {reason: list(names) for reason, names in found.left_out.items()}
     choice = choose_image_type(found.images, labels.joined.rows, options.image_type or form.image_type, options.image_type is not None)
     left_out |= choice.left_out
-    diagnoses: dict[str, str] = {}
-    for name in choice.images:
-        if diagnosis := labels.diagnosis(name):
-            diagnoses[name] = diagnosis
-        else:
-            left_out.setdefault(labels.reason_without(name), []).append(name)
+    diagnoses = _diagnose(choice.images, labels, left_out)
     if not diagnoses:
         raise LesionflowError(f"{draft.opened.path} contains no image with a diagnosis; nothing was imported. {draft.recognised.reason}")
     levels = {name: labels.levels(name, diagnosis) for name, diagnosis in diagnoses.items()}
@@ -157,18 +165,23 @@ def _complete(draft: _Draft, definitions: Mapping[str, LabelDefinition], options
     label_set, fit = choose_label_set(counts, form, definitions)
     if label_set is not None:
         require_agreement(definitions[label_set], labels.folders, labels.joined, diagnoses)
-    targets = assign_targets({name: names[0] for name, names in levels.items()}, found.licenses)
-    metadata = _metadata(labels.joined.rows, {name: targets[name] for name in diagnoses}, diagnoses)
+    targets = assign_targets({name: names[0] for name, names in levels.items()}, found.licenses, draft.jpegs)
+    namespace = choose_namespace(draft.opened.path, form, options.source)
+    rows = labels.joined.rows
+    if LESION in rows:
+        rows = rows.assign(**{LESION: name_lesions(rows[LESION], namespace)})
     if draft.read.without_images:
         left_out["tables without a column that names images"] = draft.read.without_images
     if labels.joined.unrelated:
         left_out["tables that name no image of this source"] = labels.joined.unrelated
     return ImportPlan(
         source=draft.opened.path.name,
+        namespace=namespace,
         recognised=draft.recognised,
         image_type=choice.image_type,
         targets=targets,
-        metadata=metadata,
+        sizes=draft.sizes,
+        metadata=_metadata(rows, {name: targets[name] for name in diagnoses}, diagnoses),
         attributions=draft.read.attributions,
         levels=levels,
         label_set=label_set,
@@ -176,6 +189,17 @@ def _complete(draft: _Draft, definitions: Mapping[str, LabelDefinition], options
         left_out=left_out,
         notes=labels.joined.notes,
     )
+
+
+def _diagnose(images: Iterable[str], labels: _Labels, left_out: dict[str, list[str]]) -> dict[str, str]:
+    """The diagnosis of each image; those without one are added to the files that are left out."""
+    diagnoses = {}
+    for name in images:
+        if diagnosis := labels.diagnosis(name):
+            diagnoses[name] = diagnosis
+        else:
+            left_out.setdefault(labels.reason_without(name), []).append(name)
+    return diagnoses
 
 
 def choose_label_set(

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
-from app.data.conversion import RENAMED, converted_format
+from app.data.conversion import JPEG, PNG, RENAMED, converted_format
 from app.data.folders import knows
 from app.data.members import parts_of
 from app.data.plan import ImportPlan
@@ -54,11 +54,14 @@ def _label_set(plan: ImportPlan, definition: LabelDefinition | None) -> Iterator
 
 def _formats(targets: Mapping[str, str]) -> Iterator[str]:
     """How many files change their format or suffix."""
-    if converted := _counted(converted_format(name, target) for name, target in targets.items()):
+    formats = [(converted_format(name, target), PurePosixPath(target).suffix) for name, target in targets.items()]
+    if converted := _counted(name for name, _ in formats if name != "DICOM"):
         yield f"converted to PNG without loss: {converted}"
+    if dicom := Counter(suffix for name, suffix in formats if name == "DICOM"):
+        yield f"DICOM: {dicom[JPEG]} are stored as the JPEG that they hold, {dicom[PNG]} are converted to PNG"
     suffixes = (PurePosixPath(name).suffix.lower() for name, target in targets.items() if not target.endswith(parts_of(name)[-1]))
     if renamed := _counted(RENAMED.get(suffix) for suffix in suffixes):
-        yield f"copied byte for byte as .jpg: {renamed}"
+        yield f"renamed to .jpg: {renamed}"
 
 
 def _counted(values: Iterable[str | None]) -> str:
@@ -82,6 +85,8 @@ def _metadata(plan: ImportPlan) -> Iterator[str]:
         return
     counts = {column: int(plan.metadata[column].notna().sum()) for column in plan.metadata if column != "filename"}
     yield f"metadata: {', '.join(f'{column} {count}' for column, count in counts.items())} of {plan.images} images"
+    if {"lesion_id", "patient_id"} & {*counts}:
+        yield f"namespace of lesions and patients, but for those of the ISIC Archive: {plan.namespace} (--source names another)"
 
 
 def _left_out(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:

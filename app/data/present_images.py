@@ -5,10 +5,10 @@ import re
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import IO
 
 from app.data.archives import Member, Source, archive_errors
-from app.data.conversion import PNG, converted_format, to_png
+from app.data.conversion import convert, converted_format
+from app.data.image_metadata import without_metadata
 from app.data.plan import ImportPlan
 from app.data.present import PresentDataset
 from app.data.tables import FILE, ID
@@ -16,14 +16,13 @@ from components.core.errors import UnreadableImageError
 from components.core.files import sha256
 from components.core.paths import DATA
 
-CHUNK = 2**20
 ARCHIVE_ID = re.compile(r"ISIC_\d{7}(?!\d)")
 
 
 def find_present(opened: Source, members: Collection[Member], plan: ImportPlan, present: PresentDataset) -> dict[str, str]:
     """The path in data/ of each planned image that is there already, by member.
 
-    Bytes are compared as the import would write them, so a file that is converted is found too. Only files of equal size are read.
+    Bytes are compared as the import would write them, so a file that is converted or loses its metadata is found too.
 
     Raises:
         LesionflowError: the source is corrupt.
@@ -51,13 +50,11 @@ def _by_bytes(opened: Source, members: Collection[Member], targets: Mapping[str,
     paths = defaultdict(list)
     for path in present.images:
         paths[present.files[path]].append(path)
-    has_png = any(path.lower().endswith(PNG) for path in present.images)
     sizes = {member.name: member.size for member in members}
     converted = {name: image_format for name, target in targets.items() if (image_format := converted_format(name, target))}
-    wanted = [name for name in targets if (has_png if name in converted else sizes[name] in paths)]
     known: dict[int, dict[str, str]] = {}
     found = {}
-    for name, size, digest in _digests(opened, wanted, sizes, converted):
+    for name, size, digest in _digests(opened, targets, sizes, converted):
         if size not in known:
             known[size] = {sha256(DATA / path): path for path in reversed(paths[size])} if size in paths else {}
         if digest in known[size]:
@@ -71,19 +68,9 @@ def _digests(
     """Name, size in bytes and sha256 of each member as the import writes it; without those that cannot be converted."""
     for name, stream in opened.contents(wanted):
         with archive_errors(opened.path, name):
-            if name not in converted:
-                yield name, sizes[name], _stream_sha256(stream)
-                continue
             content = stream.read(sizes[name] + 1)
         try:
-            png = to_png(content, converted[name])
+            stored = without_metadata(convert(content, converted[name]) if name in converted else content)
         except UnreadableImageError:
             continue  # the import refuses it with the reason
-        yield name, len(png), hashlib.sha256(png).hexdigest()
-
-
-def _stream_sha256(stream: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while chunk := stream.read(CHUNK):
-        digest.update(chunk)
-    return digest.hexdigest()
+        yield name, len(stored), hashlib.sha256(stored).hexdigest()

@@ -17,6 +17,8 @@ class ImportOptions:
     form: str | None = None
     table: GivenTable | None = None
     image_type: ImageType | None = None
+    source: str | None = None
+    """Name of the source, which its ids are named after."""
     add: bool = False
     """Add the source to the present dataset instead of replacing it."""
 

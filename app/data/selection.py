@@ -9,6 +9,7 @@ import pandas as pd
 
 from app.data.present import PresentDataset
 from app.data.present_images import archive_ids
+from app.data.pseudonyms import stored_patient_ids
 from app.data.tables import FILE, ID
 from components.core.errors import LesionflowError
 from components.core.paths import DATA
@@ -28,11 +29,6 @@ class Selection:
     lesions: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     """Paths in data/, file names or IDs of the ISIC Archive."""
-
-
-def stored_patient_ids(given: str) -> set[str]:
-    """The patient ids of metadata.csv that the id of a source may have become."""
-    return {given}
 
 
 def select_images(present: PresentDataset, selection: Selection) -> list[str]:
@@ -67,26 +63,28 @@ class _Index:
 
     @classmethod
     def of(cls, present: PresentDataset) -> "_Index":
-        from components.data_quality import patients  # imports scipy
+        from components.data_quality import patients, placeholders  # imports scipy
 
         table = pd.DataFrame({FILE: []}, dtype="str") if present.metadata is None else present.metadata
         ids = table.set_index(FILE).reindex(columns=[PATIENT, LESION]).reindex(present.images).astype("str")
         rows = pd.DataFrame({LESION: patients.known_ids(ids[LESION].str.strip())})
-        rows[PATIENT] = patients.fill_patients(patients.known_ids(ids[PATIENT].str.strip(), patients.NO_PATIENT), rows[LESION])
+        rows[PATIENT] = patients.fill_patients(patients.known_ids(ids[PATIENT].str.strip(), placeholders.NO_PATIENT), rows[LESION])
         rows["key"] = patients.lesion_keys(rows[PATIENT], rows[LESION])
         given = present.column(ID)
         return cls(rows, archive_ids(present.images, given), given)
 
     def of_patient(self, given: str) -> list[str]:
-        found = self.rows.index[self.rows[PATIENT].isin(stored_patient_ids(given.strip()))].tolist()
+        found = self.rows.index[self.rows[PATIENT].isin(stored_patient_ids(given))].tolist()
         return found or _refuse_unknown("patient", given, self.rows[PATIENT].dropna().unique())
 
     def of_lesion(self, given: str) -> list[str]:
-        named = self.rows[(self.rows[LESION] == given.strip()) | (self.rows["key"] == given.strip())]
+        wanted = given.strip()
+        in_namespace = self.rows[LESION].str.endswith(f":{wanted}").fillna(False).astype(bool)
+        named = self.rows[(self.rows[LESION] == wanted) | in_namespace | (self.rows["key"] == wanted)]
         keys = named["key"].unique()
         if len(keys) > 1:
             raise LesionflowError(
-                f"lesion {given!r} stands for {len(keys)} lesions of different patients: {_some(keys)}. Name one of these;"
+                f"lesion {given!r} stands for {len(keys)} lesions of different patients or sources: {_some(keys)}. Name one of these;"
                 " nothing was changed"
             )
         return named.index.tolist() or _refuse_unknown("lesion", given, [*self.rows[LESION].dropna(), *self.rows["key"].dropna()])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO
+from typing import IO, Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -36,6 +36,8 @@ class GivenTable:
     path: Path
     columns: Mapping[str, str] = field(default_factory=dict)
     """Known column by header."""
+    namespace: str | None = None
+    """What the ids of its source were named after, if a description says so."""
 
     def described(self) -> dict[str, str]:
         """The file name and the headers by option, as dataset.yaml keeps them."""
@@ -54,7 +56,8 @@ class _Description(BaseModel):
 
 
 def read_description(path: Path) -> GivenTable:
-    """Read the key `table` of a YAML file like dataset.yaml, at its top or in one of its sources: the file and the columns of a table.
+    """Read the key `table` of a YAML file like dataset.yaml, at its top or in one of its sources: the file and the columns of a table, and
+    the key `namespace` beside it if it is there.
 
     Raises:
         LesionflowError: the file cannot be read, is not YAML, has no such key, several of them, or other keys in it.
@@ -63,31 +66,31 @@ def read_description(path: Path) -> GivenTable:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as fault:
         raise LesionflowError(f"--table-description {path} cannot be read: {' '.join(str(fault).split())}") from None
-    table = _only_table(content, path)
-    if table is None:
+    entry = _only_description(content, path)
+    if entry is None:
         raise LesionflowError(
             f"--table-description {path} has no key table with file, image_column and label_column. See docs/how-to/import-a-dataset.md"
         )
     try:
-        read = _Description.model_validate(table)
+        read = _Description.model_validate(entry["table"])
     except ValidationError as fault:
         error = fault.errors()[0]
         raise LesionflowError(f"{path}: {describe_invalid('.'.join(map(str, ('table', *error['loc']))), error)}") from None
     columns = {getattr(read, name): column for name, column in COLUMN_OPTIONS.items() if getattr(read, name)}
-    return GivenTable(Path(read.file), columns)
+    return GivenTable(Path(read.file), columns, str(entry["namespace"]) if entry.get("namespace") else None)
 
 
-def _only_table(content: object, path: Path) -> dict[str, object] | None:
-    """The key `table` of a dataset's description or of one of its sources; None if it has none."""
+def _only_description(content: object, path: Path) -> dict[str, Any] | None:
+    """A dataset's description, or that of one of its sources, with a key `table`; None if there is none."""
     if not isinstance(content, dict):
         return None
     sources = content.get("sources")
     entries = [content, *(sources if isinstance(sources, list) else [])]
-    tables = [entry["table"] for entry in entries if isinstance(entry, dict) and "table" in entry]
-    if len(tables) > 1:
-        files = ", ".join(str(table.get("file")) if isinstance(table, dict) else str(table) for table in tables)
-        raise LesionflowError(f"--table-description {path} describes {len(tables)} tables: {files}. Keep one of them in a copy of the file")
-    return tables[0] if tables and isinstance(tables[0], dict) else None
+    described = [entry for entry in entries if isinstance(entry, dict) and isinstance(entry.get("table"), dict)]
+    if len(described) > 1:
+        files = ", ".join(str(entry["table"].get("file")) for entry in described)
+        raise LesionflowError(f"--table-description {path} describes {len(described)} tables: {files}. Keep one of them in a copy")
+    return described[0] if described else None
 
 
 def read_source_tables(opened: Source, tables: list[str], attributions: list[str], sizes: Mapping[str, int]) -> SourceTables:

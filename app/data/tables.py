@@ -8,6 +8,7 @@ import pandas as pd
 
 from app.data.forms.definitions import Form, fold_header, known_columns
 from components.core.errors import LesionflowError
+from components.data_quality.placeholders import NO_PATIENT, NOBODY
 
 FILE, ID = "filename", "isic_id"
 LABEL, DIAGNOSIS = "label", "diagnosis"
@@ -134,8 +135,8 @@ def select_columns(table: Table, form: Form, required: bool = True) -> SelectedT
     return SelectedTable(table.name, rows, tuple(table.headers[header] for header in table.headers if header not in read), required)
 
 
-def _says_nothing(values: "pd.Series[str]") -> "pd.Series[bool]":
-    return values.isna() | values.fillna("").str.casefold().isin(known_columns().nobody)
+def _says_nothing(values: "pd.Series[str]", words: frozenset[str] = NOBODY) -> "pd.Series[bool]":
+    return values.isna() | values.fillna("").str.casefold().isin(words)
 
 
 def _known(table: Table, form: Form) -> tuple[pd.DataFrame, list[str]]:
@@ -148,10 +149,11 @@ def _known(table: Table, form: Form) -> tuple[pd.DataFrame, list[str]]:
     for column in known_columns().columns:
         values = [table.rows[header] for header in used if columns[header] == column]
         for value in values:
-            value = value.mask(_says_nothing(value))
+            value = value.mask(_says_nothing(value, NO_PATIENT if column == "patient_id" else NOBODY))
             known[column] = known[column].fillna(value) if column in known else value
     if "age_approx" in known:
-        known["age_approx"] = known["age_approx"].str.replace(r"\.0+$", "", regex=True)
+        ages = known["age_approx"].str.replace(r"\.0+$", "", regex=True)
+        known["age_approx"] = ages.where(pd.to_numeric(ages, errors="coerce").notna())  # a date of birth stays out
     return known, used
 
 

@@ -12,7 +12,7 @@ from components.core.paths import DATA
 from components.data_quality.label_definitions import fold
 
 
-def assign_targets(folders: Mapping[str, str], licenses: Iterable[str], present: Collection[str] | None = None) -> dict[str, str]:
+def assign_targets(folders: Mapping[str, str], licenses: Iterable[str], jpegs: Collection[str] = ()) -> dict[str, str]:
     """Assign each image the path <folder>/<file name>, and each license licenses/<file name>; return them by member. An image that is
     converted gets the suffix of its new format.
 
@@ -22,30 +22,42 @@ def assign_targets(folders: Mapping[str, str], licenses: Iterable[str], present:
     Args:
         folders: folder in data/ of each image.
         licenses: names of the licenses.
-        present: paths that data/ has already, when the images are added to them: a path that is still taken gets a number.
+        jpegs: DICOM files that hold a JPEG.
 
     Raises:
-        LesionflowError: without `present`, two paths are still equal on a file system that ignores case or Unicode normalization.
+        LesionflowError: two paths are still equal on a file system that ignores case or Unicode normalization.
     """
     targets: dict[str, str] = {}
-    taken = {fold_path(path) for path in present or ()}
+    taken: set[str] = set()
     for name, folder in (*folders.items(), *((name, LICENSES) for name in licenses)):
         parts = parts_of(name)
-        file = parts[-1] if folder == LICENSES else imported_name(parts[-1])
+        file = parts[-1] if folder == LICENSES else imported_name(parts[-1], name in jpegs)
         target = f"{folder}/{file}"
         if fold_path(target) in taken and file != parts[-1]:
             target = f"{folder}/{_with_old_suffix(parts[-1], file)}"
         if fold_path(target) in taken:
             others = "_".join(part for part in parts[:-1] if fold(part) != folder)
-            if others or present is None:
-                target = f"{folder}/{others}_{file}".replace(" ", "_")
-        if fold_path(target) in taken and present is not None:
-            target = _numbered(target, taken)
+            target = f"{folder}/{others}_{file}".replace(" ", "_")
         if fold_path(target) in taken:
             raise LesionflowError(f"two files map to the same target {DATA}/{target}; one of them is {name!r}. Rename one of them.")
         taken.add(fold_path(target))
         targets[name] = str(PurePosixPath(target))
     return targets
+
+
+def place_beside(targets: Mapping[str, str], present: Iterable[str]) -> dict[str, str]:
+    """The targets, with a number at the end of each name that data/ has already.
+
+    Args:
+        targets: path in data/ of each file that is added, by member.
+        present: paths that data/ has.
+    """
+    taken = {fold_path(path) for path in present}
+    placed = {}
+    for name, target in targets.items():
+        placed[name] = _numbered(target, taken) if fold_path(target) in taken else target
+        taken.add(fold_path(placed[name]))
+    return placed
 
 
 def _with_old_suffix(name: str, new: str) -> str:

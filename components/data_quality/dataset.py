@@ -11,6 +11,7 @@ from components.core.escaping import one_line
 from components.data_quality import attributes, patients
 from components.data_quality.findings import ARCHIVE_ID
 from components.data_quality.label_definitions import LabelDefinition
+from components.data_quality.placeholders import NO_PATIENT
 
 METADATA = "metadata.csv"
 DATASET_FILE = "dataset.yaml"
@@ -96,7 +97,7 @@ def add_labels(files: pd.DataFrame, metadata: pd.DataFrame | None, definition: L
         frame[column] = read(frame[column])
     frame["isic_id"] = frame["isic_id"].fillna(names).fillna(frame["path"])
     frame["named_lesion"] = patients.known_ids(frame["lesion_id"])
-    frame["patient_id"] = patients.fill_patients(patients.known_ids(frame["patient_id"], patients.NO_PATIENT), frame["named_lesion"])
+    frame["patient_id"] = patients.fill_patients(patients.known_ids(frame["patient_id"], NO_PATIENT), frame["named_lesion"])
     archive_ids = frame["isic_id"].str.extract(ARCHIVE_ID, expand=False)
     frame["lesion_id"] = patients.lesion_keys(frame["patient_id"], frame["named_lesion"]).fillna(archive_ids).fillna(frame["path"])
     return frame

@@ -3,13 +3,8 @@
 import pandas as pd
 
 from components.data_quality.findings import Finding
+from components.data_quality.placeholders import NOBODY
 
-NOBODY = frozenset(
-    {"", "-", "--", "?", "na", "n/a", "nan", "nil", "none", "null", "unk", "unknown", "not available", "not known", "missing"}
-)
-"""Words that tables contain in place of an id that is not known, in small letters."""
-NO_PATIENT = NOBODY | {"0", "0.0"}
-"""The same for patients; 0 can be a lesion's number."""
 KIND = "lesion_of_several_patients"
 
 

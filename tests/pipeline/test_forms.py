@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from tests.support import forms, project
+from tests.support.planted import found_in
 from tests.support.project import ran
 
 pytestmark = pytest.mark.timeout(900)
@@ -40,8 +41,11 @@ def test_source_becomes_registered_version(tmp_path, name):
     catalog = pd.read_parquet(checkout.root / "build/catalog.parquet")
     splits = pd.read_parquet(checkout.root / "build/splits.parquet")
     assert splits.groupby("lesion_id")["side"].nunique().max() == 1
-    if name in ("isic2020", "pad-ufes-20"):
+    if name in ("isic2020", "pad-ufes-20", "folders"):
         assert catalog["patient_id"].notna().all()
         assert splits.groupby("patient_id")["side"].nunique().max() == 1
+    if name == "folders":  # the source names patients
+        assert (checkout.root / "mlruns/mlflow.db").exists()
+        assert found_in(checkout.root) == []
     if not labels["malignant"]:
         assert "does not have malignant classes" in checkout.run("python", "-m", "app.cli", "summary").stdout

@@ -17,7 +17,8 @@ import pytest
 from app.data import ingest, replacement
 from app.data.recognition import ImportOptions
 from components.core.errors import LesionflowError
-from tests.support.versioned import OLD, read_files, template, versioned, write
+from tests.support.planted import with_exif
+from tests.support.versioned import NEW, OLD, read_files, template, versioned, write
 
 __all__ = ["template", "versioned"]
 
@@ -156,6 +157,7 @@ def sweep(
     source, log, report = tmp_path / "source", tmp_path / "log", tmp_path / "report"
     options = ImportOptions(add=add)
     write(source, {"metadata.csv": b"filename,lesion_id\nnew_1,L1\nnew_2,L1\n", "attribution.txt": b"a clinic\n"})
+    write(source, {"nevus/new_1.jpg": with_exif(NEW["nevus/new_1.jpg"])})  # comes in without its metadata
     before = {"data": OLD, "pointer": (template / "data.dvc").read_text()}
     list(ingest.import_dataset(source, None, options))  # loads every module that the forks need
     after = {"data": read_files(root / "data"), "pointer": (root / "data.dvc").read_text()}

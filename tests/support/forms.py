@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from components.synthetic import dataset
+from tests.support.planted import BIRTH_DATE, MRN, NAME, with_exif
 
 LESIONS = 14
 """Lesions of each diagnosis; about 20 images, since some lesions have several."""
@@ -199,10 +200,14 @@ def write_ph2(root: Path) -> None:
 
 
 def write_rash(root: Path) -> None:
-    """Class folders of a lab's own diagnoses."""
+    """Class folders of a lab's own diagnoses; images and metadata.csv name patients."""
     table = drawn(root / "scratch", RASH)
+    for file in table["file"]:
+        file.write_bytes(with_exif(file.read_bytes()))
     for name, rows in table.groupby("given"):
         move(rows, root / str(name), rows["isic_id"] + ".jpg")
+    known = pd.DataFrame({"filename": table["isic_id"], "lesion_id": table["lesion_id"], "patient_id": MRN + table["patient"]})
+    known.assign(name=NAME, birth_date=BIRTH_DATE).to_csv(root / "metadata.csv", index=False)
 
 
 HAM7_OUTPUTS = (

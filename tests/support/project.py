@@ -12,6 +12,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from app.data.pseudonyms import VARIABLE
 from components.core.former_formats import MULTICLASS
 from components.synthetic import dataset
 from components.tracking.relocation import relocate
@@ -54,6 +55,8 @@ WILD = ("Übergröße.jpg", "a b.jpg", "$^$.jpg", "[x].jpg", 'it\'s "new".jpg', 
 """File names with special characters; the first image of each of the first seven classes is renamed to one of them."""
 CLEARED_VARIABLES = ("MLFLOW_", "PREFECT_", "LESIONFLOW_", "PYTHONDONTWRITEBYTECODE", "NO_PROXY", "no_proxy")
 """Prefixes of variables that would change the behavior of a project, or its speed (PYTHONDONTWRITEBYTECODE)."""
+KEPT_VARIABLES = (VARIABLE,)
+"""The key file of pseudonyms, which is not the user's own in tests."""
 
 
 DEAD_PROXY = dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"), "http://127.0.0.1:9")
@@ -90,7 +93,7 @@ class Project:
         return result
 
     def environment(self, **extra: str) -> dict[str, str]:
-        variables = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED_VARIABLES)}
+        variables = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED_VARIABLES) or name in KEPT_VARIABLES}
         path = os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", "")])
         return {**variables, "PATH": path, "PYTHONPATH": str(self.root), "NO_COLOR": "1", **extra}
 

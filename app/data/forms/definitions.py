@@ -23,7 +23,6 @@ class KnownColumns(_Definition):
     images: tuple[str, ...] = Field(description="headers of a column that names images, the first that a table has counts")
     columns: dict[str, tuple[str, ...]] = Field(description="columns that are kept, with other headers for them")
     labels: tuple[str, ...] = Field(description="columns of diagnoses, the most specific first")
-    nobody: tuple[str, ...] = Field(description="cells that mean that a value is not known")
 
 
 class Form(_Definition):

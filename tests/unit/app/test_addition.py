@@ -9,6 +9,7 @@ from click.testing import CliRunner
 
 from app.cli import main
 from app.data import content, ingest, replacement
+from app.data.pseudonyms import stored_patient_ids
 from app.data.recognition import ImportOptions
 from app.data.source_tables import GivenTable, read_description
 from components.core.errors import LesionflowError
@@ -25,8 +26,8 @@ IMAGE = encoded(PICTURE)
 
 
 def image(number: int) -> bytes:
-    """An image of its own for each number, all of equal size."""
-    return IMAGE + bytes([number])
+    """An image of its own for each number, all of equal size: they differ in the density that JFIF states."""
+    return IMAGE[:17] + bytes([number]) + IMAGE[18:]
 
 
 def run(source: Path, **options) -> list[str]:
@@ -100,7 +101,8 @@ def test_ham10000_is_added_to_class_folders(ham):
     assert images() == ["bkl/ISIC_0000012.jpg", "melanoma/ISIC_0000003.jpg", "nevus/a.jpg", "nevus/b.jpg", "nv/ISIC_0000011.jpg"]
     assert {name: inode(name) for name in inodes} == inodes, "files of the present dataset must be linked"
     assert table().loc["nv/ISIC_0000011.jpg", ["lesion_id", "age_approx", "sex", "source"]].tolist() == ["HAM_1", "45", "male", "ham"]
-    assert table().loc["nevus/a.jpg", ["lesion_id", "patient_id", "age_approx", "source"]].tolist() == ["L1", "P1", "", "clinic"]
+    (patient,) = stored_patient_ids("P1") - {"P1"}
+    assert table().loc["nevus/a.jpg", ["lesion_id", "patient_id", "age_approx", "source"]].tolist() == ["clinic:L1", patient, "", "clinic"]
     assert table().loc["melanoma/ISIC_0000003.jpg", "source"] == "clinic"
     assert Path("data/attribution.txt").read_bytes() == b"A clinic\n"
     assert {"licenses/CC-BY.txt", "licenses/LICENSE.txt"} <= {*read_files(Path("data"))}
@@ -202,9 +204,9 @@ def test_files_of_equal_names_get_other_names(tmp_path):
     files = {"set/nevus/a.jpg": image(21), "set/nevus/b.jpg": image(22), "set/melanoma/m.jpg": image(23)}
     texts = {"licenses/CC-BY.txt": b"another text", "attribution.txt": b"Another clinic\n"}
     lines = add(write(tmp_path / "second", {**files, **texts}))
-    assert images() == ["melanoma/ISIC_0000003.jpg", "melanoma/m.jpg", *(f"nevus/{name}.jpg" for name in ("a", "b", "set_a", "set_b"))]
-    assert "renamed, since data/ has another file of that name: 2 (nevus/a.jpg as nevus/set_a.jpg, nevus/b.jpg as nevus/set_b.jpg)" in lines
-    assert Path("data/nevus/set_a.jpg").read_bytes() == image(21)
+    assert images() == ["melanoma/ISIC_0000003.jpg", "melanoma/m.jpg", *(f"nevus/{name}.jpg" for name in ("a", "a_2", "b", "b_2"))]
+    assert "renamed, since data/ has another file of that name: 2 (nevus/a.jpg as nevus/a_2.jpg, nevus/b.jpg as nevus/b_2.jpg)" in lines
+    assert Path("data/nevus/a_2.jpg").read_bytes() == image(21)
     assert Path("data/licenses/CC-BY.txt").read_bytes() == b"by"
     assert Path("data/licenses/CC-BY_2.txt").read_bytes() == b"another text"
     assert Path("data/attribution.txt").read_bytes() == b"A clinic\n\nAnother clinic\n"
@@ -257,9 +259,9 @@ def test_description_of_a_table_is_found_among_sources(tmp_path):
     source = write(tmp_path / "second", {"x.jpg": image(31), "y.jpg": image(32), "list.csv": b"file,dx\nx,nv\ny,mel\n"})
     given = GivenTable(source / "list.csv", {"file": "filename", "dx": "diagnosis"})
     add(source, table=given)
-    assert read_description(Path("data/dataset.yaml")) == GivenTable(Path("list.csv"), given.columns)
+    assert read_description(Path("data/dataset.yaml")) == GivenTable(Path("list.csv"), given.columns, "second")
     add(write(tmp_path / "third", {"z.jpg": image(33), "list.csv": b"file,dx\nz,nv\n"}), table=GivenTable(Path("list.csv"), given.columns))
-    with pytest.raises(LesionflowError, match=r"describes 2 tables: list\.csv, list\.csv\. Keep one of them in a copy of the file"):
+    with pytest.raises(LesionflowError, match=r"describes 2 tables: list\.csv, list\.csv\. Keep one of them in a copy"):
         read_description(Path("data/dataset.yaml"))
 
 

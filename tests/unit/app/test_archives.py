@@ -264,7 +264,8 @@ def test_import_merges_two_downloads_in_one_folder(project, tmp_path):
         "data", "data/attribution.txt", "data/dataset.yaml", "data/metadata.csv",
         "data/nevus", "data/nevus/ISIC_1.jpg", "data/nevus/ISIC_2.jpg"
     ]  # fmt: skip
-    assert (project / "data/metadata.csv").read_text() == "filename,lesion_id\nnevus/ISIC_2.jpg,L_bcn20000\nnevus/ISIC_1.jpg,L_ham10000\n"
+    rows = "nevus/ISIC_2.jpg,source:L_bcn20000\nnevus/ISIC_1.jpg,source:L_ham10000\n"
+    assert (project / "data/metadata.csv").read_text() == f"filename,lesion_id\n{rows}"
     assert (project / "data/attribution.txt").read_text() == "bcn20000\n\nham10000\n"
 
 

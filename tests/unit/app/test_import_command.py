@@ -71,6 +71,13 @@ def test_dry_run_with_table_description(source):
     )
 
 
+def test_description_names_the_source_unless_an_option_does(source):
+    Path("table.yaml").write_text(f"namespace: clinic-a\n{DESCRIPTION}")
+    for options, name in (([], "clinic-a"), (["--source", "Clinic B"], "clinic-b")):
+        result = invoke(str(source), "--dry-run", "--table-description", "table.yaml", *options)
+        assert f"namespace of lesions and patients, but for those of the ISIC Archive: {name} " in result.output
+
+
 @pytest.mark.parametrize(
     ("text", "options", "message"),
     [

@@ -7,11 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from PIL import Image
+from PIL import ExifTags, Image
 
 from app.data import ingest
 from app.data.conversion import to_png
 from app.data.forms.definitions import forms
+from app.data.image_metadata import without_metadata
+from app.data.pseudonyms import open_key, patient_key
 from app.data.recognition import ImportOptions
 from app.data.source_tables import GivenTable, read_description
 from components.core.errors import LesionflowError
@@ -151,7 +153,7 @@ def test_derm7pt_takes_dermoscopic_images(source):
     rows += "2,blue nevus,1,head neck,female,NEL/N3.jpg,NEL/N4.jpg\n"
     run(source(*(f"images/NEL/N{number}.jpg" for number in range(1, 5)), meta__meta_csv=rows))
     assert images() == ["blue_nevus/N4.jpg", "melanoma/N2.jpg"]
-    assert table().loc["melanoma/N2.jpg", ["lesion_id", "anatom_site_general"]].tolist() == ["1", "back"]
+    assert table().loc["melanoma/N2.jpg", ["lesion_id", "anatom_site_general"]].tolist() == ["derm7pt:1", "back"]
 
 
 def test_isic_2018_joins_ground_truth_and_lesions(source):
@@ -228,7 +230,8 @@ def test_pad_ufes_20_is_clinical(source):
     run(source("imgs_part_1/PAT_1_2_3.png", metadata_csv=rows))
     assert images() == ["bcc/PAT_1_2_3.png"]
     row = table().loc["bcc/PAT_1_2_3.png"]
-    assert (row["patient_id"], row["sex"], row["anatom_site_general"], "smoke" in row) == ("PAT_1", "MALE", "ARM", False)
+    assert (row["lesion_id"], row["sex"], row["anatom_site_general"], "smoke" in row) == ("pad-ufes-20:2", "MALE", "ARM", False)
+    assert row["patient_id"] == patient_key(open_key().secret, "pad-ufes-20", "PAT_1")
     assert (description()["label_set"], description()["image_type"]) == ("pad6", "clinical")
 
 
@@ -299,13 +302,13 @@ def test_table_with_named_columns(source):
     columns = {"Bild": "filename", "Befund": "diagnosis", "Läsion": "lesion_id"}
     lines = run(path, table=GivenTable(path / "list.csv", columns))
     assert images() == ["eczema/b.jpg", "nävus/a.jpg"]
-    assert table()["lesion_id"].tolist() == ["1", "2"]
+    assert table()["lesion_id"].tolist() == ["source:1", "source:2"]
     assert "list.csv: columns left out: Name" in lines
     assert any(line.startswith("  images without a diagnosis: 1 (c.jpg)") for line in lines)
     assert "Doe" not in Path("data/metadata.csv").read_text(encoding="utf-8")
     described = {"file": "list.csv", "image_column": "Bild", "label_column": "Befund", "lesion_column": "Läsion"}
     assert description()["table"] == described
-    assert read_description(Path("data/dataset.yaml")) == GivenTable(Path("list.csv"), columns)
+    assert read_description(Path("data/dataset.yaml")) == GivenTable(Path("list.csv"), columns, "source")
 
 
 def test_table_beside_the_source_or_within_it(source, tmp_path):
@@ -389,7 +392,7 @@ def test_names_collide_across_splits(source):
 
 def test_empty_columns_and_values_that_say_nothing_are_left_out(source):
     run(source("nevus/a.jpg", "melanoma/b.jpg", metadata_csv="filename,lesion_id,sex,license\na,1,unknown,\nb,2,female,\n"))
-    assert Path("data/metadata.csv").read_text() == "filename,lesion_id,sex\nnevus/a.jpg,1,\nmelanoma/b.jpg,2,female\n"
+    assert Path("data/metadata.csv").read_text() == "filename,lesion_id,sex\nnevus/a.jpg,source:1,\nmelanoma/b.jpg,source:2,female\n"
 
 
 def test_table_of_other_images_is_left_out_and_named(source):
@@ -431,7 +434,7 @@ def test_other_formats_are_converted_and_counted(source):
     lines = run(path)
     assert images() == ["melanoma/c.png", "melanoma/c_webp.png", "nevus/a.jpg", "nevus/b.png", "nevus/d.jpg"]
     assert "converted to PNG without loss: BMP 1, TIFF 1, WEBP 1" in lines
-    assert "copied byte for byte as .jpg: JFIF 1" in lines
+    assert "renamed to .jpg: JFIF 1" in lines
     assert lines[-1] == "imported 5 files in 2 classes"
     assert Path("data/nevus/d.jpg").read_bytes() == IMAGE
     assert Image.open("data/nevus/b.png").tobytes() == PICTURE.tobytes()
@@ -444,7 +447,7 @@ def test_zip_of_bmps_with_a_table(source, tmp_path):
             archive.write(path, path.relative_to(folder))
     run(tmp_path / "ph2.zip")
     assert images() == ["melanoma/IMD405.png", "nevus/IMD003.png"]
-    assert table()["lesion_id"].to_dict() == {"nevus/IMD003.png": "1", "melanoma/IMD405.png": "2"}
+    assert table()["lesion_id"].to_dict() == {"nevus/IMD003.png": "ph2:1", "melanoma/IMD405.png": "ph2:2"}
 
 
 def test_ph2_in_folders_of_diagnoses(source):
@@ -510,13 +513,33 @@ def test_interrupted_conversion_resumes(source, monkeypatch):
         converted.append(image_format)
         return to_png(content, image_format)
 
-    monkeypatch.setattr(ingest, "to_png", convert)
+    monkeypatch.setattr(ingest, "convert", convert)
     with pytest.raises(KeyboardInterrupt):
         run(path)
     assert images() == ["nevus/old.jpg"]
     assert run(path)[-1] == "imported 3 files in 2 classes"
     assert converted == ["BMP", "interrupted", "BMP"]
     assert images() == ["melanoma/b.png", "melanoma/c.png", "nevus/a.jpg"]
+
+
+def test_images_without_their_metadata_are_kept_when_an_import_resumes(source, monkeypatch):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Artist] = "Doe"
+    path = add(source("nevus/a.jpg", "nevus/b.jpg"), melanoma__c_jpg=encoded(PICTURE, exif=exif), melanoma__d_png=encoded(PICTURE, "PNG"))
+    cleaned: list[str] = []
+
+    def clean(content):
+        cleaned.append("file")
+        if len(cleaned) == 4:
+            raise KeyboardInterrupt
+        return without_metadata(content)
+
+    monkeypatch.setattr(ingest, "without_metadata", clean)
+    with pytest.raises(KeyboardInterrupt):
+        run(path)
+    assert run(path)[-1] == "imported 4 files in 2 classes"
+    assert len(cleaned) == 5
+    assert Path("data/melanoma/c.jpg").read_bytes() == encoded(PICTURE)
 
 
 ISIC_2020 = "image_name,patient_id,sex,diagnosis,benign_malignant\n" + "".join(
@@ -543,5 +566,5 @@ def test_duplicates_take_the_lesion_that_one_of_them_has(source):
     labels += "c,2,L1,melanoma,malignant\nd,2,L2,melanoma,malignant\n"
     path = source("a.jpg", "b.jpg", "c.jpg", "d.jpg", train_csv=labels, list_csv="image_name_1,image_name_2\na,b\nc,d\n")
     lines = run(path)
-    assert table()["lesion_id"].tolist() == ["L7", "L7", "L1", "L2"]
+    assert table()["lesion_id"].tolist() == ["isic2020:L7", "isic2020:L7", "isic2020:L1", "isic2020:L2"]
     assert "list.csv: 1 groups of duplicates have several lesions or patients and were not joined, first c.jpg, d.jpg" in lines

@@ -108,7 +108,7 @@ def test_images_are_found_by_each_kind_of_name(selection, gone):
         ({"patients": ["P1", "P9"]}, r"data/ has no patient 'P9'\. Close: P\d, P\d, P\d; nothing was changed"),
         ({"patients": ["unknown"]}, "data/ has no patient 'unknown'; nothing was changed"),
         ({"lesions": ["unknown"]}, "data/ has no lesion 'unknown'; nothing was changed"),
-        ({"lesions": ["2"]}, "lesion '2' stands for 2 lesions of different patients: P2 / 2, P3 / 2. Name one of these"),
+        ({"lesions": ["2"]}, "lesion '2' stands for 2 lesions of different patients or sources: P2 / 2, P3 / 2. Name one of these"),
         ({"images": ["c.jpg"]}, "image 'c.jpg' stands for 2 files: melanoma/c.jpg, nevus/c.jpg"),
         ({"images": ["nevus/d.jpg"]}, r"data/ has no image 'nevus/d\.jpg'\. Close: "),
         ({"images": NAMES}, "these are all 6 images of data/"),
