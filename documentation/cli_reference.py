@@ -33,7 +33,7 @@ def page() -> str:
         table(["command", "description"], [[f"`{command}`", _first_sentence(command.split()[-1])] for command in _stage_commands()]),
         "## Flows and servers",
         *(section for module in FLOW_COMMANDS for section in _module(module)),
-        source("app/cli.py", "Makefile", "dvc.yaml", "flows/training.py", "flows/serve.py", "flows/server.py", "flows/deploy.py"),
+        source("app/cli.py", "app/data/commands.py", "Makefile", "dvc.yaml", *(f"{name.replace('.', '/')}.py" for name in FLOW_COMMANDS)),
     ]
     return "\n\n".join(parts) + "\n"
 
