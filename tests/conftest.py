@@ -18,6 +18,7 @@ from tests.support.project import ROOT, built, project
 __all__ = ["ROOT", "built", "postgresql", "prefect_lab", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["DVC_NO_ANALYTICS"] = "1"  # otherwise each DVC command in a project of a test starts a process that reports it, and takes longer
 
 
 @pytest.fixture
