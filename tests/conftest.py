@@ -12,10 +12,10 @@ from components.runtime.params_file import parse
 from tests.support.images import noise
 from tests.support.labels import CLASSES
 from tests.support.postgresql import postgresql
-from tests.support.prefect import prefect_lab
+from tests.support.prefect import lab_project, prefect_lab
 from tests.support.project import ROOT, built, project
 
-__all__ = ["ROOT", "built", "postgresql", "prefect_lab", "project"]
+__all__ = ["ROOT", "built", "lab_project", "postgresql", "prefect_lab", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ["DVC_NO_ANALYTICS"] = "1"  # otherwise each DVC command in a project of a test starts a process that reports it, and takes longer
