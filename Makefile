@@ -69,7 +69,7 @@ run: setup  ## fetch the data, run the pipeline, print a summary
 test: setup  ## run all tests, the longest files first
 	$(scm)
 	@$(PULLED) || { $(PULL); }
-	pytest -n 2 --dist loadfile --no-loadscope-reorder tests/pipeline tests/mlflow tests/flows tests/browser tests/unit tests/repository
+	pytest -n 3 --dist loadfile --no-loadscope-reorder tests
 
 check: lint  ## lint, and the quick unit tests: the loop while you write
 	pytest -n 2 -m "not slow and not sweep and not architectures and not forms" tests/unit tests/repository

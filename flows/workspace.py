@@ -13,7 +13,6 @@ from components.runtime import locking, renamed_params
 from components.runtime.locking import WorkspaceBusy as WorkspaceBusy
 from flows.git_commands import git
 from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, run_command
-from flows.stages import dvc
 
 STATE = Path(".prefect")
 COPY = STATE / "workspace"
@@ -120,21 +119,25 @@ def _files(root: Path) -> list[str]:
 
 
 def _share_cache(root: Path, target: Path) -> None:
-    """Configure the copy's DVC to use the project's cache and remotes, whose paths may be relative to the project."""
+    """Configure the copy's DVC to use the project's cache and remotes, whose paths may be relative to the project.
+
+    Raises:
+        CommandFailed: DVC's configuration is invalid.
+    """
+    from dvc.config import Config, ConfigError
+
     local = root / ".dvc" / "config.local"
     if local.exists():
         shutil.copy2(local, target / ".dvc" / "config.local")
-    cache = dvc(["cache", "dir"], _discard, root=root)[-1]
-    dvc(["config", "--local", "cache.dir", str((root / cache).resolve())], _discard, root=target)
-    dvc(["config", "--local", "cache.type", "reflink,hardlink,copy"], _discard, root=target)
-    for line in dvc(["config", "--list", "--project"], _discard, root=root):
-        key, _, value = line.partition("=")
-        if key.startswith("remote.") and key.endswith(".url"):
-            dvc(["config", "--local", key, value], _discard, root=target)
-
-
-def _discard(_line: str) -> None:
-    """Discard DVC's output about its configuration."""
+    try:
+        own = Config(root / ".dvc")
+        cache = str((root / own["cache"].get("dir", ".dvc/cache")).resolve())
+        with Config(target / ".dvc").edit("local") as copied:
+            copied["cache"] |= {"dir": cache, "type": "reflink,hardlink,copy"}
+            for name, remote in own.load_one("repo")["remote"].items():
+                copied["remote"].setdefault(name, {})["url"] = str(remote["url"])
+    except ConfigError as fault:
+        raise CommandFailed(f"DVC's configuration is invalid: {fault}") from None
 
 
 def mlflow_environment(root: Path) -> dict[str, str]:

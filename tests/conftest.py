@@ -13,12 +13,37 @@ from components.runtime.params_file import parse
 from tests.support.images import noise
 from tests.support.labels import CLASSES
 from tests.support.postgresql import postgresql
-from tests.support.prefect import prefect_lab
+from tests.support.prefect import lab_project, prefect_lab
 from tests.support.project import ROOT, built, project
 
-__all__ = ["ROOT", "built", "postgresql", "prefect_lab", "project"]
+__all__ = ["ROOT", "built", "lab_project", "postgresql", "prefect_lab", "project"]
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ["DVC_NO_ANALYTICS"] = "1"  # otherwise each DVC command in a project of a test starts a process that reports it, and takes longer
+
+LONGEST_FIRST = (
+    "flows/test_watch_data.py",
+    "flows/test_steps.py",
+    "pipeline/test_forms.py",
+    "flows/test_lab.py",
+    "pipeline/test_pipeline.py",
+    "browser/test_mlflow_page.py",
+    "mlflow/test_served.py",
+    "mlflow/test_promotion_record.py",
+    "mlflow/test_immutable.py",
+    "unit/modeling/test_architectures.py",
+    "unit/modeling/test_classifier.py",
+    "unit/stages/test_finetune.py",
+    "unit/training/test_loop.py",
+)
+"""Files in the order in which the workers of pytest-xdist take them. The first makes the project that later ones copy (`built`) while
+other workers run two that need none."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Move the longest files to the front, so that all workers are busy to the end."""
+    position = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FIRST)}
+    items.sort(key=lambda item: position.get(item.path, len(position)))
 
 
 @pytest.fixture(scope="session", autouse=True)

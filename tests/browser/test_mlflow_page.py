@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from components.core.paths import EVALUATION
+from components.core.reports.evaluation import Evaluation
 from components.registry.versions import version_by_alias
 from components.tracking.store import EXPERIMENT
 from tests.support.prefect import free_port, wait_for
@@ -32,9 +34,11 @@ TIMEOUT_MS = 60_000  # milliseconds; the page is large and loads slowly on small
 
 @pytest.fixture(scope="module")
 def store(project: Project) -> str:
-    """The tracking URI of a project with two versions of one candidate, evaluated with different settings."""
-    project.set_params({"evaluate": {"bootstrap_resamples": 200}})
-    project.repro()
+    """The tracking URI of a project with two versions of one candidate, whose evaluations differ."""
+    evaluation = Evaluation.read(project.root / EVALUATION)
+    evaluation.model_copy(update={"temperature": evaluation.temperature + 0.01}).write(project.root / EVALUATION)
+    registered = project.stage("register")
+    assert registered.returncode == 0, registered.stdout
     uri = f"sqlite:///{project.root / 'mlruns' / 'mlflow.db'}"
     assert len(_client(uri).search_model_versions("name = 'skin-lesion-mobilenetv2'")) == 2
     return uri
@@ -94,14 +98,7 @@ def screenshot(page, name: str) -> None:
 
 def champion(project: Project) -> tuple[dict, str]:
     """The JSON and the warning of `lesionflow champion show`."""
-    result = subprocess.run(
-        ["python", "-m", "app.cli", "champion", "show", "--format", "json"],
-        cwd=project.root,
-        env=project.environment(),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    result = project.lesionflow("champion", "show", "--format", "json")
     return json.loads(result.stdout), result.stderr
 
 

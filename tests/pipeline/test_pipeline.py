@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import subprocess
 import time
+from contextlib import chdir
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -15,8 +16,11 @@ import pandas as pd
 import pytest
 import yaml
 
+from components import embed, validate
+from components.core.errors import LesionflowError
 from components.evaluation.shifts import SHIFTS
 from components.registry.evidence import folder_sha256
+from components.runtime.params_file import load
 from flows.stages import STAGES
 from tests.support.labels import CLASSES
 from tests.support.project import COLLECTIONS, DEAD_PROXY, ROOT, WILD, Project, nameless_or_skip, ran
@@ -194,21 +198,19 @@ def test_version_has_provenance_tags_and_run_has_curves(project):
     assert f"| balanced accuracy | {estimate['value']:.4f} | {estimate['low']:.4f} to {estimate['high']:.4f} |" in version.description
 
 
-def champion(project: Project, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return project.run("python", "-m", "app.cli", "champion", *arguments, check=check)
-
-
 def test_promoted_version_serves_and_reproduces_its_metrics(project):
     version = report(project, "registration")["version"]
-    champion(project, "promote", version, "--override", "the test needs a champion")
-    assert champion(project, "promote", version).stdout.strip().endswith("is already the champion; nothing was changed")
-    shown = champion(project, "show", "--format", "json").stdout
-    assert json.loads(shown)["champion"]["version"] == version, shown
+    assert project.lesionflow("champion", "promote", version, "--override", "the test needs a champion").exit_code == 0
+    again = project.lesionflow("champion", "promote", version)
+    assert again.stdout.strip().endswith("is already the champion; nothing was changed"), again.output
+    shown = project.lesionflow("champion", "show", "--format", "json")
+    assert json.loads(shown.stdout)["champion"]["version"] == version, shown.output
     image = str(next((project.root / "data/nevus").iterdir()))
-    predicted = project.run("python", "-m", "app.cli", "predict", "--format", "json", image, check=False).stdout
-    assert json.loads(predicted[predicted.index("[\n") :])[0]["version"] == version
-    verified = champion(project, "verify", "--format", "json").stdout
-    verification = json.loads(verified[verified.index("{\n") :])
+    predicted = project.lesionflow("predict", "--format", "json", image)
+    assert json.loads(predicted.stdout)[0]["version"] == version, predicted.output
+    verified = project.lesionflow("champion", "verify", "--format", "json")
+    assert verified.exit_code == 0, verified.output
+    verification = json.loads(verified.stdout)
     assert (verification["moved"], verification["unsupported"], verification["changed_diagnoses"]) == ([], [], 0)
     assert verification["images"] == report(project, "evaluation")["test"]["images"]
     assert verification["largest_change"] < 1e-4
@@ -218,10 +220,9 @@ def test_register_command_of_message_fills_empty_store(project, tmp_path):
     copy = project.copy(tmp_path / "copy")  # without the MLflow store
     assert ran(copy.repro()) == []
     image = str(next((copy.root / "data/nevus").iterdir()))
-    output = copy.run("python", "-m", "app.cli", "predict", image, check=False).stdout
-    assert "`dvc repro --force --single-item register` registers it here" in output
+    assert "`dvc repro --force --single-item register` registers it here" in copy.lesionflow("predict", image).output
     copy.repro("--force", "--single-item", "register")
-    shown = json.loads(champion(copy, "show", "--format", "json").stdout)
+    shown = json.loads(copy.lesionflow("champion", "show", "--format", "json").stdout)
     assert shown["challenger"]["version"] == report(copy, "registration")["version"] == "1"
 
 
@@ -229,9 +230,9 @@ def test_predict_command_reproduces_test_predictions(project):
     measured = pd.read_parquet(project.root / "build/candidate/test_predictions.parquet").head(3)
     paths = [f"data/{path}" for path in measured["path"]]
     version = report(project, "registration")["version"]
-    result = project.run("python", "-m", "app.cli", "predict", "--format", "json", "--model-version", version, *paths, check=False)
-    rows = json.loads(result.stdout[result.stdout.index("[\n") :])
-    assert result.returncode == (3 if any(row["abstained"] for row in rows) else 0)
+    result = project.lesionflow("predict", "--format", "json", "--model-version", version, *paths)
+    rows = json.loads(result.stdout)
+    assert result.exit_code == (3 if any(row["abstained"] for row in rows) else 0)
     for row, (_, expected) in zip(rows, measured.iterrows(), strict=True):
         assert sum(row["probabilities"].values()) == pytest.approx(1, abs=1e-4)
         for name in CLASSES:
@@ -248,13 +249,12 @@ def test_predict_reports_unreadable_images_and_predicts_others(project):
     (project.root / "text.jpg").write_text("not an image")
     version = report(project, "registration")["version"]
     paths = (str(good), "data/melanoma/[x].jpg", "text.jpg", "gone.jpg")
-    result = project.run("python", "-m", "app.cli", "predict", "--model-version", version, *paths, check=False)
-    assert result.returncode == 1
-    assert "text.jpg: not a JPEG or PNG image" in result.stdout
-    assert "gone.jpg: no such file" in result.stdout
-    assert good.name in result.stdout
-    assert "data/melanoma/[x].jpg" in result.stdout
-    assert "Traceback" not in result.stdout
+    result = project.lesionflow("predict", "--model-version", version, *paths)
+    assert result.exit_code == 1
+    assert "text.jpg: not a JPEG or PNG image" in result.output
+    assert "gone.jpg: no such file" in result.output
+    assert good.name in result.output
+    assert "data/melanoma/[x].jpg" in result.output
 
 
 def stages_of_flow(output: str) -> list[tuple[str, str]]:
@@ -263,28 +263,27 @@ def stages_of_flow(output: str) -> list[tuple[str, str]]:
     return [(row[0], row[1]) for row in rows if row and row[0] in STAGES]
 
 
-def test_flow_and_resumed_dvc_run_same_stages_after_image_changed(project, tmp_path):
-    copy = project.copy(tmp_path / "copy")
-    before = output_hashes(copy, "augment")
-    for checkout in (project, copy):
-        image = sorted((checkout.root / "data/nevus").glob("*.jpg"))[0]
-        image.write_bytes(image.read_bytes() + b"\0")
-    kill_during_augment(copy)
-    assert not (copy.root / "build/shards").exists()
-    assert "does not exist" in copy.stage("embed").stdout
-    stages_of_dvc = ["validate", "split", *ran(copy.repro())]
-    assert output_hashes(copy, "augment") == before, "the killed stage ran again, and pixels did not change"
+def test_flow_resumes_run_that_was_killed_after_image_changed(project, tmp_path):
+    before = output_hashes(project, "augment")
+    image = sorted((project.root / "data/nevus").glob("*.jpg"))[0]
+    image.write_bytes(image.read_bytes() + b"\0")
+    kill_during_augment(project, tmp_path / "killed.log")
+    assert not (project.root / "build/shards").exists()
+    with chdir(project.root), pytest.raises(LesionflowError, match="does not exist"):
+        embed.embed(load())
 
     stages = stages_of_flow(project.run("python", "-m", "flows.training", **DEAD_PROXY).stdout)
     assert [stage for stage, _ in stages] == list(STAGES)
-    assert [stage for stage, state in stages if state == "ran"] == stages_of_dvc
-    assert stages_of_dvc[:3] == ["validate", "split", "augment"]
+    assert [stage for stage, state in stages if state == "ran"] == ["augment", "evaluate", "register"], (
+        "the killed stage runs again, then those that read data/ or the catalog"
+    )
+    assert output_hashes(project, "augment") == before, "pixels did not change"
     assert ran(project.repro()) == []
 
 
-def kill_during_augment(project: Project) -> None:
+def kill_during_augment(project: Project, log_file: Path) -> None:
     """Run the pipeline and kill it with its child processes while augment writes."""
-    with (project.root / "killed.log").open("wb") as log:
+    with log_file.open("wb") as log:
         process = subprocess.Popen(
             ["dvc", "repro"], cwd=project.root, env=project.environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -294,7 +293,7 @@ def kill_during_augment(project: Project) -> None:
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-    output = (project.root / "killed.log").read_text(encoding="utf-8")
+    output = log_file.read_text(encoding="utf-8")
     assert partial_output.exists(), output
     assert ran(output) == ["validate", "split", "augment"]
 
@@ -356,16 +355,23 @@ def test_misspelled_param_is_reported_by_name(project, tmp_path):
             lambda data: (data / "metadata.csv").open("a").write("X,nevus/gone.jpg,nevus,L,c,l\n"),
             "1 missing_file (listed in metadata.csv, but the file does not exist)",
         ),
-        (lambda data: __import__("shutil").rmtree(data), "data/ does not exist"),
     ],
-    ids=["small class", "emptied class", "empty file", "metadata", "no data"],
+    ids=["small class", "emptied class", "empty file", "metadata"],
 )
-def test_validate_fails_with_message_on_bad_data(project, tmp_path, damage, message):
+def test_validate_fails_with_message_on_bad_data(project, tmp_path, capsys, damage, message):
     copy = project.copy(tmp_path / "copy")
     damage(copy.root / "data")
+    with chdir(copy.root), pytest.raises(LesionflowError) as error:
+        validate.validate(load())
+    assert message in f"{error.value}\n{capsys.readouterr().out}"
+
+
+def test_validate_without_data_exits_with_message(project, tmp_path):
+    copy = project.copy(tmp_path / "copy")
+    shutil.rmtree(copy.root / "data")
     result = copy.stage("validate")
     assert result.returncode == 1
-    assert message in result.stdout
+    assert "error: data/ does not exist" in result.stdout
     assert "Traceback" not in result.stdout
 
 

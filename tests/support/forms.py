@@ -41,14 +41,20 @@ PAD = {
     "squamous_cell_carcinoma": "SCC",
     "seborrheic_keratosis": "SEK",
 }
-RASH = {"nevus": "eczema", "melanoma": "psoriasis", "vascular_lesion": "rosacea", "dermatofibroma": "acne"}
+RASH = {
+    "nevus": "eczema",
+    "melanoma": "psoriasis",
+    "vascular_lesion": "rosacea",
+    "seborrheic_keratosis": "phymatous rosacea",
+    "dermatofibroma": "acne",
+}
 RASH_LABELS = """description: four inflammatory diseases
 critical: null
 classes:
   acne: {title: acne, plain: pimples}
   eczema: {title: eczema, plain: itchy skin}
   psoriasis: {title: psoriasis, plain: scaly skin}
-  rosacea: {title: rosacea, plain: redness of the face}
+  rosacea: {title: rosacea, plain: redness of the face, includes: [phymatous rosacea]}
 """
 ARCHIVE = {
     "melanoma": ("Malignant", "Malignant melanocytic proliferations (Melanoma)", "Melanoma, NOS"),

@@ -3,7 +3,6 @@
 import base64
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -216,6 +215,16 @@ class PrefectLab:
     def deploy(self) -> None:
         self.project.run("python", "-m", "flows.deploy", PREFECT_API_URL=f"http://127.0.0.1:{self.port}/api", **self.environment)
 
+    def pause(self, deployment: str) -> None:
+        """Pause a deployment, which deletes the runs that its schedule planned, and wait until running ones have ended."""
+        self.call_api(f"deployments/{self.deployments(deployment)[0]['id']}/pause_deployment")
+        assert self.deployments(deployment)[0]["paused"]
+        self.wait_until_none_runs(deployment)
+
+    def wait_until_none_runs(self, deployment: str) -> None:
+        """Wait until no run of a deployment is pending or running."""
+        wait_for("planned runs to end", lambda: not self.runs(deployment, "Pending", "Running"))
+
     def commit(self) -> None:
         self.project.run("git", "add", "-A")
         self.project.run("git", "-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "settings")
@@ -260,19 +269,33 @@ def start_lab(project: Project, **environment: str) -> Iterator[PrefectLab]:
                 process.kill()
 
 
-@pytest.fixture(scope="module")
-def prefect_lab(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefectLab]:
-    """A lab with a password, behind a proxy that does not answer.
+def read_report(project: Project, name: str) -> dict[str, Any]:
+    """A report of the pipeline in reports/."""
+    return dict(json.loads((project.root / "reports" / f"{name}.json").read_text(encoding="utf-8")))
 
-    The project is a fresh checkout without outputs, with the registry and the DVC cache of a completed run.
-    """
-    checkout = built.copy(tmp_path_factory.mktemp("prefect_lab") / "project", store=True)
-    for name in ("build", "reports"):
-        shutil.rmtree(checkout.root / name)
-    (checkout.root / "dvc.lock").unlink()
+
+def cancel_planned_runs(prefect_lab: PrefectLab, deployment: str) -> None:
+    """Remove every schedule, cancel the runs that it planned, and wait until running ones have ended."""
+    prefect_lab.schedule("none")
+    prefect_lab.deploy()
+    for run in prefect_lab.runs(deployment, "Scheduled", "Late"):
+        prefect_lab.call_api(f"flow_runs/{run['id']}/set_state", state={"type": "CANCELLED", "name": "Cancelled"}, force=True)
+    assert not any(item["schedules"] for item in prefect_lab.deployments())
+    prefect_lab.wait_until_none_runs(deployment)
+
+
+@pytest.fixture(scope="module")
+def lab_project(built: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """The completed pipeline with its MLflow store. A module overrides this fixture to start from another state."""
+    return built.copy(tmp_path_factory.mktemp("prefect_lab") / "project", store=True)
+
+
+@pytest.fixture(scope="module")
+def prefect_lab(lab_project: Project) -> Iterator[PrefectLab]:
+    """A lab with a password, behind a proxy that does not answer."""
     with (
         webhook() as (url, webhook_messages),
-        start_lab(checkout, LESIONFLOW_WEBHOOK=url, PREFECT_SERVER_API_AUTH_STRING=PASSWORD, **DEAD_PROXY) as prefect_lab,
+        start_lab(lab_project, LESIONFLOW_WEBHOOK=url, PREFECT_SERVER_API_AUTH_STRING=PASSWORD, **DEAD_PROXY) as prefect_lab,
     ):
         prefect_lab.webhook_messages = webhook_messages
         yield prefect_lab

@@ -4,14 +4,18 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from filelock import FileLock
 
+from app.cli import main
 from app.data.pseudonyms import VARIABLE
 from components.core.former_formats import MULTICLASS
 from components.synthetic import dataset
@@ -96,6 +100,16 @@ class Project:
         variables = {name: value for name, value in os.environ.items() if not name.startswith(CLEARED_VARIABLES) or name in KEPT_VARIABLES}
         path = os.pathsep.join([str(Path(sys.executable).parent), variables.get("PATH", "")])
         return {**variables, "PATH": path, "PYTHONPATH": str(self.root), "NO_COLOR": "1", **extra}
+
+    def lesionflow(self, command: str, *arguments: str) -> Result:
+        """Run a command of `lesionflow` in this process, which has imported TensorFlow and MLflow already.
+
+        The code is that of this repository, which the project has a copy of. At least one test runs each command as a process.
+        """
+        with chdir(self.root), mock.patch.dict(os.environ, self.environment(), clear=True):
+            result = CliRunner().invoke(main.commands[command], arguments)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+        return result
 
     def repro(self, *arguments: str, check: bool = True, **environment: str) -> str:
         return self.run("dvc", "repro", *arguments, check=check, **environment).stdout

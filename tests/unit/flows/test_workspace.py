@@ -41,7 +41,7 @@ def repository(template: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def without_dvc(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Skip the six DVC calls of a copy, for tests of its git part."""
+    """Skip DVC's part of a copy, for tests of its git part."""
     monkeypatch.setattr(workspace, "_share_cache", lambda *_: None)
 
 
