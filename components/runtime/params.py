@@ -30,6 +30,7 @@ def _twentieth(share: float) -> float:
 Share = Annotated[float, Field(ge=0, le=1)]
 SplitShare = Annotated[float, Field(ge=0.05, le=0.4), AfterValidator(_twentieth)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+Prevalence = Annotated[float, Field(gt=0, lt=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
 Limit = Annotated[int, Field(ge=0)] | None
@@ -238,13 +239,21 @@ class Finetune(_Section):
 
 class Evaluate(_Section):
     """`target_critical_sensitivity`: sensitivity on validation that the logit of the label set's critical class is raised to
-    reach. `min_subgroup_groups`: groups of a subgroup below which it gets no figures."""
+    reach. `min_subgroup_groups`: groups of a subgroup below which it gets no figures. `triage_sensitivities`: by class of a label set;
+    classes that the dataset does not have are ignored. `prevalences`: shares of malignant images, `dataset` for that of test;
+    `utilities`: a file in utilities/, or null."""
 
     target_critical_sensitivity: Annotated[float, Field(ge=0, lt=1)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)]
     calibration_bins: Annotated[int, Field(ge=2, le=100)]
     min_subgroup_groups: Annotated[int, Field(ge=2)]
     gallery_images: Annotated[int, Field(ge=1, le=100)]
+    triage_sensitivities: dict[str, Rate]
+    triage_default_sensitivity: Rate
+    rule_in_specificity: Rate
+    prevalences: tuple[Literal["dataset"] | Prevalence, ...]
+    net_benefit_prevalence: Prevalence
+    utilities: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None
 
 
 class Export(_Section):

@@ -23,6 +23,7 @@ COPIED = (
     "flows",
     "app",
     "labels",
+    "utilities",
     "dvc.yaml",
     "params.yaml",
     "decisions.csv",
