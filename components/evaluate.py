@@ -1,7 +1,8 @@
 """Pick the better of frozen and fine-tuned on validation, calibrate it there, and report on test once, as it is and under shifts.
 
 Reads build/shards/, build/features/, build/frozen/, build/finetuned/ and, for the shifts, data/. Writes build/candidate/ (the
-calibrated classifier, what it is, its test predictions), reports/evaluation.json, and pictures and tables in reports/evaluation/.
+calibrated classifier, what it is, its test predictions), reports/evaluation.json, reports/clinic.json, and pictures and tables in
+reports/evaluation/.
 """
 
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from components.core.files import atomic_write, read_json, require_file
 from components.core.label_set import LabelSet
 from components.core.paths import (
     CANDIDATE,
+    CLINIC,
     DATA,
     EVALUATION,
     EVALUATION_PLOTS,
@@ -30,8 +32,13 @@ from components.core.paths import (
     RESOLUTION,
 )
 from components.core.reports.candidate import Base, Candidate
+from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Evaluation, Subgroups
 from components.evaluation import calibration, leave_one_collection_out, metrics, report, robustness, subgroups
+from components.evaluation.clinic import measurement as clinic_measurement
+from components.evaluation.clinic import plots as clinic_plots
+from components.evaluation.clinic.operating_points import TRIAGE
+from components.evaluation.clinic.plan import read_plan
 from components.evaluation.leave_one_collection_out import ImageFeatures
 from components.evaluation.measurement import Breakdown, Calibration, Selection, TestScores, measure
 from components.evaluation.predictions import Predictions
@@ -115,6 +122,11 @@ def calibrate(selection: Selection, sensitivity: float) -> Calibration:
     return Calibration(lift, calibration.fit_temperature(scored.truth, partial(probabilities, selection.logits + lift)))
 
 
+def calibrated_validation(selection: Selection, fitted: Calibration) -> Predictions:
+    """The picked phase on validation, with the probabilities that the candidate gives."""
+    return replace(selection.validation[selection.phase], probabilities=probabilities(selection.logits + fitted.lift, fitted.temperature))
+
+
 def score_on_test(
     classifiers: "dict[str, keras.Model]", phase: str, fitted: Calibration, labels: LabelSet, model_input: ModelInput
 ) -> TestScores:
@@ -129,10 +141,11 @@ def score_on_test(
     return TestScores({name: predicted for name, (predicted, _) in test.items()}, before, after, shifted)
 
 
-def measure_subgroups(test: Predictions, settings: Settings) -> dict[str, Subgroups]:
-    """The figures of every subgroup of the test images, whose metadata is in build/splits.parquet."""
+def measure_subgroups(test: Predictions, triage: float | None, settings: Settings) -> dict[str, Subgroups]:
+    """The figures of every subgroup of the test images, whose metadata is in build/splits.parquet; `triage`: threshold of that operating
+    point."""
     params = settings.evaluate
-    method = subgroups.Method(params.min_subgroup_groups, params.bootstrap_resamples, params.calibration_bins, settings.seed)
+    method = subgroups.Method(params.min_subgroup_groups, params.bootstrap_resamples, params.calibration_bins, settings.seed, triage)
     values = subgroups.subgroup_values(rows_for_paths(test.images["path"].tolist(), "test"))
     return subgroups.measure_subgroups(test, values, method)
 
@@ -160,13 +173,14 @@ def write_candidate(
         ).write(draft / "candidate.json")
 
 
-def draw_plots(test: TestScores, evaluation: Evaluation, model_input: ModelInput, settings: Settings) -> None:
+def draw_plots(test: TestScores, evaluation: Evaluation, clinic: Clinic, model_input: ModelInput, settings: Settings) -> None:
     """Write reports/evaluation/."""
     with atomic_write(EVALUATION_PLOTS) as draft:
         draft.mkdir()
         report.draw_metrics(test.after, test.before, settings.evaluate.calibration_bins, settings.evaluate.gallery_images, draft)
         report.draw_shifts(evaluation.shifts, evaluation.collections_left_out or {}, draft)
         report.draw_subgroups(evaluation.subgroups, evaluation.test.balanced_accuracy, draft)
+        clinic_plots.draw(clinic, test.after, draft / "clinic.png")
         example = (DATA / test.after.images["path"][0]).read_bytes()
         report.draw_shift_examples(example, model_input, draft)
 
@@ -175,6 +189,7 @@ def evaluate(settings: Settings) -> None:
     """Run the stage."""
     params, labels = settings.evaluate, LabelSet.load()
     model_input = ModelInput(settings.base.image_size, read_json(require_file(RESOLUTION))["resolution"])
+    plan = read_plan(settings, labels)
     seed_everything(settings.seed)
     classifiers = {name: serialization.load_classifier(folder / MODEL_FILENAME) for name, folder in PHASE_FOLDERS.items()}
     selection = select_phase(classifiers, labels)
@@ -183,12 +198,17 @@ def evaluate(settings: Settings) -> None:
     left_out = leave_one_collection_out.leave_one_collection_out(
         *load_features(classifiers["frozen"]), params.bootstrap_resamples, settings.seed
     )
-    parts = Breakdown(left_out, measure_subgroups(test.after, settings))
+    clinic = clinic_measurement.measure(calibrated_validation(selection, fitted), test.after, plan)
+    triage = clinic.operating_points.get(TRIAGE)
+    parts = Breakdown(left_out, measure_subgroups(test.after, triage.threshold if triage else None, settings))
     evaluation = measure(selection, fitted, test, parts, settings)
     write_candidate(classifiers[selection.phase], test.after, evaluation, model_input, settings)
-    draw_plots(test, evaluation, model_input, settings)
+    draw_plots(test, evaluation, clinic, model_input, settings)
+    clinic.write(CLINIC)
     evaluation.write(EVALUATION)
     print_summary(evaluation)
+    if triage:
+        print(f"triage: {triage.text}")
 
 
 def print_summary(evaluation: Evaluation) -> None:

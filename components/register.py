@@ -17,8 +17,20 @@ import pandas as pd
 from flatten_dict import flatten
 
 from components.core.files import require_file, sha256
-from components.core.paths import CANDIDATE, CATALOG, CURVES, EVALUATION, EVALUATION_PLOTS, EXPORT_REPORT, EXPORTED, REGISTRATION, REPORTS
+from components.core.paths import (
+    CANDIDATE,
+    CATALOG,
+    CLINIC,
+    CURVES,
+    EVALUATION,
+    EVALUATION_PLOTS,
+    EXPORT_REPORT,
+    EXPORTED,
+    REGISTRATION,
+    REPORTS,
+)
 from components.core.reports.candidate import Candidate
+from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Promotion, Registration, Rule
@@ -71,13 +83,14 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
     left_out = (evaluation.collections_left_out or {}).items()
     metrics |= {f"collection_left_out/{metric_name(name)}": row.drop.value for name, row in left_out}
     metrics |= subgroup_metrics(evaluation)
+    metrics |= triage_metrics(Clinic.read(CLINIC))
     metrics |= {f"validation/{name}": value for name, value in evaluation.validation[evaluation.picked]}
     metrics |= {f"export/{name}": value for name, value in flatten(export.model_dump(exclude={"schema_version"}), reducer="dot").items()}
     runs.log_metrics(client, run_id, metrics)
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
     for folder, name in ((EVALUATION_PLOTS, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
-    for report in (EVALUATION, EXPORT_REPORT):
+    for report in (EVALUATION, CLINIC, EXPORT_REPORT):
         client.log_artifact(run_id, str(report), evidence.REPORTS_IN_RUN)
 
 
@@ -88,6 +101,12 @@ def subgroup_metrics(evaluation: Evaluation) -> dict[str, float]:
         for dimension, value, result in named_subgroups(evaluation.subgroups)
         if result.balanced_accuracy is not None
     }
+
+
+def triage_metrics(clinic: Clinic) -> dict[str, float]:
+    """Sensitivity, specificity and share flagged at the operating point `triage`, by the names of their metrics."""
+    point = clinic.operating_points.get("triage")
+    return {f"triage/{name}": row.value for name, row in point.figures.items()} if point else {}
 
 
 def metric_name(name: str) -> str:
