@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from components.core.label_set import LabelSet
-from components.core.paths import EVALUATION, REGISTRATION
+from components.core.paths import CLINIC, EVALUATION, REGISTRATION
+from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import CollectionResult, Evaluation, ShiftResult
 from components.core.reports.registration import Registration
 from components.evaluation.predictions import FEW_GROUPS
@@ -33,6 +34,7 @@ def summary_lines() -> list[str]:
             for name, row in test.figures.items()
         ),
         *_not_told(evaluation.label_set),
+        *_triage(),
         *_few(evaluation.few_groups),
         *_certainty(evaluation),
         *_shifts(evaluation.shifts),
@@ -53,6 +55,17 @@ def _not_told(labels: LabelSet) -> list[str]:
     malignancy = [] if labels.separates_malignant else ["malignant classes, so there is no sensitivity and specificity for malignant"]
     critical = [] if labels.critical else ["a critical class, so no class's sensitivity is guarded"]
     return [f"Label set {labels.name} does not have {missing}." for missing in (*malignancy, *critical)]
+
+
+def _triage() -> list[str]:
+    """The operating point for triage, and its sensitivity for each malignant class."""
+    if not CLINIC.exists():
+        return ["Not measured at operating points: `dvc repro` does."]
+    point = Clinic.read(CLINIC).operating_points.get("triage")
+    if point is None:
+        return []
+    by_class = ", ".join(f"{name.replace('_', ' ')} {row.value:.3f}" for name, row in point.sensitivity_by_class.items())
+    return [f"Triage: {point.text}.", f"  of each class found: {by_class}"]
 
 
 def _few(groups: dict[str, int]) -> list[str]:

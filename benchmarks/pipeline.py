@@ -35,7 +35,7 @@ NAME = "pipeline"
 PLACE = Path(".prefect/benchmark")
 IMPORTED = Path(".prefect/benchmark.json")
 """File that identifies the dataset in the copy."""
-CODE = ("app", "benchmarks", "components", "flows", "labels")
+CODE = ("app", "benchmarks", "components", "flows", "labels", "utilities")
 TOOK = re.compile(r"took ([\d.]+) s(?:, including ([\d.]+) s for imports)?(?:, including ([\d.]+) s for MLflow)?$")
 HEADLINES = ("accuracy", "balanced_accuracy", "macro_f1", "critical_sensitivity", "calibration_error")
 NOTEBOOK = ("MobileNetV2", 224)

@@ -1,7 +1,8 @@
 """Pick the better of frozen and fine-tuned on validation, calibrate it there, and report on test once, as it is and under shifts.
 
 Reads build/shards/, build/features/, build/frozen/, build/finetuned/ and, for the shifts, data/. Writes build/candidate/ (the
-calibrated classifier, what it is, its test predictions), reports/evaluation.json, and pictures and tables in reports/evaluation/.
+calibrated classifier, what it is, its test predictions), reports/evaluation.json, reports/clinic.json, and pictures and tables in
+reports/evaluation/.
 """
 
 from dataclasses import replace
@@ -18,6 +19,7 @@ from components.core.files import atomic_write, read_json, require_file
 from components.core.label_set import LabelSet
 from components.core.paths import (
     CANDIDATE,
+    CLINIC,
     DATA,
     EVALUATION,
     EVALUATION_PLOTS,
@@ -29,8 +31,13 @@ from components.core.paths import (
     RESOLUTION,
 )
 from components.core.reports.candidate import Base, Candidate
+from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Evaluation, Subgroups
 from components.evaluation import calibration, halves, leave_one_collection_out, metrics, prediction_sets, report, robustness, subgroups
+from components.evaluation.clinic import measurement as clinic_measurement
+from components.evaluation.clinic import plots as clinic_plots
+from components.evaluation.clinic.operating_points import TRIAGE
+from components.evaluation.clinic.plan import read_plan
 from components.evaluation.leave_one_collection_out import ImageFeatures
 from components.evaluation.measurement import Breakdown, Calibration, Selection, TestScores, measure
 from components.evaluation.predictions import Predictions
@@ -126,6 +133,11 @@ def calibrate(selection: Selection, settings: Settings) -> Calibration:
     return Calibration(lift, temperature, prediction_sets.calibrate(unseen, params.set_coverage, settings.serve.max_abstention))
 
 
+def calibrated_validation(selection: Selection, fitted: Calibration) -> Predictions:
+    """The picked phase on the fitting half of validation, with the probabilities that the candidate gives."""
+    return replace(selection.validation[selection.phase], probabilities=probabilities(selection.logits, fitted.temperature))
+
+
 def score_on_test(
     classifiers: "dict[str, keras.Model]", phase: str, fitted: Calibration, labels: LabelSet, model_input: ModelInput
 ) -> TestScores:
@@ -141,18 +153,17 @@ def score_on_test(
     return TestScores({name: predicted for name, (predicted, _) in test.items()}, before, after, shifted)
 
 
-def measure_subgroups(test: Predictions, settings: Settings) -> dict[str, Subgroups]:
-    """The figures of every subgroup of the test images, whose metadata is in build/splits.parquet."""
+def measure_subgroups(test: Predictions, triage: float | None, settings: Settings) -> dict[str, Subgroups]:
+    """The figures of every subgroup of the test images, whose metadata is in build/splits.parquet; `triage`: threshold of that operating
+    point."""
     params = settings.evaluate
-    method = subgroups.Method(params.min_subgroup_groups, params.bootstrap_resamples, params.calibration_bins, settings.seed)
+    method = subgroups.Method(params.min_subgroup_groups, params.bootstrap_resamples, params.calibration_bins, settings.seed, triage)
     values = subgroups.subgroup_values(rows_for_paths(test.images["path"].tolist(), "test"))
     return subgroups.measure_subgroups(test, values, method)
 
 
-def write_candidate(
-    classifier: "keras.Model", test: Predictions, evaluation: Evaluation, model_input: ModelInput, settings: Settings
-) -> None:
-    """Write build/candidate/: the classifier with its temperature, its test predictions, and what it is.
+def describe_candidate(labels: LabelSet, evaluation: Evaluation, clinic: Clinic, model_input: ModelInput, settings: Settings) -> Candidate:
+    """What candidate.json says, but the hash of the classifier, which is not written yet.
 
     Raises:
         ValueError: the evaluation has neither prediction sets nor abstention.
@@ -160,35 +171,43 @@ def write_candidate(
     sets, abstention = evaluation.prediction_sets, evaluation.abstention
     if sets is None or abstention is None:
         raise ValueError("an evaluation of this release has prediction sets and abstention")
+    return Candidate(
+        phase=evaluation.picked,
+        phase_sha256=serialization.classifier_sha256(PHASE_FOLDERS[evaluation.picked] / MODEL_FILENAME),
+        model_sha256="",
+        label_set=labels,
+        outputs=labels.outputs,
+        temperature=evaluation.temperature,
+        critical_lift=evaluation.critical_lift,
+        decision_offsets=tuple(calibration.decision_offsets(labels, evaluation.critical_lift, evaluation.temperature).tolist()),
+        set_thresholds=tuple(sets.thresholds[name] for name in labels.outputs),
+        abstention_threshold=abstention.threshold,
+        operating_points={name: point.threshold for name, point in clinic.operating_points.items()},
+        image_size=model_input.size,
+        resolution=model_input.resolution,
+        backbone=Base(**settings.base.model_dump()),
+        test_split_hash=evaluation.test_split_hash,
+    )
+
+
+def write_candidate(classifier: "keras.Model", test: Predictions, described: Candidate) -> None:
+    """Write build/candidate/: the classifier with its temperature, its test predictions, and what it is."""
     with atomic_write(CANDIDATE) as draft:
         draft.mkdir()
-        serialization.save_classifier(with_temperature(classifier, evaluation.temperature), draft / MODEL_FILENAME)
+        serialization.save_classifier(with_temperature(classifier, described.temperature), draft / MODEL_FILENAME)
         test.table().to_parquet(draft / PREDICTIONS_FILENAME, index=False)
-        Candidate(
-            phase=evaluation.picked,
-            phase_sha256=serialization.classifier_sha256(PHASE_FOLDERS[evaluation.picked] / MODEL_FILENAME),
-            model_sha256=serialization.classifier_sha256(draft / MODEL_FILENAME),
-            label_set=test.labels,
-            outputs=test.labels.outputs,
-            temperature=evaluation.temperature,
-            critical_lift=evaluation.critical_lift,
-            decision_offsets=tuple(calibration.decision_offsets(test.labels, evaluation.critical_lift, evaluation.temperature).tolist()),
-            set_thresholds=tuple(sets.thresholds[name] for name in test.labels.outputs),
-            abstention_threshold=abstention.threshold,
-            image_size=model_input.size,
-            resolution=model_input.resolution,
-            backbone=Base(**settings.base.model_dump()),
-            test_split_hash=evaluation.test_split_hash,
-        ).write(draft / "candidate.json")
+        hashed = described.model_copy(update={"model_sha256": serialization.classifier_sha256(draft / MODEL_FILENAME)})
+        hashed.write(draft / "candidate.json")
 
 
-def draw_plots(test: TestScores, evaluation: Evaluation, model_input: ModelInput, settings: Settings) -> None:
+def draw_plots(test: TestScores, evaluation: Evaluation, clinic: Clinic, model_input: ModelInput, settings: Settings) -> None:
     """Write reports/evaluation/."""
     with atomic_write(EVALUATION_PLOTS) as draft:
         draft.mkdir()
         report.draw_metrics(test.after, test.before, settings.evaluate.calibration_bins, settings.evaluate.gallery_images, draft)
         report.draw_shifts(evaluation.shifts, evaluation.collections_left_out or {}, draft)
         report.draw_subgroups(evaluation.subgroups, evaluation.test.balanced_accuracy, draft)
+        clinic_plots.draw(clinic, test.after, draft / "clinic.png")
         example = (DATA / test.after.images["path"][0]).read_bytes()
         report.draw_shift_examples(example, model_input, draft)
 
@@ -197,6 +216,7 @@ def evaluate(settings: Settings) -> None:
     """Run the stage."""
     params, labels = settings.evaluate, LabelSet.load()
     model_input = ModelInput(settings.base.image_size, read_json(require_file(RESOLUTION))["resolution"])
+    plan = read_plan(settings, labels)
     seed_everything(settings.seed)
     classifiers = {name: serialization.load_classifier(folder / MODEL_FILENAME) for name, folder in PHASE_FOLDERS.items()}
     selection = select_phase(classifiers, labels, settings.seed)
@@ -205,12 +225,18 @@ def evaluate(settings: Settings) -> None:
     left_out = leave_one_collection_out.leave_one_collection_out(
         *load_features(classifiers["frozen"]), params.bootstrap_resamples, settings.seed
     )
-    parts = Breakdown(left_out, measure_subgroups(test.after, settings))
+    clinic = clinic_measurement.measure(calibrated_validation(selection, fitted), test.after, plan)
+    triage = clinic.operating_points.get(TRIAGE)
+    parts = Breakdown(left_out, measure_subgroups(test.after, triage.threshold if triage else None, settings))
     evaluation = measure(selection, fitted, test, parts, settings)
-    write_candidate(classifiers[selection.phase], test.after, evaluation, model_input, settings)
-    draw_plots(test, evaluation, model_input, settings)
+    described = describe_candidate(labels, evaluation, clinic, model_input, settings)
+    write_candidate(classifiers[selection.phase], test.after, described)
+    draw_plots(test, evaluation, clinic, model_input, settings)
+    clinic.write(CLINIC)
     evaluation.write(EVALUATION)
     print_summary(evaluation)
+    if triage:
+        print(f"triage: {triage.text}")
 
 
 def print_summary(evaluation: Evaluation) -> None:

@@ -20,6 +20,7 @@ from components.core.files import require_file, sha256
 from components.core.paths import (
     CANDIDATE,
     CATALOG,
+    CLINIC,
     CURVES,
     EVALUATION,
     EVALUATION_PLOTS,
@@ -30,17 +31,19 @@ from components.core.paths import (
     RUN_REPORT,
 )
 from components.core.reports.candidate import Candidate
+from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Promotion, Registration, Rule
 from components.evaluation.predictions import HEADLINE_METRICS
 from components.evaluation.subgroups import named_subgroups, subgroup_name
-from components.registry import comparability, evidence, gate, judgement, promotion, run_report, versions
+from components.registry import evidence, gate, judgement, promotion, run_report, versions
 from components.registry.evidence import Evidence
 from components.registry.promotion import ChampionState
 from components.registry.promotion_record import ConcurrentPromotionError
+from components.registry.registration_lines import registration_lines
 from components.registry.version_tags import TAG_LIMIT, label_set_tags, metric_tags, subgroup_tags
-from components.runtime.params import TRAINING_PARAMS, Settings
+from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.serving import logged_model
@@ -82,13 +85,14 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
     left_out = (evaluation.collections_left_out or {}).items()
     metrics |= {f"collection_left_out/{metric_name(name)}": row.drop.value for name, row in left_out}
     metrics |= subgroup_metrics(evaluation)
+    metrics |= triage_metrics(Clinic.read(CLINIC))
     metrics |= {f"validation/{name}": value for name, value in evaluation.validation[evaluation.picked]}
     metrics |= {f"export/{name}": value for name, value in flatten(export.model_dump(exclude={"schema_version"}), reducer="dot").items()}
     runs.log_metrics(client, run_id, metrics)
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
     for folder, name in ((EVALUATION_PLOTS, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
-    for report in (EVALUATION, EXPORT_REPORT):
+    for report in (EVALUATION, CLINIC, EXPORT_REPORT):
         client.log_artifact(run_id, str(report), evidence.REPORTS_IN_RUN)
 
 
@@ -99,6 +103,12 @@ def subgroup_metrics(evaluation: Evaluation) -> dict[str, float]:
         for dimension, value, result in named_subgroups(evaluation.subgroups)
         if result.balanced_accuracy is not None
     }
+
+
+def triage_metrics(clinic: Clinic) -> dict[str, float]:
+    """Sensitivity, specificity and share flagged at the operating point `triage`, by the names of their metrics."""
+    point = clinic.operating_points.get("triage")
+    return {f"triage/{name}": row.value for name, row in point.figures.items()} if point else {}
 
 
 def metric_name(name: str) -> str:
@@ -205,7 +215,7 @@ def register(settings: Settings) -> None:
         champion=final_state.number,
     )
     write_reports(client, report)
-    print("\n".join(summary_lines(report)))
+    print("\n".join(registration_lines(report)))
 
 
 def write_reports(client: "MlflowClient", report: Registration) -> None:
@@ -261,37 +271,6 @@ def promote(
         ), None
     except ConcurrentPromotionError as error:
         return None, str(error)
-
-
-def summary_lines(report: Registration) -> list[str]:
-    """Lines for the terminal: the version, the rules of the gate and the decision."""
-    lines = [f"{report.model} version {report.version} ({'new' if report.new_version else 'registered before'})"]
-    lines += [f"  {'pass' if rule.passed else 'FAIL'}  {rule.name}: {rule.says}" for rule in report.gate]
-    if report.warning:
-        lines.append(f"  warning: {report.warning}")
-    if report.champion == report.version:
-        return [*lines, "it is champion"]
-    failed = [rule.name for rule in report.gate if not rule.passed]
-    if failed == [comparability.RULE]:
-        reason = (
-            "a person decides, because it is not comparable with the champion:"
-            f" `lesionflow champion promote {report.version} --override REASON`"
-        )
-    elif not report.gate_passed:
-        reason = "the gate did not pass it"
-    elif report.overtaken:
-        reason = report.overtaken
-    elif report.overrides_beyond_training:
-        reason = (
-            f"a person decides, because this run overrides {', '.join(report.overrides_beyond_training)}"
-            f" (only {', '.join(TRAINING_PARAMS)} may be overridden and promoted automatically):"
-            f" `lesionflow champion promote {report.version}`"
-        )
-    elif report.promote == "manual":
-        reason = f"a person decides (register.promotion: manual): `lesionflow champion promote {report.version}`"
-    else:
-        reason = f"it was champion before, and comes back only by hand: `lesionflow champion promote {report.version}`"
-    return [*lines, f"it is challenger: {reason}; champion: {report.champion or 'none yet'}"]
 
 
 if __name__ == "__main__":

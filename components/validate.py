@@ -28,9 +28,10 @@ from components.data_quality.label_choice import choose_definition
 from components.data_quality.label_definitions import LabelDefinition
 from components.data_quality.near_duplicates import Pairs, find_near_pairs
 from components.data_quality.scan import ScanResult, scan
-from components.runtime.params import Policy, Settings, Validate
+from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
+from components.runtime.validation_params import Policy, Validate
 
 REPORT = REPORTS / "validation.json"
 DOCS = REPORTS / "validation"

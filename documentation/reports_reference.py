@@ -9,6 +9,7 @@ from components.core.catalog import SPLIT_NAMES
 from components.core.document import Document
 from components.core.former_formats import MULTICLASS
 from components.core.reports.candidate import Candidate
+from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Registration
@@ -21,6 +22,7 @@ WRITTEN_BY = {"validation": "validate", "split": "split", "train": "train", "fin
 """Reports whose keys are read from the committed file, and their stages."""
 MODELS: tuple[tuple[str, str, type[Document]], ...] = (
     ("reports/evaluation.json", "evaluate", Evaluation),
+    ("reports/clinic.json", "evaluate", Clinic),
     ("reports/export.json", "export", ExportReport),
     ("build/candidate/candidate.json", "evaluate", Candidate),
     ("reports/registration.json", "register", Registration),

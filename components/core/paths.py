@@ -8,7 +8,9 @@ UNFINISHED_SWAP = Path(".data.importing/swap.json")
 """Exists while an import replaces data/, and after an import was killed during the replacement."""
 
 LABELS = Path("labels")
-"""Folder of the label sets, one YAML file each; only `validate` and the import read it."""
+"""Folder of the label sets, one YAML file each; only `validate`, `evaluate` and the import read it."""
+UTILITIES = Path("utilities")
+"""Folder of the tables of rewards, one YAML file each."""
 
 CATALOG = Path("build/catalog.parquet")
 LABEL_SET = Path("build/label_set.json")
@@ -34,6 +36,7 @@ REPORTS = Path("reports")
 CURVES = REPORTS / "curves"
 EVALUATION_PLOTS = REPORTS / "evaluation"
 EVALUATION = REPORTS / "evaluation.json"
+CLINIC = REPORTS / "clinic.json"
 EXPORT_REPORT = REPORTS / "export.json"
 REGISTRATION = REPORTS / "registration.json"
 RUN_REPORT = REPORTS / "report.html"

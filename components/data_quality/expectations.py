@@ -8,7 +8,7 @@ import pandas as pd
 
 from components.core.catalog import COLUMNS, SPLIT_NAMES
 from components.data_quality.data_docs import Counts, Wanted, counts_table, run_suite
-from components.runtime.params import Validate
+from components.runtime.validation_params import Validate
 
 HEX = "^[0-9a-f]{64}$"
 

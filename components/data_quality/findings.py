@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from components.data_quality.groups import connected_labels, equal_key_pairs
 from components.data_quality.label_definitions import LabelDefinition
 from components.data_quality.near_duplicates import Pairs
-from components.runtime.params import Validate
+from components.runtime.validation_params import Validate
 
 KINDS = {
     "unreadable": "truncated, corrupt, too large, or not an image",

@@ -9,7 +9,7 @@ from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
 from components.data_quality.decisions import Decisions
 from components.data_quality.findings import KINDS, Finding
-from components.runtime.params import Policy, Rule
+from components.runtime.validation_params import Policy, Rule
 
 MAX_LISTED = 5
 """Number of files listed on the terminal for a kind that fails the stage."""

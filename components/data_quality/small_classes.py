@@ -5,7 +5,7 @@ import pandas as pd
 from components.data_quality import policy
 from components.data_quality.findings import Finding
 from components.data_quality.label_definitions import LabelDefinition
-from components.runtime.params import Policy
+from components.runtime.validation_params import Policy
 
 
 def count_classes(frame: pd.DataFrame, definition: LabelDefinition) -> pd.DataFrame:

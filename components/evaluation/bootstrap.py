@@ -1,6 +1,7 @@
 """Estimates with 95 % intervals: a cluster bootstrap over groups, combined with exact intervals if there are few groups."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -63,3 +64,61 @@ def proportion_estimate(right: NDArray[np.bool_], groups: NDArray[np.generic], r
         low = min(low, binomtest(int(np.floor(successes)), len(sizes)).proportion_ci(0.95, "exact").low)
         high = max(high, binomtest(int(np.ceil(successes)), len(sizes)).proportion_ci(0.95, "exact").high)
     return Estimate(resampled.value, max(0.0, float(low)), min(1.0, float(high)))
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """Bootstrap samples of a set of images.
+
+    Attributes:
+        groups: the group (lesion) of each image, (n,).
+        samples: indices of the images of each sample, as from `cluster_bootstrap_indices`.
+    """
+
+    groups: NDArray[np.generic]
+    samples: list[NDArray[np.intp]]
+
+    @classmethod
+    def of_groups(cls, groups: NDArray[np.generic], count: int, seed: int) -> "Resampling":
+        """Draw `count` samples of whole groups."""
+        return cls(groups, cluster_bootstrap_indices(groups, count, seed))
+
+    def share(self, counted: NDArray[np.bool_], right: NDArray[np.bool_]) -> Estimate:
+        """Share of the images in `counted` that are in `right`, with its interval by `proportion_estimate`.
+
+        Args:
+            counted: bool (n,), true for at least one image.
+            right: bool (n,).
+        """
+
+        def share(at: NDArray[np.intp]) -> float:
+            inside = counted[at]
+            return float(right[at][inside].mean()) if inside.any() else float("nan")
+
+        found = bootstrap_estimate(share, self.samples, len(self.groups))
+        return proportion_estimate(right[counted], self.groups[counted], found)
+
+    def estimates(self, statistics: Callable[[NDArray[np.intp]], Mapping[str, float]]) -> dict[str, Estimate]:
+        """Bootstrap intervals of several figures that are computed together, without those that are undefined.
+
+        Args:
+            statistics: function from indices of images to the figures by name, nan where a figure is undefined.
+        """
+        values = statistics(np.arange(len(self.groups)))
+        sampled = [statistics(sample) for sample in self.samples]
+        columns = {name: np.array([row[name] for row in sampled]) for name, value in values.items() if np.isfinite(value)}
+        return {
+            name: _with_its_value(percentile_interval(values[name], column.tolist()))
+            for name, column in columns.items()
+            if np.isfinite(column).any()
+        }
+
+
+def clip_estimate(estimate: Estimate, low: float = 0.0, high: float = 1.0) -> Estimate:
+    """The estimate with the bounds of its interval within the range that the figure can have."""
+    return Estimate(estimate.value, max(low, estimate.low), min(high, estimate.high))
+
+
+def _with_its_value(estimate: Estimate) -> Estimate:
+    """The estimate with an interval that holds its value, which the correction of a skewed figure's bias can miss."""
+    return Estimate(estimate.value, min(estimate.low, estimate.value), max(estimate.high, estimate.value))

@@ -19,7 +19,7 @@ from components.imaging.model_input import ModelInput
 SUBGROUP_COUNTS = ("images", "groups", "classes", "malignant_images", "critical_images")
 BOUNDS = {"": "value", "_low": "low", "_high": "high"}
 """Suffix of the column of each bound of a figure."""
-SUBGROUP_FIGURES = (name + suffix for name in subgroups.FIGURES for suffix in BOUNDS)
+SUBGROUP_FIGURES = (name + suffix for name in (*subgroups.FIGURES, *subgroups.TRIAGE_FIGURES) for suffix in BOUNDS)
 SUBGROUP_COLUMNS = ["dimension", "subgroup", *SUBGROUP_COUNTS, "too_few", *SUBGROUP_FIGURES]
 
 

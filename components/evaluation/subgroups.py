@@ -8,6 +8,7 @@ import pandas as pd
 
 from components.core.reports.evaluation import Estimate, SubgroupResult, Subgroups
 from components.evaluation import bootstrap
+from components.evaluation.clinic.operating_points import malignant_probability
 from components.evaluation.predictions import Indices, Predictions, defined
 
 AGE_BANDS = {"0-29": 0, "30-49": 30, "50-69": 50, "70+": 70}
@@ -19,6 +20,8 @@ SOURCES = {"sex": "sex", "site": "anatom_site_general", "skin_type": "fitzpatric
 DIMENSIONS = ("age", *SOURCES, "resolution")
 """What subgroups are formed from."""
 FIGURES = ("balanced_accuracy", "calibration_error", "critical_sensitivity", "malignant_sensitivity", "malignant_specificity")
+TRIAGE_FIGURES = ("triage_sensitivity", "triage_specificity")
+"""Figures at the operating point `triage` (components/evaluation/clinic/operating_points.py)."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +33,14 @@ class Method:
         resamples: bootstrap samples of groups.
         bins: bins of the calibration error.
         seed: of the bootstrap.
+        triage: malignant probability from which an image is flagged; None: there are no figures at this operating point.
     """
 
     min_groups: int
     resamples: int
     bins: int
     seed: int
+    triage: float | None = None
 
 
 @dataclass(frozen=True)
@@ -104,7 +109,17 @@ def _measure(scored: Predictions, at: Indices, method: Method) -> SubgroupResult
         counts["critical_images"] = int(part.critical.sum())
     if part.labels.separates_malignant:
         counts["malignant_images"] = int(part.malignant.sum())
-    return SubgroupResult.model_validate({**size, **counts, **part.estimates(figures, samples, method.bins)})
+    triage = _at_triage(part, bootstrap.Resampling(groups, samples), method.triage)
+    return SubgroupResult.model_validate({**size, **counts, **part.estimates(figures, samples, method.bins), **triage})
+
+
+def _at_triage(part: Predictions, resampling: bootstrap.Resampling, threshold: float | None) -> dict[str, Estimate]:
+    """Sensitivity and specificity at the triage threshold, without the one that the subgroup has no images for."""
+    if threshold is None:
+        return {}
+    flagged = malignant_probability(part) >= threshold
+    pairs = zip(TRIAGE_FIGURES, ((part.malignant, flagged), (~part.malignant, ~flagged)), strict=True)
+    return {name: resampling.share(counted, right) for name, (counted, right) in pairs if counted.any()}
 
 
 def named_subgroups(measured: Mapping[str, Subgroups]) -> Iterator[tuple[str, str, SubgroupResult]]:

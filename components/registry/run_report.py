@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 
 from components.core.files import atomic_write, read_json, require_file
-from components.core.paths import CURVES, EVALUATION, EVALUATION_PLOTS, EXPORT_REPORT, REPORTS, RUN_REPORT
+from components.core.paths import CLINIC, CURVES, EVALUATION, EVALUATION_PLOTS, EXPORT_REPORT, REPORTS, RUN_REPORT
 from components.core.plotting import save_figure
+from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Registration
@@ -20,6 +21,7 @@ from components.data_quality.pages import render
 TEMPLATE = Path(__file__).with_name("run_report.html.jinja")
 PLOTS = (
     ("Confusion on test", EVALUATION_PLOTS / "confusion.png"),
+    ("For a clinic", EVALUATION_PLOTS / "clinic.png"),
     ("ROC curves", EVALUATION_PLOTS / "roc.png"),
     ("Calibration", EVALUATION_PLOTS / "reliability.png"),
     ("Simulated shifts", EVALUATION_PLOTS / "shifts.png"),
@@ -69,7 +71,12 @@ def report_page(registration: Registration) -> str:
         TEMPLATE,
         registration=registration,
         evaluation=evaluation,
-        tables=[*dataset_tables(validation, split), *evaluation_tables(evaluation), export_table(export)],
+        tables=[
+            *dataset_tables(validation, split),
+            *evaluation_tables(evaluation),
+            operating_points_table(Clinic.read(CLINIC)),
+            export_table(export),
+        ],
         pictures=[*curves, *plots],
     )
 
@@ -108,6 +115,15 @@ def evaluation_tables(evaluation: Evaluation) -> list[Table]:
         Table("Each class on test", ("class", "images", "recall", "precision", "F1", "specificity"), classes),
         Table("Prediction sets and abstention on test", bounds, certainty),
     ]
+
+
+def operating_points_table(clinic: Clinic) -> Table:
+    """What each operating point does on test."""
+    rows = [
+        (name.replace("_", " "), f"{point.threshold:.3f}", f"{point.sensitivity:.3f}", f"{point.specificity:.3f}", f"{point.flagged:.3f}")
+        for name, point in clinic.operating_points.items()
+    ]
+    return Table("Operating points on test", ("point", "threshold", "sensitivity", "specificity", "flagged"), rows)
 
 
 def export_table(export: ExportReport) -> Table:

@@ -6,10 +6,11 @@ validates. That is why no stage in dvc.yaml depends on this file.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from components.core import architectures
 from components.core.errors import LesionflowError
+from components.runtime.validation_params import Section, Share, Validate
 
 SPLIT_RESOLUTION = 20
 """The dataset is split into twentieths, so the shares of the splits are multiples of 0.05."""
@@ -27,20 +28,15 @@ def _twentieth(share: float) -> float:
     return share
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
 SplitShare = Annotated[float, Field(ge=0.05, le=0.4), AfterValidator(_twentieth)]
 Rate = Annotated[float, Field(gt=0, le=1)]
+Prevalence = Annotated[float, Field(gt=0, lt=1)]
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 BatchSize = Annotated[int, Field(ge=1, le=4096)]
-Limit = Annotated[int, Field(ge=0)] | None
 Epochs = Annotated[int, Field(ge=1, le=1000)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class Backbone(_Section):
+class Backbone(Section):
     """A convolutional base without its top. `image_size` in pixels; `weights` is "imagenet" or the path of a file without top."""
 
     architecture: Literal["MobileNetV2", "EfficientNetB0", "ResNet50"]
@@ -59,86 +55,7 @@ class Backbone(_Section):
         return self
 
 
-class Rule(_Section):
-    """Action for files with a finding. The stage fails if more than `max_files` files have the finding; null means no limit.
-
-    With `fail`, the first such file fails the stage unless `max_files` allows some; these are then excluded as with `quarantine`. Files
-    with a finding under `fail` are never used.
-    """
-
-    action: str
-    max_files: Limit
-
-
-class FileRule(Rule):
-    """Policy for a problem of one file."""
-
-    action: Literal["fail", "quarantine", "warn"]
-
-
-class HardRule(Rule):
-    """Policy for a problem that no later stage can handle."""
-
-    action: Literal["fail", "quarantine"]
-
-
-class CopyRule(Rule):
-    """Policy for near-duplicates. `keep one`: only the first by path is used; `group`: all are used, in the same split."""
-
-    action: Literal["fail", "quarantine", "keep one", "group", "warn"]
-
-
-class SameRule(Rule):
-    """Policy for exact duplicates. Equal pixels are never used twice, so `group` and `warn` are not available."""
-
-    action: Literal["fail", "quarantine", "keep one"]
-
-
-class NoticeRule(Rule):
-    """Policy for a finding that is reported but excludes no file."""
-
-    action: Literal["fail", "warn"]
-
-
-class Policy(_Section):
-    """One policy per kind of finding; findings.py describes the kinds."""
-
-    unreadable: HardRule
-    unknown_class: HardRule
-    not_in_label_set: HardRule
-    too_small: FileRule
-    low_information: FileRule
-    odd_aspect_ratio: FileRule
-    not_rgb: FileRule
-    exif_rotated: FileRule
-    not_dermoscopic: FileRule
-    label_conflict: HardRule
-    lesion_conflict: HardRule
-    lesion_of_several_patients: NoticeRule
-    exact_duplicate: SameRule
-    near_duplicate: CopyRule
-    train_test_leak: NoticeRule
-    missing_license: FileRule
-    missing_file: NoticeRule
-    small_malignant_class: FileRule
-    small_benign_class: FileRule
-    stale_decision: NoticeRule
-
-
-class Validate(_Section):
-    """`min_side`: pixels; `max_aspect`: long side divided by short side; `max_dominant_color_fraction`: share of an image's pixels;
-    `near_duplicate_score`: correlation (near_duplicates.find_near_pairs)."""
-
-    min_images_per_class: Annotated[int, Field(ge=1)]
-    min_side: Annotated[int, Field(ge=1)]
-    max_aspect: Annotated[float, Field(ge=1)]
-    min_contrast: Annotated[float, Field(ge=0, le=128)]
-    max_dominant_color_fraction: Share
-    near_duplicate_score: Annotated[float, Field(ge=0.5, le=1)]
-    policy: Policy
-
-
-class ImportLimits(_Section):
+class ImportLimits(Section):
     """Limits of an imported archive; `max_ratio`: unpacked divided by packed bytes of one member. `inbox`: folder that the flow
     `watch-data` imports from, relative to the project or absolute."""
 
@@ -149,7 +66,7 @@ class ImportLimits(_Section):
     inbox: Annotated[str, Field(min_length=1)] = "inbox"
 
 
-class Split(_Section):
+class Split(Section):
     """`redeal`: split all images again, instead of only those that splits/assignments.csv does not name."""
 
     test: SplitShare
@@ -157,14 +74,14 @@ class Split(_Section):
     redeal: bool
 
 
-class Images(_Section):
+class Images(Section):
     """`resolution`: pixels to which the center square of every image is downsampled before it is resized to the backbone's
     `image_size`. auto: a resolution that nearly every training image has; null: no downsampling."""
 
     resolution: Literal["auto"] | Annotated[int, Field(ge=32, le=4096)] | None
 
 
-class Augment(_Section):
+class Augment(Section):
     """`views_per_image`: views per image of the largest class. Ranges of the values drawn for each view, symmetric around no change:
     rotation and shear in degrees, shift as a fraction of the size, brightness, contrast and saturation as fractions of the value.
     `zoom` (two factors) and `max_aspect_stretch` (a factor) are log-uniform; `white_balance` is the largest log factor of a channel."""
@@ -193,14 +110,14 @@ class Augment(_Section):
         return self
 
 
-class Embed(_Section):
+class Embed(Section):
     """The frozen base embeds at most `max_views_per_image` views of each training image, the first ones, in batches of `batch_size`."""
 
     max_views_per_image: Annotated[int, Field(ge=1, le=1000)]
     batch_size: BatchSize
 
 
-class Train(_Section):
+class Train(Section):
     """The head: widths of its hidden dense layers, then parameters of the optimizer and of early stopping."""
 
     hidden_units: tuple[Annotated[int, Field(ge=1, le=8192)], ...]
@@ -212,7 +129,7 @@ class Train(_Section):
     class_weight_power: Share
 
 
-class Finetune(_Section):
+class Finetune(Section):
     """`unfreeze_from`: name of a layer or block, a layer number, or "auto" for the backbone's default (architectures.py); the base is
     trained from this layer up. `random_dihedral`: apply a random flip or 90-degree rotation to each view in every epoch.
     `low_resolution_epochs_fraction`: fraction of the epochs, the first ones, that train on smaller images;
@@ -239,10 +156,11 @@ class Finetune(_Section):
         return self
 
 
-class Evaluate(_Section):
+class Evaluate(Section):
     """`target_critical_sensitivity`: sensitivity on validation that the logit of the label set's critical class is raised to
     reach. `set_coverage`: probability with which a prediction set contains the true class. `min_subgroup_groups`: groups of a subgroup
-    below which it gets no figures."""
+    below which it gets no figures. `triage_sensitivities`: by class of a label set; classes that the dataset does not have are ignored.
+    `prevalences`: shares of malignant images, `dataset` for that of test; `utilities`: a file in utilities/, or null."""
 
     target_critical_sensitivity: Annotated[float, Field(ge=0, lt=1)]
     bootstrap_resamples: Annotated[int, Field(ge=100, le=100_000)]
@@ -250,20 +168,26 @@ class Evaluate(_Section):
     set_coverage: Annotated[float, Field(ge=0.5, lt=1)]
     min_subgroup_groups: Annotated[int, Field(ge=2)]
     gallery_images: Annotated[int, Field(ge=1, le=100)]
+    triage_sensitivities: dict[str, Rate]
+    triage_default_sensitivity: Rate
+    rule_in_specificity: Rate
+    prevalences: tuple[Literal["dataset"] | Prevalence, ...]
+    net_benefit_prevalence: Prevalence
+    utilities: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")] | None
 
 
-class Serve(_Section):
+class Serve(Section):
     """`max_abstention`: share of the images of the calibration half of validation from which the model abstains, at most."""
 
     max_abstention: Annotated[float, Field(ge=0, lt=1)]
 
 
-class Export(_Section):
+class Export(Section):
     calibration_images: Annotated[int, Field(ge=10, le=10_000)]
     latency_runs: Annotated[int, Field(ge=5, le=10_000)]
 
 
-class Register(_Section):
+class Register(Section):
     """The gate: thresholds that a challenger must meet to become champion. `max_drop`: largest drop of balanced accuracy and of the
     critical class's sensitivity, compared with the champion and the best version. A group is the test images of one patient or, where
     patients are not known, of one lesion. `min_comparable_groups`: test groups that neither the challenger nor a champion with another
@@ -287,7 +211,7 @@ class Register(_Section):
     min_export_agreement: Share
 
 
-class Settings(_Section):
+class Settings(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     labels: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     backbone: str

@@ -21,6 +21,7 @@ from components.core.files import read_json, sha256, write_json
 from components.core.paths import (
     CANDIDATE,
     CATALOG,
+    CLINIC,
     CURVES,
     EVALUATION,
     EVALUATION_PLOTS,
@@ -114,6 +115,7 @@ class RegistryLab:
         measurements = {"shifts": unchanged_shifts, "collections_left_out": {}} if shifts else {}
         labels = {"label_set": predictions.labels}
         documents.evaluation(test=test, test_split_hash=split, **labels, **measurements).write(EVALUATION)
+        documents.clinic().write(CLINIC)
         documents.export_report(export).write(EXPORT_REPORT)
         labels["outputs"] = predictions.labels.outputs
         hashes = {"phase_sha256": phase_sha256, "model_sha256": model_sha256 or uuid.uuid4().hex, "test_split_hash": split}

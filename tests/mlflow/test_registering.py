@@ -9,6 +9,7 @@ from components.registry import judgement, promotion, versions
 from components.runtime import params_file
 from components.tracking import runs
 from tests.mlflow.conftest import MODEL
+from tests.support import documents
 
 
 def run_register(capsys) -> tuple[dict, str]:
@@ -91,3 +92,8 @@ def test_metric_name_of_any_collection_is_valid_in_mlflow(registry, name):
     metric = f"collection_left_out/{register.metric_name(name)}"
     runs.log_metrics(registry.client, run, {metric: 0.25})
     assert registry.client.get_run(run).data.metrics[metric] == 0.25
+
+
+def test_triage_point_is_logged_where_there_is_one():
+    assert register.triage_metrics(documents.clinic()) == {"triage/flagged": 0.6, "triage/sensitivity": 0.9, "triage/specificity": 0.4}
+    assert register.triage_metrics(documents.clinic(triage=False)) == {}

@@ -99,11 +99,24 @@ def test_reports_exist_and_metrics_have_intervals(project):
     for row in evaluation["collections_left_out"].values():
         assert row["images"] > 1 < len(row["classes"])
     assert len(pd.read_csv(project.root / "reports/evaluation/shifts.csv")) == len(SHIFTS) + len(COLLECTIONS)
-    for name in ("confusion.png", "roc.png", "reliability.png", "mistakes.png", "shifts.png", "shifts_examples.png", "subgroups.png"):
+    for name in (
+        "confusion.png",
+        "roc.png",
+        "reliability.png",
+        "mistakes.png",
+        "shifts.png",
+        "shifts_examples.png",
+        "subgroups.png",
+        "clinic.png",
+    ):
         assert (project.root / "reports/evaluation" / name).stat().st_size > 5000
     assert (project.root / "reports/validation/index.html").exists()
     assert (project.root / "reports/augment/views.png").exists()
     assert report(project, "export")["float16"]["same_top1"] >= 0.9
+    clinic = report(project, "clinic")
+    assert set(clinic["operating_points"]) == {"triage", "balanced", "rule_in"}
+    assert clinic["operating_points"]["balanced"]["sensitivity"] == evaluation["test"]["malignant_sensitivity"]
+    assert clinic["rewards"]["table"] == "barata2023"
 
 
 def test_image_names_are_kept_from_dataset_to_predictions(project):

@@ -4,6 +4,7 @@ from typing import Any, get_args
 
 from components.core.reports.candidate import Base, Candidate
 from components.core.reports.champion import Verification, VersionOverview
+from components.core.reports.clinic import Clinic, Discrimination, OperatingPoint
 from components.core.reports.evaluation import (
     Estimate,
     Evaluation,
@@ -40,6 +41,34 @@ def evaluation(**values: Any) -> Evaluation:
         "validation": {"frozen": ValidationMetrics(**phase)},
     }
     return Evaluation(**{**defaults, **values})
+
+
+def clinic(triage: bool = True) -> Clinic:
+    """A report of figures for a clinic, of which only the operating point for triage has any."""
+    rate = Estimate(0.9, 0.8, 0.95)
+    point = OperatingPoint(
+        at_prevalence={},
+        false_negatives=1,
+        false_positives=6,
+        flagged=Estimate(0.6, 0.5, 0.7),
+        sensitivity=rate,
+        sensitivity_by_class={"basal_cell_carcinoma": rate, "melanoma": Estimate(1.0, 0.7, 1.0)},
+        specificity=Estimate(0.4, 0.3, 0.5),
+        threshold=0.1234,
+        true_negatives=4,
+        true_positives=9,
+    )
+    return Clinic(
+        calibration={},
+        class_shares={},
+        coverage=[],
+        discrimination=Discrimination(),
+        groups=30,
+        images=40,
+        label_set=ISIC9,
+        operating_points={"triage": point} if triage else {},
+        test_split_hash="split a",
+    )
 
 
 def shift_result(balanced_accuracy: float, value: float, low: float, high: float) -> ShiftResult:

@@ -29,6 +29,7 @@ COPIED = (
     "app",
     "labels",
     "splits",
+    "utilities",
     "dvc.yaml",
     "params.yaml",
     "decisions.csv",

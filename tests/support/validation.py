@@ -7,7 +7,7 @@ import pandas as pd
 from components import validate
 from components.data_quality import dataset, decisions
 from components.data_quality.scan import scan
-from components.runtime.params import Validate
+from components.runtime.validation_params import Validate
 
 
 def audit_folder(root: Path, limits: Validate, table: pd.DataFrame | None = None, labels: str = "isic9"):

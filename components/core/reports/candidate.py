@@ -38,6 +38,9 @@ class Candidate(OfLabelSet, Document):
     image_size: int = Field(description="side of the input, in pixels")
     label_set: LabelSet = Field(description="as in `build/label_set.json`")
     model_sha256: str = Field(description="sha256 of `build/candidate/model.keras`")
+    operating_points: dict[str, float] = Field(
+        default_factory=dict, json_schema_extra={"key": "point"}, description="malignant probability from which an image is flagged"
+    )
     outputs: tuple[str, ...] = Field(description="classes, in order; a model with one output gives the probability of the second of two")
     phase: str = Field(description="phase that was picked: `frozen` or `finetuned`")
     phase_sha256: str = Field(description="sha256 of the picked phase's `model.keras`")

@@ -122,6 +122,10 @@ class SubgroupResult(Figures):
     malignant_images: int | None = Field(default=None, description="malignant images among them; missing as `test.malignant_sensitivity`")
     malignant_sensitivity: Estimate | None = Field(default=None, description="as in `test`; missing without malignant images")
     malignant_specificity: Estimate | None = Field(default=None, description="as in `test`; missing without benign images")
+    triage_sensitivity: Estimate | None = Field(
+        default=None, description="share of malignant images flagged at `operating_points.triage` of `reports/clinic.json`"
+    )
+    triage_specificity: Estimate | None = Field(default=None, description="share of benign images not flagged there")
 
 
 Subgroups = Annotated[

@@ -1,5 +1,5 @@
 from app import summary
-from components.core.paths import EVALUATION, REGISTRATION
+from components.core.paths import CLINIC, EVALUATION, REGISTRATION
 from components.core.reports.evaluation import Estimate
 from tests.support import documents
 
@@ -39,3 +39,20 @@ def test_summary_without_figures_by_subgroup_says_why(tmp_path, monkeypatch):
     few = summarize(tmp_path, monkeypatch, {**EVALUATION_FIELDS, "subgroups": {"sex": {"male": documents.subgroup()}}})
     assert "No subgroup has enough test groups for figures." in few
     assert "Not measured on subgroups: `dvc repro` does." in summarize(tmp_path, monkeypatch, EVALUATION_FIELDS)
+
+
+def test_summary_prints_triage_point(tmp_path, monkeypatch):
+    documents.clinic().write(tmp_path / CLINIC)
+    lines = summarize(tmp_path, monkeypatch, EVALUATION_FIELDS)
+    assert (
+        "Triage: sensitivity 0.900 [0.800, 0.950], specificity 0.400 [0.300, 0.500], 60% of the images flagged"
+        " (malignant probability of at least 0.123)." in lines
+    )
+    assert "  of each class found: basal cell carcinoma 0.900, melanoma 1.000" in lines
+
+
+def test_summary_without_triage_point_says_why(tmp_path, monkeypatch):
+    assert "Not measured at operating points: `dvc repro` does." in summarize(tmp_path, monkeypatch, EVALUATION_FIELDS)
+    documents.clinic(triage=False).write(tmp_path / CLINIC)
+    lines = summarize(tmp_path, monkeypatch, EVALUATION_FIELDS)
+    assert not any("triage" in line.lower() or "operating" in line for line in lines)

@@ -12,7 +12,7 @@ from components.data_quality import findings, policy, small_classes
 from components.data_quality.decisions import Decisions
 from components.data_quality.findings import KINDS, Finding
 from components.data_quality.near_duplicates import Pairs
-from components.runtime.params import Policy
+from components.runtime.validation_params import Policy
 from tests.support.labels import ISIC9_DEFINITION, MALIGNANT
 
 UNDECIDED = Decisions(frozenset(), frozenset(), {}, ())

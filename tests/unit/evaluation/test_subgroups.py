@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -88,6 +90,20 @@ def test_figures_that_a_label_set_or_subgroup_does_not_have_are_missing():
     only_nevi = measure(scored, anatom_site_general=nevi)["site"]["nevi"]
     assert only_nevi.figures.keys() == {"balanced_accuracy", "calibration_error", "malignant_specificity"}
     assert (only_nevi.critical_images, only_nevi.malignant_images, only_nevi.classes) == (0, 0, 1)
+
+
+def test_triage_is_measured_in_subgroups_that_have_images_for_it():
+    scored = predictions()
+    values = subgroups.subgroup_values(rows(sex=["female", "male"] * 150))
+    nevi = values.assign(site=["nevi" if name == "nevus" else "others" for name in scored.images["diagnosis"]])
+    measured = subgroups.measure_subgroups(scored, nevi, replace(METHOD, triage=0.5))
+    male = measured["sex"]["male"]
+    assert male.triage_sensitivity == male.malignant_sensitivity
+    assert male.triage_specificity == male.malignant_specificity
+    assert measured["site"]["nevi"].triage_sensitivity is None
+    assert measured["site"]["nevi"].triage_specificity.value == 1
+    flagged = subgroups.measure_subgroups(scored, values, replace(METHOD, triage=0.0))["sex"]["male"]
+    assert (flagged.triage_sensitivity.value, flagged.triage_specificity.value) == (1, 0)
 
 
 def test_report_keeps_subgroups(tmp_path):

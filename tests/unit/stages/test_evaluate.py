@@ -66,7 +66,7 @@ def test_subgroups_are_read_from_splits_and_stay_out_of_predictions(tmp_path, mo
     frame.to_parquet(SPLITS)
     images = evaluate.rows_for_paths(paths[::-1], "test")[evaluate.IMAGE_COLUMNS]
     scored = Predictions(images, np.eye(9)[ISIC9.encode(images["diagnosis"])], ISIC9)
-    measured = evaluate.measure_subgroups(scored, settings)
+    measured = evaluate.measure_subgroups(scored, 0.5, settings)
     assert {value: row.images for value, row in measured.get("sex", {}).items()} == ({"female": 30, "male": 30} if known else {})
     assert set(measured) == ({"sex"} if known else set())
     assert not set(scored.table().columns) & {*attributes.READERS, "patient_id"}

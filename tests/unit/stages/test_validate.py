@@ -18,7 +18,7 @@ from components.data_quality import dataset, decisions, small_classes
 from components.data_quality.label_definitions import read_definition, read_definitions
 from components.data_quality.policy import count_findings, policy_violations
 from components.data_quality.scan import scan
-from components.runtime.params import Validate
+from components.runtime.validation_params import Validate
 from tests.support.images import encoded, noise, png_header, textured
 from tests.support.labels import CLASSES, ISIC9_DEFINITION
 from tests.support.project import ROOT
