@@ -63,7 +63,7 @@ class Discrimination(Figures):
     malignant_auc: Estimate | None = Field(default=None, description="area under the ROC curve of the malignant probability")
     malignant_partial_auc: Estimate | None = Field(
         default=None,
-        description="its part above 80 % sensitivity, as ISIC 2024 defines it: 0 to 0.2, 0.02 for a random score",
+        description="its part above 80 % sensitivity, as ISIC 2024 defines it: 0 to 0.2, and a tenth of that for a random score",
     )
     sensitivity_at_90_specificity_on_test_itself: Estimate | None = Field(
         default=None, description="malignant sensitivity at the threshold that has 90 % specificity on test; only to compare with papers"

@@ -7,7 +7,7 @@ import pytest
 from components.core import plotting
 from components.core.errors import LesionflowError
 from components.core.files import write_json
-from components.core.paths import CURVES, EVALUATION, EXPORT_REPORT, REPORTS, RUN_REPORT
+from components.core.paths import CLINIC, CURVES, EVALUATION, EXPORT_REPORT, REPORTS, RUN_REPORT
 from components.core.reports.registration import Rule
 from components.registry import run_report
 from tests.support import documents
@@ -28,6 +28,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         plotting.image_grid([[np.zeros((8, 8, 3), np.uint8)] * 2], ["one"], path)
     documents.evaluation().write(EVALUATION)
     documents.export_report().write(EXPORT_REPORT)
+    documents.clinic().write(CLINIC)
     write_json(REPORTS / "validation.json", {"found": {"near_duplicate": 4}, "quarantined": {}})
     sides = {side: {"melanoma": 7, WILD: 9} for side in ("train", "validation", "test")}
     write_json(REPORTS / "split.json", {"images_per_class": sides})
