@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from flatten_dict import flatten
@@ -87,13 +87,18 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
     metrics |= subgroup_metrics(evaluation)
     metrics |= triage_metrics(Clinic.read(CLINIC))
     metrics |= {f"validation/{name}": value for name, value in evaluation.validation[evaluation.picked]}
-    metrics |= {f"export/{name}": value for name, value in flatten(export.model_dump(exclude={"schema_version"}), reducer="dot").items()}
+    metrics |= {f"export/{name}": value for name, value in flatten(_numbers(export), reducer="dot").items()}
     runs.log_metrics(client, run_id, metrics)
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
     for folder, name in ((EVALUATION_PLOTS, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
     for report in (EVALUATION, CLINIC, EXPORT_REPORT):
         client.log_artifact(run_id, str(report), evidence.REPORTS_IN_RUN)
+
+
+def _numbers(export: ExportReport) -> dict[str, Any]:
+    rows = {precision: row.model_dump(exclude={"reason", "written"}) for precision, row in export.precisions.items()}
+    return {**rows, "test_images": export.test_images}
 
 
 def subgroup_metrics(evaluation: Evaluation) -> dict[str, float]:
@@ -207,7 +212,7 @@ def register(settings: Settings) -> None:
         overrides_beyond_training=tuple(settings.overrides_beyond_training),
         gate_passed=gate.passed(registered.rules),
         gate=tuple(registered.rules),
-        warning=gate.int8_warning(candidate_evidence.export, params.min_export_agreement),
+        warning=candidate_evidence.export.int8.reason,
         was_champion=registered.was_champion,
         promotion=promoted,
         overtaken=overtaken,

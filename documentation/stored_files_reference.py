@@ -14,7 +14,11 @@ FILES = [
     ["`build/frozen/model.keras`", "`train`", "Keras classifier: frozen base and fitted head"],
     ["`build/finetuned/model.keras`", "`finetune`", "Keras classifier with fine-tuned upper blocks"],
     ["`build/candidate/`", "`evaluate`", "[the model that is exported and registered](#candidate)"],
-    ["`build/export/`", "`export`", "`model_float16.tflite` and `model_int8.tflite` ([how to use them](../how-to/use-tflite-models.md))"],
+    [
+        "`build/export/`",
+        "`export`",
+        "`model_<precision>.tflite` in float32, float16 and int8 ([how to use them](../how-to/use-tflite-models.md))",
+    ],
     ["`build/scans/`", "`validate`", "cache of scan results, by content; not an output of a stage, safe to delete"],
     [
         "`build/checkpoint/`, `build/maps/`",

@@ -291,8 +291,8 @@ def _artifact(client: "MlflowClient", version: "ModelVersion", path: str) -> byt
             ) from None
 
 
-def _agreement(export: ExportReport) -> dict[str, float]:
-    return {name: row.same_top1 for name, row in export.precisions.items()}
+def _agreement(export: ExportReport) -> dict[str, tuple[float, bool]]:
+    return {name: (row.same_top1, row.written) for name, row in export.precisions.items()}
 
 
 def _full_name(version: "ModelVersion") -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from components.core.label_set import LabelSet
 from components.core.reports.evaluation import CollectionResult, Estimate, Evaluation, ShiftResult
-from components.core.reports.export import ExportReport
+from components.core.reports.export import ExportedModel, ExportReport
 from components.core.reports.registration import Rule
 from components.evaluation.shifts import SHIFTS, SQUARE_CROP, worst_shift
 from components.evaluation.subgroups import worst_subgroup
@@ -67,7 +67,7 @@ def evaluate_rules(
         ),
         _rule_collections(evaluation.collections_left_out, thresholds.max_collection_drop),
         *_rules_subgroups(evaluation, thresholds.max_subgroup_gap),
-        _rule_export_agreement(export.float16.same_top1, thresholds.min_export_agreement),
+        *_rules_export_agreement(export),
         *(_rule_against_version(comparison, thresholds.max_drop) for comparison in comparisons),
     ]
 
@@ -168,12 +168,18 @@ def _drop_rule(rule: str, costs: Mapping[str, ShiftResult] | Mapping[str, Collec
     return Rule(rule, not too_large, f"balanced accuracy lost: {drops}; at most {limit:.3f} allowed")
 
 
-def _rule_export_agreement(share: float, floor: float) -> Rule:
-    return Rule(
-        "export agrees",
-        share >= floor,
-        f"float16 TFLite predicts the same class for {share:.3f} of test images, at least {floor:.3f} required",
-    )
+def _rules_export_agreement(export: ExportReport) -> list[Rule]:
+    """Whether stage `export` wrote the float32 and the float16 file, which it does only if they agree with Keras."""
+    return [_rule_export_written("float32", export.float32), _rule_export_written("float16", export.float16)]
+
+
+def _rule_export_written(precision: str, row: ExportedModel | None) -> Rule:
+    name = f"{precision} export agrees"
+    if row is None:
+        return Rule(name, False, f"{precision} TFLite was not measured {REEVALUATE_HINT}")
+    agreement = f"the same class as Keras for {row.same_top1:.3f} of test images"
+    said = f"{precision} TFLite predicts {agreement}, with probabilities that differ by at most {row.largest_probability_difference:.1e}"
+    return Rule(name, row.written, said if row.written else row.reason or said)
 
 
 def _rule_against_version(comparison: Comparison, margin: float) -> Rule:
@@ -191,14 +197,6 @@ def _rule_against_version(comparison: Comparison, margin: float) -> Rule:
     if not passed and difference.value > -margin:
         why += ": the test images are too few, or the versions too different, to rule out a larger loss"
     return Rule(f"{figure} kept against the {rival}", passed, f"{said}{again}; {why}")
-
-
-def int8_warning(export: ExportReport, floor: float) -> str | None:
-    """Why the int8 export should not be shipped, or None; the gate itself judges float16."""
-    share = export.int8.same_top1
-    if share >= floor:
-        return None
-    return f"int8 TFLite predicts the same class for only {share:.3f} of test images, below {floor:.3f}: ship float16"
 
 
 def passed(rules: Sequence[Rule]) -> bool:

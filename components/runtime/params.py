@@ -183,8 +183,13 @@ class Serve(Section):
 
 
 class Export(Section):
+    """`min_int8_agreement`, `min_float16_agreement`: share of test images with the same prediction as Keras, below which the file is not
+    written."""
+
     calibration_images: Annotated[int, Field(ge=10, le=10_000)]
     latency_runs: Annotated[int, Field(ge=5, le=10_000)]
+    min_int8_agreement: Share
+    min_float16_agreement: Share
 
 
 class Register(Section):
@@ -208,7 +213,6 @@ class Register(Section):
     max_square_crop_drop: Share
     max_collection_drop: Share
     max_subgroup_gap: Share | None
-    min_export_agreement: Share
 
 
 class Settings(Section):

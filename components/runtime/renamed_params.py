@@ -47,6 +47,7 @@ KEYS = {
     "register.max_shift_loss": "register.max_shift_drop",
     "register.max_square_crop_loss": "register.max_square_crop_drop",
     "register.max_collection_loss": "register.max_collection_drop",
+    "register.min_export_agreement": "export.min_float16_agreement",
 }
 """New name of each other renamed key."""
 

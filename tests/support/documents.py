@@ -84,11 +84,17 @@ def subgroup(balanced_accuracy: float | None = None) -> SubgroupResult:
     )
 
 
-def export_report(float16: float = 1.0, int8: float = 1.0) -> ExportReport:
+def export_report(float16: float = 1.0, int8: float = 1.0, float32: float = 1.0) -> ExportReport:
     """A report of exports that agree with the Keras model on these fractions of the test images."""
-    other_values = {"bytes": 1, "largest_probability_difference": 0.0, "mean_probability_difference": 0.0, "median_latency_ms": 1.0}
-    models = (ExportedModel(same_top1=share, **other_values) for share in (float16, int8))
-    return ExportReport(float16=next(models), int8=next(models), test_images=40)
+    rows = {"float32": float32, "float16": float16, "int8": int8}
+    return ExportReport(**{precision: exported_model(precision, share) for precision, share in rows.items()}, test_images=40)
+
+
+def exported_model(precision: str, same_top1: float) -> ExportedModel:
+    """An export that agrees with the Keras model on this fraction of the test images; below 0.95 its file is not written."""
+    values = {"bytes": 1, "largest_probability_difference": 0.0, "mean_probability_difference": 0.0, "median_latency_ms": 1.0}
+    refused = {"reason": f"{precision} TFLite is not written: only {same_top1:.3f} of test images"} if same_top1 < 0.95 else {}
+    return ExportedModel(same_top1=same_top1, written=not refused, **values, **refused)
 
 
 def candidate(**values: Any) -> Candidate:

@@ -138,3 +138,26 @@ def classifier(architecture: str = "small", size: int = 32):
         base = build(include_top=False, weights=None, input_shape=(size, size, 3), name="base", **width)
         extractor = backbone.build_extractor_on(base, architecture)
     return build_classifier(extractor, build_head(extractor.output_shape[-1], HEAD, 9))
+
+
+def depthwise_classifier(size: int = 32):
+    """A classifier on two blocks as in MobileNetV2; the taps of each depthwise filter cancel, as those of an edge filter."""
+    import keras
+
+    keras.utils.set_random_seed(1)
+    inside = keras.Input((size, size, 3))
+    features = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="Conv1")(inside)
+    for block, expand in (("expanded_conv", False), ("block_1", True)):
+        features = keras.layers.Conv2D(16, 1, activation="relu", name=f"{block}_expand")(features) if expand else features
+        features = keras.layers.DepthwiseConv2D(3, padding="same", activation="relu", name=f"{block}_depthwise")(features)
+        features = keras.layers.Conv2D(8, 1, name=f"{block}_project")(features)
+    base = keras.Model(inside, features, name="base")
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.DepthwiseConv2D):
+            kernel, bias = layer.get_weights()
+            layer.set_weights([kernel - kernel.mean(axis=(0, 1)), bias + 0.01])
+    pixels = keras.Input((size, size, 3), name="pixels")
+    preprocessed = keras.layers.Rescaling(1 / 127.5, offset=-1, name="preprocessing")(pixels)
+    extractor = keras.Model(pixels, keras.layers.GlobalAveragePooling2D(name="features")(base(preprocessed)))
+    images, kinds = labeled_images(72, size)
+    return build_classifier(extractor, fitted_head(extractor(images).numpy(), kinds))

@@ -47,7 +47,7 @@ SMALL = {
     "train": {"epochs": 3},
     "finetune": {"epochs": 2, "unfreeze_from": "block_16"},
     "evaluate": {"bootstrap_resamples": 100},
-    "export": {"calibration_images": 10, "latency_runs": 5},
+    "export": {"calibration_images": 10, "latency_runs": 5, "min_int8_agreement": 0.5, "min_float16_agreement": 0.9},
     "register": {"max_shift_drop": 1.0, "max_square_crop_drop": 1.0, "max_collection_drop": 1.0, "max_drop": 1.0}
     | dict.fromkeys(("min_test_groups", "min_critical_groups", "min_comparable_groups"), 1),
 }

@@ -53,5 +53,5 @@ class Registration(Document):
     promote: str = Field(description="`automatic` or `manual`")
     promotion: Promotion | None = Field(default=None, description="the automatic promotion, if there was one")
     version: str = Field(description="number of the version")
-    warning: str | None = Field(default=None, description="why the int8 export should not be shipped")
+    warning: str | None = Field(default=None, description="why the int8 export was not written")
     was_champion: bool = Field(default=False, description="whether this candidate has been champion before")

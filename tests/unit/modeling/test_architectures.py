@@ -8,9 +8,10 @@ import pandas as pd
 import pytest
 from mlflow.pyfunc import PythonModelContext
 
-from components import export
 from components.core import architectures
 from components.core.files import write_json
+from components.exporting.agreement import predicted_class
+from components.exporting.tflite import convert_to_tflite, tflite_predictor
 from components.imaging.tfrecords import as_png
 from components.modeling import serialization
 from components.modeling.backbone import (
@@ -98,10 +99,10 @@ def test_float16_export_matches_classifier(network):
     expected = np.concatenate([classifier(images[start : start + 50]).numpy() for start in range(0, len(images), 50)])
     assert (expected.argmax(axis=1) == kinds).mean() > 0.5
     assert np.median(expected.max(axis=1)) < 0.99  # not so confident that no change would be visible
-    predict = export.tflite_predictor(export.convert_to_tflite(classifier, "float16", lambda: iter(())))
+    predict = tflite_predictor(convert_to_tflite(classifier, "float16", lambda: ()))
     exported = np.stack([predict(pixels[None]) for pixels in images])
     assert np.abs(exported - expected).max() <= 0.05
-    assert (export.predicted_class(exported) == export.predicted_class(expected)).mean() >= 0.985
+    assert (predicted_class(exported) == predicted_class(expected)).mean() >= 0.985
 
 
 def test_fold_batch_norm_keeps_normalization_statistics():

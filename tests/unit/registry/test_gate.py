@@ -37,7 +37,7 @@ def failed_rules(rules):
 def test_good_candidate_passes_without_champion(settings):
     rules = gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, ENOUGH)
     assert gate.passed(rules)
-    assert len(rules) == 10
+    assert len(rules) == 11
 
 
 @pytest.mark.parametrize(
@@ -62,14 +62,23 @@ def test_balanced_accuracy_of_few_groups_is_marked_uncertain(settings):
     assert marked.says.endswith("uncertain, for it rests on few groups: 9 of vascular lesion")
 
 
-def test_disagreeing_export_fails(settings):
-    rules = gate.evaluate_rules(GOOD, documents.export_report(0.5), (), settings.registration, ENOUGH)
-    assert failed_rules(rules) == ["export agrees"]
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_float_export_that_was_not_written_fails_with_its_reason(settings, precision):
+    rules = gate.evaluate_rules(GOOD, documents.export_report(**{precision: 0.5}), (), settings.registration, ENOUGH)
+    assert failed_rules(rules) == [f"{precision} export agrees"]
+    assert "only 0.500 of test images" in next(rule.says for rule in rules if not rule.passed)
 
 
-def test_disagreeing_int8_export_gives_warning():
-    assert "only 0.500 of test images" in gate.int8_warning(EXPORT, 0.9)
-    assert gate.int8_warning(documents.export_report(int8=0.95), 0.9) is None
+def test_int8_export_that_was_not_written_passes(settings):
+    assert not EXPORT.int8.written
+    assert gate.passed(gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, ENOUGH))
+
+
+def test_older_report_without_float32_fails(settings):
+    older = EXPORT.model_copy(update={"float32": None})
+    rules = gate.evaluate_rules(GOOD, older, (), settings.registration, ENOUGH)
+    assert failed_rules(rules) == ["float32 export agrees"]
+    assert "was not measured when this version was evaluated" in next(rule.says for rule in rules if not rule.passed)
 
 
 @pytest.mark.parametrize(("value", "low", "high", "passes"), [
