@@ -172,8 +172,9 @@ def error_lines(params: dict) -> list[str]:
 @pytest.mark.parametrize(("old", "new"), renamed_params.KEYS.items())
 def test_renamed_key_is_reported_with_new_name_only(params, old, new):
     section, _, key = new.rpartition(".")
-    values = params[section] if section else params
-    values[old.rpartition(".")[2]] = values.pop(key)
+    value = (params[section] if section else params).pop(key)
+    former_section, _, former_key = old.rpartition(".")
+    (params[former_section] if former_section else params)[former_key] = value
     assert error_lines(params) == [f"params: `{old}` was renamed to `{new}`"]
 
 
