@@ -76,7 +76,7 @@ def test_evidence_records_settings_and_hash_is_in_tag_and_record(registry):
     params = params_file.load()
     assert measurement["params"] == {
         "seed": params.seed,
-        "evaluate": params.evaluate.model_dump(),
+        "evaluate": params.evaluate.model_dump(mode="json"),
         "register": params.registration.model_dump(),
     }
     assert (measurement["model_sha256"], measurement["data_md5"], measurement["overrides"]) == ("a model", MD5, [])
