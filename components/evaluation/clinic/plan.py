@@ -1,12 +1,11 @@
 """What is measured for a clinic, from params.yaml and the files that it names."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from components.core.errors import ParamsError
 from components.core.label_set import LabelSet
-from components.data_quality.label_definitions import read_definitions
 from components.evaluation.clinic import rewards
 from components.evaluation.clinic.rewards import RewardTable
 from components.runtime.params import Settings
@@ -41,17 +40,16 @@ def read_plan(settings: Settings, labels: LabelSet) -> Plan:
     """The plan for a label set.
 
     Raises:
-        ParamsError: `evaluate.triage_sensitivities` names what is not a malignant class.
-        LesionflowError: a label set or the table of rewards cannot be read.
+        ParamsError: `evaluate.triage_sensitivities` names a benign class.
+        LesionflowError: the table of rewards cannot be read.
     """
     params = settings.evaluate
-    known = {name for definition in read_definitions().values() for name in definition.classes}
     table = rewards.read_table(params.utilities) if params.utilities else None
     if table and (missing := table.without_place(labels.outputs)):
         print(f"no decisions by expected reward: utilities/{params.utilities}.yaml has no place for {', '.join(missing)}")
         table = None
     return Plan(
-        targets=triage_targets(labels, params.triage_sensitivities, params.triage_default_sensitivity, known),
+        targets=triage_targets(labels, params.triage_sensitivities, params.triage_default_sensitivity),
         rule_in_specificity=params.rule_in_specificity,
         prevalences=params.prevalences,
         net_benefit_prevalence=params.net_benefit_prevalence,
@@ -61,24 +59,20 @@ def read_plan(settings: Settings, labels: LabelSet) -> Plan:
     )
 
 
-def triage_targets(labels: LabelSet, stated: Mapping[str, float], default: float, known: Collection[str]) -> dict[str, float]:
-    """Share of the groups of each malignant output that triage must find.
+def triage_targets(labels: LabelSet, stated: Mapping[str, float], default: float) -> dict[str, float]:
+    """Share of the groups of each malignant output that triage must find; a stated class that is no output is named and left out.
 
     Args:
         labels: the label set of the dataset.
-        stated: shares by class; a class that the dataset does not have is left out if it is `known`.
+        stated: shares by class.
         default: share of malignant outputs that `stated` does not name.
-        known: classes of all label sets.
 
     Raises:
-        ParamsError: a stated class is not known, or is an output that is not malignant.
+        ParamsError: a stated class is an output that is not malignant.
     """
     key = "params.yaml: evaluate.triage_sensitivities"
-    if unknown := [name for name in stated if name not in labels.outputs and name not in known]:
-        raise ParamsError(
-            f"{key}.{unknown[0]}: no label set in labels/ has this class; malignant classes of {labels.name}:"
-            f" {', '.join(labels.malignant) or 'none'}"
-        )
+    if absent := [name for name in stated if name not in labels.outputs]:
+        print(f"{key}: not used here, since the model has no such output: {', '.join(absent)}")
     if benign := [name for name in stated if name in labels.outputs and name not in labels.malignant]:
         raise ParamsError(f"{key}.{benign[0]}: this class is not malignant in label set {labels.name}")
     return {name: stated.get(name, default) for name in labels.malignant}

@@ -1,3 +1,4 @@
+import os
 from contextlib import nullcontext
 from types import SimpleNamespace
 
@@ -15,6 +16,8 @@ def project(tmp_path, monkeypatch):
     (root / "data/nevus/old.jpg").write_bytes(b"old")
     (root / "labels").symlink_to(ROOT / "labels")
     monkeypatch.chdir(root)
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:  # MLflow itself sets the address of its store
+        monkeypatch.delenv(name)
     for module in (ingest, isic, removal):
         monkeypatch.setattr(module, "require_safe_previous", lambda: None)
     monkeypatch.setattr(replacement, "exclusive", lambda: nullcontext(SimpleNamespace(add=lambda _: None)))

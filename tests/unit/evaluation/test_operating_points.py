@@ -101,17 +101,16 @@ def test_one_group_decides_alone():
     assert operating_points.triage_threshold(scored, {"bad": 0.9}) == pytest.approx(0.6)
 
 
-def test_targets_take_default_and_ignore_known_classes_of_other_label_sets():
+def test_targets_take_default_and_name_classes_that_are_no_outputs(capsys):
     stated = {"bad": 0.95, "elsewhere": 0.8}
-    assert triage_targets(LABELS, stated, 0.9, {"elsewhere"}) == {"bad": 0.95, "worse": 0.9}
-    assert triage_targets(RASH, stated, 0.9, {"elsewhere", "bad"}) == {}
+    assert triage_targets(LABELS, stated, 0.9) == {"bad": 0.95, "worse": 0.9}
+    assert "the model has no such output: elsewhere" in capsys.readouterr().out
+    assert triage_targets(RASH, stated, 0.9) == {}
 
 
-def test_unknown_and_benign_targets_are_errors():
-    with pytest.raises(ParamsError, match=r"triage_sensitivities.baad: no label set in labels/ has this class; .* own: bad, worse"):
-        triage_targets(LABELS, {"baad": 0.9}, 0.9, {"bad"})
+def test_benign_target_is_an_error():
     with pytest.raises(ParamsError, match=r"triage_sensitivities.good: this class is not malignant in label set own"):
-        triage_targets(LABELS, {"good": 0.9}, 0.9, ())
+        triage_targets(LABELS, {"good": 0.9}, 0.9)
 
 
 def test_plan_leaves_out_rewards_that_have_no_place_for_an_output(monkeypatch, settings, capsys):
