@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core import decision
-from components.core.reports.evaluation import Abstention, Estimate, PredictionSets
+from components.core.reports.evaluation import Abstention, PredictionSets
 from components.evaluation import bootstrap
+from components.evaluation.bootstrap import Resampling
 from components.evaluation.metrics import Floats
 from components.evaluation.predictions import Indices, Predictions
 
@@ -77,43 +78,32 @@ def measure_sets(scored: Predictions, certainty: Certainty, samples: list[Indice
     inside, labels = decision.prediction_sets(scored.probabilities, certainty.thresholds), scored.labels
     covered, everything = inside[np.arange(len(inside)), scored.truth], np.ones(len(inside), dtype=bool)
     spared = np.asarray(~inside[:, labels.positions(labels.malignant)].any(axis=1))
-    sizes = inside.sum(axis=1)
+    sizes, resampling = inside.sum(axis=1), Resampling(scored.images["group"].to_numpy(), samples)
     return PredictionSets(
         target=certainty.coverage,
         pooled=certainty.pooled,
         thresholds=dict(zip(labels.outputs, certainty.thresholds.tolist(), strict=True)),
-        coverage=_share(everything, covered, scored, samples),
-        critical_coverage=_share(scored.critical, covered, scored, samples) if labels.critical and scored.critical.any() else None,
+        coverage=resampling.share(everything, covered),
+        critical_coverage=resampling.share(scored.critical, covered) if labels.critical and scored.critical.any() else None,
         coverage_by_class={
-            name: _share(scored.truth == number, covered, scored, samples)
+            name: resampling.share(scored.truth == number, covered)
             for number, name in enumerate(labels.outputs)
             if (scored.truth == number).any()
         },
         size=bootstrap.bootstrap_estimate(lambda at: float(sizes[at].mean()), samples, len(sizes)),
-        benign_without_malignant=_share(~scored.malignant, spared, scored, samples) if labels.separates_malignant else None,
-        malignant_without_malignant=_share(scored.malignant, spared, scored, samples) if labels.separates_malignant else None,
+        benign_without_malignant=resampling.share(~scored.malignant, spared) if labels.separates_malignant else None,
+        malignant_without_malignant=resampling.share(scored.malignant, spared) if labels.separates_malignant else None,
     )
 
 
 def measure_abstention(scored: Predictions, certainty: Certainty, samples: list[Indices]) -> Abstention:
     """From whom the model abstains on test, and how accurate it is on the others."""
     silent, right = decision.too_uncertain(scored.probabilities, certainty.abstention), scored.predicted == scored.truth
-    everything = np.ones(len(silent), dtype=bool)
+    everything, resampling = np.ones(len(silent), dtype=bool), Resampling(scored.images["group"].to_numpy(), samples)
     return Abstention(
         threshold=certainty.abstention,
-        share=_share(everything, silent, scored, samples),
-        accuracy_answered=_share(~silent, right, scored, samples) if (~silent).any() else None,
-        accuracy_abstained=_share(silent, right, scored, samples) if silent.any() else None,
+        share=resampling.share(everything, silent),
+        accuracy_answered=resampling.share(~silent, right) if (~silent).any() else None,
+        accuracy_abstained=resampling.share(silent, right) if silent.any() else None,
         by_class={name: int(silent[scored.truth == number].sum()) for number, name in enumerate(scored.labels.outputs)},
     )
-
-
-def _share(counted: NDArray[np.bool_], right: NDArray[np.bool_], scored: Predictions, samples: list[Indices]) -> Estimate:
-    """Share of `right` among the counted images, with its interval by group."""
-
-    def share(at: Indices) -> float:
-        chosen = right[at][counted[at]]
-        return float(chosen.mean()) if len(chosen) else float("nan")
-
-    resampled = bootstrap.bootstrap_estimate(share, samples, len(right))
-    return bootstrap.proportion_estimate(right[counted], scored.images["group"].to_numpy()[counted], resampled)

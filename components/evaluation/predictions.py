@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -30,6 +30,8 @@ MALIGNANT_METRICS = ("malignant_sensitivity", "malignant_specificity")
 
 PREDICTED = "predicted"
 """Column of a table of predictions with the name of the predicted output."""
+CALLED_MALIGNANT_FROM = 0.5
+"""Malignant probability from which an image is called malignant."""
 FEW_GROUPS = 10
 """Number of test groups of a class below which its recall, and therefore balanced accuracy, is unreliable."""
 
@@ -80,9 +82,14 @@ class Predictions:
         return np.asarray(self.images["diagnosis"].to_numpy(dtype=str) == self.labels.critical)
 
     @cached_property
+    def malignant_probability(self) -> NDArray[np.floating]:
+        """Sum of the probabilities of the malignant outputs, (n,)."""
+        return np.asarray(self.probabilities[:, self.labels.positions(self.labels.malignant)].sum(axis=1))
+
+    @cached_property
     def called_malignant(self) -> NDArray[np.bool_]:
         """Whether the malignant outputs have at least half of the probability in total."""
-        return self.probabilities[:, self.labels.positions(self.labels.malignant)].sum(axis=1) >= 0.5
+        return self.malignant_probability >= CALLED_MALIGNANT_FROM
 
     @cached_property
     def called_critical(self) -> NDArray[np.bool_]:
@@ -131,17 +138,12 @@ class Predictions:
 
     def recalls(self, samples: list[Indices]) -> dict[str, Estimate]:
         """Recall of each output that has images, with its interval as in `estimates`."""
-        groups, predicted, found = self.images["group"].to_numpy(), self.predicted, {}
+        resampling, found = bootstrap.Resampling(self.images["group"].to_numpy(), samples), {}
         for number, name in enumerate(self.labels.outputs):
-            counted, right = self.truth == number, predicted == number
+            counted, right = self.truth == number, self.predicted == number
             if counted.any():
-                resampled = bootstrap.bootstrap_estimate(partial(self._share, counted, right), samples, len(groups))
-                found[name] = bootstrap.proportion_estimate(right[counted], groups[counted], resampled)
+                found[name] = resampling.share(counted, right)
         return found
-
-    @staticmethod
-    def _share(counted: NDArray[np.bool_], right: NDArray[np.bool_], at: Indices) -> float:
-        return metrics.sensitivity(counted[at], right[at])
 
     def few_groups(self) -> dict[str, int]:
         """Outputs with fewer than FEW_GROUPS groups of images, with their number of groups."""

@@ -8,7 +8,6 @@ import pandas as pd
 
 from components.core.reports.evaluation import Estimate, SubgroupResult, Subgroups
 from components.evaluation import bootstrap
-from components.evaluation.clinic.operating_points import malignant_probability
 from components.evaluation.predictions import Indices, Predictions, defined
 
 AGE_BANDS = {"0-29": 0, "30-49": 30, "50-69": 50, "70+": 70}
@@ -117,7 +116,7 @@ def _at_triage(part: Predictions, resampling: bootstrap.Resampling, threshold: f
     """Sensitivity and specificity at the triage threshold, without the one that the subgroup has no images for."""
     if threshold is None:
         return {}
-    flagged = malignant_probability(part) >= threshold
+    flagged = part.malignant_probability >= threshold
     pairs = zip(TRIAGE_FIGURES, ((part.malignant, flagged), (~part.malignant, ~flagged)), strict=True)
     return {name: resampling.share(counted, right) for name, (counted, right) in pairs if counted.any()}
 

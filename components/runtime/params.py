@@ -159,7 +159,7 @@ class Finetune(Section):
 class Evaluate(Section):
     """`target_critical_sensitivity`: sensitivity on validation that the logit of the label set's critical class is raised to
     reach. `set_coverage`: probability with which a prediction set contains the true class. `min_subgroup_groups`: groups of a subgroup
-    below which it gets no figures. `triage_sensitivities`: by class of a label set; classes that the dataset does not have are ignored.
+    below which it gets no figures. `triage_sensitivities`: by class of a label set; classes that the model does not have are not used.
     `prevalences`: shares of malignant images, `dataset` for that of test; `utilities`: a file in utilities/, or null."""
 
     target_critical_sensitivity: Annotated[float, Field(ge=0, lt=1)]

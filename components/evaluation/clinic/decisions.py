@@ -3,6 +3,7 @@
 import numpy as np
 
 from components.core.reports.clinic import DecisionMetrics, Rewards
+from components.evaluation import metrics
 from components.evaluation.bootstrap import Resampling, bootstrap_estimate, clip_estimate
 from components.evaluation.clinic import rewards
 from components.evaluation.clinic.rewards import RewardTable
@@ -40,8 +41,7 @@ def _measure(truth: Ints, named: Ints, matrix: Floats, names: tuple[str, ...], r
     accuracy = resampling.share(np.ones_like(right), right)
 
     def balanced_accuracy(at: Indices) -> float:
-        counts, hits = (np.bincount(truth[at], weights=weights, minlength=len(names)) for weights in (None, right[at]))
-        return float((hits[counts > 0] / counts[counts > 0]).mean())
+        return metrics.balanced_accuracy(truth[at], named[at])
 
     return DecisionMetrics.model_validate(
         {

@@ -25,7 +25,7 @@ from components.evaluation import metrics
 from components.evaluation.bootstrap import Resampling, clip_estimate, percentile_interval
 from components.evaluation.clinic import abstention, discrimination, net_benefit, operating_points, prevalence, probability_calibration
 from components.evaluation.clinic.decisions import measure_rewards
-from components.evaluation.clinic.operating_points import TRIAGE, malignant_probability
+from components.evaluation.clinic.operating_points import TRIAGE
 from components.evaluation.clinic.plan import DATASET, Plan
 from components.evaluation.predictions import Indices, Predictions
 
@@ -63,7 +63,7 @@ class Sample:
         """The probabilities on test, by name."""
         labels = self.test.labels
         critical = {"critical": self.test.probabilities[:, labels.outputs.index(labels.critical)]} if labels.critical else {}
-        return {"malignant": malignant_probability(self.test), **critical}
+        return {"malignant": self.test.malignant_probability, **critical}
 
     def recall(self, at: Indices, called: Bools) -> tuple[float, float]:
         """Sensitivity and specificity for malignant on some test images; nan where there are none."""
@@ -133,7 +133,7 @@ def measure_point(sample: Sample, name: str, threshold: float, plan: Plan) -> Op
 
 
 def _reached_on_validation(validation: Predictions, threshold: float) -> dict[str, float]:
-    flagged, groups = malignant_probability(validation) >= threshold, validation.images["group"].to_numpy()
+    flagged, groups = validation.malignant_probability >= threshold, validation.images["group"].to_numpy()
     parts = {"sensitivity": (validation.malignant, flagged), "specificity": (~validation.malignant, ~flagged)}
     return {
         f"validation_{name}": operating_points.group_share(right[counted], groups[counted])

@@ -10,17 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.evaluation.metrics import Floats
-from components.evaluation.predictions import Predictions
+from components.evaluation.predictions import CALLED_MALIGNANT_FROM, Predictions
 
 TRIAGE, BALANCED, RULE_IN = "triage", "balanced", "rule_in"
-BALANCED_THRESHOLD = 0.5
 ROUNDING = 1e-9
 """Tolerance when a share of groups is compared with a target, since shares are sums of floating-point numbers."""
-
-
-def malignant_probability(scored: Predictions) -> Floats:
-    """Sum of the probabilities of the malignant outputs, (n,)."""
-    return np.asarray(scored.probabilities[:, scored.labels.positions(scored.labels.malignant)].sum(axis=1))
 
 
 def group_weights(groups: NDArray[np.generic]) -> Floats:
@@ -66,7 +60,7 @@ def triage_threshold(validation: Predictions, targets: Mapping[str, float]) -> f
         validation: calibrated predictions on validation.
         targets: share of each malignant class; a class without images sets no limit.
     """
-    scores, groups = malignant_probability(validation), validation.images["group"].to_numpy()
+    scores, groups = validation.malignant_probability, validation.images["group"].to_numpy()
     diagnoses = validation.images["diagnosis"].to_numpy(dtype=str)
     members = {name: diagnoses == name for name in targets}
     found = [highest_threshold(scores[inside], groups[inside], targets[name]) for name, inside in members.items() if inside.any()]
@@ -78,14 +72,14 @@ def rule_in_threshold(validation: Predictions, specificity: float) -> float | No
     benign = ~validation.malignant
     if not benign.any():
         return None
-    return lowest_threshold(malignant_probability(validation)[benign], validation.images["group"].to_numpy()[benign], specificity)
+    return lowest_threshold(validation.malignant_probability[benign], validation.images["group"].to_numpy()[benign], specificity)
 
 
 def thresholds(validation: Predictions, targets: Mapping[str, float], specificity: float) -> dict[str, float]:
     """The threshold of each operating point that can be chosen on these images, by name."""
     chosen = {
         TRIAGE: triage_threshold(validation, targets),
-        BALANCED: BALANCED_THRESHOLD,
+        BALANCED: CALLED_MALIGNANT_FROM,
         RULE_IN: rule_in_threshold(validation, specificity),
     }
     return {name: threshold for name, threshold in chosen.items() if threshold is not None}

@@ -9,7 +9,7 @@ import numpy as np
 from components.core.plotting import save_figure
 from components.core.reports.clinic import Clinic, NetBenefit, OperatingPoint, ProbabilityCalibration
 from components.evaluation.clinic import abstention, discrimination
-from components.evaluation.clinic.operating_points import BALANCED, RULE_IN, TRIAGE, malignant_probability
+from components.evaluation.clinic.operating_points import BALANCED, RULE_IN, TRIAGE
 from components.evaluation.clinic.probability_calibration import MIN_BIN
 from components.evaluation.predictions import Predictions
 
@@ -49,7 +49,7 @@ def draw(clinic: Clinic, test: Predictions, path: Path) -> None:
 
 
 def _draw_roc(axis: Any, points: dict[str, OperatingPoint], test: Predictions) -> None:
-    axis.plot(*discrimination.roc_points(test.malignant, malignant_probability(test)), color="0.35", linewidth=1.4)
+    axis.plot(*discrimination.roc_points(test.malignant, test.malignant_probability), color="0.35", linewidth=1.4)
     axis.plot([0, 1], [0, 1], color="0.7", linestyle=":", linewidth=1)
     for name, point in points.items():
         x, y = 1 - point.specificity.value, point.sensitivity.value

@@ -66,7 +66,7 @@ def test_triage_reaches_target_of_every_class():
 @given(st.integers(0, 1000), st.sampled_from([1, 3]), st.sampled_from([0.5, 0.9, 1.0]))
 def test_triage_is_highest_threshold_that_meets_all_targets(seed, group_size, target):
     scored = calibrated_predictions(90, seed=seed, group_size=group_size)
-    scores, groups = operating_points.malignant_probability(scored), scored.images["group"].to_numpy()
+    scores, groups = scored.malignant_probability, scored.images["group"].to_numpy()
     threshold = operating_points.triage_threshold(scored, dict.fromkeys(ISIC9.malignant, target))
     members = [inside for name in ISIC9.malignant if (inside := scored.images["diagnosis"].to_numpy() == name).any()]
 
@@ -90,7 +90,7 @@ def test_class_without_validation_images_sets_no_limit():
 def test_equal_scores_are_all_flagged_for_triage_and_none_for_rule_in():
     scored = predictions([(name, 0.5, number) for number, name in enumerate(("bad", "worse", "good", "good"))])
     found = operating_points.thresholds(scored, {"bad": 0.5, "worse": 0.5}, 0.5)
-    scores = operating_points.malignant_probability(scored)
+    scores = scored.malignant_probability
     assert (scores >= found["triage"]).all()
     assert not (scores >= found["rule_in"]).any()
 
