@@ -1,11 +1,12 @@
 """Describes in lines what adding a source makes of the present dataset."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
+from app.console import first_few
 from app.data.addition import Addition
-from app.data.plan_lines import NAMED, NO_CLASS
+from app.data.plan_lines import NO_CLASS
 from components.core.paths import DATA
 from components.data_quality.label_definitions import LabelDefinition
 
@@ -14,9 +15,9 @@ def addition_lines(addition: Addition, definitions: Mapping[str, LabelDefinition
     """Describe which images are there already, which are renamed, and the whole dataset: counts by diagnosis with its class."""
     there = [f"{PurePosixPath(member).name} as {path}" for member, path in addition.there.items()]
     if there:
-        yield f"already in {DATA}/ and not added again: {len(there)} ({_first(there)})"
+        yield f"already in {DATA}/ and not added again: {len(there)} ({first_few(there)})"
     if renamed := [f"{planned} as {target}" for planned, target in addition.renamed]:
-        yield f"renamed, since {DATA}/ has another file of that name: {len(renamed)} ({_first(renamed)})"
+        yield f"renamed, since {DATA}/ has another file of that name: {len(renamed)} ({first_few(renamed)})"
     if not addition.targets:
         return
     label_set, image_type = addition.description.label_set, addition.description.image_type
@@ -37,7 +38,3 @@ def _counts(addition: Addition, definition: LabelDefinition | None) -> Iterator[
     for (diagnosis, name), found in sorted(rows.items()):
         added = found["all"] - found["present"]
         yield f"  {diagnosis:<{widths[0]}}  {name:<{widths[1]}}  {found['present']:>7}  {added:>6}  {found['all']:>6}"
-
-
-def _first(names: Sequence[str]) -> str:
-    return ", ".join(names[:NAMED]) + (", ..." if len(names) > NAMED else "")

@@ -4,14 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
+from app.console import first_few
 from app.data.conversion import JPEG, PNG, RENAMED, converted_format
 from app.data.folders import knows
 from app.data.members import parts_of
 from app.data.plan import ImportPlan
 from components.data_quality.label_definitions import LabelDefinition
 
-NAMED = 3
-"""Files that a line names."""
 FOLDERS = 8
 """Folders that a line counts."""
 NO_CLASS = "-"
@@ -97,6 +96,5 @@ def _left_out(left_out: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for reason, names in left_out.items():
         folders = Counter("/".join(parts_of(name)[:-1]) or "." for name in names)
         counted = ", ".join(f"{folder} {count}" for folder, count in folders.most_common(FOLDERS))
-        first = ", ".join(parts_of(name)[-1] for name in names[:NAMED])
-        more = ", ..." if len(names) > NAMED else ""
-        yield f"  {reason}: {len(names)} ({first}{more}); by folder: {counted}{', ...' if len(folders) > FOLDERS else ''}"
+        first = first_few([parts_of(name)[-1] for name in names])
+        yield f"  {reason}: {len(names)} ({first}); by folder: {counted}{', ...' if len(folders) > FOLDERS else ''}"

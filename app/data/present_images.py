@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import PurePosixPath
 
 from app.data.archives import Member, Source, archive_errors
-from app.data.conversion import convert, converted_format
+from app.data.conversion import PNG, convert, converted_format
 from app.data.image_metadata import without_metadata
 from app.data.plan import ImportPlan
 from app.data.present import PresentDataset
@@ -54,7 +54,9 @@ def _by_bytes(opened: Source, members: Collection[Member], targets: Mapping[str,
     converted = {name: image_format for name, target in targets.items() if (image_format := converted_format(name, target))}
     known: dict[int, dict[str, str]] = {}
     found = {}
-    for name, size, digest in _digests(opened, targets, sizes, converted):
+    has_png = any(path.lower().endswith(PNG) for path in present.images)
+    wanted = [name for name, target in targets.items() if has_png or name not in converted or not target.endswith(PNG)]
+    for name, size, digest in _digests(opened, wanted, sizes, converted):
         if size not in known:
             known[size] = {sha256(DATA / path): path for path in reversed(paths[size])} if size in paths else {}
         if digest in known[size]:

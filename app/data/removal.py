@@ -5,12 +5,13 @@ import shutil
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterator
 
+from app.console import first_few
 from app.data.content import DatasetContent, keep_files, write_tables
 from app.data.ingest import staging_folder
 from app.data.members import METADATA
 from app.data.present import PresentDataset, read_present
 from app.data.replacement import STAGING, locked, recover_dataset, require_safe_previous
-from app.data.selection import NAMED, Selection, select_images
+from app.data.selection import Selection, select_images
 from app.data.tables import FILE
 from app.models.trained_on import version_lines
 from components.core import spreadsheets
@@ -35,30 +36,30 @@ def remove_images(selection: Selection, dry_run: bool = False) -> Iterator[str]:
     if selection == Selection():
         raise LesionflowError("nothing is named to remove. Use --patient, --lesion or --image")
     if dry_run:
-        yield from _describe(read_present(), selection)
+        present = read_present()
+        yield from _describe(present, select_images(present, selection))
         yield "dry run: nothing was changed"
         return
     with locked():
         yield from recover_dataset()
         require_safe_previous()
         present = read_present()
-        yield from _describe(present, selection)
         removed = select_images(present, selection)
+        yield from _describe(present, removed)
         _replace(present, removed)
     yield from _next_lines()
     yield f"removed {len(removed)} images; {len(present.images) - len(removed)} are left"
 
 
-def _describe(present: PresentDataset, selection: Selection) -> Iterator[str]:
+def _describe(present: PresentDataset, removed: Collection[str]) -> Iterator[str]:
     """What a removal takes out, what it leaves although it is related, and which versions were trained with it."""
-    removed = select_images(present, selection)
     if len(removed) == len(present.images):
         raise LesionflowError(f"these are all {len(removed)} images of {DATA}/. Import another dataset to replace it; nothing was changed")
     yield f"to remove: {len(removed)} of {len(present.images)} images"
     there, gone = Counter(map(_folder, present.images)), Counter(map(_folder, removed))
     width = max(map(len, gone))
     yield from (f"  {name:<{width}}  {count:>6} of {there[name]}" for name, count in sorted(gone.items()))
-    yield f"files: {_some(removed)}"
+    yield f"files: {first_few(removed)}"
     yield from _rows(present, removed)
     yield from _equal_files(present, removed)
     yield from version_lines(_pixels(removed))
@@ -73,7 +74,8 @@ def _rows(present: PresentDataset, removed: Collection[str]) -> Iterator[str]:
     decided = spreadsheets.read(DECISIONS) if DECISIONS.exists() else None
     about = [] if decided is None or "path" not in decided else decided["path"][decided["path"].isin(removed)].tolist()
     if about:
-        yield f"{DECISIONS} has {len(about)} rows about them, which stay: {_some(about)}. Delete these rows, or `validate` calls them stale"
+        named = first_few(about)
+        yield f"{DECISIONS} has {len(about)} rows about them, which stay: {named}. Delete these rows, or `validate` calls them stale"
 
 
 def _equal_files(present: PresentDataset, removed: Collection[str]) -> Iterator[str]:
@@ -84,7 +86,7 @@ def _equal_files(present: PresentDataset, removed: Collection[str]) -> Iterator[
     others = [path for path in present.images if path not in gone and present.files[path] in sizes]
     digests = {sha256(DATA / path) for size in {present.files[path] for path in others} for path in sizes[size]}
     if equal := [path for path in others if sha256(DATA / path) in digests]:
-        yield f"files that stay with the same bytes as a removed one: {len(equal)} ({_some(equal)}). To remove them, add --image"
+        yield f"files that stay with the same bytes as a removed one: {len(equal)} ({first_few(equal)}). To remove them, add --image"
 
 
 def _pixels(removed: Collection[str]) -> set[str]:
@@ -124,8 +126,3 @@ def _next_lines() -> Iterator[str]:
 
 def _folder(path: str) -> str:
     return path.partition("/")[0] if "/" in path else WITHOUT_FOLDER
-
-
-def _some(names: Collection[str]) -> str:
-    listed = list(names)
-    return ", ".join(listed[:NAMED]) + (", ..." if len(listed) > NAMED else "")

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 import pandas as pd
 
+from app.console import first_few
 from app.data.present import PresentDataset
 from app.data.present_images import archive_ids
 from app.data.pseudonyms import stored_patient_ids
@@ -84,8 +85,8 @@ class _Index:
         keys = named["key"].unique()
         if len(keys) > 1:
             raise LesionflowError(
-                f"lesion {given!r} stands for {len(keys)} lesions of different patients or sources: {_some(keys)}. Name one of these;"
-                " nothing was changed"
+                f"lesion {given!r} stands for {len(keys)} lesions of different patients or sources: {first_few(sorted(keys))}."
+                " Name one of these; nothing was changed"
             )
         return named.index.tolist() or _refuse_unknown("lesion", given, [*self.rows[LESION].dropna(), *self.rows["key"].dropna()])
 
@@ -98,7 +99,9 @@ class _Index:
             return of_id
         named = [name for name in self.rows.index if PurePosixPath(name).name == path]
         if len(named) > 1:
-            raise LesionflowError(f"image {given!r} stands for {len(named)} files: {_some(named)}. Name its path; nothing was changed")
+            raise LesionflowError(
+                f"image {given!r} stands for {len(named)} files: {first_few(sorted(named))}. Name its path; nothing was changed"
+            )
         return named or _refuse_unknown("image", given, [*self.rows.index, *self._names()])
 
     def _names(self) -> Iterator[str]:
@@ -111,8 +114,3 @@ def _refuse_unknown(kind: str, given: str, known: Collection[str]) -> list[str]:
     close = difflib.get_close_matches(given, dict.fromkeys(known), NAMED, cutoff=SIMILAR)
     hint = f". Close: {', '.join(close)}" if close else ""
     raise LesionflowError(f"{DATA}/ has no {kind} {given!r}{hint}; nothing was changed")
-
-
-def _some(names: Collection[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:NAMED]) + (", ..." if len(listed) > NAMED else "")

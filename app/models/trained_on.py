@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -107,16 +106,10 @@ def _sides_with(client: "MlflowClient", version: "ModelVersion", pixels: Collect
 
 
 def _recorded_split(client: "MlflowClient", version: "ModelVersion") -> pd.DataFrame | None:
-    """The split in a version's evidence; None if an older release registered it, or its evidence cannot be read."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
-
+    """The split in a version's evidence; None if an older release registered it, or its evidence cannot be read or was changed."""
     if versions.EVIDENCE_TAG not in version.tags:
         return None
-    with TemporaryDirectory() as folder:
-        try:
-            root = client.get_model_version_download_uri(version.name, str(version.version))
-            uri = f"{root}/artifacts/{evidence.FOLDER}/{evidence.SPLIT}"
-            return pd.read_parquet(mlflow.artifacts.download_artifacts(artifact_uri=uri, dst_path=folder))
-        except (MlflowException, OSError, ValueError):
-            return None
+    try:
+        return evidence.load_evidence(client, version, None).split
+    except LesionflowError:
+        return None
