@@ -8,7 +8,7 @@ import pandas as pd
 
 from app.data.forms.definitions import Form, fold_header, known_columns
 from components.core.errors import LesionflowError
-from components.data_quality.placeholders import NO_PATIENT, NOBODY
+from components.data_quality.placeholders import NO_PATIENT, NO_VALUE
 
 FILE, ID = "filename", "isic_id"
 LABEL, DIAGNOSIS = "label", "diagnosis"
@@ -135,7 +135,7 @@ def select_columns(table: Table, form: Form, required: bool = True) -> SelectedT
     return SelectedTable(table.name, rows, tuple(table.headers[header] for header in table.headers if header not in read), required)
 
 
-def _says_nothing(values: "pd.Series[str]", words: frozenset[str] = NOBODY) -> "pd.Series[bool]":
+def _says_nothing(values: "pd.Series[str]", words: frozenset[str] = NO_VALUE) -> "pd.Series[bool]":
     return values.isna() | values.fillna("").str.casefold().isin(words)
 
 
@@ -149,7 +149,7 @@ def _known(table: Table, form: Form) -> tuple[pd.DataFrame, list[str]]:
     for column in known_columns().columns:
         values = [table.rows[header] for header in used if columns[header] == column]
         for value in values:
-            value = value.mask(_says_nothing(value, NO_PATIENT if column == "patient_id" else NOBODY))
+            value = value.mask(_says_nothing(value, NO_PATIENT if column == "patient_id" else NO_VALUE))
             known[column] = known[column].fillna(value) if column in known else value
     if "age_approx" in known:
         ages = known["age_approx"].str.replace(r"\.0+$", "", regex=True)

@@ -3,12 +3,12 @@
 import pandas as pd
 
 from components.data_quality.findings import Finding
-from components.data_quality.placeholders import NOBODY
+from components.data_quality.placeholders import NO_VALUE
 
 KIND = "lesion_of_several_patients"
 
 
-def known_ids(ids: "pd.Series[str]", placeholders: frozenset[str] = NOBODY) -> "pd.Series[str]":
+def known_ids(ids: "pd.Series[str]", placeholders: frozenset[str] = NO_VALUE) -> "pd.Series[str]":
     """The ids without placeholders, which become null."""
     return ids.where(~ids.str.strip().str.casefold().isin(placeholders))
 
