@@ -21,6 +21,8 @@ COLUMNS = {
     "anatom_site_general": "part of the body, in small letters, or null",
     "fitzpatrick_skin_type": "I to VI, or null",
     "license": "terms of use, or null",
+    "attribution": "whom the license asks to name, or null",
+    "diagnosis_confirm_type": "how the diagnosis was confirmed, as the source says, for example histopathology, or null",
     "given_side": "train or test if the imported dataset was already split, or null",
     "bytes": "file size",
     "format": "JPEG or PNG; null if unreadable",

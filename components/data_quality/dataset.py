@@ -18,6 +18,8 @@ DATASET_FILE = "dataset.yaml"
 METADATA_FILES = (METADATA, DATASET_FILE, "attribution.txt", "licenses", ".gitignore")
 ARCHIVE_LEVELS = ("diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis_1")
 """Columns of metadata.csv with the ISIC Archive's diagnoses, the most specific first."""
+AS_WRITTEN = ("collection", "license", "attribution", "diagnosis_confirm_type")
+"""Columns of metadata.csv whose texts the catalog takes over."""
 
 
 def list_files(root: Path) -> list[str]:
@@ -85,12 +87,12 @@ def diagnosis_levels(paths: Iterable[str], metadata: pd.DataFrame | None) -> lis
 
 def add_labels(files: pd.DataFrame, metadata: pd.DataFrame | None, definition: LabelDefinition) -> pd.DataFrame:
     """Add columns from folders and metadata.csv: class, the source's diagnosis, image ID, patient, lesion (and the id that
-    metadata.csv gives it), collection, license, original split, age, sex, site and skin type."""
+    metadata.csv gives it), origin of the image, reference standard, original split, age, sex, site and skin type."""
     frame, levels = files.copy(), diagnosis_levels(files["path"], metadata)
     frame["diagnosis"] = pd.array([definition.class_of_levels(names) for names in levels], dtype="str")
     frame["source_diagnosis"] = _in_one_line(names[0] if names else None for names in levels)
     names = _in_one_line([Path(path).stem for path in frame["path"]])
-    for column in ("isic_id", "patient_id", "lesion_id", "collection", "license", "given_side", *attributes.READERS):
+    for column in ("isic_id", "patient_id", "lesion_id", *AS_WRITTEN, "given_side", *attributes.READERS):
         known = metadata[column] if metadata is not None and column in metadata else pd.Series(dtype="str")
         frame[column] = _in_one_line(frame["path"].map(known))
     for column, read in attributes.READERS.items():
