@@ -31,6 +31,8 @@ FEATURE_CACHE = Path("build/maps")
 """Cached outputs of the frozen blocks for an unfinished fine-tuning; deleted, like the checkpoint, when the stage succeeds."""
 CANDIDATE = Path("build/candidate")
 EXPORTED = Path("build/export")
+INDEX = Path("build/index")
+"""Features of the training images, which a version searches for similar cases."""
 
 REPORTS = Path("reports")
 CURVES = REPORTS / "curves"

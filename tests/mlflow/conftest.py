@@ -123,7 +123,8 @@ class RegistryLab:
         candidate.write(CANDIDATE / "candidate.json")
         predictions.table().to_parquet(CANDIDATE / PREDICTIONS_FILENAME, index=False)
         pd.concat([predictions.images.assign(side="test"), seen], ignore_index=True).to_parquet(SPLITS)
-        predictions.images.assign(sha256=[sha256(self.root / "data" / path) for path in predictions.images["path"]]).to_parquet(CATALOG)
+        files = predictions.images.assign(sha256=[sha256(self.root / "data" / path) for path in predictions.images["path"]])
+        files.assign(format="PNG", usable=True, reason="").to_parquet(CATALOG)
         for folder in (EVALUATION_PLOTS, EXPORTED, CURVES, REPORTS / "validation", REPORTS / "split"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "note.txt").write_text(candidate.model_sha256)
