@@ -16,13 +16,13 @@ EXAMPLE = Path(__file__).with_name("example.png")
 REQUIREMENTS = ("tensorflow", "keras", "mlflow", "pillow", "numpy", "pandas")
 
 
-def log_model(run_id: str, candidate: Path, evidence: Path, outputs: Sequence[str]) -> str:
+def log_model(run_id: str, folders: Sequence[Path], outputs: Sequence[str]) -> str:
     """Log the candidate to its run as a pyfunc model that takes image bytes; return the model's URI.
 
     Args:
         run_id: ID of the candidate's run.
-        candidate: build/candidate/.
-        evidence: the folder written by `evidence.write_evidence`.
+        folders: the folders of the version, which become artifacts under their names: build/candidate/, and those that `evidence`
+            and the model card were written to.
         outputs: names of the probabilities in the signature, in order.
     """
     import mlflow
@@ -37,8 +37,8 @@ def log_model(run_id: str, candidate: Path, evidence: Path, outputs: Sequence[st
 
     answer = [ColSpec(DataType.string, "diagnosis"), *(ColSpec(DataType.double, name) for name in outputs)]
     signature = ModelSignature(Schema([ColSpec(DataType.binary, "image")]), Schema(answer))
-    with tempfile.TemporaryDirectory() as folder:
-        code = packaging.write(packaging.modules_of(SERVING), Path(folder))
+    with tempfile.TemporaryDirectory() as temporary:
+        code = packaging.write(packaging.modules_of(SERVING), Path(temporary))
         with code.importable(), mlflow.start_run(run_id=run_id), mlflow_errors("MLflow rejected the model"):
             logged = NotServedYet.log(
                 artifact_path=None,
@@ -46,7 +46,7 @@ def log_model(run_id: str, candidate: Path, evidence: Path, outputs: Sequence[st
                 flavor=mlflow.pyfunc,
                 flavor_name="pyfunc.ModelFromCode",
                 python_model=str(code.entry),
-                artifacts={"candidate": str(candidate), "evidence": str(evidence)},
+                artifacts={folder.name: str(folder) for folder in folders},
                 code_paths=[str(code.folder)],
                 signature=signature,
                 input_example=pd.DataFrame({"image": [EXAMPLE.read_bytes()]}),

@@ -61,7 +61,7 @@ def log_current(registry, candidate):
     evidence = registry.root / "evidence"
     evidence.mkdir(exist_ok=True)
     (evidence / "measured.json").write_text("{}")
-    uri = logged_model.log_model(run, candidate, evidence, CLASSES)
+    uri = logged_model.log_model(run, [candidate, evidence], CLASSES)
     return registry.client.create_model_version(MODEL, uri, run_id=run)
 
 
