@@ -106,6 +106,16 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
 
 
 @main.command()
+@click.argument("version", default="champion")
+@user_errors
+def card(version: str) -> None:
+    """Print the model card of VERSION (a number or an alias; default: the champion) as Markdown."""
+    from app.models.card import card_text
+
+    click.echo(card_text(version), nl=False)
+
+
+@main.command()
 @user_errors
 def summary() -> None:
     """Print a summary of the last pipeline run and where to find its reports."""
