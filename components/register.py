@@ -26,6 +26,7 @@ from components.core.paths import (
     EVALUATION_PLOTS,
     EXPORT_REPORT,
     EXPORTED,
+    INDEX,
     REGISTRATION,
     REPORTS,
     RUN_REPORT,
@@ -160,7 +161,8 @@ def create_version(client: "MlflowClient", candidate: Candidate, candidate_evide
         rendering.write_card(build_card(read_sources(candidate, folder)), card)
         log_evaluation(client, run_id, candidate_evidence.evaluation, candidate_evidence.export)
         client.log_artifacts(run_id, str(card), rendering.FOLDER)
-        source = logged_model.log_model(run_id, [CANDIDATE, folder, card], candidate.outputs)
+        served = [CANDIDATE, EXPORTED, *([INDEX] if INDEX.exists() else [])]
+        source = logged_model.log_model(run_id, [*served, folder, card], candidate.outputs)
         tags = version_tags(candidate, candidate_evidence.evaluation, settings.overrides, digest)
         return versions.create_version(client, settings.registration.registered_model, source, run_id, tags)
 

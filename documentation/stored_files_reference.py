@@ -68,10 +68,12 @@ CANDIDATE = """\
 | `candidate.json` | what it is: phase, label set, outputs, temperature ([keys](reports.md#candidatejson)) |
 | `test_predictions.parquet` | one row per test image: `path`, `pixels_sha256`, `diagnosis`, `group`, `p_<output>` per output |
 
-Registration copies this folder, `evidence/` and `card/` into the logged model of the version in MLflow. `evidence/` has the test
-predictions and the split, `evaluation.json`, `clinic.json` and `export.json`; `measured.json` (code, packages, dataset and label set that
-they depend on), `params.json`, `cohort.json` (counts of images, for the model card) and `statements.json` (`card.yaml`). `card/` is the
-[model card](../how-to/write-a-model-card.md)."""
+Registration copies this folder, `build/export/`, `evidence/` and `card/` into the logged model of the version in MLflow, with
+`sha256.json`: the sha256 of each file that a predictor may read.
+
+`evidence/` has the test predictions and the split, `evaluation.json`, `clinic.json` and `export.json`; `measured.json` (code, packages,
+dataset and label set that they depend on), `params.json`, `cohort.json` (counts of images, for the model card) and `statements.json`
+(`card.yaml`). `card/` is the [model card](../how-to/write-a-model-card.md)."""
 PRINT = """\
 ```python
 import json

@@ -7,7 +7,7 @@ import pandas as pd
 
 from components.core.catalog import COLUMNS
 from components.core.label_set import LabelSet
-from components.core.reports.clinic import Clinic
+from components.core.reports.clinic import Clinic, Repeatability, ViewCount, Views
 from components.core.reports.cohort import Cohort, Source
 from components.core.reports.evaluation import Abstention, ClassMetrics, Estimate, Evaluation, PredictionSets
 from components.core.reports.measured import EvaluationParams, GitState, Measured, MeasuredParams
@@ -101,7 +101,24 @@ def sources(labels: LabelSet = ISIC9, background: Background | None = None, **va
 def figures(labels: LabelSet) -> Clinic:
     """Figures for a clinic of a model with these outputs."""
     validation, test = (calibrated_predictions(100, labels, seed=seed) for seed in (1, 2))
-    return measure(validation, test, plan(labels, utilities=None))
+    return measure(validation, test, plan(labels, utilities=None)).model_copy(update={"views": views(labels)})
+
+
+def views(labels: LabelSet) -> Views:
+    """Two views, and how repeatable answers are with them."""
+    malignant = RATE if labels.separates_malignant else None
+    repeatability = Repeatability(changed_diagnosis=RATE, crosses_triage=malignant, limit_of_agreement=malignant)
+    count = ViewCount(
+        balanced_accuracy=0.7,
+        calibration_error=0.1,
+        changed_diagnosis=0.2,
+        forward_passes=2,
+        loss_above_eight_views=RATE,
+        negative_log_likelihood=1.0,
+        repeatability={"symmetries": repeatability, "jpeg_95": repeatability},
+        temperature=1.0,
+    )
+    return Views(by_count={"2": count}, count=2)
 
 
 def full_background(labels: LabelSet = ISIC9, **values: Any) -> Background:

@@ -1,6 +1,9 @@
 """Rows about what the test figures do not cover: other images, repeated images, uncertainty and errors."""
 
+from components.core.reports.clinic import Views
+from components.core.reports.evaluation import Evaluation
 from components.registry.card.entries import OLDER, Contents, counts, given, listed, measured, named, not_measured, stated, table
+from components.registry.card.model import Entry, Table
 from components.registry.card.sources import Sources
 
 NO_SETS = "the version gives no prediction sets"
@@ -9,7 +12,7 @@ NEVER_ABSTAINS = "the version always answers"
 
 def robustness(sources: Sources) -> Contents:
     """Simulated shifts, collections left out of training, and repeated images."""
-    evaluation = sources.evaluation
+    evaluation, clinic = sources.evaluation, sources.clinic
     shifts, collections = evaluation.shifts, evaluation.collections_left_out
     worst = max(shifts, key=lambda name: shifts[name].drop.value, default=None)
     label, left_out = "Largest drop of balanced accuracy under a simulated shift", "Collections left out of training"
@@ -21,18 +24,43 @@ def robustness(sources: Sources) -> Contents:
         if collections
         else not_measured(left_out, OLDER if collections is None else "the training images have fewer than two collections"),
         "external": not_measured("Images of a hospital that gave none for training"),
-        "repeatability": not_measured("Same lesion, turned, mirrored, shifted or photographed again"),
+        **_repeatability(clinic.views if clinic else None),
+        "photographed_again": not_measured("Same lesion, photographed again"),
         "not_lesions": not_measured("Images that show no lesion"),
     }
-    tables = {}
-    if shifts:
-        rows = [(named(name), row.balanced_accuracy, row.drop) for name, row in shifts.items()]
-        tables["shifts"] = table("Simulated shifts of the test images", ("shift", "balanced accuracy", "drop"), rows)
-    if collections:
-        columns = ("collection", "test images", "balanced accuracy without it", "drop")
-        rows_left_out = [(name, row.images, row.balanced_accuracy, row.drop) for name, row in collections.items()]
-        tables["collections"] = table("Collections left out of training (head on frozen features)", columns, rows_left_out)
-    return Contents(entries, tables)
+    return Contents(entries, {**_shift_tables(evaluation), **_repeatability_table(clinic.views if clinic else None)})
+
+
+def _shift_tables(evaluation: Evaluation) -> dict[str, Table]:
+    shifts = [(named(name), row.balanced_accuracy, row.drop) for name, row in evaluation.shifts.items()]
+    collections = [(name, row.images, row.balanced_accuracy, row.drop) for name, row in (evaluation.collections_left_out or {}).items()]
+    columns = ("collection", "test images", "balanced accuracy without it", "drop")
+    found = {
+        "shifts": table("Simulated shifts of the test images", ("shift", "balanced accuracy", "drop"), shifts),
+        "collections": table("Collections left out of training (head on frozen features)", columns, collections),
+    }
+    return {name: content for name, content in found.items() if content.rows}
+
+
+def _repeatability_table(views: Views | None) -> dict[str, Table]:
+    if views is None:
+        return {}
+    columns = ("change", "more than one diagnosis", "crosses triage", "limit of agreement of the malignant probability")
+    rows = [(named(name), row.changed_diagnosis, row.crosses_triage, row.limit_of_agreement) for name, row in views.repeatability.items()]
+    return {"repeatability": table("The same test images, changed", columns, rows)}
+
+
+def _repeatability(views: Views | None) -> dict[str, Entry]:
+    label, averaged = (
+        "Images of which it names more than one diagnosis, after the change that matters most",
+        "Probabilities are the mean of",
+    )
+    if views is None:
+        return {"repeatability": not_measured(label, OLDER), "views": not_measured(averaged, OLDER)}
+    worst = max(views.repeatability, key=lambda name: views.repeatability[name].changed_diagnosis.value)
+    figure = views.repeatability[worst].changed_diagnosis
+    count = "1 view" if views.count == 1 else f"{views.count} views, turned and mirrored, chosen on validation"
+    return {"repeatability": given(label, f"{named(worst)}: {figure:.3f}", figure), "views": given(averaged, count)}
 
 
 def uncertainty(sources: Sources) -> Contents:

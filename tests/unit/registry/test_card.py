@@ -178,6 +178,13 @@ def test_card_says_what_leaves_with_version_and_what_phone_cannot_tell():
     assert "2017/745" in page
 
 
+def test_repeatability_is_that_of_the_number_of_views():
+    row = build_card(CASES["full evidence"]()).rows["robustness"]
+    assert row.entries["views"].text == "2 views, turned and mirrored, chosen on validation"
+    assert row.entries["repeatability"].text.startswith("symmetries: 0.700 [")
+    assert len(row.tables["repeatability"].rows) == 2
+
+
 def test_card_does_not_hold_verdict_of_gate(card):
     text = rendering.card_page(card) + json.dumps(card.model_dump(mode="json"))
     assert not re.search(r"\bgate\b|\bpassed\b|\bfailed\b", text, re.IGNORECASE)
