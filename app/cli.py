@@ -74,10 +74,13 @@ def params() -> None:
 @params.command()
 @user_errors
 def check() -> None:
-    """Validate every key of params.yaml, its type and its range."""
+    """Validate every key of params.yaml, its type and its range, and the keys of card.yaml."""
+    from components.core.reports.statements import STATEMENTS_FILE, Statements
     from components.runtime.params_file import PARAMS_FILE, load
 
     click.echo(f"{PARAMS_FILE}: {len(load().model_dump())} sections, all valid")
+    stated = [text for text in Statements.load().model_dump().values() if text]
+    click.echo(f"{STATEMENTS_FILE}: {len(stated)} of {len(Statements.model_fields)} keys stated, all valid")
 
 
 main.add_command(data)

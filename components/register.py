@@ -36,6 +36,7 @@ from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Promotion, Registration, Rule
+from components.core.reports.statements import Statements
 from components.evaluation.predictions import HEADLINE_METRICS
 from components.evaluation.subgroups import named_subgroups, subgroup_name
 from components.registry import evidence, gate, judgement, promotion, run_report, versions
@@ -193,9 +194,10 @@ def register(settings: Settings) -> None:
     """Run the stage. The evidence of the champion is read before anything is written.
 
     Raises:
-        LesionflowError: MLflow does not respond, a version cannot be judged, or evidence was changed.
+        LesionflowError: card.yaml is not valid, MLflow does not respond, a version cannot be judged, or evidence was changed.
     """
     params = settings.registration
+    Statements.load()  # an error in card.yaml is told before anything is written
     candidate = Candidate.read(CANDIDATE / "candidate.json")
     candidate_evidence = evidence.candidate_evidence(candidate, settings)
     client = store.connect()

@@ -20,6 +20,21 @@ GUIDELINES = (CLEAR, STARD, TRIPOD, ACT, CLAIM, DECIDE, MICLAIM, FDA, MDR)
 USE, MODEL, IMAGES, FIGURES, OPERATION = "Use", "Model", "Images", "Figures on test", "In operation"
 
 
+def limits(sources: Sources) -> Contents:
+    """What to know before use; each is told in more detail further down."""
+    failures, robustness = robustness_rows.failures(sources).entries, robustness_rows.robustness(sources).entries
+    return Contents(
+        {
+            "missed_critical": failures["missed_critical"],
+            "worst_class": failures["worst_class"],
+            "worst_subgroup": performance_rows.subgroups(sources).entries["worst"],
+            "worst_shift": robustness["worst_shift"],
+            "never_named": data_rows.classes(sources).entries["never_named"],
+            "other_data": model_rows.model_input(sources).entries["missing"],
+        }
+    )
+
+
 @dataclass(frozen=True)
 class Subject:
     """A row before it is filled: its title, its section, what fills it, and who asks for it."""
@@ -57,6 +72,12 @@ SUBJECTS = {
             FDA: "what the device is for, and for whom",
             MDR: "Annex I, 23.4, intended purpose",
         },
+    ),
+    "limits": Subject(
+        "Limits",
+        USE,
+        limits,
+        {FDA: "known limits", ACT: "Article 13(3)(b)(iii), foreseeable risks"},
     ),
     "oversight": Subject(
         "Human oversight",
