@@ -33,6 +33,7 @@ CANDIDATE = Path("build/candidate")
 EXPORTED = Path("build/export")
 SERVER_NETWORK = EXPORTED / "server.tflite"
 """The network that a version is served with: float32, with features and maps beside the probabilities."""
+INDEX = Path("build/index")
 
 REPORTS = Path("reports")
 CURVES = REPORTS / "curves"
@@ -40,6 +41,7 @@ EVALUATION_PLOTS = REPORTS / "evaluation"
 EVALUATION = REPORTS / "evaluation.json"
 CLINIC = REPORTS / "clinic.json"
 EXPORT_REPORT = REPORTS / "export.json"
+INDEX_REPORT = REPORTS / "index.json"
 REGISTRATION = REPORTS / "registration.json"
 RUN_REPORT = REPORTS / "report.html"
 

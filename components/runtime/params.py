@@ -177,9 +177,13 @@ class Evaluate(Section):
 
 
 class Serve(Section):
-    """`max_abstention`: share of the images of the calibration half of validation from which the model abstains, at most."""
+    """`max_abstention`: share of the images of the calibration half of validation from which the model abstains, at most.
+    `max_novelty`: share of images like these that may count as unlike anything in training. `similar_pictures`: collections whose
+    training images leave with the version as thumbnails."""
 
     max_abstention: Annotated[float, Field(ge=0, lt=1)]
+    max_novelty: Annotated[float, Field(ge=0, lt=1)]
+    similar_pictures: tuple[str, ...]
 
 
 class Export(Section):
