@@ -69,7 +69,8 @@ CANDIDATE = """\
 | `candidate.json` | what it is: phase, label set, outputs, temperature ([keys](reports.md#candidatejson)) |
 | `test_predictions.parquet` | one row per test image: `path`, `pixels_sha256`, `diagnosis`, `group`, `p_<output>` per output |
 
-Registration copies this folder and `evidence/` into the logged model of the version in MLflow."""
+Registration copies this folder, `build/export/`, `build/index/` and `evidence/` into the logged model of the version in MLflow, with
+`sha256.json`: the sha256 of each file that a predictor may read."""
 INDEX = """\
 | file | content |
 | --- | --- |
@@ -79,7 +80,7 @@ INDEX = """\
 | `head.npz` | kernels and biases of the classifier's head, for activation maps |
 | `thumbnails/<row>.jpg` | centered squares, 224 px, without metadata, of the collections in `serve.similar_pictures` |
 
-No file names a path, patient or lesion. Registration copies this folder into the logged model of the version, so that
+No file names a path, patient or lesion. Registration copies this folder into the logged model, so that
 [features of the training images leave with it](../explanation/abstention.md#what-leaves-with-a-version)."""
 PRINT = """\
 ```python
