@@ -27,6 +27,7 @@ from components.core.paths import (
     EXPORT_REPORT,
     EXPORTED,
     INDEX,
+    INDEX_REPORT,
     REGISTRATION,
     REPORTS,
     RUN_REPORT,
@@ -97,7 +98,7 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
     for folder, name in ((EVALUATION_PLOTS, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
-    for report in (EVALUATION, CLINIC, EXPORT_REPORT):
+    for report in (EVALUATION, CLINIC, EXPORT_REPORT, INDEX_REPORT):
         client.log_artifact(run_id, str(report), evidence.REPORTS_IN_RUN)
 
 

@@ -10,7 +10,7 @@ import yaml
 
 from components.core.catalog import COLUMNS, SPLIT_NAMES
 from components.core.files import read_json, require_file
-from components.core.paths import CATALOG, DATA, INDEX, REPORTS, SPLITS
+from components.core.paths import CATALOG, DATA, REPORTS, SPLITS
 from components.core.reports.cohort import Cohort, ShortSide, Source, SplitCounts, Values
 from components.data_quality.placeholders import NO_VALUE
 from components.evaluation.subgroups import DIMENSIONS, SOURCES, subgroup_values
@@ -41,7 +41,6 @@ def read_cohort() -> Cohort:
             "attribution": _read_attribution(DATA / "attribution.txt"),
             "missing_classes": read_json(validation).get("missing_classes") if validation.exists() else None,
             "sources": _read_sources(DATA / "dataset.yaml"),
-            "has_index": INDEX.is_dir(),
         },
     )
 

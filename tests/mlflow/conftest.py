@@ -27,6 +27,7 @@ from components.core.paths import (
     EVALUATION_PLOTS,
     EXPORT_REPORT,
     EXPORTED,
+    INDEX_REPORT,
     PREDICTIONS_FILENAME,
     REPORTS,
     SPLITS,
@@ -117,6 +118,7 @@ class RegistryLab:
         documents.evaluation(test=test, test_split_hash=split, **labels, **measurements).write(EVALUATION)
         documents.clinic().write(CLINIC)
         documents.export_report(export).write(EXPORT_REPORT)
+        documents.index_report().write(INDEX_REPORT)
         labels["outputs"] = predictions.labels.outputs
         hashes = {"phase_sha256": phase_sha256, "model_sha256": model_sha256 or uuid.uuid4().hex, "test_split_hash": split}
         candidate = documents.candidate(**hashes, **labels)

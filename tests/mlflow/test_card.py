@@ -29,7 +29,7 @@ def test_registered_version_has_card_that_command_prints(registry, run_cli):
 
     older = registry.evidence_folder("1")
     shutil.rmtree(folder)
-    for name in ("clinic.json", "cohort.json", "params.json", "statements.json"):
+    for name in ("clinic.json", "cohort.json", "index.json", "params.json", "statements.json"):
         (older / name).unlink()
     result = run_cli("card", "1")
     assert "**Files**: not measured: the version is from before the release that keeps it" in result.stdout

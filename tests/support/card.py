@@ -39,7 +39,7 @@ def cohort(files: pd.DataFrame, confirmation: dict[str, str] | None = None, **ot
     """The counts of a catalog, whose usable images are split in turn."""
     usable = files[files["usable"].astype(bool)]
     splits = usable.assign(side=[("train", "validation", "test")[number % 3] for number in range(len(usable))])
-    defaults = {"attribution": None, "missing_classes": [], "sources": None, "has_index": False}
+    defaults = {"attribution": None, "missing_classes": [], "sources": None}
     return count_cohort(files, splits, pd.Series(confirmation or {}, dtype="str"), {**defaults, **others})
 
 
@@ -130,8 +130,8 @@ def full_background(labels: LabelSet = ISIC9, **values: Any) -> Background:
             files,
             dict.fromkeys(files["path"], "histopathology"),
             sources=[Source(source="clinic a", image_type="dermoscopic", form="folders")],
-            has_index=True,
         ),
+        "index": documents.index_report(),
         "params": load(ROOT / "params.yaml").model_dump(mode="json", by_alias=True),
         "statements": Statements(intended_use="research", contact="me@example.org"),
     }

@@ -56,7 +56,6 @@ class Cohort(Document):
     excluded_classes: dict[str, int] = Field(description="files of classes that were excluded as too small, by class")
     files: int = Field(description="files of data/, without metadata files")
     formats: dict[str, int]
-    has_index: bool = Field(default=False, description="whether the version holds features of the training images (build/index/)")
     licenses: Values
     missing_classes: list[str] | None = Field(default=None, description="classes of the label set without a file")
     not_in_label_set: dict[str, int] = Field(description="readable files of each diagnosis that has no class in the label set")

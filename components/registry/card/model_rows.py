@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from components.core.reports.candidate import Candidate
+from components.core.reports.index import IndexReport
 from components.data_quality.policy import LEFT_OUT
 from components.registry.card.entries import OLDER, Contents, given, listed, named, not_measured, not_recorded, stated, table
 from components.registry.card.model import Entry
@@ -120,6 +121,7 @@ def thresholds(sources: Sources) -> Contents:
         "abstention": given("Abstention", f"largest probability below {abstention.threshold:.3f}")
         if abstention
         else not_measured("Abstention", "the version always answers"),
+        "novelty": _novelty(sources.index),
         "operating_points": _points(sources),
         "prevalence": given("Class shares behind the probabilities", _shares(clinic.class_shares))
         if clinic and clinic.class_shares
@@ -144,6 +146,17 @@ def _named_diagnosis(candidate: Candidate) -> str:
     return f"{likeliest}, after the logit of {named(critical)} is raised by {lift:.3f}; no probability contains this"
 
 
+def _novelty(index: IndexReport | None) -> Entry:
+    label = "Unlike anything in training"
+    if index is None:
+        return not_measured(label, "the version holds no index of training images")
+    novelty = index.novelty
+    if novelty.threshold is None:
+        return given(label, f"nothing is: {novelty.calibration_images} validation images are too few for a threshold")
+    limit = f"cosine distance over {novelty.threshold:.3f}"
+    return given(label, f"{limit}, which at most {novelty.max_share:.0%} of images like those of validation have")
+
+
 def _points(sources: Sources) -> Entry:
     label, clinic = "Operating points", sources.clinic
     if clinic is None:
@@ -160,7 +173,6 @@ def _shares(shares: dict[str, float]) -> str:
 def logic(sources: Sources) -> Contents:
     """How an answer comes about."""
     classes = len(sources.candidate.outputs)
-    shipped = sources.cohort is not None and sources.cohort.has_index
     return Contents(
         {
             "answer": given(
@@ -178,14 +190,19 @@ def logic(sources: Sources) -> Contents:
                 "a map shows which part of the image counted, not why; it is no evidence for the diagnosis. Similar cases are similar for"
                 " the network",
             ),
-            "features": given(
-                "Features of training images",
-                "leave with the version: 16-bit numbers of each training image, with diagnosis, collection, license and a random key,"
-                " without file name, patient and lesion"
-                if shipped
-                else "this version holds none",
-            ),
+            "features": given("Features of training images", _features(sources)),
         }
+    )
+
+
+def _features(sources: Sources) -> str:
+    if sources.index is None:
+        return "this version holds none"
+    pictures = ", ".join(sources.background.params.get("serve", {}).get("similar_pictures", ())) or "none"
+    return (
+        f"leave with the version: those of {sources.index.training_images} images, with diagnosis, collection, license and attribution, in"
+        " random order, without path, patient and lesion. Whoever has the version and an image can tell whether it was in training. Small"
+        f" pictures leave of these collections only: {pictures}"
     )
 
 

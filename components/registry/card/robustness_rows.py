@@ -1,18 +1,20 @@
 """Rows about what the test figures do not cover: other images, repeated images, uncertainty and errors."""
 
 from components.core.reports.clinic import Views
-from components.core.reports.evaluation import Evaluation
+from components.core.reports.evaluation import Abstention, Evaluation
+from components.core.reports.index import IndexReport
 from components.registry.card.entries import OLDER, Contents, counts, given, listed, measured, named, not_measured, stated, table
 from components.registry.card.model import Entry, Table
 from components.registry.card.sources import Sources
 
 NO_SETS = "the version gives no prediction sets"
 NEVER_ABSTAINS = "the version always answers"
+NO_INDEX = "the version holds no index of training images"
 
 
 def robustness(sources: Sources) -> Contents:
     """Simulated shifts, collections left out of training, and repeated images."""
-    evaluation, clinic = sources.evaluation, sources.clinic
+    evaluation, clinic, index = sources.evaluation, sources.clinic, sources.index
     shifts, collections = evaluation.shifts, evaluation.collections_left_out
     worst = max(shifts, key=lambda name: shifts[name].drop.value, default=None)
     label, left_out = "Largest drop of balanced accuracy under a simulated shift", "Collections left out of training"
@@ -26,9 +28,10 @@ def robustness(sources: Sources) -> Contents:
         "external": not_measured("Images of a hospital that gave none for training"),
         **_repeatability(clinic.views if clinic else None),
         "photographed_again": not_measured("Same lesion, photographed again"),
-        "not_lesions": not_measured("Images that show no lesion"),
+        "not_lesions": measured("Images without a lesion that it detects", index.detected if index else None, NO_INDEX),
     }
-    return Contents(entries, {**_shift_tables(evaluation), **_repeatability_table(clinic.views if clinic else None)})
+    views = clinic.views if clinic else None
+    return Contents(entries, {**_shift_tables(evaluation), **_repeatability_table(views), **_non_lesion_table(index)})
 
 
 def _shift_tables(evaluation: Evaluation) -> dict[str, Table]:
@@ -48,6 +51,14 @@ def _repeatability_table(views: Views | None) -> dict[str, Table]:
     columns = ("change", "more than one diagnosis", "crosses triage", "limit of agreement of the malignant probability")
     rows = [(named(name), row.changed_diagnosis, row.crosses_triage, row.limit_of_agreement) for name, row in views.repeatability.items()]
     return {"repeatability": table("The same test images, changed", columns, rows)}
+
+
+def _non_lesion_table(index: IndexReport | None) -> dict[str, Table]:
+    if index is None:
+        return {}
+    rows = [(named(kind), row.pictures, row.detected, row.answered) for kind, row in index.non_lesions.items()]
+    columns = ("made picture", "pictures", "share detected", "given a diagnosis")
+    return {"not_lesions": table("Pictures that show no lesion", columns, rows)}
 
 
 def _repeatability(views: Views | None) -> dict[str, Entry]:
@@ -79,18 +90,8 @@ def uncertainty(sources: Sources) -> Contents:
         "pooled_classes": given("Classes that share one threshold, for lack of images", listed(sets.pooled) or "none")
         if sets
         else not_measured("Classes that share one threshold, for lack of images", NO_SETS),
-        "abstained": measured("Share of images without an answer", abstention.share if abstention else None, NEVER_ABSTAINS),
-        "abstained_classes": given(
-            "Images without an answer by class", counts({named(name): number for name, number in abstention.by_class.items()}) or "none"
-        )
-        if abstention
-        else not_measured("Images without an answer by class", NEVER_ABSTAINS),
-        "accuracy_answered": measured("Accuracy where it answers", abstention.accuracy_answered if abstention else None, NEVER_ABSTAINS),
-        "accuracy_abstained": measured(
-            "Accuracy where it does not, had it answered",
-            abstention.accuracy_abstained if abstention else None,
-            "it answered every test image" if abstention else NEVER_ABSTAINS,
-        ),
+        **_abstention(abstention),
+        **_image_reasons(sources.index),
         "claim": given("What a set claims", "it holds on images like those that it was measured on, and on no others"),
         "phone": given("On a phone", 'the reason "unlike anything in training" does not exist there, since a phone has no index'),
     }
@@ -103,6 +104,36 @@ def uncertainty(sources: Sources) -> Contents:
         columns = ("share answered", "largest probability from", "errors among them")
         tables["risk"] = table("Errors against the share of images answered", columns, points)
     return Contents(entries, tables)
+
+
+def _abstention(abstention: Abstention | None) -> dict[str, Entry]:
+    return {
+        "abstained": measured("Share of images without an answer", abstention.share if abstention else None, NEVER_ABSTAINS),
+        "abstained_classes": given(
+            "Images without an answer by class", counts({named(name): number for name, number in abstention.by_class.items()}) or "none"
+        )
+        if abstention
+        else not_measured("Images without an answer by class", NEVER_ABSTAINS),
+        "accuracy_answered": measured("Accuracy where it answers", abstention.accuracy_answered if abstention else None, NEVER_ABSTAINS),
+        "accuracy_abstained": measured(
+            "Accuracy where it does not, had it answered",
+            abstention.accuracy_abstained if abstention else None,
+            "it answered every test image" if abstention else NEVER_ABSTAINS,
+        ),
+    }
+
+
+def _image_reasons(index: IndexReport | None) -> dict[str, Entry]:
+    """Test images, all of lesions, from which it abstains for what they look like."""
+    alarms = index.false_alarms if index else None
+    label = "Test images, of lesions, taken for "
+    dermoscopic = alarms.not_dermoscopic if alarms else None
+    return {
+        "not_dermoscopic": measured(f"{label}something else than a dermoscopic image", dermoscopic, NO_INDEX),
+        "neighbours": measured(
+            "Accuracy of the most frequent diagnosis among similar cases", index.neighbour_accuracy if index else None, NO_INDEX
+        ),
+    }
 
 
 def failures(sources: Sources) -> Contents:

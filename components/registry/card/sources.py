@@ -10,6 +10,7 @@ from components.core.reports.clinic import Clinic
 from components.core.reports.cohort import Cohort
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
+from components.core.reports.index import IndexReport
 from components.core.reports.measured import Measured
 from components.core.reports.statements import Statements
 from components.registry import evidence
@@ -40,6 +41,11 @@ class Sources:
     def cohort(self) -> Cohort | None:
         """Counts of images; None in versions of older releases."""
         return self.background.cohort
+
+    @property
+    def index(self) -> IndexReport | None:
+        """What the index of training images is worth; None in versions without one."""
+        return self.background.index
 
     @property
     def statements(self) -> Statements:

@@ -1,6 +1,7 @@
 """Rows about use: what for, by whom, under whose eyes, and until when."""
 
-from components.registry.card.entries import Contents, given, stated
+from components.registry.card.entries import OLDER, Contents, given, not_measured, stated
+from components.registry.card.model import Entry
 from components.registry.card.sources import Sources
 
 RESEARCH_ONLY = "This is research software. It is not a medical device, and its output is not a diagnosis."
@@ -54,29 +55,40 @@ def logs(sources: Sources) -> Contents:
 
 def stopping(sources: Sources) -> Contents:
     """When to stop using it, how long it is meant to be used, and what will change."""
-    clinic, abstention = sources.clinic, sources.evaluation.abstention
-    conditions = ["the images come from another kind of camera, or are not what it was trained on (Input)"]
-    if clinic and clinic.malignant_share is not None:
-        conditions.append(
-            f"the share of malignant lesions is far from the {clinic.malignant_share:.0%} of the test images, and nothing corrects for it"
-        )
-    if clinic and (triage := clinic.operating_points.get("triage")):
-        conditions.append(
-            f"it flags a share of images outside {triage.flagged.low:.0%} to {triage.flagged.high:.0%} at triage, at a similar share of"
-            " cancers"
-        )
-    if abstention:
-        conditions.append(f"it leaves clearly more than {abstention.share.value:.0%} of the images without an answer")
-    conditions += ["diagnoses occur that it never names (Classes)", "a confirmed cancer was not flagged, until the reason is known"]
     statements = sources.statements
     return Contents(
         {
-            "conditions": given("Stop using it if", "; ".join(conditions)),
+            "other_images": given("Stop if images are others", "another kind of camera, or not what it was trained on (Input)"),
+            "other_diagnoses": given("Stop if diagnoses are others", "some occur often that it never names (Classes)"),
+            **_monitored(sources),
+            "missed_cancer": given("Stop after a missed cancer", "if one was not flagged, until the reason is known"),
             "stop_when": stated("Further conditions", statements.stop_when),
             "lifetime": stated("Expected lifetime and changes", statements.lifetime),
             "changes": given("A version never changes", "a new training makes a new version with a card of its own"),
         }
     )
+
+
+def _monitored(sources: Sources) -> dict[str, Entry]:
+    """Shares that are to be watched in use, as they were on test."""
+    clinic, abstention = sources.clinic, sources.evaluation.abstention
+    labels = {
+        "prevalence": "Stop if cancers are rarer or more frequent",
+        "flagged": "Stop if the share flagged at triage changes",
+        "abstained": "Stop if the share without an answer grows",
+    }
+    unknown = OLDER if clinic is None else "the label set does not tell malignant from benign"
+    entries = {name: not_measured(labels[name], unknown) for name in ("prevalence", "flagged")}
+    entries["abstained"] = not_measured(labels["abstained"], "the version always answers")
+    if clinic and clinic.malignant_share is not None:
+        text = f"{clinic.malignant_share:.0%} of the test images are malignant; elsewhere, probabilities and predictive values are others"
+        entries["prevalence"] = given(labels["prevalence"], text)
+    if clinic and (triage := clinic.operating_points.get("triage")):
+        text = f"{triage.flagged.low:.0%} to {triage.flagged.high:.0%} of the test images were flagged, at their share of cancers"
+        entries["flagged"] = given(labels["flagged"], text)
+    if abstention:
+        entries["abstained"] = given(labels["abstained"], f"it was {abstention.share.value:.0%} on test")
+    return entries
 
 
 def complaints(sources: Sources) -> Contents:

@@ -174,6 +174,7 @@ def test_card_says_what_leaves_with_version_and_what_phone_cannot_tell():
     assert "**Features of training images**: leave with the version" in page
     assert 'it cannot tell "unlike anything in training"' in page
     assert "**Features of training images**: this version holds none" in rendering.card_page(build_card(CASES["older version"]()))
+    assert "Small pictures leave of these collections only: synthetic" in page
     assert "not a medical device" in page
     assert "2017/745" in page
 
