@@ -126,6 +126,7 @@ def thresholds(sources: Sources) -> Contents:
         "prevalence": given("Class shares behind the probabilities", _shares(clinic.class_shares))
         if clinic and clinic.class_shares
         else not_measured("Class shares behind the probabilities", "" if clinic else OLDER),
+        "clinic_prevalence": stated("Class shares in the clinic (serve.prevalence)", _shares(candidate.clinic_shares)),
     }
     if not (clinic and clinic.operating_points):
         return Contents(entries)

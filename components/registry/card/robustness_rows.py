@@ -62,10 +62,7 @@ def _non_lesion_table(index: IndexReport | None) -> dict[str, Table]:
 
 
 def _repeatability(views: Views | None) -> dict[str, Entry]:
-    label, averaged = (
-        "Images of which it names more than one diagnosis, after the change that matters most",
-        "Probabilities are the mean of",
-    )
+    label, averaged = "Images with more than one diagnosis, by the worst change", "Probabilities are the mean of"
     if views is None:
         return {"repeatability": not_measured(label, OLDER), "views": not_measured(averaged, OLDER)}
     worst = max(views.repeatability, key=lambda name: views.repeatability[name].changed_diagnosis.value)
@@ -130,6 +127,7 @@ def _image_reasons(index: IndexReport | None) -> dict[str, Entry]:
     dermoscopic = alarms.not_dermoscopic if alarms else None
     return {
         "not_dermoscopic": measured(f"{label}something else than a dermoscopic image", dermoscopic, NO_INDEX),
+        "unlike_training": measured(f"{label}unlike anything in training", alarms.unlike_training if alarms else None, NO_INDEX),
         "neighbours": measured(
             "Accuracy of the most frequent diagnosis among similar cases", index.neighbour_accuracy if index else None, NO_INDEX
         ),

@@ -58,8 +58,8 @@ def stopping(sources: Sources) -> Contents:
     statements = sources.statements
     return Contents(
         {
-            "other_images": given("Stop if images are others", "another kind of camera, or not what it was trained on (Input)"),
-            "other_diagnoses": given("Stop if diagnoses are others", "some occur often that it never names (Classes)"),
+            "other_images": given("Stop if images are of another kind", "from other cameras, or not what it was trained on (see Input)"),
+            "other_diagnoses": given("Stop if other diagnoses occur", "it never names them (see Classes)"),
             **_monitored(sources),
             "missed_cancer": given("Stop after a missed cancer", "if one was not flagged, until the reason is known"),
             "stop_when": stated("Further conditions", statements.stop_when),

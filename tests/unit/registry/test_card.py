@@ -179,6 +179,17 @@ def test_card_says_what_leaves_with_version_and_what_phone_cannot_tell():
     assert "2017/745" in page
 
 
+def test_index_gives_thresholds_false_alarms_and_detection():
+    rows = build_card(CASES["full evidence"]()).rows
+    names = {
+        "robustness": ("not_lesions",),
+        "uncertainty": ("not_dermoscopic", "unlike_training", "neighbours"),
+        "thresholds": ("novelty",),
+    }
+    assert {rows[row].entries[name].state for row, entries in names.items() for name in entries} == {"given"}
+    assert rows["robustness"].tables["not_lesions"].rows
+
+
 def test_repeatability_is_that_of_the_number_of_views():
     row = build_card(CASES["full evidence"]()).rows["robustness"]
     assert row.entries["views"].text == "2 views, turned and mirrored, chosen on validation"
