@@ -1,5 +1,8 @@
 """Rows about the images: where they come from, which were left out, how they were labeled, and whom they show."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from components.core.catalog import SPLIT_NAMES
 from components.core.reports.cohort import Cohort, Source, Values
 from components.data_quality.findings import KINDS
@@ -204,11 +207,9 @@ def split(sources: Sources) -> Contents:
     cohort = sources.cohort
     entries = {
         "unit": given("Unit", "all images of a patient or, where patients are not known, of a lesion are in one split"),
-        "copies": given(
-            "Copies", "equal images of one class are used once, and near-duplicates are in one split, unless params.yaml says otherwise"
-        ),
+        "copies": _copies(sources.background.params.get("validate")),
         "use_of_test": given(
-            "Use of the test images", "for the figures of this card alone: phase, temperature and all thresholds are chosen on validation"
+            "Use of the test images", "for figures, and to compare versions: phase, temperature and all thresholds are chosen on validation"
         ),
         "test_split_hash": given("Test split (sha256)", sources.evaluation.test_split_hash),
         "external_test": not_measured("Images of a hospital that gave none for training"),
@@ -220,3 +221,18 @@ def split(sources: Sources) -> Contents:
     rows = [(name, part.images, part.groups, part.lesions, part.patients) for name, part in parts.items()]
     entries["counts"] = given("Images", counts({name: part.images for name, part in parts.items()}))
     return Contents(entries, {"counts": table("Images, lesions and patients", columns, rows)})
+
+
+def _copies(validate: Mapping[str, Any] | None) -> Entry:
+    """What the policy of the version did about copies of an image."""
+    if validate is None:
+        return not_measured("Copies", OLDER)
+    actions = {kind: validate["policy"][kind]["action"] for kind in ("exact_duplicate", "near_duplicate")}
+    meaning = {
+        "keep one": "used once",
+        "group": "kept in one split",
+        "quarantine": "left out",
+        "fail": "left out",
+        "warn": "used as they are",
+    }
+    return given("Copies", "; ".join(f"{named(kind)}s: {meaning.get(action, action)}" for kind, action in actions.items()))
