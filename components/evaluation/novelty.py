@@ -11,7 +11,8 @@ from components.core.reports.index import FalseAlarms, NonLesions
 from components.evaluation.bootstrap import Resampling
 
 LESION = 10
-"""Number of the nearest lesion, by distance, whose distance is compared (Sun et al. 2022, where 1 to 1,000 are much alike)."""
+"""Number of the nearest lesion, by distance, whose distance is compared (Sun et al. 2022). On validation of isic9 (seed 3) 5, 10 and 16 are
+alike, 1 misses landscapes, and 50 misses more shuffled tiles."""
 
 Bools = NDArray[np.bool_]
 
