@@ -95,7 +95,7 @@ def test_reports_exist_and_metrics_have_intervals(project):
     assert {"precision", "recall", "f1", "specificity"} <= set(evaluation["per_class"]["melanoma"])
     assert set(evaluation["shifts"]) == set(SHIFTS)
     for row in evaluation["shifts"].values():
-        assert row["drop"]["value"] == pytest.approx(evaluation["test"]["balanced_accuracy"]["value"] - row["balanced_accuracy"])
+        assert row["drop"]["value"] == pytest.approx(evaluation["one_view_balanced_accuracy"] - row["balanced_accuracy"])
     assert set(evaluation["collections_left_out"]) == set(COLLECTIONS)
     for row in evaluation["collections_left_out"].values():
         assert row["images"] > 1 < len(row["classes"])
@@ -189,7 +189,7 @@ def test_version_has_provenance_tags_and_run_has_curves(project):
     )
     assert client.get_model_version_by_alias(registered["model"], "challenger").version == version.version
     artifacts = {item.path for item in client.list_artifacts(version.run_id)}
-    assert {"evaluation", "export", "reports", "data_docs"} <= artifacts
+    assert {"card", "evaluation", "export", "reports", "data_docs"} <= artifacts
     assert run.info.run_name.startswith(run.data.tags["phase"])
     phase = client.get_run(run.data.tags["phase_run"])
     assert (phase.data.tags["phase"], "val_loss" in phase.data.metrics) == (run.data.tags["phase"], True)

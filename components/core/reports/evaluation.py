@@ -194,6 +194,11 @@ class Evaluation(OfLabelSet, Document):
     averages: dict[str, Averages] = Field(
         json_schema_extra={"key": "average"}, description="over classes that count the same (macro) or by their images (weighted)"
     )
+    changed_diagnosis: Estimate | None = Field(
+        default=None,
+        description="share of test images of which more than one diagnosis is named, after the worst change of `views` in"
+        " `reports/clinic.json`; missing in older files",
+    )
     collections_left_out: dict[str, CollectionResult] | None = Field(
         default=None,
         json_schema_extra={"key": "collection"},
@@ -211,6 +216,9 @@ class Evaluation(OfLabelSet, Document):
     )
     finetuned_less_frozen_on_test: PhaseDifference
     label_set: LabelSet = Field(description="as in `build/label_set.json`")
+    one_view_balanced_accuracy: float | None = Field(
+        default=None, description="on test from one view of each image, which shifts are compared with; missing in older files"
+    )
     per_class: dict[str, ClassMetrics] = Field(json_schema_extra={"key": "class"}, description="metrics of one class on test")
     phases_on_test: dict[str, PhaseMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics of both phases on test, before calibration"
@@ -229,6 +237,11 @@ class Evaluation(OfLabelSet, Document):
     temperature: float = Field(description="divisor of the logits, fitted on validation")
     test: TestMetrics = Field(description="metrics of the candidate on test")
     test_split_hash: str = Field(description="as in `reports/split.json`")
+    triage_sensitivity: Estimate | None = Field(
+        default=None,
+        description="share of malignant test images flagged at `operating_points.triage` of `reports/clinic.json`; missing without that"
+        " point, and in older files",
+    )
     validation: dict[str, ValidationMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics on the fitting half of validation, from which the phase is chosen"
     )
