@@ -41,9 +41,9 @@ def with_every_output(classifier: "keras.Model") -> "keras.Model":
     """
     import keras
 
-    second = classifier.output
-    if second.shape[-1] != 1:
+    if len(classifier.outputs) > 1 or classifier.outputs[0].shape[-1] != 1:
         return classifier
+    second = classifier.outputs[0]
     first = keras.layers.Rescaling(-1.0, offset=1.0, name="first")(second)
     return keras.Model(classifier.input, keras.layers.Concatenate(name="both")([first, second]))
 
