@@ -106,6 +106,24 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
 
 
 @main.command()
+@click.option(
+    "--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty folder, or an earlier export."
+)
+@click.option("--version", default="champion", show_default=True, help="An alias or a version number of the registered model.")
+@user_errors
+def export(target: Path, version: str) -> None:
+    """Export a version for phones: TFLite files with metadata, labels, thresholds, the model card and an example in Python.
+
+    MediaPipe Tasks and ML Kit load the files as they are. README.md in DIR tells how an app prepares a picture and what it makes of the
+    probabilities. An earlier export is replaced as a whole; a folder with any other file, or with a changed one, is refused.
+    """
+    from app.models.export import export_version
+
+    for line in export_version(target, version).lines:
+        click.echo(for_terminal(line))
+
+
+@main.command()
 @user_errors
 def summary() -> None:
     """Print a summary of the last pipeline run and where to find its reports."""

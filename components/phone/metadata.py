@@ -87,9 +87,12 @@ def with_metadata(network: bytes, classifier: Classifier, files: Mapping[str, by
         network: a TFLite file with one input and one output.
         classifier: what the metadata say.
         files: further files of the archive, by name.
+
+    Raises:
+        ValueError: the network does not give one value for each label.
     """
     packed = {labels.name: labels.content for labels in classifier.labels} | dict(files)
-    return _with_archive(_with_buffer(network, metadata(classifier)), packed)
+    return _with_archive(_with_buffer(network, metadata(classifier), len(classifier.labels[0].lines)), packed)
 
 
 def metadata(classifier: Classifier) -> bytes:
@@ -181,11 +184,15 @@ class _AlignedBuilder(flatbuffers.Builder):
         return int(super().CreateNumpyVector(x))
 
 
-def _with_buffer(network: bytes, content: bytes) -> bytes:
-    """The TFLite file with a buffer of metadata."""
+def _with_buffer(network: bytes, content: bytes, classes: int) -> bytes:
+    """The TFLite file, which gives this number of values, with a buffer of metadata."""
     from ai_edge_litert import schema_py_generated as schema
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(network, 0))
+    graph = model.subgraphs[0]
+    shapes = [list(graph.tensors[number].shape) for number in graph.outputs]
+    if shapes != [[1, classes]]:
+        raise ValueError(f"the network's outputs have the shapes {shapes}, where [[1, {classes}]] is needed for {classes} labels")
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(content, dtype=np.uint8)
     entry.name, entry.buffer = BUFFER, len(model.buffers)

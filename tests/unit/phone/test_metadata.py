@@ -81,6 +81,11 @@ def test_tensors_lie_at_multiples_of_16_bytes(described):
     assert [start % 16 for start in starts] == [0, 0, 0]
 
 
+def test_network_must_give_a_value_for_each_label():
+    with pytest.raises(ValueError, match=r"\[\[1, 3\]\] is needed for 3 labels"):
+        metadata.with_metadata(tflite.tiny_network(1), CLASSIFIER, {})
+
+
 def test_mediapipe_classifies_with_the_file(described):
     mediapipe = pytest.importorskip("mediapipe", reason="MediaPipe is not installed: pip install 'mediapipe>=1.2'")
     from mediapipe.tasks.python import BaseOptions, vision
