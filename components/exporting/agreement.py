@@ -25,7 +25,9 @@ def compare_with_keras(content: bytes, expected: NDArray[np.floating], precision
     expected = of_every_output(expected)
     infer = tflite_predictor(content, os.cpu_count() or 1)
     images = (pixels[None].astype(np.float32) for batch in tfrecords.iter_batches("test") for pixels in batch["pixels"])
-    found = np.stack([infer(pixels) for pixels in tqdm(images, total=len(expected), desc=precision, unit="image", mininterval=1)])
+    found = of_every_output(
+        np.stack([infer(pixels) for pixels in tqdm(images, total=len(expected), desc=precision, unit="image", mininterval=1)])
+    )
     first = next(islice(tfrecords.iter_batches("test", batch_size=1), 1))["pixels"].astype(np.float32)
     measured = ExportedModel(
         bytes=len(content),
