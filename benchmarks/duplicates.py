@@ -21,8 +21,8 @@ from PIL import Image, ImageEnhance
 
 from benchmarks.harness import machine
 from components.data_quality import near_duplicates
-from components.data_quality.scan import thumbnail
 from components.imaging import images
+from components.imaging.appearance import thumbnail
 
 IMAGES = 500
 THRESHOLDS = (0.65, 0.70, 0.75, 0.80, 0.85)

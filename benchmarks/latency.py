@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.harness import machine, tables
 from components.core.paths import CANDIDATE, EXPORTED, MODEL_FILENAME
-from components.exporting.tflite import PRECISIONS, tflite_predictor
+from components.exporting.tflite import PRECISIONS, file_name, tflite_predictor
 from components.imaging import tfrecords
 from components.modeling import serialization
 from components.modeling.classifier import inference_function
@@ -38,7 +38,7 @@ def main() -> None:
         "Keras, compiled once": inference_function(classifier),
     }
     for precision in PRECISIONS:
-        path = EXPORTED / f"model_{precision}.tflite"
+        path = EXPORTED / file_name(precision)
         if path.exists():  # a file that differs too much from Keras is not written
             ways[f"TFLite {precision}"] = tflite_predictor(path.read_bytes())
     images = [batch["pixels"].astype(np.float32) for batch in tfrecords.read_views("test").batch(1).take(given.rounds).as_numpy_iterator()]

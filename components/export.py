@@ -1,6 +1,7 @@
-"""Make the candidate light enough for a phone: TFLite in float32, float16 and int8, each checked against the Keras model.
+"""Make the candidate light enough for a phone and ready for a server: TFLite files, each checked against the Keras model.
 
-Reads build/candidate/ and build/shards/. Writes reports/export.json and build/export/, without the files that differ too much from Keras.
+Reads build/candidate/ and build/shards/. Writes reports/export.json and build/export/, without the files that differ too much from Keras:
+float32, float16 and int8 with one output each, and server.tflite, float32 with features and maps beside the probabilities.
 """
 
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from components.core.files import atomic_write
 from components.core.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL_FILENAME
 from components.core.reports.export import ExportedModel, ExportReport
 from components.exporting.agreement import compare_with_keras
-from components.exporting.tflite import PRECISIONS, convert_to_tflite
+from components.exporting.tflite import PRECISIONS, convert_to_tflite, file_name
 from components.imaging import tfrecords
 from components.modeling import serialization
 from components.modeling.classifier import inference_function
@@ -38,7 +39,7 @@ def calibration_batches(count: int) -> Iterator[NDArray[np.uint8]]:
 
 
 def export_classifier(classifier: "keras.Model", folder: Path, params: Export) -> ExportReport:
-    """Convert the classifier to every precision, and write to the folder the files that agree with it on the test images."""
+    """Convert the classifier to every kind of file, and write to the folder the files that agree with it on the test images."""
     reference = inference_function(classifier)
     expected = np.concatenate([reference(batch["pixels"]) for batch in tfrecords.iter_batches("test")])
     rows: dict[str, ExportedModel] = {}
@@ -46,8 +47,8 @@ def export_classifier(classifier: "keras.Model", folder: Path, params: Export) -
         content = convert_to_tflite(classifier, precision, lambda: calibration_batches(params.calibration_images))
         rows[precision] = compare_with_keras(content, expected, precision, params)
         if rows[precision].written:
-            (folder / f"model_{precision}.tflite").write_bytes(content)
-    return ExportReport(float16=rows["float16"], float32=rows["float32"], int8=rows["int8"], test_images=len(expected))
+            (folder / file_name(precision)).write_bytes(content)
+    return ExportReport(**rows, test_images=len(expected))
 
 
 def export(settings: Settings) -> None:

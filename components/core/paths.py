@@ -31,6 +31,8 @@ FEATURE_CACHE = Path("build/maps")
 """Cached outputs of the frozen blocks for an unfinished fine-tuning; deleted, like the checkpoint, when the stage succeeds."""
 CANDIDATE = Path("build/candidate")
 EXPORTED = Path("build/export")
+SERVER_NETWORK = EXPORTED / "server.tflite"
+"""The network that a version is served with: float32, with features and maps beside the probabilities."""
 
 REPORTS = Path("reports")
 CURVES = REPORTS / "curves"

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from components.data_quality.groups import connected_labels, equal_key_pairs
 from components.data_quality.label_definitions import LabelDefinition
 from components.data_quality.near_duplicates import Pairs
+from components.imaging import appearance
+from components.imaging.appearance import Appearance
 from components.runtime.validation_params import Validate
 
 KINDS = {
@@ -45,8 +47,6 @@ KINDS = {
 ARCHIVE_ID = re.compile(r"(ISIC_\d+)")
 Link = tuple[int, int, float, str]
 """Two positions, the strength of the evidence that they belong together (larger is stronger), and the reason."""
-MIN_COLORFULNESS = 4.0
-"""Mean difference in levels between the largest and the smallest channel; below it an image counts as black and white."""
 
 
 @dataclass(frozen=True)
@@ -73,12 +73,9 @@ def find_file_problems(files: pd.DataFrame, limits: Validate) -> Iterator[Findin
             yield Finding("too_small", (row.path,), f"{size} is smaller than {limits.min_side} px a side")
         if long > limits.max_aspect * short:
             yield Finding("odd_aspect_ratio", (row.path,), f"{size} is more than {limits.max_aspect:g} times as long as wide")
-        if row.contrast < limits.min_contrast:
-            yield Finding("low_information", (row.path,), f"a contrast of {row.contrast:.1f} gray levels")
-        elif row.one_colour > limits.max_dominant_color_fraction:
-            yield Finding("not_dermoscopic", (row.path,), f"{row.one_colour:.0%} of its pixels have one color", row.one_colour)
-        elif row.colourfulness < MIN_COLORFULNESS:
-            yield Finding("not_dermoscopic", (row.path,), "black and white")
+        looks = Appearance(row.contrast, row.one_colour, row.colourfulness)
+        if found := appearance.problem(looks, limits.min_contrast, limits.max_dominant_color_fraction):
+            yield Finding(found.kind, (row.path,), found.message, found.severity)
         if row.mode != "RGB":
             yield Finding("not_rgb", (row.path,), f"stored as {row.mode}")
         if row.orientation != 1:

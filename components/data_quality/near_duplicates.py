@@ -25,9 +25,8 @@ from scipy.fft import dct
 from scipy.spatial import cKDTree
 
 from components.data_quality.alignment import IDENTITY, Floats, align_images, blurred, fine_correlation, warp_images
+from components.imaging.appearance import THUMBNAIL_SIZE
 
-THUMBNAIL_SIZE = 48
-"""Width and height of a thumbnail in pixels."""
 MAX_ORDER = 5
 """Largest sum of the two frequencies of a coefficient in the descriptor."""
 MARGIN, WIDE_MARGIN = 0.05, 0.10

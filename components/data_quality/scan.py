@@ -16,21 +16,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import PIL
-from numpy.typing import NDArray
-from PIL import Image
 from tqdm import tqdm
 
 from components.core.errors import UnreadableImageError
 from components.core.files import atomic_write
-from components.data_quality.near_duplicates import THUMBNAIL_SIZE, Thumbnails
-from components.imaging import headers, images
-from components.imaging.images import Pixels
+from components.data_quality.near_duplicates import Thumbnails
+from components.imaging import appearance, headers, images
+from components.imaging.appearance import COLOR_GRID_SIZE, THUMBNAIL_SIZE
 
 BLOCK_SIZE = 256
-COLOR_GRID_SIZE = 16
-"""Size of the pixel grid used to detect flat color."""
-DARK_LEVEL = 32
-"""Gray level up to which a pixel counts as part of the dark corners around a dermoscope's round field of view."""
 
 FIELDS = {
     "sha256": "hash of the file's bytes",
@@ -66,11 +60,8 @@ def table_of(scanned: Sequence[ScanRow]) -> pd.DataFrame:
     thumbnails = np.frombuffer(b"".join(row[-2] for row in scanned), dtype=np.uint8).reshape(-1, THUMBNAIL_SIZE * THUMBNAIL_SIZE)
     samples = np.frombuffer(b"".join(row[-1] for row in scanned), dtype=np.uint8).reshape(-1, COLOR_GRID_SIZE * COLOR_GRID_SIZE, 3)
     table = pd.DataFrame([row[:-1] for row in scanned], columns=list(FIELDS)[:9])
-    red, green, blue = samples.transpose(2, 0, 1)  # faster channel by channel than as a reduction over three
-    largest, smallest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
-    table["contrast"] = thumbnails.astype(np.float32).std(axis=1)
-    table["one_colour"] = _one_colour(samples, largest)
-    table["colourfulness"] = (largest - smallest).mean(axis=1)
+    table["contrast"] = appearance.contrast(thumbnails)
+    table["one_colour"], table["colourfulness"] = appearance.color_measures(samples)
     return table
 
 
@@ -81,26 +72,8 @@ def scan_file(content: bytes, digest: str) -> ScanRow:
     except UnreadableImageError as fault:
         no_thumbnail, no_sample = bytes(THUMBNAIL_SIZE**2), bytes(COLOR_GRID_SIZE**2 * 3)
         return (digest, str(fault), None, None, 1, 0, 0, "", no_thumbnail, no_sample)
-    sample = image.resize((COLOR_GRID_SIZE, COLOR_GRID_SIZE), Image.Resampling.NEAREST).tobytes()
-    return (digest, "", header.format, header.mode, header.orientation, *image.size, images.pixels_sha256(image), thumbnail(image), sample)
-
-
-def thumbnail(image: Image.Image) -> bytes:
-    """Resize the image's green channel, which has most of its contrast, to THUMBNAIL_SIZE x THUMBNAIL_SIZE bytes."""
-    return image.getchannel("G").resize((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.BILINEAR, reducing_gap=1.0).tobytes()
-
-
-def _one_colour(samples: Pixels, largest: Pixels) -> NDArray[np.float64]:
-    """Share of the most frequent color of each image, without the dark corners of a round field of view, which have one color too."""
-    red, green, blue = samples.astype(np.int32).transpose(2, 0, 1)
-    packed = red << 16 | green << 8 | blue
-    packed[largest <= DARK_LEVEL] = -1
-    packed.sort(axis=1)
-    place = np.arange(packed.shape[1])
-    fresh = np.diff(packed, axis=1, prepend=-2) != 0
-    run = place - np.maximum.accumulate(np.where(fresh, place, 0), axis=1) + 1
-    longest = np.where(packed >= 0, run, 0).max(axis=1, initial=0)
-    return np.where(longest, longest / packed.shape[1], 1.0)
+    looks = (appearance.thumbnail(image), appearance.color_grid(image))
+    return (digest, "", header.format, header.mode, header.orientation, *image.size, images.pixels_sha256(image), *looks)
 
 
 def _scan_block(root: Path, known: frozenset[str], names: Sequence[str]) -> tuple[list[int], list[str], pd.DataFrame]:
@@ -152,5 +125,5 @@ def scan(root: Path, names: Sequence[str], cache: Path) -> ScanResult:
 
 def _version() -> str:
     """Version of everything that affects a row: this code, the decoder and Pillow."""
-    code = [Path(file).read_bytes() for file in (__file__, headers.__file__, images.__file__)]
+    code = [Path(file).read_bytes() for file in (__file__, appearance.__file__, headers.__file__, images.__file__)]
     return hashlib.sha256(b"\0".join([*code, PIL.__version__.encode()])).hexdigest()[:16]

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from components.core.reports.export import ExportedModel
-from components.exporting.tflite import tflite_predictor
+from components.exporting.tflite import SERVER, tflite_predictor
 from components.imaging import tfrecords
 from components.runtime.params import Export
 
 WARM_UP = 5
 FLOAT32_TOLERANCE = 1e-4
-"""Largest difference of a probability between the float32 file and Keras, which compute the same in another order."""
+"""Largest difference of a probability between a float32 file and Keras, which compute the same in another order."""
+IN_FLOAT32 = ("float32", SERVER)
 
 
 def compare_with_keras(content: bytes, expected: NDArray[np.floating], precision: str, params: Export) -> ExportedModel:
@@ -42,12 +43,12 @@ def compare_with_keras(content: bytes, expected: NDArray[np.floating], precision
 
 
 def reason_not_to_write(precision: str, measured: ExportedModel, params: Export) -> str | None:
-    """Why a file should not be used, or None: float32 must give the probabilities of Keras, the others its predicted classes."""
-    if precision == "float32":
+    """Why a file should not be used, or None: in float32 it must give the probabilities of Keras, otherwise its predicted classes."""
+    if precision in IN_FLOAT32:
         difference = measured.largest_probability_difference
         if difference <= FLOAT32_TOLERANCE:
             return None
-        return f"float32 TFLite is not written: a probability differs by {difference:.1e} from Keras, more than {FLOAT32_TOLERANCE:.0e}"
+        return f"{precision} TFLite is not written: a probability differs by {difference:.1e} from Keras, more than {FLOAT32_TOLERANCE:.0e}"
     name = f"min_{precision}_agreement"
     floor: float = getattr(params, name)
     if measured.same_top1 >= floor:

@@ -1,13 +1,14 @@
-"""Converts a classifier to TFLite in float32, float16 or int8, and runs a TFLite file."""
+"""Converts a classifier to TFLite in float32, float16 or int8, or for a server, and runs a TFLite file."""
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.paths import SERVER_NETWORK
 from components.exporting import int8
 from components.exporting.int8 import Batches
 from components.runtime.streams import silence_stream
@@ -15,17 +16,29 @@ from components.runtime.streams import silence_stream
 if TYPE_CHECKING:
     import keras
 
-PRECISIONS = ("float32", "float16", "int8")
+SERVER = "server"
+"""The file for a server: float32, with features and maps beside the probabilities."""
+PRECISIONS = ("float32", "float16", "int8", SERVER)
+PROBABILITIES, POOLED, MAPS = "probabilities", "features", "maps"
+"""Names of the outputs in the signature of the file for a server."""
+
+
+def file_name(precision: str) -> str:
+    """Name of a precision's file in build/export/."""
+    return SERVER_NETWORK.name if precision == SERVER else f"model_{precision}.tflite"
 
 
 def convert_to_tflite(classifier: "keras.Model", precision: str, batches: Batches) -> bytes:
-    """The classifier as a TFLite model with float32 inputs and outputs, and a probability for each class (`with_every_output`).
+    """The classifier as a TFLite model with float32 inputs and outputs, and a probability for each class (`with_every_output`). The file
+    for a server has the outputs of `server_network`.
 
     Args:
         classifier: the candidate.
         precision: one of PRECISIONS. float16 concerns weights only, int8 weights and activations.
         batches: views from which the ranges of int8 activations and the corrections of int8 biases are read.
     """
+    if precision == SERVER:
+        return _convert_to_float(server_network(classifier), "float32")
     if precision != "int8":
         return _convert_to_float(classifier, precision)
     in_float = int8.first_block(classifier)
@@ -46,6 +59,16 @@ def with_every_output(classifier: "keras.Model") -> "keras.Model":
     second = classifier.outputs[0]
     first = keras.layers.Rescaling(-1.0, offset=1.0, name="first")(second)
     return keras.Model(classifier.input, keras.layers.Concatenate(name="both")([first, second]))
+
+
+def server_network(classifier: "keras.Model") -> "keras.Model":
+    """The classifier with three outputs: its probabilities (n, logits), the pooled features (n, width) that the head sees, and the maps
+    (n, height, width, channels) that are pooled. Layers are shared."""
+    import keras
+
+    pooling = classifier.get_layer("features")
+    outputs = {PROBABILITIES: classifier.output, POOLED: pooling.output, MAPS: pooling.input}
+    return keras.Model(classifier.input, outputs, name="server")
 
 
 def _convert_to_float(classifier: "keras.Model", precision: str) -> bytes:
@@ -111,7 +134,7 @@ def tflite_predictor(content: bytes, threads: int = 1) -> Callable[[NDArray[np.f
         warnings.simplefilter("ignore", UserWarning)
         engine = tf.lite.Interpreter(model_content=content, num_threads=threads)
     engine.allocate_tensors()
-    source, target = engine.get_input_details()[0]["index"], engine.get_output_details()[0]["index"]
+    source, target = engine.get_input_details()[0]["index"], _probabilities_tensor(engine)
 
     def infer(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         engine.set_tensor(source, pixels)
@@ -119,3 +142,10 @@ def tflite_predictor(content: bytes, threads: int = 1) -> Callable[[NDArray[np.f
         return np.array(engine.get_tensor(target)[0])
 
     return infer
+
+
+def _probabilities_tensor(engine: Any) -> int:
+    """Index of the tensor with the probabilities: the only output, or the one of that name."""
+    outputs = engine.get_output_details()
+    found = outputs[0] if len(outputs) == 1 else engine.get_signature_runner().get_output_details()[PROBABILITIES]
+    return int(found["index"])

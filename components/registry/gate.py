@@ -169,8 +169,10 @@ def _drop_rule(rule: str, costs: Mapping[str, ShiftResult] | Mapping[str, Collec
 
 
 def _rules_export_agreement(export: ExportReport) -> list[Rule]:
-    """Whether stage `export` wrote the float32 and the float16 file, which it does only if they agree with Keras."""
-    return [_rule_export_written("float32", export.float32), _rule_export_written("float16", export.float16)]
+    """Whether stage `export` wrote the files in float32, that of a server included, and in float16: it does only if they agree with
+    Keras."""
+    rows = {"float32": export.float32, "float16": export.float16, "server": export.server}
+    return [_rule_export_written(precision, row) for precision, row in rows.items()]
 
 
 def _rule_export_written(precision: str, row: ExportedModel | None) -> Rule:

@@ -84,9 +84,9 @@ def subgroup(balanced_accuracy: float | None = None) -> SubgroupResult:
     )
 
 
-def export_report(float16: float = 1.0, int8: float = 1.0, float32: float = 1.0) -> ExportReport:
+def export_report(float16: float = 1.0, int8: float = 1.0, float32: float = 1.0, server: float = 1.0) -> ExportReport:
     """A report of exports that agree with the Keras model on these fractions of the test images."""
-    rows = {"float32": float32, "float16": float16, "int8": int8}
+    rows = {"float32": float32, "float16": float16, "int8": int8, "server": server}
     return ExportReport(**{precision: exported_model(precision, share) for precision, share in rows.items()}, test_images=40)
 
 

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from components.data_quality import near_duplicates
-from components.data_quality.scan import thumbnail
+from components.imaging.appearance import thumbnail
 from tests.support.images import textured
 
 MIN_SCORE = 0.75

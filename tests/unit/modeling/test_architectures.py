@@ -6,6 +6,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from mlflow.pyfunc import PythonModelContext
 
 from components.core import architectures
@@ -26,7 +27,7 @@ from components.modeling.backbone import (
     preprocess,
     unfreeze,
 )
-from components.modeling.classifier import build_classifier, logits_model, probabilities, with_temperature
+from components.modeling.classifier import build_classifier, get_extractor, logits_model, probabilities, with_temperature
 from components.runtime.params import Backbone
 from components.serving.pyfunc_model import LesionClassifier
 from components.training import feature_cache, progressive_resizing
@@ -103,6 +104,22 @@ def test_float16_export_matches_classifier(network):
     exported = np.stack([predict(pixels[None]) for pixels in images])
     assert np.abs(exported - expected).max() <= 0.05
     assert (predicted_class(exported) == predicted_class(expected)).mean() >= 0.985
+
+
+def test_server_export_gives_probabilities_features_and_maps(network):
+    classifier = serialization.load_classifier(network.folder / "candidate/model.keras")
+    found = all_outputs(convert_to_tflite(classifier, "server", tuple), PIXELS[:2])
+    assert_close(found["probabilities"], classifier(PIXELS[:2]).numpy())
+    assert_close(found["features"], get_extractor(classifier)(PIXELS[:2]).numpy())
+    assert_close(found["maps"].mean(axis=(1, 2)), found["features"])
+
+
+def all_outputs(content: bytes, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """The named outputs of a TFLite file for several images."""
+    runner = Interpreter(model_content=content).get_signature_runner("serving_default")
+    (name,) = runner.get_input_details()
+    rows = [{key: found.copy() for key, found in runner(**{name: image[None]}).items()} for image in pixels]
+    return {key: np.concatenate([row[key] for row in rows]) for key in rows[0]}
 
 
 def test_fold_batch_norm_keeps_normalization_statistics():

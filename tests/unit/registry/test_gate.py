@@ -62,7 +62,7 @@ def test_balanced_accuracy_of_few_groups_is_marked_uncertain(settings):
     assert marked.says.endswith("uncertain, for it rests on few groups: 9 of vascular lesion")
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "server"])
 def test_float_export_that_was_not_written_fails_with_its_reason(settings, precision):
     rules = gate.evaluate_rules(GOOD, documents.export_report(**{precision: 0.5}), (), settings.registration, ENOUGH)
     assert failed_rules(rules) == [f"{precision} export agrees"]
@@ -74,10 +74,11 @@ def test_int8_export_that_was_not_written_passes(settings):
     assert gate.passed(gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, ENOUGH))
 
 
-def test_older_report_without_float32_fails(settings):
-    older = EXPORT.model_copy(update={"float32": None})
+@pytest.mark.parametrize("precision", ["float32", "server"])
+def test_older_report_without_a_float_export_fails(settings, precision):
+    older = EXPORT.model_copy(update={precision: None})
     rules = gate.evaluate_rules(GOOD, older, (), settings.registration, ENOUGH)
-    assert failed_rules(rules) == ["float32 export agrees"]
+    assert failed_rules(rules) == [f"{precision} export agrees"]
     assert "was not measured when this version was evaluated" in next(rule.says for rule in rules if not rule.passed)
 
 

@@ -5,6 +5,7 @@ from components import export
 from components.core.paths import CANDIDATE, EXPORT_REPORT, EXPORTED, MODEL_FILENAME
 from components.core.reports.export import ExportReport
 from components.exporting.agreement import reason_not_to_write
+from components.exporting.tflite import PRECISIONS, file_name
 from components.imaging.tfrecords import ShardWriter, View, as_png
 from components.modeling import serialization
 from tests.support import documents, models
@@ -12,7 +13,7 @@ from tests.support.images import noise
 from tests.support.labels import CLASSES
 
 SIZE = 32
-FILES = {precision: EXPORTED / f"model_{precision}.tflite" for precision in ("float32", "float16", "int8")}
+FILES = {precision: EXPORTED / file_name(precision) for precision in PRECISIONS}
 
 
 @pytest.fixture
@@ -35,21 +36,26 @@ def test_export_writes_only_files_that_agree_with_keras(settings, monkeypatch, c
     convert, contents = export.convert_to_tflite, {}
 
     def with_wrong_int8(classifier, precision, batches):
+        bias, before = classifier.get_layer("head").get_layer("logits").bias, None
         if precision == "int8":  # the file of another classifier
-            classifier.get_layer("head").get_layer("logits").bias.assign(np.eye(9)[0] * 100)
+            before = bias.numpy()
+            bias.assign(np.eye(9)[0] * 100)
         contents[precision] = convert(classifier, "float32" if precision == "int8" else precision, batches)
+        if before is not None:
+            bias.assign(before)
         return contents[precision]
 
     monkeypatch.setattr(export, "convert_to_tflite", with_wrong_int8)
     export.export(settings)
     report = ExportReport.read(EXPORT_REPORT)
-    assert {precision: row.written for precision, row in report.precisions.items()} == {"float32": True, "float16": True, "int8": False}
-    assert {path.name for path in EXPORTED.iterdir()} == {"model_float32.tflite", "model_float16.tflite"}
+    written = {precision: row.written for precision, row in report.precisions.items()}
+    assert written == {"float32": True, "float16": True, "int8": False, "server": True}
+    assert {path.name for path in EXPORTED.iterdir()} == {"model_float32.tflite", "model_float16.tflite", "server.tflite"}
     assert FILES["float32"].read_bytes() == contents["float32"]
     assert report.int8.reason is not None
     assert "below 0.950 (export.min_int8_agreement)" in report.int8.reason
     assert f"warning: {report.int8.reason}" in capsys.readouterr().out
-    assert report.float32.largest_probability_difference <= 1e-4
+    assert max(row.largest_probability_difference for row in (report.float32, report.server)) <= 1e-4
 
 
 @pytest.mark.parametrize(
@@ -66,7 +72,8 @@ def test_files_that_disagree_too_often_are_not_written(settings, precision, same
     assert said is None if reason is None else reason in said
 
 
+@pytest.mark.parametrize("precision", ["float32", "server"])
 @pytest.mark.parametrize(("difference", "written"), [(1e-4, True), (1.1e-4, False)])
-def test_float32_file_must_give_the_probabilities_of_keras(settings, difference, written):
-    measured = documents.exported_model("float32", 1.0).model_copy(update={"largest_probability_difference": difference})
-    assert (reason_not_to_write("float32", measured, settings.export) is None) is written
+def test_file_in_float32_must_give_the_probabilities_of_keras(settings, precision, difference, written):
+    measured = documents.exported_model(precision, 1.0).model_copy(update={"largest_probability_difference": difference})
+    assert (reason_not_to_write(precision, measured, settings.export) is None) is written
