@@ -90,8 +90,15 @@ def package(contents: Contents, version: VersionName, names: Names) -> tuple[Pho
     contract = contract.model_copy(update={"networks": {name: _sha256(content) for name, content in networks.items()}})
     files = _described_networks(contract, networks) | {EXAMPLE: (HERE / EXAMPLE).read_bytes(), README: _readme(contract)}
     files |= {labels.name: labels.content for labels in _labels(contract)}
-    files |= {name: contents.read(name) for name in sorted(contents.digests) if name.startswith(CARD)}
+    files |= _card(contents)
     return contract.model_copy(update={"files": {name: _sha256(content) for name, content in sorted(files.items())}}), files
+
+
+def _card(contents: Contents) -> dict[str, bytes]:
+    """The files of the model card, if the version has one; the predictor does not read them, so sha256.json need not list them."""
+    paths = sorted(path for path in (contents.folder / CARD).rglob("*") if path.is_file())
+    names = [path.relative_to(contents.folder).as_posix() for path in paths]
+    return {name: contents.read(name) if name in contents else path.read_bytes() for name, path in zip(names, paths, strict=True)}
 
 
 def _described_networks(contract: PhoneContract, networks: Mapping[str, bytes]) -> dict[str, bytes]:
