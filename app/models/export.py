@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from app.models.champion import REGISTRY_ERROR, existing_version
-from components.core.errors import LesionflowError, first_line
+from components.core.errors import LesionflowError
 from components.core.paths import LABELS
 from components.data_quality import label_definitions
 from components.phone import package
@@ -13,13 +12,8 @@ from components.phone.contract import PhoneContract, VersionName
 from components.registry import versions
 from components.runtime import params_file
 from components.runtime.stage import DISK_FULL
+from components.serving import loading
 from components.tracking import store
-
-if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
-
-ARTIFACTS = "artifacts"
-"""Folder of a logged model with what its predictor reads."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +52,7 @@ def export_version(target: Path, wanted: str) -> Exported:
         version = existing_version(client, model, wanted)
     name = VersionName(model=model, number=str(version.version), run=str(version.run_id))
     try:
-        return Exported(target, package.write_package(target, _artifacts(version), name, class_names))
+        return Exported(target, package.write_package(target, loading.download(version) / loading.ARTIFACTS, name, class_names))
     except OSError as fault:
         if fault.errno in DISK_FULL:
             raise
@@ -71,15 +65,3 @@ def class_names(label_set: str) -> dict[str, str]:
     if not path.exists():
         return {}
     return {name: entry.title for name, entry in label_definitions.read_definition(path).classes.items()}
-
-
-def _artifacts(version: "ModelVersion") -> Path:
-    """Folder of the version's artifacts: in a local store itself, otherwise a copy."""
-    import mlflow
-
-    what = f"version {version.version} of {version.name} cannot be read"
-    try:
-        with store.mlflow_errors(what):
-            return Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")) / ARTIFACTS
-    except (OSError, ValueError) as fault:
-        raise LesionflowError(f"{what}: {first_line(fault)}") from None

@@ -1,19 +1,19 @@
 """Answers from the registered model, as tables and JSON."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from app.console import render_table
-from components.core.errors import LesionflowError
+from app.models.lookup import find_version
+from components.core.errors import UnreadableImageError
 from components.core.escaping import for_terminal
-from components.registry import promotion, versions
 from components.runtime import params_file
 from components.serving import loading
-from components.serving.answers import Answer, answer
-from components.tracking import store
+from components.serving.answers import Answer
+from components.serving.loading import ServedPredictor
+from components.serving.older_versions import ServedModel
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -52,41 +52,25 @@ def predict_images(paths: list[Path], wanted: str) -> PredictionResult:
         LesionflowError: the version does not exist, or MLflow does not answer.
     """
     model = params_file.load().registration.registered_model
-    client = store.connect()
-    with store.mlflow_errors("MLflow's registry did not answer"):
-        noticed = promotion.read_champion_state(client, model).noticed
-        version = versions.find_version(client, model, wanted)
-    if version is None:
-        raise LesionflowError(f"{model} has no {wanted if not wanted.isdigit() else f'version {wanted}'}: {versions.HOW_TO_REGISTER}")
-    answers, unreadable = _answers(loading.load_version(version), list(dict.fromkeys(paths)))
-    warnings = [promotion.external_move_warning(noticed)] if noticed else []
-    if any(found.prediction_set is None for found in answers.values()):
-        warnings.append(f"version {version.version} was registered by an older release: it has no prediction sets, and it never abstains")
-    return PredictionResult(model, str(version.version), answers, unreadable, warnings)
+    found = find_version(model, wanted)
+    served = loading.load_folder(found.folder, f"version {found.number} of {model}")
+    answers, unreadable = _answers(served, list(dict.fromkeys(paths)))
+    warnings = [*found.warnings, *([f"version {found.number}: {served.warning}"] if served.warning else [])]
+    return PredictionResult(model, found.number, answers, unreadable, warnings)
 
 
-def _answers(version: loading.ServedModel, paths: list[Path]) -> tuple[dict[str, Answer], dict[Path, str]]:
-    """The answer about each image that could be read, and the reasons for the others. Few files are in memory at once."""
+def _answers(served: ServedPredictor | ServedModel, paths: list[Path]) -> tuple[dict[str, Answer], dict[Path, str]]:
+    """The answer about each image that could be read, and the reasons for the others. One file is in memory at a time."""
+    answers: dict[str, Answer] = {}
     reasons: dict[Path, str] = {}
-    asked: list[Path] = []
-
-    def contents() -> Iterator[bytes]:
-        for path in paths:
-            try:
-                content = path.read_bytes()
-            except OSError as fault:
-                reasons[path] = (fault.strerror or str(fault)).lower()
-            else:
-                asked.append(path)
-                yield content
-
-    table, unreadable = version.answers(contents())
-    reasons |= {asked[number]: reason for number, reason in unreadable.items()}
-    answers = {
-        str(asked[number]): answer(version.contract, row.pop("diagnosis"), row)
-        for number, row in zip(table.index, table.to_dict("records"), strict=True)
-    }
-    return answers, {path: reasons[path] for path in paths if path in reasons}
+    for path in paths:
+        try:
+            answers[str(path)] = served.predict(path.read_bytes())
+        except OSError as fault:
+            reasons[path] = (fault.strerror or str(fault)).lower()
+        except UnreadableImageError as fault:
+            reasons[path] = str(fault)
+    return answers, reasons
 
 
 def as_json(result: PredictionResult) -> str:

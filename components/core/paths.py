@@ -33,6 +33,7 @@ CANDIDATE = Path("build/candidate")
 EXPORTED = Path("build/export")
 SERVER_NETWORK = EXPORTED / "server.tflite"
 """The network that a version is served with: float32, with features and maps beside the probabilities."""
+INDEX = Path("build/index")
 
 REPORTS = Path("reports")
 CURVES = REPORTS / "curves"
