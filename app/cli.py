@@ -106,6 +106,16 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
 
 
 @main.command()
+@user_errors
+def summary() -> None:
+    """Print a summary of the last pipeline run and where to find its reports."""
+    from app.summary import summary_lines
+
+    for line in summary_lines():
+        click.echo(for_terminal(line))
+
+
+@main.command()
 @click.option(
     "--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty folder, or an earlier export."
 )
@@ -120,16 +130,6 @@ def export(target: Path, version: str) -> None:
     from app.models.export import export_version
 
     for line in export_version(target, version).lines:
-        click.echo(for_terminal(line))
-
-
-@main.command()
-@user_errors
-def summary() -> None:
-    """Print a summary of the last pipeline run and where to find its reports."""
-    from app.summary import summary_lines
-
-    for line in summary_lines():
         click.echo(for_terminal(line))
 
 
