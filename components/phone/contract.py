@@ -28,7 +28,7 @@ class Class(Part):
     """A class, in the order of the network's output."""
 
     id: str = Field(description="as in `labels.txt`")
-    malignant: bool
+    malignant: bool = Field(description="whether it counts towards the malignant probability")
     name: str = Field(description="as in `labels-en.txt`")
 
 
@@ -45,7 +45,7 @@ class Point(Part):
 
     sensitivity: float | None = Field(description="share of malignant test images at or above the threshold; null if not recorded")
     specificity: float | None = Field(description="share of benign test images below it; null if not recorded")
-    threshold: float
+    threshold: float = Field(description="malignant probability from which a picture is flagged")
 
 
 class VersionName(Part):
@@ -60,19 +60,23 @@ class PhoneContract(Document):
     """The contract of a phone's files with the app. The copy within a TFLite file has no `files`."""
 
     abstention_threshold: float = Field(description='largest probability below which the answer is "too uncertain"')
-    classes: tuple[Class, ...]
+    classes: tuple[Class, ...] = Field(description="in the order of the output")
     critical: str | None = Field(description="class that `decision_offsets` raises, or null")
     decision_offsets: tuple[float, ...] = Field(description="added to the logarithms of the probabilities where a diagnosis is named")
-    files: dict[str, str] = Field(default_factory=dict, description="sha256 of each file of the package")
-    input: Input
+    files: dict[str, str] = Field(default_factory=dict, json_schema_extra={"key": "file"}, description="sha256 of each file of the package")
+    input: Input = Field(description="what the network takes")
     label_set: str = Field(description="name of the label set")
-    limits: tuple[str, ...]
-    networks: dict[str, str] = Field(description="sha256 of each TFLite file as it was registered, without metadata")
-    operating_points: dict[str, Point]
-    prevalence: dict[str, float] = Field(description="share of each class behind the probabilities; empty if not recorded")
+    limits: tuple[str, ...] = Field(description="what the answers are not, for people")
+    networks: dict[str, str] = Field(
+        json_schema_extra={"key": "file"}, description="sha256 of each TFLite file as it was registered, without metadata"
+    )
+    operating_points: dict[str, Point] = Field(json_schema_extra={"key": "point"}, description="thresholds on the malignant probability")
+    prevalence: dict[str, float] = Field(
+        json_schema_extra={"key": "class"}, description="share of each class behind the probabilities; empty if not recorded"
+    )
     set_thresholds: tuple[float, ...] = Field(description="smallest probability of each class in the prediction set; empty: no sets")
-    tells_malignant: bool = Field(description="whether some classes are malignant and others are not")
-    version: VersionName
+    separates_malignant: bool = Field(description="whether some classes are malignant and others are not")
+    version: VersionName = Field(description="the registered version")
     views: int = Field(description="the probabilities are the mean over this many symmetries of the square: 1, 2, 4 or 8")
 
 
@@ -98,7 +102,7 @@ def contract_of(candidate: Candidate, promised: Contract, names: Mapping[str, st
         operating_points=_points(promised) if labels.separates_malignant else {},
         prevalence=promised.class_shares,
         set_thresholds=promised.set_thresholds,
-        tells_malignant=labels.separates_malignant,
+        separates_malignant=labels.separates_malignant,
         version=version,
         views=promised.views,
     )

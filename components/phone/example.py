@@ -147,7 +147,7 @@ def answer(contract: dict[str, Any], mean: NDArray[np.float64]) -> dict[str, Any
         "alarm": reached.get("triage", False),
         "abstained": abstained,
         "diagnosis": None if abstained else named,
-        "malignant_probability": malignant if contract["tells_malignant"] else None,
+        "malignant_probability": malignant if contract["separates_malignant"] else None,
         "operating_points": reached,
         "prediction_set": [classes[number] for number in ranked] if inside else None,
         "probabilities": dict(zip(classes, mean.tolist(), strict=True)),

@@ -15,6 +15,8 @@ import flatbuffers
 import numpy as np
 from numpy.typing import NDArray
 
+from components.core.errors import LesionflowError
+
 IDENTIFIER = b"M001"
 MODEL_IDENTIFIER = b"TFL3"
 BUFFER = "TFLITE_METADATA"
@@ -89,7 +91,7 @@ def with_metadata(network: bytes, classifier: Classifier, files: Mapping[str, by
         files: further files of the archive, by name.
 
     Raises:
-        ValueError: the network does not give one value for each label.
+        LesionflowError: the network does not give one value for each label.
     """
     packed = {labels.name: labels.content for labels in classifier.labels} | dict(files)
     return _with_archive(_with_buffer(network, metadata(classifier), len(classifier.labels[0].lines)), packed)
@@ -192,7 +194,7 @@ def _with_buffer(network: bytes, content: bytes, classes: int) -> bytes:
     graph = model.subgraphs[0]
     shapes = [list(graph.tensors[number].shape) for number in graph.outputs]
     if shapes != [[1, classes]]:
-        raise ValueError(f"the network's outputs have the shapes {shapes}, where [[1, {classes}]] is needed for {classes} labels")
+        raise LesionflowError(f"a TFLite file has outputs of the shapes {shapes}, and {[[1, classes]]} is needed: a value for each class")
     buffer, entry = schema.BufferT(), schema.MetadataT()
     buffer.data = np.frombuffer(content, dtype=np.uint8)
     entry.name, entry.buffer = BUFFER, len(model.buffers)

@@ -3,6 +3,7 @@ import pytest
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import number_types
 
+from components.core.errors import LesionflowError
 from components.phone import metadata
 from components.phone.metadata import Classifier, Labels
 from tests.support import tflite
@@ -82,7 +83,7 @@ def test_tensors_lie_at_multiples_of_16_bytes(described):
 
 
 def test_network_must_give_a_value_for_each_label():
-    with pytest.raises(ValueError, match=r"\[\[1, 3\]\] is needed for 3 labels"):
+    with pytest.raises(LesionflowError, match=r"\[\[1, 1\]\], and \[\[1, 3\]\] is needed"):
         metadata.with_metadata(tflite.tiny_network(1), CLASSIFIER, {})
 
 
