@@ -100,8 +100,8 @@ def page() -> str:
         GENERATED_NOTE,
         "What each report contains."
         " JSON reports, except `registration.json`, `candidate.json` and a phone's `lesionflow.json`, are in git,"
-        " so `dvc metrics diff` compares commits. An *estimate* is an object with `value`, `low` and `high`: a metric and its 95 % interval. Words in angle brackets stand for one"
-        " key of each kind, `[]` for each item of a list.",
+        " so `dvc metrics diff` compares commits. An *estimate* is an object with `value`, `low` and `high`: a metric and its 95 %"
+        " interval. Words in angle brackets stand for one key of each kind, `[]` for each item of a list.",
     ]
     for name in WRITTEN_BY:
         parts += [
