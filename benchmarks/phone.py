@@ -38,7 +38,7 @@ def main() -> None:
     document = {
         "images": len(images),
         "network": given.network,
-        **{fed: agreement(found[fed], found[NAME]) for fed in (SQUARE, PHOTOGRAPH)},
+        **{fed: agreement(found[fed], found[NAME]) for fed in (SQUARE, PLAIN, PHOTOGRAPH)},
     }
     path = machine.write(NAME, document)
     print(f"{report(document)}\n\nwritten to {path}")

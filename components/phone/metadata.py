@@ -192,7 +192,7 @@ def _with_buffer(network: bytes, content: bytes, classes: int) -> bytes:
 
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(network, 0))
     graph = model.subgraphs[0]
-    shapes = [list(graph.tensors[number].shape) for number in graph.outputs]
+    shapes = [[int(side) for side in graph.tensors[number].shape] for number in graph.outputs]
     if shapes != [[1, classes]]:
         raise LesionflowError(f"a TFLite file has outputs of the shapes {shapes}, and {[[1, classes]]} is needed: a value for each class")
     buffer, entry = schema.BufferT(), schema.MetadataT()
