@@ -74,10 +74,13 @@ def params() -> None:
 @params.command()
 @user_errors
 def check() -> None:
-    """Validate every key of params.yaml, its type and its range."""
+    """Validate every key of params.yaml, its type and its range, and the keys of card.yaml."""
+    from components.core.reports.statements import STATEMENTS_FILE, Statements
     from components.runtime.params_file import PARAMS_FILE, load
 
     click.echo(f"{PARAMS_FILE}: {len(load().model_dump())} sections, all valid")
+    stated = [text for text in Statements.load().model_dump().values() if text]
+    click.echo(f"{STATEMENTS_FILE}: {len(stated)} of {len(Statements.model_fields)} keys stated, all valid")
 
 
 main.add_command(data)
@@ -103,6 +106,16 @@ def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
         click.echo(f"error: {for_terminal(str(path))}: {for_terminal(reason)}", err=True)
     click.echo(as_json(result) if form == "json" else as_table(result))
     sys.exit(result.exit_code)
+
+
+@main.command()
+@click.argument("version", default="champion")
+@user_errors
+def card(version: str) -> None:
+    """Print the model card of VERSION (a number or an alias; default: the champion) as Markdown."""
+    from app.models.card import card_text
+
+    click.echo(card_text(version), nl=False)
 
 
 @main.command()

@@ -1,8 +1,8 @@
 """Register the candidate as a new version, set `challenger`, apply the gate and, if promotion is automatic, move `champion`.
 
-Reads build/candidate/, build/export/, build/splits.parquet and the reports. Writes reports/registration.json, reports/report.html and the
-MLflow registry. Registering the same candidate with the same evaluation twice creates one version. A former champion is never promoted
-automatically, so that no scheduled run undoes a rollback.
+Reads build/candidate/, build/export/, build/splits.parquet, card.yaml and the reports. Writes reports/registration.json,
+reports/report.html and the MLflow registry, where a version has its evidence and its model card. Registering the same candidate with the
+same evaluation twice creates one version. A former champion is never promoted automatically, so that no scheduled run undoes a rollback.
 """
 
 import re
@@ -27,6 +27,7 @@ from components.core.paths import (
     EXPORT_REPORT,
     EXPORTED,
     INDEX,
+    INDEX_REPORT,
     REGISTRATION,
     REPORTS,
     RUN_REPORT,
@@ -36,9 +37,13 @@ from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.registration import Promotion, Registration, Rule
+from components.core.reports.statements import Statements
 from components.evaluation.predictions import HEADLINE_METRICS
 from components.evaluation.subgroups import named_subgroups, subgroup_name
 from components.registry import evidence, gate, judgement, promotion, run_report, versions
+from components.registry.card import rendering
+from components.registry.card.build import build_card
+from components.registry.card.sources import read_sources
 from components.registry.evidence import Evidence
 from components.registry.promotion import ChampionState
 from components.registry.promotion_record import ConcurrentPromotionError
@@ -93,7 +98,7 @@ def log_evaluation(client: "MlflowClient", run_id: str, evaluation: Evaluation, 
     docs = ((REPORTS / "validation", "data_docs/catalog"), (REPORTS / "split", "data_docs/split"))
     for folder, name in ((EVALUATION_PLOTS, evidence.EVALUATION_IN_RUN), (EXPORTED, "export"), *docs):
         client.log_artifacts(run_id, str(folder), name)
-    for report in (EVALUATION, CLINIC, EXPORT_REPORT):
+    for report in (EVALUATION, CLINIC, EXPORT_REPORT, INDEX_REPORT):
         client.log_artifact(run_id, str(report), evidence.REPORTS_IN_RUN)
 
 
@@ -147,17 +152,19 @@ def registered_before(
 
 
 def create_version(client: "MlflowClient", candidate: Candidate, candidate_evidence: Evidence, settings: Settings) -> "ModelVersion":
-    """Register the candidate as a new version with its own run and evidence."""
+    """Register the candidate as a new version with its own run, evidence and model card."""
     curves = pd.read_csv(require_file(CURVES / CURVES_OF[candidate.phase]))
     with (
         tempfile.TemporaryDirectory() as temporary,
         runs.candidate_run(client, candidate, settings.logged(candidate.phase), curves) as run_id,
     ):
-        folder = Path(temporary) / evidence.FOLDER
+        folder, card = Path(temporary) / evidence.FOLDER, Path(temporary) / rendering.FOLDER
         digest = evidence.write_evidence(folder, candidate, settings, judgement.judge_alone(candidate_evidence, settings))
+        rendering.write_card(build_card(read_sources(candidate, folder)), card)
         log_evaluation(client, run_id, candidate_evidence.evaluation, candidate_evidence.export)
+        client.log_artifacts(run_id, str(card), rendering.FOLDER)
         served = [CANDIDATE, EXPORTED, *([INDEX] if INDEX.exists() else [])]
-        source = logged_model.log_model(run_id, [*served, folder], candidate.outputs)
+        source = logged_model.log_model(run_id, [*served, folder, card], candidate.outputs)
         tags = version_tags(candidate, candidate_evidence.evaluation, settings.overrides, digest)
         return versions.create_version(client, settings.registration.registered_model, source, run_id, tags)
 
@@ -188,9 +195,10 @@ def register(settings: Settings) -> None:
     """Run the stage. The evidence of the champion is read before anything is written.
 
     Raises:
-        LesionflowError: MLflow does not respond, a version cannot be judged, or evidence was changed.
+        LesionflowError: card.yaml is not valid, MLflow does not respond, a version cannot be judged, or evidence was changed.
     """
     params = settings.registration
+    Statements.load()  # an error in card.yaml is told before anything is written
     candidate = Candidate.read(CANDIDATE / "candidate.json")
     candidate_evidence = evidence.candidate_evidence(candidate, settings)
     client = store.connect()

@@ -18,6 +18,7 @@ DOES = {
     "finetune": "trains upper blocks",
     "evaluate": "metrics, shifts",
     "export": "TFLite, checked",
+    "index": "training cases",
     "register": "version and gate",
 }
 

@@ -12,6 +12,7 @@ from components.core.reports.candidate import Candidate
 from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
+from components.core.reports.index import IndexReport
 from components.core.reports.registration import Registration
 from components.data_quality.findings import KINDS
 from components.phone.contract import CONTRACT, PhoneContract
@@ -25,13 +26,14 @@ MODELS: tuple[tuple[str, str, type[Document]], ...] = (
     ("reports/evaluation.json", "evaluate", Evaluation),
     ("reports/clinic.json", "evaluate", Clinic),
     ("reports/export.json", "export", ExportReport),
+    ("reports/index.json", "index", IndexReport),
     ("build/candidate/candidate.json", "evaluate", Candidate),
     ("reports/registration.json", "register", Registration),
     (CONTRACT, "lesionflow export", PhoneContract),
 )
 """Path, stage or command, and model of the others."""
 SOURCES = (
-    *(f"components/{stage}.py" for stage in ("validate", "split", "train", "finetune", "evaluate", "export", "register")),
+    *(f"components/{stage}.py" for stage in ("validate", "split", "train", "finetune", "evaluate", "export", "index", "register")),
     "components/core/reports/",
     "components/phone/contract.py",
 )

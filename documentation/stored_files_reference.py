@@ -17,8 +17,9 @@ FILES = [
     [
         "`build/export/`",
         "`export`",
-        "`model_<precision>.tflite` in float32, float16 and int8 ([how to use them](../how-to/use-tflite-models.md))",
+        "`model_<precision>.tflite` in float32, float16 and int8 ([how to use them](../how-to/use-tflite-models.md)), and `server.tflite`",
     ],
+    ["`build/index/`", "`index`", "[features of the training images, and their cases](#index)"],
     ["`build/scans/`", "`validate`", "cache of scan results, by content; not an output of a stage, safe to delete"],
     [
         "`build/checkpoint/`, `build/maps/`",
@@ -68,8 +69,23 @@ CANDIDATE = """\
 | `candidate.json` | what it is: phase, label set, outputs, temperature ([keys](reports.md#candidatejson)) |
 | `test_predictions.parquet` | one row per test image: `path`, `pixels_sha256`, `diagnosis`, `group`, `p_<output>` per output |
 
-Registration copies this folder, `build/export/` and `evidence/` into the logged model of the version in MLflow, with `sha256.json`: the
-sha256 of each file that a predictor may read."""
+Registration copies this folder, `build/export/`, `build/index/`, `evidence/` and `card/` into the logged model of the version in MLflow,
+with `sha256.json`: the sha256 of each file that a predictor may read.
+
+`evidence/` has the test predictions and the split, `evaluation.json`, `clinic.json`, `export.json` and `index.json`; `measured.json` (code,
+packages, dataset and label set that they depend on), `params.json`, `cohort.json` (counts of images, for the model card) and
+`statements.json` (`card.yaml`). `card/` is the [model card](../how-to/write-a-model-card.md)."""
+INDEX = """\
+| file | content |
+| --- | --- |
+| `features.npy` | float16, one row per training image: its features in `server.tflite`, divided by their length; in random order |
+| `cases.json` | for each row diagnosis, random number of the lesion, origin (collection, license, attribution), has it a thumbnail |
+| `index.json` | thresholds: distance from which an image is unlike training, distance of a training image itself, limits of image checks |
+| `head.npz` | kernels and biases of the classifier's head, for activation maps |
+| `thumbnails/<row>.jpg` | centered squares, 224 px, without metadata, of the collections in `serve.similar_pictures` |
+
+No file names a path, patient or lesion. Registration copies this folder into the logged model, so that
+[features of the training images leave with it](../explanation/abstention.md#what-leaves-with-a-version)."""
 PRINT = """\
 ```python
 import json
@@ -117,6 +133,8 @@ def page() -> str:
         FEATURES,
         "## Candidate",
         CANDIDATE,
+        "## Index",
+        INDEX,
         source(
             "components/core/paths.py",
             "components/core/catalog.py",
@@ -126,6 +144,7 @@ def page() -> str:
             "components/embed.py",
             "components/evaluate.py",
             "components/export.py",
+            "components/index.py",
         ),
     ]
     return "\n\n".join(parts) + "\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from flows.processes import ROOT, Command, Environment, OnLine, run_command, run_json
 
 SOURCES = ("data.dvc", "weights.dvc")
-STAGES = ("validate", "split", "augment", "embed", "train", "finetune", "evaluate", "export", "register")
+STAGES = ("validate", "split", "augment", "embed", "train", "finetune", "evaluate", "export", "index", "register")
 CACHED = ("didn't change, skipping", "is cached - skipping run")
 DVC = (sys.executable, "-m", "dvc")
 

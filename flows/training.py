@@ -55,7 +55,7 @@ def training(
     force: bool = False,
     promote: Promote = "params.yaml",
 ) -> list[StageResult]:
-    """Bring the whole pipeline up to date: validate, split, augment, embed, train, finetune, evaluate, export, register.
+    """Bring the whole pipeline up to date: validate, split, augment, embed, train, finetune, evaluate, export, index, register.
 
     Args:
         data_revision: Git revision (commit, tag or branch) with the data.dvc of the dataset. Empty: the workspace's own.

@@ -34,6 +34,7 @@ EXPORTED = Path("build/export")
 SERVER_NETWORK = EXPORTED / "server.tflite"
 """The network that a version is served with: float32, with features and maps beside the probabilities."""
 INDEX = Path("build/index")
+"""Features of the training images, which a version searches for similar cases."""
 
 REPORTS = Path("reports")
 CURVES = REPORTS / "curves"
@@ -41,6 +42,7 @@ EVALUATION_PLOTS = REPORTS / "evaluation"
 EVALUATION = REPORTS / "evaluation.json"
 CLINIC = REPORTS / "clinic.json"
 EXPORT_REPORT = REPORTS / "export.json"
+INDEX_REPORT = REPORTS / "index.json"
 REGISTRATION = REPORTS / "registration.json"
 RUN_REPORT = REPORTS / "report.html"
 

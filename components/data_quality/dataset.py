@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import yaml
@@ -61,16 +62,30 @@ def read_label_set_name(root: Path) -> str | None:
     Raises:
         LesionflowError: the file is not a mapping in YAML.
     """
+    name: str | None = _read_description(root).get("label_set")
+    return name
+
+
+def has_clinical_photographs(root: Path) -> bool:
+    """Whether dataset.yaml says that the images are clinical photographs; without it they are dermoscopic.
+
+    Raises:
+        LesionflowError: the file is not a mapping in YAML.
+    """
+    return _read_description(root).get("image_type") == "clinical"
+
+
+def _read_description(root: Path) -> dict[str, Any]:
     path = root / DATASET_FILE
     if not path.exists():
-        return None
+        return {}
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as fault:
         raise LesionflowError(f"{path} is not valid YAML: {fault}") from None
     if not isinstance(content, dict) or not isinstance(content.get("label_set"), str | None):
         raise LesionflowError(f"{path} must be a mapping whose key label_set names a label set")
-    return content.get("label_set")
+    return content
 
 
 def diagnosis_levels(paths: Iterable[str], metadata: pd.DataFrame | None) -> list[tuple[str, ...]]:

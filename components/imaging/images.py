@@ -207,11 +207,16 @@ def load_pixels(content: bytes, size: int, resolution: int | None = None) -> Pix
     Returns:
         uint8 array of shape (size, size, 3).
     """
-    return center_square_resize(load_square_image(content, size, resolution), size)
+    return fit(decode(content, required_detail(size, resolution)), size, resolution)
+
+
+def fit(image: Image.Image, size: int, resolution: int | None) -> Pixels:
+    """Fit a decoded image to the model's input, as `load_pixels`; it must have the `required_detail`."""
+    return center_square_resize(downsample_to(image, resolution), size)
 
 
 def load_square_image(content: bytes, size: int, resolution: int | None) -> Image.Image:
-    """The image that `load_pixels` fits: decoded and downsampled to `resolution`, not cropped, with enough detail for zooming."""
+    """The image whose square `load_pixels` takes: decoded and downsampled to `resolution`, not cropped, with enough detail for zooming."""
     return downsample_to(decode(content, required_detail(size, resolution)), resolution)
 
 

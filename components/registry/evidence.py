@@ -1,11 +1,11 @@
 """The evidence of a version: the files behind its metrics, written once at registration and verified on each read.
 
 It is a folder in the artifacts of the logged model of the version, so no other version can write to it. It contains the test
-predictions, the evaluation and export reports, the split, and the params, overrides, code and packages that these depend on. Its
-sha256 is a tag of the version from the start, and is in the promotion record if the version became champion.
+predictions, the evaluation and export reports, the split, what the model card needs (background.py), and the params, overrides, code
+and packages that these depend on. Its sha256 is a tag of the version from the start, and is in the promotion record if the version
+became champion.
 
-A version registered by an older release has its evidence in its MLflow run, unless versions share this run: the one registered last
-has overwritten the evidence of the others.
+A version registered by an older release has its evidence in its MLflow run; of versions that share a run, only the last one has.
 """
 
 import hashlib
@@ -32,7 +32,7 @@ from components.core.reports.measured import EvaluationParams, GitState, Measure
 from components.core.reports.registration import Rule
 from components.evaluation import former_predictions
 from components.evaluation.predictions import Predictions
-from components.registry import version_tags, versions
+from components.registry import background, version_tags, versions
 from components.runtime.params import Settings
 from components.tracking import provenance
 
@@ -45,7 +45,7 @@ FOLDER = "evidence"
 MEASURED = "measured.json"
 SPLIT = "split.parquet"
 SPLIT_COLUMNS = ["pixels_sha256", "side", "group", "diagnosis", "path"]
-PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "mlflow")
+PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "mlflow")
 REPORTS_IN_RUN = "reports"
 EVALUATION_IN_RUN = "evaluation"
 """Folders of a run: JSON reports; plots and, for versions without an evidence folder, the test predictions."""
@@ -119,6 +119,7 @@ def write_evidence(folder: Path, candidate: Candidate, settings: Settings, indep
     for source in (CANDIDATE / PREDICTIONS_FILENAME, EVALUATION, EXPORT_REPORT):
         shutil.copy(require_file(source), folder / source.name)
     _current_split().to_parquet(folder / SPLIT, index=False)
+    background.write_background(folder, settings)
     origin = provenance.provenance()
     code = Path(__file__).parents[1]
     Measured(

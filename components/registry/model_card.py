@@ -14,8 +14,10 @@ MODEL_DESCRIPTION = """Skin-lesion classifier over dermoscopy images, trained by
 
 `champion` is the version that serves; `challenger` is the newest candidate. A version's description and tags hold its test
 figures with 95 % intervals, the gate's verdict rule by rule, and the hashes of the data it came from; its source run holds the
-curves and the confusion matrix, its logged model the evidence: test predictions, reports and split. Move `champion` with
-`lesionflow champion promote VERSION`, which applies the gate, or here; the experiment `promotions` keeps every change."""
+curves and the confusion matrix, its logged model the evidence: test predictions, reports and split. Features of the training
+images leave with a version, without path, patient or lesion; pictures only of the collections in `serve.similar_pictures`.
+Move `champion` with `lesionflow champion promote VERSION`, which applies the gate, or here; the experiment `promotions` keeps
+every change."""
 
 
 def version_description(tags: Mapping[str, str]) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 import pandas as pd
 
 from components.core.files import atomic_write, read_json, require_file
-from components.core.paths import CLINIC, CURVES, EVALUATION, EVALUATION_PLOTS, EXPORT_REPORT, REPORTS, RUN_REPORT
+from components.core.paths import CLINIC, CURVES, EVALUATION, EVALUATION_PLOTS, EXPORT_REPORT, INDEX_REPORT, REPORTS, RUN_REPORT
 from components.core.plotting import save_figure
 from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.export import ExportReport
+from components.core.reports.index import IndexReport
 from components.core.reports.registration import Registration
 from components.data_quality.pages import render
 
@@ -75,6 +76,7 @@ def report_page(registration: Registration) -> str:
             *dataset_tables(validation, split),
             *evaluation_tables(evaluation),
             operating_points_table(Clinic.read(CLINIC)),
+            non_lesions_table(IndexReport.read(INDEX_REPORT)),
             export_table(export),
         ],
         pictures=[*curves, *plots],
@@ -124,6 +126,13 @@ def operating_points_table(clinic: Clinic) -> Table:
         for name, point in clinic.operating_points.items()
     ]
     return Table("Operating points on test", ("point", "threshold", "sensitivity", "specificity", "flagged"), rows)
+
+
+def non_lesions_table(index: IndexReport) -> Table:
+    """How many made pictures without a lesion are detected, by kind, and how many test images are taken for such."""
+    made = [(name.replace("_", " "), *_cells(row.detected), str(row.answered)) for name, row in index.non_lesions.items()]
+    lesions = ("test images, of lesions", *_cells(index.false_alarms.either), "")
+    return Table("Detected as no dermoscopic image, or unlike training", ("pictures", "share", "low", "high", "answered"), [*made, lesions])
 
 
 def export_table(export: ExportReport) -> Table:

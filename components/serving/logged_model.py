@@ -26,7 +26,8 @@ def log_model(run_id: str, folders: Sequence[Path], outputs: Sequence[str]) -> s
 
     Args:
         run_id: ID of the candidate's run.
-        folders: what goes with the version, under each folder's own name: build/candidate/, build/export/, the evidence and others.
+        folders: what goes with the version, under each folder's own name: build/candidate/, build/export/, the evidence, the model card
+            and others.
         outputs: names of the probabilities in the signature, in order.
     """
     import mlflow

@@ -20,6 +20,7 @@ DECIDING = (
     "dvc.yaml",
     "params.yaml",
     "decisions.csv",
+    "card.yaml",
     "labels",
     "*.dvc",
     "prefect.*",

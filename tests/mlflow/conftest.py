@@ -27,6 +27,7 @@ from components.core.paths import (
     EVALUATION_PLOTS,
     EXPORT_REPORT,
     EXPORTED,
+    INDEX_REPORT,
     PREDICTIONS_FILENAME,
     REPORTS,
     SPLITS,
@@ -117,13 +118,15 @@ class RegistryLab:
         documents.evaluation(test=test, test_split_hash=split, **labels, **measurements).write(EVALUATION)
         documents.clinic().write(CLINIC)
         documents.export_report(export).write(EXPORT_REPORT)
+        documents.index_report().write(INDEX_REPORT)
         labels["outputs"] = predictions.labels.outputs
         hashes = {"phase_sha256": phase_sha256, "model_sha256": model_sha256 or uuid.uuid4().hex, "test_split_hash": split}
         candidate = documents.candidate(**hashes, **labels)
         candidate.write(CANDIDATE / "candidate.json")
         predictions.table().to_parquet(CANDIDATE / PREDICTIONS_FILENAME, index=False)
         pd.concat([predictions.images.assign(side="test"), seen], ignore_index=True).to_parquet(SPLITS)
-        predictions.images.assign(sha256=[sha256(self.root / "data" / path) for path in predictions.images["path"]]).to_parquet(CATALOG)
+        files = predictions.images.assign(sha256=[sha256(self.root / "data" / path) for path in predictions.images["path"]])
+        files.assign(format="PNG", usable=True, reason="").to_parquet(CATALOG)
         for folder in (EVALUATION_PLOTS, EXPORTED, CURVES, REPORTS / "validation", REPORTS / "split"):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "note.txt").write_text(candidate.model_sha256)

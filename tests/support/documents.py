@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from components.core.reports.candidate import Base, Candidate
 from components.core.reports.champion import Verification, VersionOverview
-from components.core.reports.clinic import Clinic, Discrimination, OperatingPoint
+from components.core.reports.clinic import Clinic, Discrimination, OperatingPoint, Repeatability, ViewCount, Views
 from components.core.reports.evaluation import (
     Estimate,
     Evaluation,
@@ -15,6 +15,8 @@ from components.core.reports.evaluation import (
     ValidationMetrics,
 )
 from components.core.reports.export import ExportedModel, ExportReport
+from components.core.reports.index import FalseAlarms, IndexReport, NonLesions
+from components.core.reports.index_contents import Novelty
 from components.core.reports.registration import Registration
 from tests.support.labels import CLASSES, ISIC9
 
@@ -72,6 +74,22 @@ def clinic(triage: bool = True) -> Clinic:
     )
 
 
+def views(count: int = 8, changed: float = 0.02) -> Views:
+    """What averaging over views gives; moving the image changes this share of diagnoses, everything else none."""
+    none, some = Repeatability(changed_diagnosis=Estimate(0.0, 0.0, 0.1)), Repeatability(changed_diagnosis=Estimate(changed, 0.0, 0.1))
+    row = ViewCount(
+        balanced_accuracy=0.7,
+        calibration_error=0.05,
+        changed_diagnosis=0.0,
+        forward_passes=count,
+        loss_above_eight_views=Estimate(0.0, 0.0, 0.0),
+        negative_log_likelihood=0.9,
+        repeatability={"jpeg_95": none, "shift_1_px": some, "symmetries": none},
+        temperature=1.0,
+    )
+    return Views(by_count={str(count): row}, count=count)
+
+
 def shift_result(balanced_accuracy: float, value: float, low: float, high: float) -> ShiftResult:
     return ShiftResult(balanced_accuracy=balanced_accuracy, drop=Estimate(value, low, high))
 
@@ -89,6 +107,24 @@ def export_report(float16: float = 1.0, int8: float = 1.0, float32: float = 1.0,
     """A report of exports that agree with the Keras model on these fractions of the test images."""
     rows = {"float32": float32, "float16": float16, "int8": int8, "server": server}
     return ExportReport(**{precision: exported_model(precision, share) for precision, share in rows.items()}, test_images=40)
+
+
+def index_report(detected: float = 0.9, false_alarms: float = 0.02) -> IndexReport:
+    """A report of an index that detects this share of made pictures, and takes this share of the test images for such."""
+    alarms, share = Estimate(false_alarms, 0.0, 0.1), Estimate(detected, 0.8, 1.0)
+    noise = NonLesions(answered=1, detected=share, not_dermoscopic=20, pictures=40, too_uncertain=3, unlike_training=30)
+    return IndexReport(
+        detected=share,
+        false_alarms=FalseAlarms(by_class={"melanoma": alarms}, either=alarms, not_dermoscopic=alarms, unlike_training=alarms),
+        groups=30,
+        images=40,
+        neighbour_accuracy=Estimate(0.5, 0.4, 0.6),
+        non_lesions={"noise": noise},
+        novelty=Novelty(calibration_images=60, lesion=10, max_share=0.02, threshold=0.4),
+        taken_for_training=0,
+        training_images=120,
+        training_lesions=100,
+    )
 
 
 def exported_model(precision: str, same_top1: float) -> ExportedModel:

@@ -30,6 +30,7 @@ COPIED = (
     "labels",
     "splits",
     "utilities",
+    "card.yaml",
     "dvc.yaml",
     "params.yaml",
     "decisions.csv",

@@ -7,7 +7,7 @@ import pytest
 from components.core import plotting
 from components.core.errors import LesionflowError
 from components.core.files import write_json
-from components.core.paths import CLINIC, CURVES, EVALUATION, EXPORT_REPORT, REPORTS, RUN_REPORT
+from components.core.paths import CLINIC, CURVES, EVALUATION, EXPORT_REPORT, INDEX_REPORT, REPORTS, RUN_REPORT
 from components.core.reports.registration import Rule
 from components.registry import run_report
 from tests.support import documents
@@ -29,6 +29,7 @@ def _run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     documents.evaluation().write(EVALUATION)
     documents.export_report().write(EXPORT_REPORT)
     documents.clinic().write(CLINIC)
+    documents.index_report().write(INDEX_REPORT)
     write_json(REPORTS / "validation.json", {"found": {"near_duplicate": 4}, "quarantined": {}})
     sides = {side: {"melanoma": 7, WILD: 9} for side in ("train", "validation", "test")}
     write_json(REPORTS / "split.json", {"images_per_class": sides})
