@@ -97,7 +97,7 @@ def as_json(result: PredictionResult) -> str:
             "model": result.model,
             "version": result.version,
             "diagnosis": None if found.abstained else found.diagnosis,
-            "abstained": found.abstained,
+            "abstained": "; ".join(found.abstained) or None,
             "malignant_probability": found.malignant,
             "operating_points": found.operating_points,
             "prediction_set": found.prediction_set,
@@ -126,7 +126,7 @@ def _add_answer(table: "Table", image: str, found: Answer) -> None:
     reached = [name for name, is_reached in found.operating_points.items() if is_reached]
     malignant = [] if found.malignant is None else [(f"malignant{_reached(reached)}", f"{found.malignant:.3f}")]
     if found.abstained:
-        rows = [(f"no answer: {found.abstained}", ""), *malignant]
+        rows = [(f"no answer: {'; '.join(found.abstained)}", ""), *malignant]
         rows = rows[::-1] if reached else rows
     else:
         ranked = sorted(found.probabilities.items(), key=lambda item: -item[1])

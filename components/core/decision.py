@@ -1,4 +1,4 @@
-"""Names a diagnosis from probabilities. The served model runs a copy of this module."""
+"""Names a diagnosis from probabilities, and shifts them to another place. The served model runs a copy of this module."""
 
 from collections.abc import Sequence
 
@@ -37,3 +37,15 @@ def prediction_sets(probabilities: NDArray[np.floating], thresholds: "Sequence[f
 def too_uncertain(probabilities: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
     """Whether the model abstains from each image: its largest probability is below the threshold."""
     return np.asarray(probabilities.max(axis=1) < threshold)
+
+
+def prior_shifted(probabilities: NDArray[np.floating], ratios: "Sequence[float] | NDArray[np.floating]") -> NDArray[np.float64]:
+    """Probabilities at other class shares: each times its ratio, divided by their sum (Saerens et al. 2002,
+    doi:10.1162/089976602753284446). It assumes that images of a class look alike in both places (Godau et al. 2023, arXiv:2303.12540).
+
+    Args:
+        probabilities: float (n, outputs) with rows that sum to one, calibrated to the former shares.
+        ratios: float (outputs,), new share over former share.
+    """
+    weighted = probabilities * np.asarray(ratios)
+    return np.asarray(weighted / weighted.sum(axis=1, keepdims=True), dtype=np.float64)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from components.exporting import int8
 from components.exporting.int8 import Batches
-from components.runtime.tensorflow import silence_stream
+from components.runtime.streams import silence_stream
 
 if TYPE_CHECKING:
     import keras

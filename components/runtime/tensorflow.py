@@ -5,21 +5,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from components.runtime.streams import silence_stream
+
 UNUSED_BY_KERAS = ("sklearn", "matplotlib")
 """Packages that Keras imports, if they are installed, for features this project does not use; they take a third of its import time."""
-
-
-@contextmanager
-def silence_stream(number: int) -> Iterator[None]:
-    """Redirect the file descriptor of standard output (1) or error (2) to /dev/null, for libraries that write from C++."""
-    kept, null = os.dup(number), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, number)
-    try:
-        yield
-    finally:
-        os.dup2(kept, number)
-        os.close(kept)
-        os.close(null)
 
 
 def load_tensorflow() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from components.core import catalog
+from components.core import catalog, decision
 from components.core.reports.clinic import (
     AtPrevalence,
     CalibrationBin,
@@ -210,7 +210,7 @@ def measure_net_benefit(sample: Sample, share: float) -> NetBenefit:
     """Decision curve at a prevalence, of the malignant probability shifted from validation's prevalence to it."""
     test, thresholds = sample.test, np.array(net_benefit.THRESHOLDS)
     ratios = prevalence.prevalence_ratios(test.labels, float(sample.validation.malignant.mean()), share)
-    shifted = prevalence.prior_shifted(test.probabilities, ratios)[:, test.labels.positions(test.labels.malignant)].sum(axis=1)
+    shifted = decision.prior_shifted(test.probabilities, ratios)[:, test.labels.positions(test.labels.malignant)].sum(axis=1)
 
     def model(at: Indices) -> dict[str, float]:
         values = net_benefit.model_net_benefit(test.malignant[at], shifted[at], share, thresholds)

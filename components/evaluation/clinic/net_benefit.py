@@ -28,7 +28,7 @@ def model_net_benefit(positive: NDArray[np.bool_], scores: Floats, prevalence: f
 
     Args:
         positive: bool (n,).
-        scores: float (n,), probabilities at this prevalence (`prevalence.prior_shifted`).
+        scores: float (n,), probabilities at this prevalence (`decision.prior_shifted`).
         prevalence: share of malignant lesions.
         thresholds: float (m,).
 

@@ -15,18 +15,6 @@ def class_shares(truth: Ints, classes: int) -> Floats:
     return np.asarray(np.bincount(truth, minlength=classes) / len(truth))
 
 
-def prior_shifted(probabilities: Floats, ratios: Floats) -> Floats:
-    """Probabilities at other class shares: each times its ratio, divided by their sum (Saerens et al. 2002,
-    doi:10.1162/089976602753284446).
-
-    Args:
-        probabilities: float (n, classes) with rows that sum to one, calibrated to the former shares.
-        ratios: float (classes,), new share over former share.
-    """
-    weighted = probabilities * ratios
-    return np.asarray(weighted / weighted.sum(axis=1, keepdims=True))
-
-
 def prevalence_ratios(labels: LabelSet, former: float, new: float) -> Floats:
     """Ratios of class shares, (outputs,), when the prevalence changes and the mix within malignant and within benign classes does not."""
     malignant = np.isin(labels.outputs, labels.malignant)

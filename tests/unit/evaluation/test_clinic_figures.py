@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import auc, brier_score_loss, roc_auc_score, roc_curve, top_k_accuracy_score
 
+from components.core import decision
 from components.evaluation.clinic import abstention, discrimination, net_benefit, prevalence, probability_calibration
 from tests.support.clinic import calibrated_predictions
 from tests.support.labels import ISIC9
@@ -160,10 +161,10 @@ def test_predictive_values_are_undefined_where_nothing_is_flagged_or_cleared():
 @given(SEEDS, RATES, RATES)
 def test_prior_shift_to_same_prevalence_is_identity_and_back_is_inverse(seed, former, new):
     probabilities = np.random.default_rng(seed).dirichlet(np.ones(9), 5)
-    same = prevalence.prior_shifted(probabilities, prevalence.prevalence_ratios(ISIC9, former, former))
+    same = decision.prior_shifted(probabilities, prevalence.prevalence_ratios(ISIC9, former, former))
     assert same == pytest.approx(probabilities)
-    there = prevalence.prior_shifted(probabilities, prevalence.prevalence_ratios(ISIC9, former, new))
-    back = prevalence.prior_shifted(there, prevalence.prevalence_ratios(ISIC9, new, former))
+    there = decision.prior_shifted(probabilities, prevalence.prevalence_ratios(ISIC9, former, new))
+    back = decision.prior_shifted(there, prevalence.prevalence_ratios(ISIC9, new, former))
     assert there.sum(axis=1) == pytest.approx(np.ones(5))
     assert back == pytest.approx(probabilities)
 
@@ -171,7 +172,7 @@ def test_prior_shift_to_same_prevalence_is_identity_and_back_is_inverse(seed, fo
 def test_prior_shift_multiplies_odds():
     ratios = prevalence.prevalence_ratios(ISIC9, 0.5, 0.1)
     probabilities = np.full((1, 9), 1 / 9)
-    malignant = prevalence.prior_shifted(probabilities, ratios)[0, ISIC9.positions(ISIC9.malignant)].sum()
+    malignant = decision.prior_shifted(probabilities, ratios)[0, ISIC9.positions(ISIC9.malignant)].sum()
     assert malignant / (1 - malignant) == pytest.approx(4 / 5 * (0.1 / 0.9) / (0.5 / 0.5))
     assert prevalence.class_shares(np.array([0, 0, 2]), 3).tolist() == pytest.approx([2 / 3, 0, 1 / 3])
 
