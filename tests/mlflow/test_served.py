@@ -157,7 +157,8 @@ def test_predict_command_ignores_changed_preprocessing_of_checkout(registry, can
         check=False,
     )
     assert result.returncode == 1 and result.stderr.strip().endswith("none.png: no such file or directory"), result.stderr
-    rows = json.loads(result.stdout)
+    *rows, unread = json.loads(result.stdout)
+    assert (unread["image"], unread["error"], unread["probabilities"]) == ("none.png", "no such file or directory", None)
     probabilities = np.array([[row["probabilities"][name] for name in CLASSES] for row in rows])
     assert np.abs(probabilities - expected(network, image_bytes)).max() < 1e-5
 
