@@ -223,3 +223,11 @@ def test_reevaluation_uses_code_of_version_and_hashes_of_catalog(registry, candi
 
     monkeypatch.setattr(images, "decode", decode)
     reevaluation.require_same_images(test_images, MD5)
+
+
+def test_predict_command_refuses_version_that_does_not_exist(registry, run_cli):
+    registry.register_version()
+    for wanted, said in (("99", "has no version 99"), ("production", "has no production")):
+        result = run_cli("predict", "--version", wanted, "lesion.png")
+        assert result.exit_code == 1
+        assert said in result.stderr and "`dvc repro` trains and registers one" in result.stderr
