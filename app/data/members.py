@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 from app.data.archives import ARCHIVES, Member
 from app.data.conversion import CONVERTED, OPTIONAL, PACKAGES, RENAMED, is_installed
 from app.data.forms.definitions import forms
-from app.data.system_files import is_system_file
+from app.system_files import is_system_file
 from components.imaging.images import SUFFIXES
 
 METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"

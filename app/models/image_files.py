@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from app.data.system_files import is_system_file, is_system_folder
+from app.system_files import is_system_file, is_system_folder
 from components.core.errors import UnreadableImageError
 
 NO_FILES = {
