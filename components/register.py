@@ -26,6 +26,7 @@ from components.core.paths import (
     EVALUATION_PLOTS,
     EXPORT_REPORT,
     EXPORTED,
+    INDEX,
     REGISTRATION,
     REPORTS,
     RUN_REPORT,
@@ -155,7 +156,8 @@ def create_version(client: "MlflowClient", candidate: Candidate, candidate_evide
         folder = Path(temporary) / evidence.FOLDER
         digest = evidence.write_evidence(folder, candidate, settings, judgement.judge_alone(candidate_evidence, settings))
         log_evaluation(client, run_id, candidate_evidence.evaluation, candidate_evidence.export)
-        source = logged_model.log_model(run_id, CANDIDATE, folder, candidate.outputs)
+        served = [CANDIDATE, EXPORTED, *([INDEX] if INDEX.exists() else [])]
+        source = logged_model.log_model(run_id, [*served, folder], candidate.outputs)
         tags = version_tags(candidate, candidate_evidence.evaluation, settings.overrides, digest)
         return versions.create_version(client, settings.registration.registered_model, source, run_id, tags)
 

@@ -68,7 +68,8 @@ CANDIDATE = """\
 | `candidate.json` | what it is: phase, label set, outputs, temperature ([keys](reports.md#candidatejson)) |
 | `test_predictions.parquet` | one row per test image: `path`, `pixels_sha256`, `diagnosis`, `group`, `p_<output>` per output |
 
-Registration copies this folder and `evidence/` into the logged model of the version in MLflow."""
+Registration copies this folder, `build/export/` and `evidence/` into the logged model of the version in MLflow, with `sha256.json`: the
+sha256 of each file that a predictor may read."""
 PRINT = """\
 ```python
 import json

@@ -34,12 +34,10 @@ class Version(Protocol):
 
     Attributes:
         rows: its name, and the form of its rows.
-        unreadable: what its code raises for bytes that are not a supported image.
         threads: number of predictors that may work at once.
     """
 
     rows: RowForm
-    unreadable: tuple[type[Exception], ...]
     threads: int
 
     def predictor(self) -> Predictor:
@@ -57,7 +55,6 @@ class Pictures:
 def answer_files(version: Version, files: Iterable[FoundFile], max_mb: int) -> Generator[Row, None, None]:
     """Yield a row per file, in order. Few files are in memory at once; each is read and decoded once."""
     own = threading.local()
-    unreadable: tuple[type[Exception], ...] = (UnreadableImageError, *version.unreadable)
 
     def answered(file: FoundFile) -> list[Row]:
         image = name_of(file.path)
@@ -68,7 +65,7 @@ def answer_files(version: Version, files: Iterable[FoundFile], max_mb: int) -> G
             if not hasattr(own, "predictor"):
                 own.predictor = version.predictor()
             return [Row(image, own.predictor.predict(content))]
-        except unreadable as fault:
+        except UnreadableImageError as fault:
             return [Row(image, error=str(fault))]
 
     pool = ThreadPoolExecutor(version.threads)
@@ -110,8 +107,8 @@ def answer_lesion(version: Version, pictures: Pictures) -> list[Row]:
     readable, reasons = dict(pictures.contents), dict(pictures.unreadable)
     try:
         found = predictor.predict_lesion(list(readable.values())) if readable else None
-    except version.unreadable:
-        faults = _faults(version, predictor, readable)
+    except UnreadableImageError:
+        faults = _faults(predictor, readable)
         reasons |= faults
         readable = {path: content for path, content in readable.items() if path not in faults}
         found = predictor.predict_lesion(list(readable.values())) if readable else None
@@ -119,12 +116,12 @@ def answer_lesion(version: Version, pictures: Pictures) -> list[Row]:
     return unread if found is None else [*unread, Row(", ".join(map(name_of, readable)), found)]
 
 
-def _faults(version: Version, predictor: Predictor, contents: dict[Path, bytes]) -> dict[Path, str]:
+def _faults(predictor: Predictor, contents: dict[Path, bytes]) -> dict[Path, str]:
     """Why pictures cannot be read, for those that cannot."""
     found = {}
     for path, content in contents.items():
         try:
             predictor.predict(content)
-        except version.unreadable as fault:
+        except UnreadableImageError as fault:
             found[path] = str(fault)
     return found

@@ -1,48 +1,40 @@
 """Finds a registered version and loads it for `lesionflow predict`."""
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from app.models import predict
+from app.models.lookup import FoundVersion, find_version
 from app.models.prediction_rows import RowForm
-from components.core.errors import LesionflowError, UnreadableImageError
-from components.registry import promotion, versions
 from components.serving import loading
-from components.serving.answers import Answer, answer
-from components.tracking import store
+from components.serving.loading import ServedPredictor
+from components.serving.older_versions import ServedModel
+
+Served = ServedPredictor | ServedModel
 
 
 @dataclass
 class ServedVersion:
-    """A loaded version, as `predict.Version`; `warnings`: what a person should know about it."""
+    """A loaded version, as `predict.Version`.
+
+    Attributes:
+        rows: its name, and the form of its rows.
+        threads: number of predictors that may work at once; one for a version of an older release.
+        warnings: what a person should know about it.
+    """
 
     rows: RowForm
-    model: loading.ServedModel
-    warnings: list[str] = field(default_factory=list)
-    unreadable: tuple[type[Exception], ...] = (UnreadableImageError,)
-    threads: int = 1
+    threads: int
+    warnings: list[str]
+    _load: Callable[[], Served]
+    _ready: list[Served]
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def predictor(self) -> "predict.Predictor":
-        return ModelOfOlderRelease(self.model)
-
-
-@dataclass(frozen=True)
-class ModelOfOlderRelease:
-    """A version that MLflow loads, image by image."""
-
-    model: loading.ServedModel
-
-    def predict(self, content: bytes) -> Answer:
-        """Answer about an image, given as bytes."""
-        table, reasons = self.model.answers([content])
-        if reasons:
-            raise UnreadableImageError(reasons[0])
-        (row,) = table.to_dict("records")
-        return answer(self.model.contract, row.pop("diagnosis"), row)
-
-    def predict_lesion(self, contents: Sequence[bytes]) -> Answer:
-        """Refuse: an older version does not combine pictures."""
-        raise LesionflowError(f"--lesion: this version was registered by an older release, which cannot combine {len(contents)} pictures")
+    def predictor(self) -> predict.Predictor:
+        """A predictor for one thread: first the one that is loaded, then new ones."""
+        with self._lock:  # loading changes the path of imports, which all threads share
+            return self._ready.pop() if self._ready else self._load()
 
 
 def load(model: str, wanted: str) -> ServedVersion:
@@ -55,14 +47,17 @@ def load(model: str, wanted: str) -> ServedVersion:
     Raises:
         LesionflowError: the version does not exist or cannot be loaded, or MLflow does not answer.
     """
-    client = store.connect()
-    with store.mlflow_errors("MLflow's registry did not answer"):
-        noticed = promotion.read_champion_state(client, model).noticed
-        version = versions.find_version(client, model, wanted)
-    if version is None:
-        raise LesionflowError(f"{model} has no {wanted if not wanted.isdigit() else f'version {wanted}'}: {versions.HOW_TO_REGISTER}")
-    loaded = loading.load_version(version)
-    warnings = [promotion.external_move_warning(noticed)] if noticed else []
-    if not loaded.contract.set_thresholds:
-        warnings.append(f"version {version.version} was registered by an older release: it has no prediction sets, and it never abstains")
-    return ServedVersion(RowForm(model, str(version.version), loaded.contract), loaded, warnings)
+    found = find_version(model, wanted)
+    served = _loaded(found)
+    warnings = [*found.warnings, *([f"version {found.number}: {served.warning}"] if served.warning else [])]
+    return ServedVersion(
+        rows=RowForm(model, found.number, served.contract),
+        threads=predict.THREADS if isinstance(served, ServedPredictor) else 1,
+        warnings=warnings,
+        _load=lambda: _loaded(found),
+        _ready=[served],
+    )
+
+
+def _loaded(found: FoundVersion) -> Served:
+    return loading.load_folder(found.folder, f"version {found.number} of {found.model}")

@@ -31,6 +31,7 @@ FEATURE_CACHE = Path("build/maps")
 """Cached outputs of the frozen blocks for an unfinished fine-tuning; deleted, like the checkpoint, when the stage succeeds."""
 CANDIDATE = Path("build/candidate")
 EXPORTED = Path("build/export")
+INDEX = Path("build/index")
 
 REPORTS = Path("reports")
 CURVES = REPORTS / "curves"

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from components.core import decision
 from components.core.label_set import LabelSet
 from components.evaluation.metrics import Floats, Ints
 from components.evaluation.predictions import Predictions
@@ -14,9 +15,13 @@ LOGIT_MARGIN = 1e-4
 """Margin of a raised logit over the others, so that rounding of the probabilities does not reverse their order."""
 
 
+SMALLEST_PROBABILITY = 1e-12
+"""Probability of a true class that is counted in place of a smaller one, whose logarithm would outweigh all others."""
+
+
 def negative_log_likelihood(truth: Ints, probabilities: Floats) -> float:
     """Mean of -log of the true class's probability."""
-    return float(-np.log(np.clip(probabilities[np.arange(len(truth)), truth], 1e-12, None)).mean())
+    return float(-np.log(np.clip(probabilities[np.arange(len(truth)), truth], SMALLEST_PROBABILITY, None)).mean())
 
 
 def fit_temperature(truth: Ints, at_temperature: Callable[[float], Floats]) -> float:
@@ -45,23 +50,25 @@ def required_logit_bias(behind: Floats, sensitivity: float) -> float:
     return max(0.0, float(np.sort(behind)[wanted - 1]) + LOGIT_MARGIN) if wanted else 0.0
 
 
-def critical_lift(scored: Predictions, logits: NDArray[np.float32], sensitivity: float) -> float:
+def critical_lift(calibrated: Predictions, temperature: float, sensitivity: float) -> float:
     """Amount to add to the critical class's logit so that at least this share of its images is named as it; 0 without a critical class.
 
     A missed image of this class costs more than a false alarm, so its logit is raised by the smallest sufficient amount, and never lowered.
+    It is chosen on the logarithms of the probabilities, which may be means over several views, in units of the logit: the amount that is
+    added to the logarithm (`decision_offsets`), times the temperature.
 
     Args:
-        scored: validation images.
-        logits: float (n, logits) of the same images.
+        calibrated: validation images with calibrated probabilities.
+        temperature: of these probabilities.
         sensitivity: target from 0 to 1; 0 leaves the logit unchanged.
     """
-    labels = scored.labels
+    labels = calibrated.labels
     if labels.critical is None:
         return 0.0
     number = labels.outputs.index(labels.critical)
-    by_output = logits if labels.logits > 1 else np.concatenate([np.zeros_like(logits), logits], axis=1)
-    behind = np.delete(by_output, number, axis=1).max(axis=1) - by_output[:, number]
-    return required_logit_bias(behind[scored.critical], sensitivity)
+    logarithms = np.log(np.maximum(calibrated.probabilities, decision.SMALLEST))
+    behind = np.delete(logarithms, number, axis=1).max(axis=1) - logarithms[:, number]
+    return temperature * required_logit_bias(behind[calibrated.critical], sensitivity)
 
 
 def decision_offsets(labels: LabelSet, lift: float, temperature: float) -> NDArray[np.float64]:

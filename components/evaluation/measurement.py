@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from components.core import catalog
 from components.core.reports.evaluation import (
@@ -21,6 +20,7 @@ from components.core.reports.evaluation import (
 from components.evaluation import bootstrap, metrics, prediction_sets, robustness
 from components.evaluation.prediction_sets import Certainty
 from components.evaluation.predictions import HEADLINE_METRICS, Indices, Predictions, defined, paired_difference
+from components.evaluation.view_counts import Logits, ViewFit
 from components.runtime.params import Settings
 
 
@@ -31,16 +31,16 @@ class Selection:
     Attributes:
         phase: the phase.
         validation: the scores of every phase on the fitting half, uncalibrated.
-        logits: float (n, logits) of the picked phase on the fitting half.
+        logits: of the picked phase on the fitting half, at every view.
         calibration: the scores of the picked phase on the calibration half, uncalibrated.
-        calibration_logits: its logits there.
+        calibration_logits: its logits there, at every view.
     """
 
     phase: str
     validation: dict[str, Predictions]
-    logits: NDArray[np.float32]
+    logits: Logits
     calibration: Predictions
-    calibration_logits: NDArray[np.float32]
+    calibration_logits: Logits
 
 
 @dataclass(frozen=True)
@@ -48,23 +48,36 @@ class Calibration:
     """What is fitted on validation.
 
     Attributes:
-        critical_lift: added to the logit of the critical class where a diagnosis is named; no probability contains it.
-        temperature: divisor of the logits.
+        fits: what is fitted for each number of views, on the fitting half.
+        count: the number of views that was chosen.
         certainty: thresholds of prediction sets and abstention, from the calibration half.
     """
 
-    critical_lift: float
-    temperature: float
+    fits: dict[int, ViewFit]
+    count: int
     certainty: Certainty
+
+    @property
+    def chosen(self) -> ViewFit:
+        """The fit of the chosen number of views."""
+        return self.fits[self.count]
 
 
 @dataclass(frozen=True)
 class TestScores:
-    """Probabilities on test: of every phase uncalibrated, of the candidate before and after temperature scaling, and under shifts."""
+    """Probabilities on test.
+
+    Attributes:
+        phases: of every phase, uncalibrated, from one view.
+        before, after: of the candidate, before and after temperature scaling.
+        one_view: as `after`, from one view alone, to which shifts are compared.
+        shifted: of the candidate under shifts, from one view.
+    """
 
     phases: dict[str, Predictions]
     before: Predictions
     after: Predictions
+    one_view: Predictions
     shifted: dict[str, Predictions]
 
 
@@ -87,8 +100,8 @@ def measure(selection: Selection, fitted: Calibration, test: TestScores, parts: 
     return Evaluation(
         picked=selection.phase,
         label_set=after.labels,
-        temperature=fitted.temperature,
-        critical_lift=fitted.critical_lift,
+        temperature=fitted.chosen.temperature,
+        critical_lift=fitted.chosen.critical_lift,
         test_split_hash=catalog.split_hash(after.images),
         validation={name: validation_metrics(scored, bins) for name, scored in selection.validation.items()},
         test=metrics_on_test(test, samples, bins),
@@ -96,7 +109,7 @@ def measure(selection: Selection, fitted: Calibration, test: TestScores, parts: 
         finetuned_less_frozen_on_test=PhaseDifference(balanced_accuracy=gain),
         prediction_sets=prediction_sets.measure_sets(after, fitted.certainty, samples),
         abstention=prediction_sets.measure_abstention(after, fitted.certainty, samples),
-        shifts=robustness.shift_drops(after, test.shifted, samples, bins),
+        shifts=robustness.shift_drops(test.one_view, test.shifted, samples, bins),
         collections_left_out=parts.collections_left_out,
         subgroups=parts.subgroups,
         averages={name: Averages(**figures) for name, figures in averages.items()},

@@ -1,6 +1,6 @@
 """The gate: what a challenger must pass to become champion, rule by rule."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from components.core.label_set import LabelSet
@@ -67,6 +67,7 @@ def evaluate_rules(
         ),
         _rule_collections(evaluation.collections_left_out, thresholds.max_collection_drop),
         *_rules_subgroups(evaluation, thresholds.max_subgroup_gap),
+        *_rules_clinic(evaluation, thresholds),
         *_rules_export_agreement(export),
         *(_rule_against_version(comparison, thresholds.max_drop) for comparison in comparisons),
     ]
@@ -160,6 +161,25 @@ def _rules_subgroups(evaluation: Evaluation, limit: float | None) -> list[Rule]:
     gap = overall - worst.balanced_accuracy.value
     said = f"balanced accuracy {worst.balanced_accuracy:.3f} on the worst subgroup, {worst.name}: {gap:.3f} below all test images"
     return [Rule(name, gap <= limit, f"{said}; at most {limit:.3f} allowed")]
+
+
+def _rules_clinic(evaluation: Evaluation, thresholds: Register) -> list[Rule]:
+    """The rules on triage, prediction sets and repeatability; none for a threshold that is null."""
+    sets, rules = evaluation.prediction_sets, []
+    if thresholds.min_triage_sensitivity is not None and evaluation.label_set.separates_malignant:
+        rules.append(_measured(_rule_minimum, "triage sensitivity", evaluation.triage_sensitivity, thresholds.min_triage_sensitivity))
+    if thresholds.min_set_coverage is not None:
+        rules.append(_measured(_rule_minimum, "prediction set coverage", sets and sets.coverage, thresholds.min_set_coverage))
+    if thresholds.max_changed_diagnoses is not None:
+        rules.append(_measured(_rule_maximum, "changed diagnoses", evaluation.changed_diagnosis, thresholds.max_changed_diagnoses))
+    return rules
+
+
+def _measured(rule: Callable[[str, Estimate, float], Rule], figure: str, estimate: Estimate | None, threshold: float) -> Rule:
+    """The rule on a figure, which fails if the figure was not measured."""
+    if estimate is None:
+        return Rule(figure, False, f"not measured {REEVALUATE_HINT}")
+    return rule(figure, estimate, threshold)
 
 
 def _drop_rule(rule: str, costs: Mapping[str, ShiftResult] | Mapping[str, CollectionResult], limit: float) -> Rule:

@@ -177,9 +177,13 @@ class Evaluate(Section):
 
 
 class Serve(Section):
-    """`max_abstention`: share of the images of the calibration half of validation from which the model abstains, at most."""
+    """`max_abstention`: share of the images of the calibration half of validation from which the model abstains, at most. `views`:
+    symmetries of the square that probabilities are averaged over; auto: chosen on validation. `prevalence`: in the clinic, the share of
+    malignant images or the share of each class, to which probabilities are also shifted; null: not known."""
 
     max_abstention: Annotated[float, Field(ge=0, lt=1)]
+    views: Literal["auto", 1, 2, 4, 8]
+    prevalence: Prevalence | dict[str, Prevalence] | None
 
 
 class Export(Section):
@@ -197,8 +201,10 @@ class Register(Section):
     critical class's sensitivity, compared with the champion and the best version. A group is the test images of one patient or, where
     patients are not known, of one lesion. `min_comparable_groups`: test groups that neither the challenger nor a champion with another
     test split was trained, stopped or calibrated on, below which a person decides; of the critical class, `min_critical_groups` of them.
-    `max_subgroup_gap`: largest difference between the balanced accuracy of all test images and that of the worst subgroup; null: not
-    judged."""
+    `max_subgroup_gap`: largest difference between the balanced accuracy of all test images and that of the worst subgroup.
+    `min_triage_sensitivity`: of all malignant test images; `min_set_coverage`: share of test images whose prediction set contains the
+    true class; `max_changed_diagnoses`: share of test images of which more than one diagnosis is named after a small change. Each null:
+    not judged."""
 
     registered_model: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
     promotion: Literal["automatic", "manual"]
@@ -213,6 +219,9 @@ class Register(Section):
     max_square_crop_drop: Share
     max_collection_drop: Share
     max_subgroup_gap: Share | None
+    min_triage_sensitivity: Share | None
+    min_set_coverage: Share | None
+    max_changed_diagnoses: Share | None
 
 
 class Settings(Section):

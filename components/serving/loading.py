@@ -1,119 +1,132 @@
 """Loads a registered version with the code that was logged with it, independent of later changes of the checkout."""
 
-import shutil
+import importlib
 import sys
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-
-from components.core.errors import LesionflowError, first_line
-from components.runtime.tensorflow import load_tensorflow
+from components.core.errors import LesionflowError, UnreadableImageError, first_line
 from components.serving import packaging
-from components.serving.answers import Contract
-from components.tracking.store import mlflow_errors
+from components.serving.answers import Answer, Contract
+from components.serving.older_versions import CODE, ServedModel, load_older
 
 if TYPE_CHECKING:
+    import pandas as pd
     from mlflow.entities.model_registry import ModelVersion
 
-CODE = "code"
-"""Folder of a logged model that MLflow adds to Python's path."""
-BATCH = 64
-"""Number of images whose bytes are in memory at once."""
+ARTIFACTS = "artifacts"
+"""Folder of a logged model with its artifacts."""
+PREDICTOR = "serving/predictor.py"
+"""Module of a version's own code that predicts without TensorFlow; versions of older releases lack it."""
 
 
 @dataclass(frozen=True)
-class ServedModel:
-    """`model`: the model loaded by MLflow; `unreadable`: exceptions that its code raises for bytes that are not a supported image;
-    `contract`: what its candidate.json promises."""
+class ServedPredictor:
+    """The predictor of a version, which its own code made. Not for several threads at once: each thread needs its own.
 
-    model: Any
-    unreadable: tuple[type[Exception], ...]
-    contract: Contract = field(default_factory=Contract)
+    Attributes:
+        predictor: the version's own `Predictor`.
+        unreadable: what it raises for bytes that are not a supported image.
+        contract: what its candidate.json promises.
+        warning: what people are told of an older version; None.
+    """
 
-    def answers(self, contents: Iterable[bytes]) -> tuple[pd.DataFrame, dict[int, str]]:
+    predictor: Any
+    unreadable: type[Exception]
+    contract: Contract
+    warning: str | None = None
+
+    def predict(self, content: bytes) -> Answer:
+        """Answer about an image, as `Predictor.predict`."""
+        return self.predict_lesion([content])
+
+    def predict_lesion(self, contents: Sequence[bytes]) -> Answer:
+        """Answer about one lesion, as `Predictor.predict_lesion`."""
+        try:
+            found = self.predictor.predict_lesion(contents)
+        except self.unreadable as fault:
+            raise UnreadableImageError(str(fault)) from None
+        return Answer(**{field.name: getattr(found, field.name) for field in fields(Answer) if hasattr(found, field.name)})
+
+    def answers(self, contents: Iterable[bytes]) -> "tuple[pd.DataFrame, dict[int, str]]":
         """Predict images, given as bytes.
 
-        A batch with an unreadable file is halved until that file is isolated, so that no image is decoded only to check whether it is
-        readable.
-
         Returns:
-            One row for each readable image, in order, indexed by its number; and the reason for each unreadable image, by number.
+            One row for each readable image, in order, indexed by its number: the named diagnosis and the probabilities; and the reason
+            for each unreadable image, by number.
         """
-        tables: list[pd.DataFrame] = []
+        import pandas as pd
+
+        rows: dict[int, dict[str, Any]] = {}
         reasons: dict[int, str] = {}
-        for batch in _batches(enumerate(contents)):
-            todo = [batch]
-            while todo:
-                part = todo.pop()
-                try:
-                    table = self.model.predict(pd.DataFrame({"image": [content for _, content in part]}))
-                except self.unreadable as fault:
-                    if len(part) == 1:
-                        reasons[part[0][0]] = str(fault)
-                    else:
-                        todo += [part[len(part) // 2 :], part[: len(part) // 2]]
-                else:
-                    tables.append(table.set_axis([number for number, _ in part]))
-        return (pd.concat(tables) if tables else pd.DataFrame()), reasons
+        for number, content in enumerate(contents):
+            try:
+                found = self.predict(content)
+            except UnreadableImageError as fault:
+                reasons[number] = str(fault)
+            else:
+                rows[number] = {"diagnosis": found.diagnosis, **found.probabilities}
+        return pd.DataFrame.from_dict(rows, orient="index"), reasons
 
 
-def _batches(items: Iterable[tuple[int, bytes]]) -> Iterator[list[tuple[int, bytes]]]:
-    left = iter(items)
-    return iter(lambda: list(islice(left, BATCH)), [])
-
-
-def load_version(version: "ModelVersion") -> ServedModel:
+def load_version(version: "ModelVersion", threads: int = 1) -> ServedPredictor | ServedModel:
     """Load a registered version with its own code.
+
+    Args:
+        version: of the registered model.
+        threads: that one image is computed on.
 
     Raises:
         LesionflowError: MLflow does not respond, or the version's files are missing or damaged.
     """
+    return load_folder(download(version), f"version {version.version} of {version.name}", threads)
+
+
+def download(version: "ModelVersion") -> Path:
+    """The folder of a version's logged model, on this machine.
+
+    Raises:
+        LesionflowError: MLflow does not respond, or the version's files are missing.
+    """
     import mlflow
 
-    load_tensorflow()
+    from components.tracking.store import mlflow_errors
+
     what = f"version {version.version} of {version.name} cannot be loaded"
     try:
         with mlflow_errors(what):
-            return load_folder(Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}")))
+            return Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}"))
     except (OSError, ValueError) as fault:
         raise LesionflowError(f"{what}: {first_line(fault)}") from None
 
 
-def load_folder(folder: Path) -> ServedModel:
-    """Load a logged model from its folder, like `load_version`."""
-    import mlflow
+def load_folder(folder: Path, name: str = "the version", threads: int = 1) -> ServedPredictor | ServedModel:
+    """Load a logged model from its folder, like `load_version`; `name` is what messages call it."""
+    code = next((folder / CODE).glob(f"{packaging.PREFIX}*/{PREDICTOR}"), None)
+    try:
+        if code is not None:
+            return _load_predictor(folder / ARTIFACTS, code.parents[1], threads)
+        from components.tracking.store import mlflow_errors
 
+        with mlflow_errors(f"{name} cannot be loaded"):
+            return load_older(folder)
+    except (OSError, ValueError) as fault:
+        raise LesionflowError(f"{name} cannot be loaded: {first_line(fault)}") from None
+
+
+def _load_predictor(artifacts: Path, package: Path, threads: int) -> ServedPredictor:
+    """Load the version's predictor with its own code, whose package's name contains its hash."""
     path = sys.path
-    with _self_contained(folder) as ready:
-        try:
-            model = mlflow.pyfunc.load_model(str(ready))
-        finally:
-            sys.path = path  # MLflow puts a version's code before everything else, for every later import
-        packages = [found.name for found in (ready / CODE).glob(f"{packaging.PREFIX}*")]
-    errors = [module for name, module in sys.modules.items() if name.partition(".")[0] in packages and name.endswith(".errors")]
-    unreadable = (getattr(module, "UnreadableImageError", None) or module.UnreadableImage for module in errors)  # its name in older code
-    return ServedModel(model, tuple(unreadable), Contract.of_folder(folder))
-
-
-@contextmanager
-def _self_contained(folder: Path) -> Iterator[Path]:
-    """Yield the logged model's folder or, for a version whose code was logged as `components`, a copy in which the package is renamed.
-
-    Otherwise the checkout's modules of that name, which are already imported, would be used.
-    """
-    older = folder / CODE / packaging.PROJECT
-    if not older.is_dir():
-        yield folder
-        return
-    modules = {path.stem: path for path in older.glob("*.py") if path.name != "__init__.py"}
-    with tempfile.TemporaryDirectory() as place:
-        ready = Path(shutil.copytree(folder, Path(place) / "model", ignore=shutil.ignore_patterns(CODE)))
-        code = packaging.write({**modules, packaging.ENTRY: folder / f"{packaging.ENTRY}.py"}, ready / CODE)
-        code.entry.replace(ready / code.entry.name)
-        yield ready
+    sys.path = [str(package.parent), *path]
+    try:
+        predictor = importlib.import_module(f"{package.name}.serving.predictor")
+        errors = importlib.import_module(f"{package.name}.core.errors")
+    finally:
+        sys.path = path
+    try:
+        found = predictor.Predictor.of_folder(artifacts, threads)
+    except errors.LesionflowError as fault:
+        raise LesionflowError(str(fault)) from None
+    return ServedPredictor(found, errors.UnreadableImageError, found.contract)

@@ -1,5 +1,6 @@
 """Runs a version's TFLite file, without TensorFlow."""
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from components.runtime.streams import silence_stream
 PROBABILITIES = "probabilities"
 OUTPUTS = (PROBABILITIES, "features", "maps")
 """Names of the outputs of `server.tflite`; every other file has only the first, under any name."""
+LOADING = threading.Lock()
+"""Held while standard error is silent: two threads that silence it at once would leave it so."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class Network:
     def __init__(self, content: bytes, threads: int = 1) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
-        with silence_stream(2):  # it tells each process that it uses XNNPACK
+        with LOADING, silence_stream(2):  # it tells each process that it uses XNNPACK
             self._engine = Interpreter(model_content=content, num_threads=threads)
             self._engine.allocate_tensors()
         self._source = self._engine.get_input_details()[0]

@@ -1,52 +1,52 @@
-"""The registered model as MLflow loads it: image bytes in, the named diagnosis and calibrated probabilities out.
+"""The registered model as MLflow loads it: image bytes in, the named diagnosis, calibrated probabilities and more out.
 
 MLflow stores this file next to the model and runs it wherever the model is served, with copies of the project modules that it imports,
 made when the model was registered (packaging.py): a served model decodes images with the code it was trained with.
 """
 
-import os
+import threading
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from components.core import decision
-from components.imaging import images
+from components.serving.predictor import Predictor
 
 INPUT = "image"
 
 
 class LesionClassifier(PythonModel):
-    """Maps frames with a column `image` of JPEG or PNG bytes to frames with `diagnosis` and one probability per output."""
+    """Maps frames with a column `image` of JPEG or PNG bytes to frames with an answer a row: `diagnosis`, one probability per output,
+    `malignant_probability` (missing if the label set does not tell malignant from benign), `alarm`, `abstained` (the reasons, empty if
+    it is answered) and `prediction_set`."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the Keras model and candidate.json, which names its outputs."""
-        os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-        import json
-        from pathlib import Path
-
-        import keras
-
-        folder = Path(context.artifacts["candidate"])
-        self.candidate = json.loads((folder / "candidate.json").read_text(encoding="utf-8"))
-        self.network = keras.models.load_model(folder / "model.keras", compile=False)
+        """Load the version's predictor."""
+        self.predictor = Predictor.of_folder(Path(context.artifacts["candidate"]).parent)
+        self.free = threading.Lock()
 
     def predict(self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None) -> pd.DataFrame:
-        """Predict each row.
+        """Answer each row. A caller does not show the diagnosis of a row that is abstained from.
 
         Raises:
             UnreadableImageError: a row's bytes are not a supported JPEG or PNG.
         """
-        read, names = images.pixel_loader(self.candidate), list(self.candidate["outputs"])
-        pixels = np.stack([read(bytes(content)) for content in model_input[INPUT]])
-        found = self.network.predict(pixels.astype(np.float32), batch_size=64, verbose=0)
-        if found.shape[1] == 1:
-            found = np.concatenate([1 - found, found], axis=1)
-        frame = pd.DataFrame(found.astype(np.float64), columns=names)
-        frame.insert(0, "diagnosis", np.array(names)[decision.named_outputs(found, self.candidate.get("decision_offsets", ()))])
-        return frame
+        with self.free:
+            answers = [self.predictor.predict(bytes(content)) for content in model_input[INPUT]]
+        rows = [
+            {
+                "diagnosis": found.diagnosis,
+                **found.probabilities,
+                "malignant_probability": found.malignant,
+                "alarm": found.alarm,
+                "abstained": "; ".join(found.abstained),
+                "prediction_set": ", ".join(found.prediction_set or ()),
+            }
+            for found in answers
+        ]
+        return pd.DataFrame(rows).astype({"malignant_probability": float})
 
 
 set_model(LesionClassifier())

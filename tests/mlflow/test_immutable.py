@@ -4,7 +4,7 @@ The store, the register stage and the command line are real. The model is replac
 `make test-evidence` tries more and longer sequences.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -91,8 +91,8 @@ def load_evidence(registry: RegistryLab, version: str) -> evidence.Evidence:
 
 @pytest.mark.parametrize(("examples", "steps"), [(2, 12), pytest.param(40, 30, marks=[pytest.mark.sweep, pytest.mark.timeout(3600)])])
 def test_no_sequence_of_commands_changes_evidence(new_registry, run_cli, monkeypatch, examples, steps):
-    def log_model(run_id: str, candidate: Path, folder: Path, *_: object) -> str:  # noqa: ARG001
-        return registry.log_evidence(run_id, folder, None)
+    def log_model(run_id: str, folders: Sequence[Path], *_: object) -> str:
+        return registry.log_evidence(run_id, next(folder for folder in folders if folder.name == evidence.FOLDER), None)
 
     def make_registry() -> RegistryLab:
         nonlocal registry

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from components.core.errors import LesionflowError
 from components.core.files import write_json
 from components.imaging import images
 from components.modeling import serialization
@@ -22,6 +23,7 @@ from components.serving import loading, logged_model, packaging
 from tests.mlflow.conftest import MD5, MODEL
 from tests.support.labels import CLASSES, ISIC9
 from tests.support.project import ROOT
+from tests.support.versions import as_tflite
 
 keras = pytest.importorskip("keras")
 
@@ -61,7 +63,11 @@ def log_current(registry, candidate):
     evidence = registry.root / "evidence"
     evidence.mkdir(exist_ok=True)
     (evidence / "measured.json").write_text("{}")
-    uri = logged_model.log_model(run, candidate, evidence, CLASSES)
+    export = registry.root / "export"
+    export.mkdir(exist_ok=True)
+    network = keras.models.load_model(candidate / "model.keras", compile=False)
+    (export / "model_float32.tflite").write_bytes(as_tflite(network))
+    uri = logged_model.log_model(run, [candidate, export, evidence], CLASSES)
     return registry.client.create_model_version(MODEL, uri, run_id=run)
 
 
@@ -198,13 +204,53 @@ def test_mlflow_serves_version_without_project_modules(registry, candidate, netw
     script = f"""
 import sys, mlflow, pandas
 answer = mlflow.pyfunc.load_model({folder!r}).predict(pandas.read_pickle("images.pickle"))
-assert not [name for name in sys.modules if name.partition(".")[0] == "components"]
+assert not [name for name in sys.modules if name.partition(".")[0] in ("components", "tensorflow", "keras")]
 answer.to_pickle("answer.pickle")
 """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     subprocess.run([sys.executable, "-c", script], cwd=registry.root, env=environment, check=True)
     probabilities = pd.read_pickle(registry.root / "answer.pickle")[list(CLASSES)].to_numpy(dtype=float)
     assert np.abs(probabilities - expected(network, image_bytes)).max() < 1e-5
+
+
+def test_command_line_predicts_without_tensorflow_and_mlflow(registry, candidate, network, image_bytes):
+    version = log_current(registry, candidate)
+    (registry.root / "one.png").write_bytes(image_bytes[0])
+    script = f"""
+import sys
+from app.cli import main
+try:
+    main(["predict", "--format", "jsonl", "--version", "{version.version}", "one.png"])
+finally:
+    heavy = {{name.partition(".")[0] for name in sys.modules}} & {{"tensorflow", "keras", "mlflow", "pandas", "sqlalchemy"}}
+    assert not heavy, heavy
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", script], cwd=registry.root, env=environment, check=True, capture_output=True, text=True)
+    probabilities = json.loads(result.stdout)["probabilities"]
+    assert np.abs(np.array([probabilities[name] for name in CLASSES]) - expected(network, image_bytes[:1])[0]).max() < 1e-5
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed"])
+def test_version_with_damaged_export_is_refused_by_name(registry, candidate, damage):
+    version = log_current(registry, candidate)
+    path = loading.download(version) / "artifacts/export/model_float32.tflite"
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(LesionflowError, match=rf"(?s)export/model_float32\.tflite .*{damage}"):
+        loading.load_version(version)
+
+
+def test_version_of_older_release_says_so(registry, candidate, image_bytes):
+    served = loading.load_version(log_with_flat_package(registry, candidate))
+    assert "registered by an older release" in served.warning
+    found = served.predict(image_bytes[0])
+    assert found.prediction_set is None and found.view_spread is None and found.similar == ()
+    with pytest.raises(LesionflowError, match="about one image"):
+        served.predict_lesion(image_bytes[:2])
+    assert loading.load_version(log_current(registry, candidate)).warning is None
 
 
 def test_reevaluation_uses_code_of_version_and_hashes_of_catalog(registry, candidate, network, monkeypatch):

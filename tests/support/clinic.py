@@ -32,5 +32,6 @@ def plan(labels: LabelSet = ISIC9, utilities: str | None = "barata2023", **value
         "table": read_table(utilities, ROOT / "utilities") if utilities else None,
         "resamples": 100,
         "seed": 0,
+        "bins": 15,
     }
     return Plan(**{**defaults, **values})

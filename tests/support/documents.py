@@ -38,6 +38,7 @@ def evaluation(**values: Any) -> Evaluation:
         "temperature": 1.0,
         "test": metrics_on_test(),
         "test_split_hash": "split a",
+        "triage_sensitivity": Estimate(0.9, 0.8, 0.95),
         "validation": {"frozen": ValidationMetrics(**phase)},
     }
     return Evaluation(**{**defaults, **values})

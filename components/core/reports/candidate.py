@@ -19,6 +19,13 @@ class Base(Part):
     weights: str = Field(description="`imagenet`, or the path of a file")
 
 
+class MeasuredPoint(Part):
+    """What an operating point does on test."""
+
+    sensitivity: float = Field(description="share of the malignant images that are flagged")
+    specificity: float = Field(description="share of the benign images that are not flagged")
+
+
 class Candidate(OfLabelSet, Document):
     """The candidate: the picked phase's classifier after calibration."""
 
@@ -29,6 +36,14 @@ class Candidate(OfLabelSet, Document):
         default=0.0, description="largest probability below which the model abstains; missing in older files, which never abstain"
     )
     backbone: Base
+    class_shares: dict[str, float] = Field(
+        default_factory=dict, json_schema_extra={"key": "class"}, description="as in `reports/clinic.json`; missing in older files"
+    )
+    clinic_shares: dict[str, float] = Field(
+        default_factory=dict,
+        json_schema_extra={"key": "class"},
+        description="share of the class in the clinic, from `serve.prevalence`; empty without it",
+    )
     critical_lift: float = Field(description="as in `reports/evaluation.json`")
     decision_offsets: tuple[float, ...] = Field(
         default=(),
@@ -37,6 +52,9 @@ class Candidate(OfLabelSet, Document):
     )
     image_size: int = Field(description="side of the input, in pixels")
     label_set: LabelSet = Field(description="as in `build/label_set.json`")
+    measured_points: dict[str, MeasuredPoint] = Field(
+        default_factory=dict, json_schema_extra={"key": "point"}, description="by operating point; missing in older files"
+    )
     model_sha256: str = Field(description="sha256 of `build/candidate/model.keras`")
     operating_points: dict[str, float] = Field(
         default_factory=dict, json_schema_extra={"key": "point"}, description="malignant probability from which an image is flagged"
@@ -50,3 +68,7 @@ class Candidate(OfLabelSet, Document):
     )
     temperature: float = Field(description="divisor of the logits, fitted on validation")
     test_split_hash: str = Field(description="as in `reports/split.json`")
+    views: int = Field(
+        default=1,
+        description="symmetries of the square that probabilities are averaged over; 1 in older files",
+    )

@@ -149,6 +149,51 @@ class Rewards(Part):
     table: str = Field(description="file in `utilities/`, without suffix")
 
 
+class Repeatability(Figures):
+    """How far answers about the same test image differ. The last two are missing if the label set does not tell malignant from benign."""
+
+    changed_diagnosis: Estimate = Field(description="share of images of which more than one diagnosis is named")
+    crosses_triage: Estimate | None = Field(default=None, description="share of images that `triage` does not flag every time or never")
+    limit_of_agreement: Estimate | None = Field(
+        default=None,
+        description="95 % of the differences between two malignant probabilities of an image are smaller (Bland and Altman 1999)",
+    )
+
+
+class ViewCount(Part):
+    """What averaging over a number of views gives and costs: the first figures on the fitting half of validation."""
+
+    balanced_accuracy: float = Field(description="mean recall over the classes")
+    calibration_error: float = Field(description="expected calibration error of the likeliest class")
+    changed_diagnosis: float = Field(description="share of images of which more than one diagnosis is named at the eight symmetries")
+    forward_passes: int = Field(description="of the network for an image")
+    loss_above_eight_views: Estimate = Field(description="negative log-likelihood above that of eight views")
+    negative_log_likelihood: float = Field(description="mean of the negative logarithm of the true class's probability")
+    repeatability: dict[str, Repeatability] = Field(
+        json_schema_extra={"key": "change"},
+        description="on test: at the eight `symmetries` of the square, when moved by one pixel of the model's input (`shift_1_px`), and"
+        " when compressed again as JPEG of quality 95 (`jpeg_95`)",
+    )
+    temperature: float = Field(description="fitted for this number of views")
+
+
+class Views(Part):
+    """Number of views, symmetries of the square, that probabilities are averaged over."""
+
+    by_count: dict[str, ViewCount] = Field(json_schema_extra={"key": "count"}, description="1, 2, 4 and 8 views")
+    count: int = Field(description="the candidate's number of views")
+
+    @property
+    def repeatability(self) -> dict[str, Repeatability]:
+        """That of the candidate's number of views."""
+        return self.by_count[str(self.count)].repeatability
+
+    @property
+    def worst_change(self) -> Repeatability:
+        """That after the change that changes most diagnoses."""
+        return max(self.repeatability.values(), key=lambda found: found.changed_diagnosis.value)
+
+
 class Clinic(Document):
     """Figures for a clinic, of the calibrated probabilities. Choices are made on validation; intervals resample groups of test images."""
 
@@ -176,3 +221,4 @@ class Clinic(Document):
     )
     rewards: Rewards | None = Field(default=None, description="missing without `evaluate.utilities`, or if an output has no place in it")
     test_split_hash: str = Field(description="as in `reports/split.json`")
+    views: Views | None = Field(default=None, description="missing in older files")

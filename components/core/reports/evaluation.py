@@ -194,6 +194,11 @@ class Evaluation(OfLabelSet, Document):
     averages: dict[str, Averages] = Field(
         json_schema_extra={"key": "average"}, description="over classes that count the same (macro) or by their images (weighted)"
     )
+    changed_diagnosis: Estimate | None = Field(
+        default=None,
+        description="share of test images of which more than one diagnosis is named, after the worst change of `views` in"
+        " `reports/clinic.json`; missing in older files",
+    )
     collections_left_out: dict[str, CollectionResult] | None = Field(
         default=None,
         json_schema_extra={"key": "collection"},
@@ -229,6 +234,11 @@ class Evaluation(OfLabelSet, Document):
     temperature: float = Field(description="divisor of the logits, fitted on validation")
     test: TestMetrics = Field(description="metrics of the candidate on test")
     test_split_hash: str = Field(description="as in `reports/split.json`")
+    triage_sensitivity: Estimate | None = Field(
+        default=None,
+        description="share of malignant test images flagged at `operating_points.triage` of `reports/clinic.json`; missing without that"
+        " point, and in older files",
+    )
     validation: dict[str, ValidationMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics on the fitting half of validation, from which the phase is chosen"
     )

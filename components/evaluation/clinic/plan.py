@@ -25,6 +25,7 @@ class Plan:
         net_benefit_prevalence: of the decision curve.
         table: rewards of decisions, or None.
         resamples, seed: bootstrap samples of groups, and their seed.
+        bins: of the calibration error.
     """
 
     targets: dict[str, float]
@@ -34,6 +35,7 @@ class Plan:
     table: RewardTable | None
     resamples: int
     seed: int
+    bins: int
 
 
 def read_plan(settings: Settings, labels: LabelSet) -> Plan:
@@ -56,6 +58,7 @@ def read_plan(settings: Settings, labels: LabelSet) -> Plan:
         table=table,
         resamples=params.bootstrap_resamples,
         seed=settings.seed,
+        bins=params.calibration_bins,
     )
 
 

@@ -23,7 +23,6 @@ import sys, time, types
 import app.models
 from app import cli
 from app.models.prediction_rows import RowForm
-from components.core.errors import UnreadableImageError
 from components.imaging import images
 from components.serving import answers
 
@@ -39,7 +38,7 @@ class Predictor:
         return answers.answer(CONTRACT, "melanoma" if dark > 0.5 else "nevus", {"melanoma": dark, "nevus": 1 - dark})
 
 class Version:
-    rows, unreadable, threads, warnings = RowForm("lesions", VERSION, CONTRACT), (UnreadableImageError,), 2, []
+    rows, threads, warnings = RowForm("lesions", VERSION, CONTRACT), 2, []
     def predictor(self):
         return Predictor()
 

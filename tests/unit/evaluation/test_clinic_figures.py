@@ -6,9 +6,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import auc, brier_score_loss, roc_auc_score, roc_curve, top_k_accuracy_score
 
 from components.core import decision
+from components.core.errors import ParamsError
 from components.evaluation.clinic import abstention, discrimination, net_benefit, prevalence, probability_calibration
 from tests.support.clinic import calibrated_predictions
-from tests.support.labels import ISIC9
+from tests.support.labels import ISIC9, RASH
 
 RATES = st.floats(0.01, 0.99)
 SEEDS = st.integers(0, 10_000)
@@ -207,3 +208,31 @@ def test_risk_curve_by_hand():
     coverage, risk = abstention.risk_curve(np.array([0.9, 0.5, 0.8, 0.5]), np.array([True, False, False, True]))
     assert coverage.tolist() == [0.25, 0.5, 1.0]
     assert risk.tolist() == [0.0, 0.5, 0.5]
+
+
+def test_shares_of_clinic_keep_mix_within_malignant_and_benign():
+    former = dict(zip(ISIC9.outputs, np.full(9, 1 / 9), strict=True))
+    found = prevalence.clinic_shares(ISIC9, former, 0.05)
+    assert sum(found[name] for name in ISIC9.malignant) == pytest.approx(0.05)
+    assert sum(found.values()) == pytest.approx(1)
+    assert len({round(found[name], 9) for name in ISIC9.malignant}) == 1
+    assert prevalence.clinic_shares(ISIC9, former, None) == {}
+    assert prevalence.clinic_shares(ISIC9, former, former) == former
+
+
+@pytest.mark.parametrize(
+    ("labels", "clinic", "message"),
+    [
+        (RASH, 0.05, "does not tell malignant from benign"),
+        (ISIC9, {"melanoma": 1.0}, "the share of each of"),
+        (ISIC9, dict.fromkeys(ISIC9.outputs, 0.1), "add up to 0.9, not to 1"),
+    ],
+)
+def test_shares_of_clinic_that_do_not_fit_are_refused(labels, clinic, message):
+    with pytest.raises(ParamsError, match=message):
+        prevalence.clinic_shares(labels, dict.fromkeys(labels.outputs, 1 / len(labels.outputs)), clinic)
+
+
+def test_shares_of_clinic_need_every_class_on_validation():
+    with pytest.raises(ParamsError, match=f"no validation image shows {ISIC9.outputs[0]}"):
+        prevalence.clinic_shares(ISIC9, {**dict.fromkeys(ISIC9.outputs, 0.125), ISIC9.outputs[0]: 0.0}, 0.05)

@@ -28,6 +28,7 @@ from components.modeling.backbone import (
 )
 from components.modeling.classifier import build_classifier, logits_model, probabilities, with_temperature
 from components.runtime.params import Backbone
+from components.serving.contents import FILE, write_digests
 from components.serving.pyfunc_model import LesionClassifier
 from components.training import feature_cache, progressive_resizing
 from tests.support.models import NETWORKS, fitted_head, keras_input, labeled_images, seeded_base
@@ -75,11 +76,15 @@ def test_saved_and_served_classifier_match_extractor_and_head(network):
     assert len(set(expected.argmax(axis=1))) > 3
     assert_close(network.classifier(PIXELS).numpy(), expected)
     assert_close(serialization.load_classifier(network.folder / "candidate/model.keras")(PIXELS).numpy(), expected)
+    (network.folder / "export").mkdir(exist_ok=True)
+    exported = convert_to_tflite(network.classifier, "float32", lambda: ())
+    (network.folder / "export/model_float32.tflite").write_bytes(exported)
     write_json(network.folder / "candidate/candidate.json", {"image_size": SIZE, "outputs": [str(number) for number in range(9)]})
+    write_digests(network.folder / FILE, {name: network.folder / name for name in ("candidate", "export")})
     served, context = LesionClassifier(), PythonModelContext({"candidate": str(network.folder / "candidate")}, None)
     served.load_context(context)
     predictions = served.predict(context, pd.DataFrame({"image": [as_png(pixels.astype(np.uint8)) for pixels in PIXELS]}))
-    assert_close(predictions.iloc[:, 1:].to_numpy(dtype=float), expected)
+    assert_close(predictions.iloc[:, 1:10].to_numpy(dtype=float), expected, FOLDING_TOLERANCE)
 
 
 def test_rebuilt_classifier_keeps_outputs(network):

@@ -1,6 +1,6 @@
 import pytest
 
-from components.core.reports.evaluation import CollectionResult, Estimate, Evaluation
+from components.core.reports.evaluation import CollectionResult, Estimate, Evaluation, PredictionSets
 from components.evaluation import shifts
 from components.registry import gate
 from tests.support import documents
@@ -37,7 +37,7 @@ def failed_rules(rules):
 def test_good_candidate_passes_without_champion(settings):
     rules = gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, ENOUGH)
     assert gate.passed(rules)
-    assert len(rules) == 11
+    assert len(rules) == 12
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,51 @@ def test_each_floor_and_ceiling_fails_independently(settings, metric, value, rul
     rules = gate.evaluate_rules(evaluation({**TEST, metric: Estimate(value, 0.1, 0.9)}), EXPORT, (), settings.registration, ENOUGH)
     assert failed_rules(rules) == [rule]
     assert f"{value:.3f} [0.100, 0.900]" in next(item.says for item in rules if not item.passed)
+
+
+CLINIC_RULES = {
+    "min_triage_sensitivity": ("triage_sensitivity", "triage sensitivity floor", 0.8),
+    "min_set_coverage": ("prediction_sets", "prediction set coverage floor", 0.85),
+    "max_changed_diagnoses": ("changed_diagnosis", "changed diagnoses ceiling", 0.05),
+}
+
+
+def clinic_report(value):
+    estimate = Estimate(value, 0.0, 1.0)
+    sets = PredictionSets(
+        benign_without_malignant=None,
+        coverage=estimate,
+        coverage_by_class={},
+        critical_coverage=None,
+        malignant_without_malignant=None,
+        pooled=(),
+        size=estimate,
+        target=0.9,
+        thresholds={},
+    )
+    return GOOD.model_copy(update={"triage_sensitivity": estimate, "prediction_sets": sets, "changed_diagnosis": estimate})
+
+
+@pytest.mark.parametrize("param", CLINIC_RULES)
+def test_rules_for_clinic_judge_their_figure(settings, param):
+    figure, rule, threshold = CLINIC_RULES[param]
+    off = dict.fromkeys(CLINIC_RULES, None)
+    thresholds = settings.registration.model_copy(update={**off, param: threshold})
+    for value in (threshold - 0.01, threshold, threshold + 0.01):
+        rules = gate.evaluate_rules(clinic_report(value), EXPORT, (), thresholds, ENOUGH)
+        right = value <= threshold if param.startswith("max") else value >= threshold
+        assert failed_rules(rules) == ([] if right else [rule])
+    older = GOOD.model_copy(update={figure: None})
+    (failed,) = [rule for rule in gate.evaluate_rules(older, EXPORT, (), thresholds, ENOUGH) if not rule.passed]
+    assert failed.says == f"not measured {gate.REEVALUATE_HINT}"
+
+
+def test_only_triage_is_judged_by_default(settings):
+    assert settings.registration.min_triage_sensitivity == 0.8
+    bad = clinic_report(0.0).model_copy(update={"changed_diagnosis": Estimate(1.0, 1.0, 1.0)})
+    assert failed_rules(gate.evaluate_rules(bad, EXPORT, (), settings.registration, ENOUGH)) == ["triage sensitivity floor"]
+    without_malignant = bad.model_copy(update={"label_set": RASH, "triage_sensitivity": None})
+    assert failed_rules(gate.evaluate_rules(without_malignant, EXPORT, (), settings.registration, ENOUGH)) == []
 
 
 def test_balanced_accuracy_of_few_groups_is_marked_uncertain(settings):
