@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 ALARM = f"at or above {TRIAGE}"
-NAMES, NUMBERS, LONGEST_REASON = "answer", ("probability", "malignant"), len("no answer: not a dermoscopic image")
+NAMES, NUMBERS, ANSWER_WIDTH = "answer", ("probability", "malignant"), len("unreadable: no such file or directory")
 
 
 def head_lines(rows: RowForm) -> str:
@@ -34,7 +34,7 @@ def image_line(row: Row) -> str:
 
 
 def _columns(alarm: str, answer: str, numbers: tuple[str, str], image: str) -> str:
-    return f"{alarm:<{len(ALARM)}}  {answer:<{LONGEST_REASON}}  {numbers[0]:>{len(NUMBERS[0])}}  {numbers[1]:>{len(NUMBERS[1])}}  {image}"
+    return f"{alarm:<{len(ALARM)}}  {answer:<{ANSWER_WIDTH}}  {numbers[0]:>{len(NUMBERS[0])}}  {numbers[1]:>{len(NUMBERS[1])}}  {image}"
 
 
 def details(row: Row, rows: RowForm) -> str:
