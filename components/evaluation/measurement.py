@@ -109,6 +109,7 @@ def measure(selection: Selection, fitted: Calibration, test: TestScores, parts: 
         finetuned_less_frozen_on_test=PhaseDifference(balanced_accuracy=gain),
         prediction_sets=prediction_sets.measure_sets(after, fitted.certainty, samples),
         abstention=prediction_sets.measure_abstention(after, fitted.certainty, samples),
+        one_view_balanced_accuracy=metrics.balanced_accuracy(test.one_view.truth, test.one_view.predicted),
         shifts=robustness.shift_drops(test.one_view, test.shifted, samples, bins),
         collections_left_out=parts.collections_left_out,
         subgroups=parts.subgroups,

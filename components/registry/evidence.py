@@ -45,7 +45,7 @@ FOLDER = "evidence"
 MEASURED = "measured.json"
 SPLIT = "split.parquet"
 SPLIT_COLUMNS = ["pixels_sha256", "side", "group", "diagnosis", "path"]
-PACKAGES = ("tensorflow", "keras", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "mlflow")
+PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "pandas", "pillow", "scikit-learn", "scipy", "mlflow")
 REPORTS_IN_RUN = "reports"
 EVALUATION_IN_RUN = "evaluation"
 """Folders of a run: JSON reports; plots and, for versions without an evidence folder, the test predictions."""

@@ -1,6 +1,7 @@
 """Evaluate a registered version again on labeled images in data/, after checking that their pixels are unchanged."""
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,7 +32,8 @@ def reevaluate(version: "ModelVersion", test_images: pd.DataFrame, labels: Label
         LesionflowError: an image is missing in data/ or has other pixels, or the model cannot be loaded or cannot read an image.
     """
     require_same_images(test_images, data_md5)
-    answers, unreadable = loading.load_version(version).answers((DATA / path).read_bytes() for path in test_images["path"])
+    served = loading.load_version(version, threads=os.cpu_count() or 1)
+    answers, unreadable = served.answers((DATA / path).read_bytes() for path in test_images["path"])
     if unreadable:
         number, reason = min(unreadable.items())
         raise LesionflowError(

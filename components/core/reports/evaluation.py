@@ -216,6 +216,9 @@ class Evaluation(OfLabelSet, Document):
     )
     finetuned_less_frozen_on_test: PhaseDifference
     label_set: LabelSet = Field(description="as in `build/label_set.json`")
+    one_view_balanced_accuracy: float | None = Field(
+        default=None, description="on test from one view of each image, which shifts are compared with; missing in older files"
+    )
     per_class: dict[str, ClassMetrics] = Field(json_schema_extra={"key": "class"}, description="metrics of one class on test")
     phases_on_test: dict[str, PhaseMetrics] = Field(
         json_schema_extra={"key": "phase"}, description="metrics of both phases on test, before calibration"
