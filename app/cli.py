@@ -89,23 +89,36 @@ format_option = click.option("--format", "form", type=click.Choice(["table", "js
 
 
 @main.command()
-@click.argument("images", nargs=-1, required=True, type=click.Path(path_type=Path))
-@format_option
-@click.option("--model-version", default="champion", show_default=True, help="An alias or a version number of the registered model.")
+@click.argument("paths", nargs=-1, required=True, metavar="IMAGE... | FOLDER...", type=click.Path(path_type=Path))
+@click.option("--version", "--model-version", "version", default="champion", show_default=True, help="An alias or a number of a version.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["table", "json", "jsonl", "csv"]),
+    help="Format of the answers; default: table, or with --output by its suffix, .csv or .jsonl.",
+)
+@click.option("--output", type=click.Path(path_type=Path), metavar="FILE", help="Write each answer to FILE; run again, it goes on there.")
+@click.option("--lesion", "is_lesion", is_flag=True, help="All pictures show one lesion: answer from their mean, and show their spread.")
 @user_errors
-def predict(images: tuple[Path, ...], form: str, model_version: str) -> None:
-    """Predict the diagnosis of IMAGES with the champion, with calibrated probabilities. Outputs in the prediction set have a *.
+def predict(version: str, **options: Any) -> None:
+    """Predict the diagnosis of images with the champion, or of all images in folders.
 
-    Exit code 1 if any image cannot be read; the other images are still predicted. Exit code 3 if the model abstains from any image.
+    The answer has the named diagnosis, calibrated probabilities, the prediction set (*), and first of all whether the malignant probability
+    is at or above the operating point triage. The version may abstain; it says why and withholds the ranking. One image gets a table of
+    its own, several get a line each.
+
+    With --output, files that FILE has answers about from the same version are skipped, and those that could not be read are tried again. A
+    file that cannot be read has a row with the reason. Exit code 1 if there is one; 3 if the version abstains from any image; 0 otherwise.
     """
-    from app.models.predict import as_json, as_table, predict_images
+    from app.models import predict_command, served_version
+    from components.runtime import params_file
 
-    result = predict_images(list(images), model_version)
-    warn(result.warnings)
-    for path, reason in result.unreadable.items():
-        click.echo(f"error: {for_terminal(str(path))}: {for_terminal(reason)}", err=True)
-    click.echo(as_json(result) if form == "json" else as_table(result))
-    sys.exit(result.exit_code)
+    request = predict_command.Request(**options)
+    predict_command.check(request)
+    settings = params_file.load()
+    loaded = served_version.load(settings.registration.registered_model, version)
+    warn(loaded.warnings)
+    sys.exit(predict_command.run(request, loaded, settings.importing.max_file_mb))
 
 
 @main.command()
@@ -125,6 +138,24 @@ def summary() -> None:
     from app.summary import summary_lines
 
     for line in summary_lines():
+        click.echo(for_terminal(line))
+
+
+@main.command()
+@click.option(
+    "--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty folder, or an earlier export."
+)
+@click.option("--version", default="champion", show_default=True, help="An alias or a version number of the registered model.")
+@user_errors
+def export(target: Path, version: str) -> None:
+    """Export a version for phones: TFLite files with metadata, labels, thresholds, the model card and an example in Python.
+
+    MediaPipe Tasks and ML Kit load the files as they are. README.md in DIR tells how an app prepares a picture and what it makes of the
+    probabilities. An earlier export is replaced as a whole; a folder with any other file, or with a changed one, is refused.
+    """
+    from app.models.export import export_version
+
+    for line in export_version(target, version).lines:
         click.echo(for_terminal(line))
 
 

@@ -23,7 +23,7 @@ from benchmarks.harness import machine, tables
 from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
 from components.core.paths import CANDIDATE, MODEL_FILENAME, SHARDS
 from components.exporting import int8
-from components.exporting.agreement import predicted_class
+from components.exporting.agreement import of_every_output, predicted_class
 from components.exporting.int8 import Batches
 from components.exporting.tflite import convert_to_tflite, quantize, tflite_predictor
 from components.imaging import tfrecords
@@ -124,7 +124,7 @@ def read_split(split: str, shards: Path, reference: Callable[[NDArray[np.uint8]]
     """The images of a split in the shards."""
     found = list(tfrecords.iter_batches(split, shards))
     pixels, classes = (np.concatenate([batch[name] for batch in found]) for name in ("pixels", "class"))
-    return Images(pixels, classes, np.concatenate([reference(batch["pixels"]) for batch in found]))
+    return Images(pixels, classes, of_every_output(np.concatenate([reference(batch["pixels"]) for batch in found])))
 
 
 def nearest(classifier: "keras.Model", batches: Batches) -> bytes:

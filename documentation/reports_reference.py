@@ -15,6 +15,7 @@ from components.core.reports.export import ExportReport
 from components.core.reports.index import IndexReport
 from components.core.reports.registration import Registration
 from components.data_quality.findings import KINDS
+from components.phone.contract import CONTRACT, PhoneContract
 from documentation import schema_rows
 from documentation.markdown import source, table
 from documentation.repository import GENERATED_NOTE, ROOT
@@ -28,11 +29,13 @@ MODELS: tuple[tuple[str, str, type[Document]], ...] = (
     ("reports/index.json", "index", IndexReport),
     ("build/candidate/candidate.json", "evaluate", Candidate),
     ("reports/registration.json", "register", Registration),
+    (CONTRACT, "lesionflow export", PhoneContract),
 )
-"""Path, stage and model of the others."""
+"""Path, stage or command, and model of the others."""
 SOURCES = (
     *(f"components/{stage}.py" for stage in ("validate", "split", "train", "finetune", "evaluate", "export", "index", "register")),
     "components/core/reports/",
+    "components/phone/contract.py",
 )
 PLACEHOLDERS = {
     "<class>": set(MULTICLASS.outputs),
@@ -98,9 +101,9 @@ def page() -> str:
         "# Reports",
         GENERATED_NOTE,
         "What each report contains."
-        " JSON reports, except `registration.json` and `candidate.json`, are in git, so `dvc metrics diff` compares commits. An"
-        " *estimate* is an object with `value`, `low` and `high`: a metric and its 95 % interval. Words in angle brackets stand for one"
-        " key of each kind, `[]` for each item of a list.",
+        " JSON reports, except `registration.json`, `candidate.json` and a phone's `lesionflow.json`, are in git,"
+        " so `dvc metrics diff` compares commits. An *estimate* is an object with `value`, `low` and `high`: a metric and its 95 %"
+        " interval. Words in angle brackets stand for one key of each kind, `[]` for each item of a list.",
     ]
     for name in WRITTEN_BY:
         parts += [

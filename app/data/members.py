@@ -10,14 +10,13 @@ from pathlib import PurePosixPath
 from app.data.archives import ARCHIVES, Member
 from app.data.conversion import CONVERTED, OPTIONAL, PACKAGES, RENAMED, is_installed
 from app.data.forms.definitions import forms
+from app.system_files import is_system_file
 from components.imaging.images import SUFFIXES
 
 METADATA, ATTRIBUTION = "metadata.csv", "attribution.txt"
 LICENSES = "licenses"
 LICENSE_FILES = frozenset({"license", "license.txt", "license.md", "licence", "licence.txt"})
 TABLES = (".csv", ".tab", ".tsv")
-SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "#snapshot", "$recycle.bin", "lost+found", "system volume information"})
-SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"})
 IMAGES = (*SUFFIXES, *CONVERTED, *RENAMED, *OPTIONAL)
 """Suffixes of images that an import reads, with the optional packages."""
 MASK = re.compile(r"_segmentation$|_mask|superpixels|^imd\d+_(lesion|roi\d*)$")
@@ -83,7 +82,7 @@ def sort_members(names: Iterable[str]) -> SortedMembers:
 
 def _kind(parts: tuple[str, ...]) -> str:
     """Kind of a file, or the reason to leave it out."""
-    if _is_of_system(parts):
+    if is_system_file(parts):
         return SYSTEM
     name, folders = parts[-1].lower(), [part.lower() for part in parts[:-1]]
     suffix = PurePosixPath(name).suffix
@@ -108,8 +107,3 @@ def _kind(parts: tuple[str, ...]) -> str:
 @cache
 def _table_files() -> frozenset[str]:
     return frozenset(name.lower() for form in forms().values() for name in form.table_files)
-
-
-def _is_of_system(parts: tuple[str, ...]) -> bool:
-    hidden = not parts or any(part.startswith(".") for part in parts)
-    return hidden or parts[-1].lower() in SYSTEM_FILES or any(part.lower() in SYSTEM_FOLDERS for part in parts[:-1])

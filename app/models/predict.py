@@ -1,129 +1,127 @@
-"""Answers from the registered model, as tables and JSON."""
+"""Answers of a registered version about files, one after another."""
 
-import json
+import threading
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from app.console import render_table
-from app.models.lookup import find_version
-from components.core.errors import UnreadableImageError
-from components.core.escaping import for_terminal
-from components.runtime import params_file
-from components.serving import loading
+from app.models.image_files import FoundFile, read_file
+from app.models.prediction_rows import Row, RowForm, name_of
+from components.core.errors import LesionflowError, UnreadableImageError
+from components.runtime.parallel import CORES, stream_map
 from components.serving.answers import Answer
-from components.serving.loading import ServedPredictor
-from components.serving.older_versions import ServedModel
 
-if TYPE_CHECKING:
-    from rich.table import Table
+THREADS = min(CORES, 8)
+"""Images that are predicted at once; each thread has a predictor of its own."""
+MOST_PICTURES = 50
+"""Pictures of one lesion. More are a mistake, as a folder of many lesions."""
 
-READ_ERROR, ABSTAINED = 1, 3
-"""Exit codes: an image could not be read; the model abstained from an image."""
+
+class Predictor(Protocol):
+    """What a loaded version offers. Not for several threads at once."""
+
+    def predict(self, content: bytes) -> Answer:
+        """Answer about an image, given as bytes."""
+
+    def predict_lesion(self, contents: Sequence[bytes]) -> Answer:
+        """Answer about a lesion from several images of it."""
+
+
+class Version(Protocol):
+    """A registered version, loaded.
+
+    Attributes:
+        rows: its name, and the form of its rows.
+        threads: number of predictors that may work at once.
+    """
+
+    rows: RowForm
+    threads: int
+
+    def predictor(self) -> Predictor:
+        """A new predictor."""
 
 
 @dataclass(frozen=True)
-class PredictionResult:
-    """`answers` has each image that could be read; `unreadable` says why not, `warnings` whether a person moved champion outside the
-    gate."""
+class Pictures:
+    """The pictures of one lesion that could be read, and why the others could not."""
 
-    model: str
-    version: str
-    answers: dict[str, Answer]
+    contents: dict[Path, bytes]
     unreadable: dict[Path, str]
-    warnings: list[str]
-
-    @property
-    def exit_code(self) -> int:
-        """0 if every image was answered."""
-        if self.unreadable:
-            return READ_ERROR
-        return ABSTAINED if any(found.abstained for found in self.answers.values()) else 0
 
 
-def predict_images(paths: list[Path], wanted: str) -> PredictionResult:
-    """Diagnose images with a version of the registered model.
+def answer_files(version: Version, files: Iterable[FoundFile], max_mb: int) -> Generator[Row, None, None]:
+    """Yield a row per file, in order. Few files are in memory at once; each is read and decoded once."""
+    own = threading.local()
 
-    Args:
-        paths: the image files.
-        wanted: an alias, as "champion", or a version number.
+    def answered(file: FoundFile) -> list[Row]:
+        image = name_of(file.path)
+        try:
+            if file.problem:
+                raise UnreadableImageError(file.problem)
+            content = read_file(file.path, max_mb)
+            if not hasattr(own, "predictor"):
+                own.predictor = version.predictor()
+            return [Row(image, own.predictor.predict(content))]
+        except UnreadableImageError as fault:
+            return [Row(image, error=str(fault))]
+
+    pool = ThreadPoolExecutor(version.threads)
+    try:
+        yield from stream_map(pool, answered, files)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def read_pictures(files: Iterable[FoundFile], max_mb: int) -> Pictures:
+    """Read the pictures of one lesion.
 
     Raises:
-        LesionflowError: the version does not exist, or MLflow does not answer.
+        LesionflowError: there are fewer than two or more than MOST_PICTURES, or two are the same.
     """
-    model = params_file.load().registration.registered_model
-    found = find_version(model, wanted)
-    served = loading.load_folder(found.folder, f"version {found.number} of {model}")
-    answers, unreadable = _answers(served, list(dict.fromkeys(paths)))
-    warnings = [*found.warnings, *([f"version {found.number}: {served.warning}"] if served.warning else [])]
-    return PredictionResult(model, found.number, answers, unreadable, warnings)
-
-
-def _answers(served: ServedPredictor | ServedModel, paths: list[Path]) -> tuple[dict[str, Answer], dict[Path, str]]:
-    """The answer about each image that could be read, and the reasons for the others. One file is in memory at a time."""
-    answers: dict[str, Answer] = {}
-    reasons: dict[Path, str] = {}
-    for path in paths:
+    found, same = Pictures({}, {}), dict[bytes, Path]()
+    for number, file in enumerate(files, start=1):
+        if number > MOST_PICTURES:
+            raise LesionflowError(f"--lesion: more than {MOST_PICTURES} pictures. Name the pictures of one lesion")
         try:
-            answers[str(path)] = served.predict(path.read_bytes())
-        except OSError as fault:
-            reasons[path] = (fault.strerror or str(fault)).lower()
+            if file.problem:
+                raise UnreadableImageError(file.problem)
+            content = read_file(file.path, max_mb)
         except UnreadableImageError as fault:
-            reasons[path] = str(fault)
-    return answers, reasons
+            found.unreadable[file.path] = str(fault)
+            continue
+        if content in same:
+            raise LesionflowError(f"--lesion: {file.path} and {same[content]} are the same picture. Name each picture once")
+        same[content] = file.path
+        found.contents[file.path] = content
+    if len(found.contents) + len(found.unreadable) < 2:
+        raise LesionflowError("--lesion needs two or more pictures of one lesion")
+    return found
 
 
-def as_json(result: PredictionResult) -> str:
-    """A JSON list, an object per image. The diagnosis is null where the model abstains, and `abstained` says why."""
-    rows = [
-        {
-            "image": image,
-            "model": result.model,
-            "version": result.version,
-            "diagnosis": None if found.abstained else found.diagnosis,
-            "abstained": "; ".join(found.abstained) or None,
-            "malignant_probability": found.malignant,
-            "operating_points": found.operating_points,
-            "prediction_set": found.prediction_set,
-            "probabilities": found.probabilities,
-        }
-        for image, found in result.answers.items()
-    ]
-    return json.dumps(rows, indent=2)
+def answer_lesion(version: Version, pictures: Pictures) -> list[Row]:
+    """The row of a lesion, answered from all pictures that could be read, after a row for each that could not."""
+    predictor = version.predictor()
+    readable, reasons = dict(pictures.contents), dict(pictures.unreadable)
+    try:
+        found = predictor.predict_lesion(list(readable.values())) if readable else None
+    except UnreadableImageError:
+        faults = _faults(predictor, readable)
+        reasons |= faults
+        readable = {path: content for path, content in readable.items() if path not in faults}
+        found = predictor.predict_lesion(list(readable.values())) if readable else None
+    unread = [Row(name_of(path), error=reason) for path, reason in reasons.items()]
+    return unread if found is None else [*unread, Row(", ".join(map(name_of, readable)), found)]
 
 
-def as_table(result: PredictionResult) -> str:
-    """A table with the named diagnosis of each image first, then a row per output, the likeliest first; the diagnosis and the ranking are
-    withheld where the model abstains."""
-    from rich.table import Table
-
-    table = Table(title=f"{result.model} version {result.version}", title_justify="left", show_edge=False)
-    table.add_column("image", overflow="fold")
-    table.add_column("answer")
-    table.add_column("probability", justify="right")
-    for image, found in result.answers.items():
-        _add_answer(table, for_terminal(image), found)
-    return render_table(table)
-
-
-def _add_answer(table: "Table", image: str, found: Answer) -> None:
-    reached = [name for name, is_reached in found.operating_points.items() if is_reached]
-    malignant = [] if found.malignant is None else [(f"malignant{_reached(reached)}", f"{found.malignant:.3f}")]
-    if found.abstained:
-        rows = [(f"no answer: {'; '.join(found.abstained)}", ""), *malignant]
-        rows = rows[::-1] if reached else rows
-    else:
-        ranked = sorted(found.probabilities.items(), key=lambda item: -item[1])
-        inside = found.prediction_set or ()
-        listed = [(f"{_words(name)}{' *' if name in inside else ''}", f"{share:.3f}") for name, share in ranked]
-        rows = [(f"named: {_words(found.diagnosis)}", ""), *malignant, *listed]
-    for number, (text, share) in enumerate(rows):
-        table.add_row("" if number else image, text, share, style=None if number else "bold", end_section=number == len(rows) - 1)
-
-
-def _reached(names: list[str]) -> str:
-    return f", at or above {' and '.join(map(_words, names))}" if names else ""
-
-
-def _words(name: str) -> str:
-    return name.replace("_", " ")
+def _faults(predictor: Predictor, contents: dict[Path, bytes]) -> dict[Path, str]:
+    """Why pictures cannot be read, for those that cannot."""
+    found = {}
+    for path, content in contents.items():
+        try:
+            predictor.predict(content)
+        except UnreadableImageError as fault:
+            found[path] = str(fault)
+    return found

@@ -23,9 +23,12 @@ IN_FLOAT32 = ("float32", SERVER)
 
 def compare_with_keras(content: bytes, expected: NDArray[np.floating], precision: str, params: Export) -> ExportedModel:
     """The agreement of a TFLite model with the Keras model's probabilities of all test images, `expected`, and its latency."""
+    expected = of_every_output(expected)
     infer = tflite_predictor(content, os.cpu_count() or 1)
     images = (pixels[None].astype(np.float32) for batch in tfrecords.iter_batches("test") for pixels in batch["pixels"])
-    found = np.stack([infer(pixels) for pixels in tqdm(images, total=len(expected), desc=precision, unit="image", mininterval=1)])
+    found = of_every_output(
+        np.stack([infer(pixels) for pixels in tqdm(images, total=len(expected), desc=precision, unit="image", mininterval=1)])
+    )
     first = next(islice(tfrecords.iter_batches("test", batch_size=1), 1))["pixels"].astype(np.float32)
     measured = ExportedModel(
         bytes=len(content),
@@ -56,11 +59,14 @@ def reason_not_to_write(precision: str, measured: ExportedModel, params: Export)
     )
 
 
+def of_every_output(probabilities: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Probability of each output, shape (n, outputs), as a TFLite file gives it: one sigmoid is the probability of the second of two."""
+    return np.concatenate([1 - probabilities, probabilities], axis=1) if probabilities.shape[1] == 1 else probabilities
+
+
 def predicted_class(probabilities: NDArray[np.floating]) -> NDArray[np.int64]:
-    """Predicted output; with one sigmoid, whether it is at least one half."""
-    if probabilities.shape[1] == 1:
-        return (probabilities[:, 0] >= 0.5).astype(np.int64)
-    return np.asarray(probabilities.argmax(axis=1), dtype=np.int64)
+    """Position of the likeliest output."""
+    return np.asarray(of_every_output(probabilities).argmax(axis=1), dtype=np.int64)
 
 
 def latency_ms(infer: Callable[[NDArray[np.float32]], Any], pixels: NDArray[np.float32], runs: int) -> float:

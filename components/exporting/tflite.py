@@ -29,7 +29,8 @@ def file_name(precision: str) -> str:
 
 
 def convert_to_tflite(classifier: "keras.Model", precision: str, batches: Batches) -> bytes:
-    """The classifier as a TFLite model with float32 inputs and outputs. The file for a server has those of `server_network`.
+    """The classifier as a TFLite model with float32 inputs and outputs, and a probability for each class (`with_every_output`). The file
+    for a server has the outputs of `server_network`.
 
     Args:
         classifier: the candidate.
@@ -46,6 +47,20 @@ def convert_to_tflite(classifier: "keras.Model", precision: str, batches: Batche
     return quantize(int8.rounded_copy(classifier, batches, in_float), batches, in_float)
 
 
+def with_every_output(classifier: "keras.Model") -> "keras.Model":
+    """A model that gives the probability of each class: with one sigmoid, the probabilities of both.
+
+    MediaPipe and ML Kit take the values of a classifier's output for its classes, one label each.
+    """
+    import keras
+
+    if len(classifier.outputs) > 1 or classifier.outputs[0].shape[-1] != 1:
+        return classifier
+    second = classifier.outputs[0]
+    first = keras.layers.Rescaling(-1.0, offset=1.0, name="first")(second)
+    return keras.Model(classifier.input, keras.layers.Concatenate(name="both")([first, second]))
+
+
 def server_network(classifier: "keras.Model") -> "keras.Model":
     """The classifier with three outputs: its probabilities (n, logits), the pooled features (n, width) that the head sees, and the maps
     (n, height, width, channels) that are pooled. Layers are shared."""
@@ -60,7 +75,7 @@ def _convert_to_float(classifier: "keras.Model", precision: str) -> bytes:
     import tensorflow as tf
 
     with _silence():
-        converter = tf.lite.TFLiteConverter.from_keras_model(classifier)
+        converter = tf.lite.TFLiteConverter.from_keras_model(with_every_output(classifier))
         if precision == "float16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
@@ -81,7 +96,7 @@ def quantize(classifier: "keras.Model", batches: Batches, in_float: Sequence[str
         return int8.as_converter_input(batches)
 
     with _silence():
-        converter = tf.lite.TFLiteConverter.from_keras_model(classifier)
+        converter = tf.lite.TFLiteConverter.from_keras_model(with_every_output(classifier))
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
         converter.representative_dataset = views
         if not in_float:

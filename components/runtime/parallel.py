@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context, parent_process
 from typing import TypeVar
@@ -17,7 +17,7 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def stream_map(pool: Executor, work: Callable[[Item], Iterable[Result]], items: Sequence[Item]) -> Iterator[Result]:
+def stream_map(pool: Executor, work: Callable[[Item], Iterable[Result]], items: Iterable[Item]) -> Iterator[Result]:
     """Yield the results of `work` for all items in the items' order, with at most AHEAD items submitted to the pool."""
     under_way: deque[Future[Iterable[Result]]] = deque()
     for item in items:

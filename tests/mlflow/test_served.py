@@ -163,7 +163,8 @@ def test_predict_command_ignores_changed_preprocessing_of_checkout(registry, can
         check=False,
     )
     assert result.returncode == 1 and result.stderr.strip().endswith("none.png: no such file or directory"), result.stderr
-    rows = json.loads(result.stdout)
+    *rows, unread = json.loads(result.stdout)
+    assert (unread["image"], unread["error"], unread["probabilities"]) == ("none.png", "no such file or directory", None)
     probabilities = np.array([[row["probabilities"][name] for name in CLASSES] for row in rows])
     assert np.abs(probabilities - expected(network, image_bytes)).max() < 1e-5
 
@@ -217,15 +218,17 @@ def test_command_line_predicts_without_tensorflow_and_mlflow(registry, candidate
     (registry.root / "one.png").write_bytes(image_bytes[0])
     script = f"""
 import sys
-from pathlib import Path
-from app.models.predict import predict_images
-found = predict_images([Path("one.png")], "{version.version}")
-print(*found.answers["one.png"].probabilities.values())
-assert not {{name.partition(".")[0] for name in sys.modules}} & {{"tensorflow", "keras", "mlflow", "pandas", "sqlalchemy"}}
+from app.cli import main
+try:
+    main(["predict", "--format", "jsonl", "--version", "{version.version}", "one.png"])
+finally:
+    heavy = {{name.partition(".")[0] for name in sys.modules}} & {{"tensorflow", "keras", "mlflow", "pandas", "sqlalchemy"}}
+    assert not heavy, heavy
 """
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", script], cwd=registry.root, env=environment, check=True, capture_output=True, text=True)
-    assert np.abs(np.array(result.stdout.split(), dtype=float) - expected(network, image_bytes[:1])[0]).max() < 1e-5
+    probabilities = json.loads(result.stdout)["probabilities"]
+    assert np.abs(np.array([probabilities[name] for name in CLASSES]) - expected(network, image_bytes[:1])[0]).max() < 1e-5
 
 
 @pytest.mark.parametrize("damage", ["missing", "changed"])
@@ -266,3 +269,11 @@ def test_reevaluation_uses_code_of_version_and_hashes_of_catalog(registry, candi
 
     monkeypatch.setattr(images, "decode", decode)
     reevaluation.require_same_images(test_images, MD5)
+
+
+def test_predict_command_refuses_version_that_does_not_exist(registry, run_cli):
+    registry.register_version()
+    for wanted, said in (("99", "has no version 99"), ("production", "has no production")):
+        result = run_cli("predict", "--version", wanted, "lesion.png")
+        assert result.exit_code == 1
+        assert said in result.stderr and "`dvc repro` trains and registers one" in result.stderr

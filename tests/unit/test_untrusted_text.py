@@ -17,10 +17,11 @@ from app.data import diff, review
 from app.data.archives import Member, _name_problem
 from app.data.members import sort_members
 from app.data.targets import assign_targets, fold_path
-from app.models import champion, predict
+from app.models import champion, prediction_tables
+from app.models.prediction_rows import Row, RowForm
 from components import validate
 from components.augmentation import views
-from components.core import catalog, plotting
+from components.core import catalog, plotting, spreadsheets
 from components.core.reports.champion import Overview
 from components.core.reports.evaluation import Estimate
 from components.core.reports.registration import Promotion, Rule
@@ -234,20 +235,22 @@ def test_history_table_prints_markup_literally(monkeypatch, reason):
 @untrusted_text.FEW_EXAMPLES
 @given(st.lists(untrusted_text.file_names(controls=True), min_size=2, max_size=3, unique=True))
 def test_predictions_name_each_image(names):
-    paths = [f"{name}.jpg" for name in names]
-    found = answer(Contract(), "nevus", {"nevus": 0.75, "melanoma": 0.25})
-    result = predict.PredictionResult("model", "1", dict.fromkeys(paths, found), {}, [])
-    assert [row["image"] for row in json.loads(predict.as_json(result))] == paths
-    assert predict.as_table(result).count("0.750") == len(paths)
+    form = RowForm("model", "1", Contract(outputs=("nevus", "melanoma")))
+    rows = [Row(f"{name}.jpg", answer(form.contract, "nevus", {"nevus": 0.75, "melanoma": 0.25})) for name in names]
+    assert [json.loads(form.as_json_line(row))["image"] for row in rows] == [row.image for row in rows]
+    assert [spreadsheets.row_cells(form.as_csv_line(row))[0] for row in rows] == [row.image for row in rows]
+    for row in rows:
+        line = prediction_tables.image_line(row)
+        assert (line.count("\n"), line.count("0.750")) == (1, 1)
+        assert "\x1b" not in line + prediction_tables.details(row, form)
 
 
 def test_predictions_distinguish_names_that_differ_in_brackets(monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    found = answer(Contract(), "nevus", {"nevus": 1.0})
-    names = ("lesion[left].jpg", "lesion[right].jpg")
-    output = predict.as_table(predict.PredictionResult("model", "1", dict.fromkeys(names, found), {}, []))
-    assert "lesion[left].jpg" in output
-    assert "lesion[right].jpg" in output
+    form, found = RowForm("model", "1", Contract()), answer(Contract(), "nevus", {"nevus": 1.0})
+    for name in ("lesion[left].jpg", "lesion[right].jpg", "lesion[bold].jpg"):
+        assert name in prediction_tables.image_line(Row(name, found))
+        assert name in prediction_tables.details(Row(name, found), form)
 
 
 @untrusted_text.FEW_EXAMPLES

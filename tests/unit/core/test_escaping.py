@@ -83,3 +83,17 @@ def test_sqlite_uri_points_to_same_file_from_any_folder(tmp_path, monkeypatch, n
     if "?" in name:
         with pytest.raises(LesionflowError, match="must not contain a question mark"):
             escaping.sqlite_uri(start / "mlruns/mlflow.db", tmp_path)
+
+
+@given(st.lists(st.text() | st.floats(allow_nan=False), min_size=1, max_size=4))
+def test_row_of_table_is_read_as_written(cells):
+    text = spreadsheets.row_text(cells)
+    assert spreadsheets.row_cells(text) == [cell if isinstance(cell, str) else repr(cell) for cell in cells]
+    for cell in (cell for cell in cells if isinstance(cell, str) and cell.startswith(("=", "+", "@"))):
+        assert f"\"'{cell[0]}" in text
+
+
+@pytest.mark.parametrize("text", ["", '"open', '"a"\n"b"\n'])
+def test_text_that_is_not_one_row_is_refused(text):
+    with pytest.raises(ValueError, match=r"row|line|data|quot"):
+        spreadsheets.row_cells(text)

@@ -3,8 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from app.models import predict
-from components.serving.answers import TOO_UNCERTAIN, Contract, answer, spread
+from components.serving.answers import Contract, answer, spread
 
 PROBABILITIES = {"melanoma": 0.30, "nevus": 0.45, "keratosis": 0.25}
 FULL = Contract(
@@ -15,10 +14,6 @@ FULL = Contract(
     operating_points={"triage": 0.25, "rule_in": 0.8},
     class_shares={"melanoma": 0.5, "nevus": 0.25, "keratosis": 0.25},
 )
-
-
-def result(contract: Contract, **probabilities: float) -> predict.PredictionResult:
-    return predict.PredictionResult("m", "1", {"a.jpg": answer(contract, "nevus", {**PROBABILITIES, **probabilities})}, {}, [])
 
 
 def test_answer_has_malignancy_points_and_set():
@@ -67,31 +62,3 @@ def test_contract_reads_candidate(tmp_path):
 
 def test_malignancy_of_only_malignant_outputs_is_not_told():
     assert answer(FULL.model_copy(update={"malignant": tuple(PROBABILITIES)}), "nevus", PROBABILITIES).malignant is None
-
-
-def test_abstention_withholds_ranking_and_shows_alarm_first(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
-    uncertain = result(FULL, melanoma=0.33, nevus=0.34, keratosis=0.33)
-    lines = [line for line in predict.as_table(uncertain).splitlines() if "malignant" in line or "no answer" in line]
-    assert "malignant, at or above triage" in lines[0]
-    assert TOO_UNCERTAIN in lines[1]
-    assert "nevus" not in predict.as_table(uncertain)
-    (row,) = json.loads(predict.as_json(uncertain))
-    assert (row["diagnosis"], row["abstained"], row["operating_points"]["triage"]) == (None, TOO_UNCERTAIN, True)
-    assert uncertain.exit_code == 3
-
-
-def test_table_marks_prediction_set_and_names_likeliest_first(monkeypatch):
-    monkeypatch.setenv("COLUMNS", "100")
-    rows = predict.as_table(result(FULL)).splitlines()
-    text = "\n".join(rows)
-    assert (
-        text.index("named: nevus") < text.index("malignant") < text.index("nevus *") < text.index("melanoma *") < text.index("keratosis ")
-    )
-    assert "keratosis *" not in text
-    assert result(FULL).exit_code == 0
-
-
-def test_unreadable_image_outranks_abstention():
-    uncertain = result(FULL, nevus=0.34)
-    assert predict.PredictionResult("m", "1", uncertain.answers, {"b.jpg": "not an image"}, []).exit_code == 1
