@@ -34,7 +34,7 @@ def summary_lines() -> list[str]:
             for name, row in test.figures.items()
         ),
         *_not_told(evaluation.label_set),
-        *_triage(),
+        *_clinic(),
         *_few(evaluation.few_groups),
         *_certainty(evaluation),
         *_shifts(evaluation.shifts),
@@ -57,15 +57,17 @@ def _not_told(labels: LabelSet) -> list[str]:
     return [f"Label set {labels.name} does not have {missing}." for missing in (*malignancy, *critical)]
 
 
-def _triage() -> list[str]:
-    """The operating point for triage, and its sensitivity for each malignant class."""
+def _clinic() -> list[str]:
+    """The operating point for triage, its sensitivity for each malignant class, and how repeatable answers are."""
     if not CLINIC.exists():
         return ["Not measured at operating points: `dvc repro` does."]
-    point = Clinic.read(CLINIC).operating_points.get("triage")
+    clinic = Clinic.read(CLINIC)
+    point = clinic.operating_points.get("triage")
+    repeatable = [f"{clinic.views.text.capitalize()}."] if clinic.views else []
     if point is None:
-        return []
+        return repeatable
     by_class = ", ".join(f"{name.replace('_', ' ')} {row.value:.3f}" for name, row in point.sensitivity_by_class.items())
-    return [f"Triage: {point.text}.", f"  of each class found: {by_class}"]
+    return [f"Triage: {point.text}.", f"  of each class found: {by_class}", *repeatable]
 
 
 def _few(groups: dict[str, int]) -> list[str]:

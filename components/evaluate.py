@@ -158,7 +158,7 @@ def evaluate(settings: Settings) -> None:
     clinic.write(CLINIC)
     evaluation.write(EVALUATION)
     print_summary(evaluation)
-    print(views_line(views))
+    print(views.text)
     if triage:
         print(f"triage: {triage.text}")
 
@@ -168,13 +168,6 @@ def figures_for_gate(clinic: Clinic, views: Views) -> dict[str, Estimate]:
     triage = clinic.operating_points.get(TRIAGE)
     found = {"triage_sensitivity": triage.sensitivity} if triage else {}
     return {**found, "changed_diagnosis": views.worst_change.changed_diagnosis}
-
-
-def views_line(views: Views) -> str:
-    """The chosen number of views, and how repeatable it is, for people."""
-    changed = views.worst_change.changed_diagnosis
-    counted = "1 view" if views.count == 1 else f"the mean of {views.count} views"
-    return f"probabilities from {counted} of each image; a mirror, a turn, one pixel or a JPEG changes at most {changed:.3f} of diagnoses"
 
 
 def print_summary(evaluation: Evaluation) -> None:

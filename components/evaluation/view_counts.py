@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from components.core import decision
+from components.core.reports.evaluation import Estimate
 from components.evaluation import bootstrap, calibration
 from components.evaluation.predictions import Predictions
 from components.imaging.symmetries import VIEW_COUNTS
@@ -78,7 +79,7 @@ def log_likelihoods(scored: Predictions) -> NDArray[np.float64]:
     return np.log(np.clip(of_truth.astype(np.float64), calibration.SMALLEST_PROBABILITY, None))
 
 
-def loss_above_most_views(fit: ViewFit, most: ViewFit, resamples: int, seed: int) -> bootstrap.Estimate:
+def loss_above_most_views(fit: ViewFit, most: ViewFit, resamples: int, seed: int) -> Estimate:
     """Negative log-likelihood above that of MOST_VIEWS views on the same images, with its interval over groups."""
     loss = log_likelihoods(most.scored) - log_likelihoods(fit.scored)
     groups = fit.scored.images["group"].to_numpy()
@@ -86,7 +87,7 @@ def loss_above_most_views(fit: ViewFit, most: ViewFit, resamples: int, seed: int
     return bootstrap.bootstrap_estimate(lambda at: float(loss[at].mean()), samples, len(loss))
 
 
-def choose_count(losses: Mapping[int, bootstrap.Estimate], changed: Mapping[int, float]) -> int:
+def choose_count(losses: Mapping[int, Estimate], changed: Mapping[int, float]) -> int:
     """The smallest number of views that is good enough.
 
     Its negative log-likelihood is not surely larger than that of MOST_VIEWS views (the interval of the difference reaches 0), and at most

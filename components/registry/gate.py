@@ -165,11 +165,12 @@ def _rules_subgroups(evaluation: Evaluation, limit: float | None) -> list[Rule]:
 
 def _rules_clinic(evaluation: Evaluation, thresholds: Register) -> list[Rule]:
     """The rules on triage, prediction sets and repeatability; none for a threshold that is null."""
-    sets, rules = evaluation.prediction_sets, []
+    coverage = evaluation.prediction_sets.coverage if evaluation.prediction_sets else None
+    rules = []
     if thresholds.min_triage_sensitivity is not None and evaluation.label_set.separates_malignant:
         rules.append(_measured(_rule_minimum, "triage sensitivity", evaluation.triage_sensitivity, thresholds.min_triage_sensitivity))
     if thresholds.min_set_coverage is not None:
-        rules.append(_measured(_rule_minimum, "prediction set coverage", sets and sets.coverage, thresholds.min_set_coverage))
+        rules.append(_measured(_rule_minimum, "prediction set coverage", coverage, thresholds.min_set_coverage))
     if thresholds.max_changed_diagnoses is not None:
         rules.append(_measured(_rule_maximum, "changed diagnoses", evaluation.changed_diagnosis, thresholds.max_changed_diagnoses))
     return rules

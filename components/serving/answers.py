@@ -1,6 +1,6 @@
 """What a version says about an image beyond probabilities: malignancy, operating points, prediction set, or that it abstains."""
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -157,7 +157,7 @@ def answer(contract: Contract, diagnosis: str, probabilities: dict[str, float]) 
     )
 
 
-def tells_malignant(contract: Contract, outputs: dict[str, float]) -> bool:
+def tells_malignant(contract: Contract, outputs: Sized) -> bool:
     """Whether some of the outputs are malignant and others are not."""
     return 0 < len(contract.malignant) < len(outputs)
 

@@ -4,7 +4,7 @@ from typing import Any, get_args
 
 from components.core.reports.candidate import Base, Candidate
 from components.core.reports.champion import Verification, VersionOverview
-from components.core.reports.clinic import Clinic, Discrimination, OperatingPoint
+from components.core.reports.clinic import Clinic, Discrimination, OperatingPoint, Repeatability, ViewCount, Views
 from components.core.reports.evaluation import (
     Estimate,
     Evaluation,
@@ -70,6 +70,22 @@ def clinic(triage: bool = True) -> Clinic:
         operating_points={"triage": point} if triage else {},
         test_split_hash="split a",
     )
+
+
+def views(count: int = 8, changed: float = 0.02) -> Views:
+    """What averaging over views gives; moving the image changes this share of diagnoses, everything else none."""
+    none, some = Repeatability(changed_diagnosis=Estimate(0.0, 0.0, 0.1)), Repeatability(changed_diagnosis=Estimate(changed, 0.0, 0.1))
+    row = ViewCount(
+        balanced_accuracy=0.7,
+        calibration_error=0.05,
+        changed_diagnosis=0.0,
+        forward_passes=count,
+        loss_above_eight_views=Estimate(0.0, 0.0, 0.0),
+        negative_log_likelihood=0.9,
+        repeatability={"jpeg_95": none, "shift_1_px": some, "symmetries": none},
+        temperature=1.0,
+    )
+    return Views(by_count={str(count): row}, count=count)
 
 
 def shift_result(balanced_accuracy: float, value: float, low: float, high: float) -> ShiftResult:

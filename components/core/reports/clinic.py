@@ -193,6 +193,13 @@ class Views(Part):
         """That after the change that changes most diagnoses."""
         return max(self.repeatability.values(), key=lambda found: found.changed_diagnosis.value)
 
+    @property
+    def text(self) -> str:
+        """The number of views, and how repeatable it is, for people."""
+        counted = "1 view" if self.count == 1 else f"the mean of {self.count} views"
+        changed = f"{self.worst_change.changed_diagnosis:.3f}"
+        return f"probabilities from {counted} of an image; mirrored, moved by a pixel or compressed, at most {changed} change diagnosis"
+
 
 class Clinic(Document):
     """Figures for a clinic, of the calibrated probabilities. Choices are made on validation; intervals resample groups of test images."""

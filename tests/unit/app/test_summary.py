@@ -1,3 +1,5 @@
+import pytest
+
 from app import summary
 from components.core.paths import CLINIC, EVALUATION, REGISTRATION
 from components.core.reports.evaluation import Estimate
@@ -49,6 +51,14 @@ def test_summary_prints_triage_point(tmp_path, monkeypatch):
         " (malignant probability of at least 0.123)." in lines
     )
     assert "  of each class found: basal cell carcinoma 0.900, melanoma 1.000" in lines
+
+
+@pytest.mark.parametrize("triage", [True, False])
+@pytest.mark.parametrize(("count", "counted"), [(1, "1 view"), (8, "the mean of 8 views")])
+def test_summary_says_how_repeatable_answers_are(tmp_path, monkeypatch, triage, count, counted):
+    documents.clinic(triage).model_copy(update={"views": documents.views(count)}).write(tmp_path / CLINIC)
+    line = f"Probabilities from {counted} of an image; mirrored, moved by a pixel or compressed, at most "
+    assert f"{line}0.020 [0.000, 0.100] change diagnosis." in summarize(tmp_path, monkeypatch, EVALUATION_FIELDS)
 
 
 def test_summary_without_triage_point_says_why(tmp_path, monkeypatch):
