@@ -189,7 +189,7 @@ def test_version_has_provenance_tags_and_run_has_curves(project):
     )
     assert client.get_model_version_by_alias(registered["model"], "challenger").version == version.version
     artifacts = {item.path for item in client.list_artifacts(version.run_id)}
-    assert {"evaluation", "export", "reports", "data_docs"} <= artifacts
+    assert {"card", "evaluation", "export", "reports", "data_docs"} <= artifacts
     assert run.info.run_name.startswith(run.data.tags["phase"])
     phase = client.get_run(run.data.tags["phase_run"])
     assert (phase.data.tags["phase"], "val_loss" in phase.data.metrics) == (run.data.tags["phase"], True)

@@ -37,7 +37,7 @@ def failed_rules(rules):
 def test_good_candidate_passes_without_champion(settings):
     rules = gate.evaluate_rules(GOOD, EXPORT, (), settings.registration, ENOUGH)
     assert gate.passed(rules)
-    assert len(rules) == 12
+    assert len(rules) == 13
 
 
 @pytest.mark.parametrize(
