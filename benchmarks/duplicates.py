@@ -22,7 +22,7 @@ from PIL import Image, ImageEnhance
 from benchmarks.harness import machine
 from components.data_quality import near_duplicates
 from components.imaging import images
-from components.imaging.appearance import thumbnail
+from components.imaging.appearance import THUMBNAIL_SIZE, thumbnail
 
 IMAGES = 500
 THRESHOLDS = (0.65, 0.70, 0.75, 0.80, 0.85)
@@ -88,7 +88,7 @@ def plain(path: Path) -> bytes:
 def gathered(work: Callable[[Path], bytes], paths: list[Path]) -> np.ndarray:
     with ProcessPoolExecutor() as pool:
         made = b"".join(pool.map(work, paths, chunksize=16))
-    return np.frombuffer(made, dtype=np.uint8).reshape(len(paths), -1, near_duplicates.THUMBNAIL_SIZE, near_duplicates.THUMBNAIL_SIZE)
+    return np.frombuffer(made, dtype=np.uint8).reshape(len(paths), -1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
 
 
 def recalls(small: Path) -> dict[str, object]:
@@ -125,7 +125,7 @@ def recalls(small: Path) -> dict[str, object]:
 def measured_kind(thumbnails: np.ndarray, lesions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Scores of the true pairs (-1: no candidate), and of all pairs of different lesions, among originals and one kind of copy."""
     count = len(thumbnails)
-    flat = thumbnails.swapaxes(0, 1).reshape(-1, near_duplicates.THUMBNAIL_SIZE, near_duplicates.THUMBNAIL_SIZE)
+    flat = thumbnails.swapaxes(0, 1).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
     found = near_duplicates.verify_pairs(flat, near_duplicates.candidate_pairs(flat))
     image = found.indices % count
     true = image[:, 0] == image[:, 1]

@@ -48,7 +48,7 @@ def export_classifier(classifier: "keras.Model", folder: Path, params: Export) -
         rows[precision] = compare_with_keras(content, expected, precision, params)
         if rows[precision].written:
             (folder / file_name(precision)).write_bytes(content)
-    return ExportReport(**rows, test_images=len(expected))
+    return ExportReport.model_validate({**rows, "test_images": len(expected)})
 
 
 def export(settings: Settings) -> None:
