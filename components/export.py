@@ -48,7 +48,8 @@ def export_classifier(classifier: "keras.Model", folder: Path, params: Export) -
         rows[precision] = compare_with_keras(content, expected, precision, params)
         if rows[precision].written:
             (folder / file_name(precision)).write_bytes(content)
-    return ExportReport.model_validate({**rows, "test_images": len(expected)})
+    float32, float16, int8, server = (rows[precision] for precision in PRECISIONS)
+    return ExportReport(float16=float16, float32=float32, int8=int8, server=server, test_images=len(expected))
 
 
 def export(settings: Settings) -> None:

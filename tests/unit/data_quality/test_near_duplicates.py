@@ -5,7 +5,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from components.data_quality import near_duplicates
-from components.imaging.appearance import thumbnail
+from components.imaging.appearance import THUMBNAIL_SIZE, thumbnail
 from tests.support.images import textured
 
 MIN_SCORE = 0.75
@@ -19,9 +19,7 @@ def jpeg(image, quality=85):
 
 
 def thumbnails_of(images):
-    return np.frombuffer(b"".join(thumbnail(image) for image in images), dtype=np.uint8).reshape(
-        -1, near_duplicates.THUMBNAIL_SIZE, near_duplicates.THUMBNAIL_SIZE
-    )
+    return np.frombuffer(b"".join(thumbnail(image) for image in images), dtype=np.uint8).reshape(-1, THUMBNAIL_SIZE, THUMBNAIL_SIZE)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +87,7 @@ def test_find_near_pairs_connects_more_copies_than_neighbors(originals):
 
 
 def test_find_near_pairs_handles_flat_images():
-    flat = np.full((3, near_duplicates.THUMBNAIL_SIZE, near_duplicates.THUMBNAIL_SIZE), 90, dtype=np.uint8)
+    flat = np.full((3, THUMBNAIL_SIZE, THUMBNAIL_SIZE), 90, dtype=np.uint8)
     with np.errstate(all="raise"):
         assert len(near_duplicates.find_near_pairs(flat, MIN_SCORE).scores) == 0
 
