@@ -21,7 +21,7 @@ from components.core.paths import CANDIDATE, CATALOG, DATA, INDEX, INDEX_REPORT,
 from components.core.reports.candidate import Candidate
 from components.core.reports.index import IndexReport
 from components.core.reports.index_contents import Cases, ImageLimits, IndexContents, Novelty
-from components.data_quality.dataset import has_clinical_photographs, read_metadata
+from components.data_quality.dataset import has_clinical_photographs
 from components.evaluation import halves, non_lesions, novelty
 from components.evaluation.bootstrap import Resampling
 from components.evaluation.novelty import Seen
@@ -70,10 +70,8 @@ class Found:
 def training_images(seed: int) -> pd.DataFrame:
     """The training images with license and attribution, in a random order."""
     rows = catalog.load_split("train")
-    known = pd.read_parquet(require_file(CATALOG)).set_index("path")["license"]
-    metadata = read_metadata(DATA)
-    attribution = metadata["attribution"] if metadata is not None and "attribution" in metadata else pd.Series(dtype="str")
-    rows = rows.assign(license=rows["path"].map(known), attribution=rows["path"].map(attribution))
+    known = pd.read_parquet(require_file(CATALOG)).set_index("path")[["license", "attribution"]]
+    rows = rows.join(known, on="path")
     return training_cases.shuffled(rows, training_cases.random_of_pixels(rows, seed))
 
 

@@ -15,8 +15,6 @@ from components.core.reports.cohort import Cohort, ShortSide, Source, SplitCount
 from components.data_quality.placeholders import NO_VALUE
 from components.evaluation.subgroups import DIMENSIONS, SOURCES, subgroup_values
 
-CONFIRMED_BY = "diagnosis_confirm_type"
-"""Column of metadata.csv that tells how a diagnosis was confirmed, as the ISIC Archive names it."""
 ATTRIBUTES = tuple(name for name in DIMENSIONS if name not in ("collection", "resolution"))
 """What is counted of each split: age, sex, site and skin type."""
 SMALL_CLASS = ("small_malignant_class", "small_benign_class")
@@ -36,7 +34,6 @@ def read_cohort() -> Cohort:
     return count_cohort(
         catalog,
         pd.read_parquet(require_file(SPLITS)),
-        _read_confirmation(DATA / "metadata.csv"),
         {
             "attribution": _read_attribution(DATA / "attribution.txt"),
             "missing_classes": read_json(validation).get("missing_classes") if validation.exists() else None,
@@ -45,19 +42,18 @@ def read_cohort() -> Cohort:
     )
 
 
-def count_cohort(catalog: pd.DataFrame, splits: pd.DataFrame, confirmation: "pd.Series[str]", others: Mapping[str, Any]) -> Cohort:
+def count_cohort(catalog: pd.DataFrame, splits: pd.DataFrame, others: Mapping[str, Any]) -> Cohort:
     """Count images.
 
     Args:
         catalog: one row per file, with catalog.COLUMNS.
         splits: one row per usable image, as build/splits.parquet.
-        confirmation: how the diagnosis of an image was confirmed, by path.
         others: the fields of Cohort that are no counts.
     """
     usable = catalog[catalog["usable"].fillna(True).astype(bool)]
     excluded, readable = catalog.drop(usable.index), catalog[catalog["format"].notna()]
     kinds = excluded["reason"].fillna("").map(lambda reason: reason.partition(":")[0])
-    confirmed = usable["path"].map(confirmation)
+    confirmed = _without_placeholders(usable["diagnosis_confirm_type"])
     return Cohort(
         files=len(catalog),
         readable=len(readable),
@@ -108,13 +104,10 @@ def _short_side(sides: "pd.Series[float]") -> ShortSide | None:
     return ShortSide(least=int(sides.min()), median=int(sides.median()), largest=int(sides.max()))
 
 
-def _read_confirmation(path: Path) -> "pd.Series[str]":
-    """How the diagnosis of each image was confirmed, by path; empty if the dataset does not tell."""
-    table = pd.read_csv(path, dtype=str) if path.exists() else pd.DataFrame()
-    if not {"filename", CONFIRMED_BY} <= {*table}:
-        return pd.Series(dtype="str")
-    values = table.drop_duplicates("filename").set_index("filename")[CONFIRMED_BY]
-    return values[~values.fillna("").str.strip().str.casefold().isin(NO_VALUE)].str.strip().str.casefold()
+def _without_placeholders(texts: "pd.Series[str]") -> "pd.Series[str]":
+    """The texts in small letters; null for placeholders."""
+    folded = texts.astype("str").str.strip().str.casefold()
+    return folded.where(~folded.fillna("").isin(NO_VALUE))
 
 
 def _read_attribution(path: Path) -> str | None:

@@ -40,7 +40,8 @@ def cohort(files: pd.DataFrame, confirmation: dict[str, str] | None = None, **ot
     usable = files[files["usable"].astype(bool)]
     splits = usable.assign(side=[("train", "validation", "test")[number % 3] for number in range(len(usable))])
     defaults = {"attribution": None, "missing_classes": [], "sources": None}
-    return count_cohort(files, splits, pd.Series(confirmation or {}, dtype="str"), {**defaults, **others})
+    confirmed = files.assign(diagnosis_confirm_type=files["path"].map(pd.Series(confirmation or {}, dtype="str")))
+    return count_cohort(confirmed, splits, {**defaults, **others})
 
 
 def evaluation(labels: LabelSet = ISIC9, **values: Any) -> Evaluation:

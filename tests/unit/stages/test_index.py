@@ -66,11 +66,9 @@ def project(tmp_path_factory, network):
         for number, path in enumerate(splits["path"]):
             (DATA / path).parent.mkdir(parents=True, exist_ok=True)
             (DATA / path).write_bytes(encoded(noise(number, 80), exif=exif(), quality=95))
-        attributed = splits[["path"]].rename(columns={"path": "filename"}).assign(attribution="MILK study team")
-        attributed.to_csv(DATA / "metadata.csv", index=False)
         SPLITS.parent.mkdir()
         splits.to_parquet(SPLITS)
-        splits.drop(columns="side").assign(license="CC BY-NC 4.0").to_parquet(CATALOG)
+        splits.drop(columns="side").assign(license="CC BY-NC 4.0", attribution="MILK study team").to_parquet(CATALOG)
         CANDIDATE.mkdir()
         serialization.save_classifier(classifier, CANDIDATE / MODEL_FILENAME)
         documents.candidate(image_size=SIZE, abstention_threshold=0.2).write(CANDIDATE / "candidate.json")
