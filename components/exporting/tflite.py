@@ -128,12 +128,11 @@ def operator_outputs(content: bytes) -> list[str]:
 
 def tflite_predictor(content: bytes, threads: int = 1) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
     """A function from one image (1, size, size, 3) to its probabilities."""
-    import tensorflow as tf
+    from ai_edge_litert.interpreter import Interpreter
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        engine = tf.lite.Interpreter(model_content=content, num_threads=threads)
-    engine.allocate_tensors()
+    with silence_stream(2):
+        engine = Interpreter(model_content=content, num_threads=threads)
+        engine.allocate_tensors()
     source, target = engine.get_input_details()[0]["index"], _probabilities_tensor(engine)
 
     def infer(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
