@@ -132,7 +132,7 @@ def non_lesions_table(index: IndexReport) -> Table:
     """How many made pictures without a lesion are detected, by kind, and how many test images are taken for such."""
     made = [(name.replace("_", " "), *_cells(row.detected), str(row.answered)) for name, row in index.non_lesions.items()]
     lesions = ("test images, of lesions", *_cells(index.false_alarms.either), "")
-    return Table("Detected as no dermoscopic image, or unlike training", ("pictures", "share", "low", "high", "answered"), [*made, lesions])
+    return Table("Detected as not dermoscopic, or as unlike training", ("pictures", "share", "low", "high", "answered"), [*made, lesions])
 
 
 def export_table(export: ExportReport) -> Table:
