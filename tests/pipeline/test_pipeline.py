@@ -288,7 +288,7 @@ def test_flow_resumes_run_that_was_killed_after_image_changed(project, tmp_path)
 
     stages = stages_of_flow(project.run("python", "-m", "flows.training", **DEAD_PROXY).stdout)
     assert [stage for stage, _ in stages] == list(STAGES)
-    assert [stage for stage, state in stages if state == "ran"] == ["augment", "evaluate", "register"], (
+    assert [stage for stage, state in stages if state == "ran"] == ["augment", "evaluate", "index", "register"], (
         "the killed stage runs again, then those that read data/ or the catalog"
     )
     assert output_hashes(project, "augment") == before, "pixels did not change"
