@@ -10,10 +10,9 @@ import argparse
 import statistics
 from typing import Any
 
-from benchmarks.harness import machine
+from benchmarks.harness import machine, summary
 from benchmarks.harness.tables import Target, table
 from benchmarks.pipeline import NAME
-from flows.stages import STAGES
 
 COST = Target(1.15, most=True)
 PEAK_MB = Target(4000, most=True)
@@ -56,7 +55,7 @@ def report(small: list[dict[str, Any]], large: list[dict[str, Any]]) -> str:
     """Both tables."""
     both = (small, large)
     costs, peaks = [], []
-    for stage in STAGES:
+    for stage in summary.measured_stages([*small, *large]):
         one, other = (milliseconds(stage, rows) for rows in both)
         for unit in one:
             ratio = other[unit] / one[unit]

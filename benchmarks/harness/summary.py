@@ -77,7 +77,7 @@ def headline_table(rows: list[Row], targets: Mapping[str, Target]) -> str:
         found["with fine-tuning: seconds over the notebook's"] = [seconds(row) / _notebook_seconds(row) for row in compared]
         found["with fine-tuning: balanced accuracy less the notebook's"] = gains
     found["seconds outside computing, all stages"] = [
-        sum(overhead_seconds(stage, row["stages"][stage]) for stage in STAGES) for row in rows
+        sum(overhead_seconds(stage, row["stages"][stage]) for stage in measured_stages(rows)) for row in rows
     ]
     found["peak memory of any stage, MB"] = [max(cost["peak_mb"] for cost in row["stages"].values()) for row in rows]
     lines = [[name, *target_cells(targets.get(name), values, digits=3 if max(values) < 10 else 0)] for name, values in found.items()]
@@ -131,6 +131,11 @@ def seconds(row: Row) -> float:
     return sum(cost["seconds"] for cost in row["stages"].values()) + (row["import"] or {"seconds": 0.0})["seconds"]
 
 
+def measured_stages(rows: list[Row]) -> list[str]:
+    """The stages that every row has, in the pipeline's order: older rows lack what was added later."""
+    return [stage for stage in STAGES if all(stage in row["stages"] for row in rows)]
+
+
 def frozen_seconds(row: Row) -> float:
     """Seconds without fine-tuning; evaluation still includes both phases."""
     return seconds(row) - float(row["stages"]["finetune"]["seconds"])
@@ -152,7 +157,7 @@ def stages(rows: list[Row]) -> str:
         took = statistics.mean(row["import"]["seconds"] for row in rows)
         lines.append(["import", f"{took:.1f}", _per_image(took, images), *[""] * 5, f"{max(row['import']['peak_mb'] for row in rows):.0f}"])
         whole[0] += took
-    for stage in STAGES:
+    for stage in measured_stages(rows):
         took = mean(stage, lambda cost: cost["seconds"])
         idle = [
             mean(stage, partial(overhead_seconds, stage)),

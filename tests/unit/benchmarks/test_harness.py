@@ -1,4 +1,5 @@
 import json
+import re
 
 import pytest
 
@@ -91,10 +92,19 @@ def test_took_pattern_parses_stage_durations():
 
 def test_headline_table_compares_means_over_seeds_with_targets():
     text = summary.headline_table([row(0), row(1, gain=0.02), row(2, gain=0.1)], summary.TARGETS)
-    assert table_cells(text, "frozen phase: seconds over")[1:] == ["0.450 [0.450, 0.450]", "<= 0.5", "met"]
+    assert table_cells(text, "frozen phase: seconds over")[1:] == ["0.500 [0.500, 0.500]", "<= 0.5", "met"]
     assert table_cells(text, "with fine-tuning: balanced")[2:] == [">= 0.1", "MISSED"]
     assert table_cells(text, "frozen phase: balanced")[2:] == [">= 0", "met"]
-    assert table_cells(text, "seconds outside computing")[1:] == ["54 [54, 54]", "<= 60", "met"]
+    assert table_cells(text, "seconds outside computing")[1:] == ["60 [60, 60]", "<= 60", "met"]
+
+
+def test_report_has_the_stages_that_every_row_has():
+    older = row(1)
+    older["stages"] = {name: cost for name, cost in older["stages"].items() if name != "index"}
+    text = summary.report([row(0), older], "isic9")
+    assert table_cells(text, "seconds outside computing")[1:] == ["54", "<= 60", "met"]
+    assert not re.search(r"^\| index ", text, re.MULTILINE)
+    assert re.search(r"^\| index ", summary.report([row(0)], "isic9"), re.MULTILINE)
 
 
 def test_report_lists_recall_per_class_when_rows_have_it():
