@@ -103,7 +103,7 @@ format_option = click.option("--format", "form", type=click.Choice(["table", "js
 def predict(version: str, **options: Any) -> None:
     """Predict the diagnosis of images with the champion, or of all images in folders.
 
-    The answer has the named diagnosis, calibrated probabilities, the prediction set (*), and first of all whether the malignant probability
+    The answer has the named diagnosis, calibrated probabilities, the prediction set, and first of all whether the malignant probability
     is at or above the operating point triage. The version may abstain; it says why and withholds the ranking. One image gets a table of
     its own, several get a line each.
 
@@ -150,7 +150,7 @@ def summary() -> None:
 def export(target: Path, version: str) -> None:
     """Export a version for phones: TFLite files with metadata, labels, thresholds, the model card and an example in Python.
 
-    MediaPipe Tasks and ML Kit load the files as they are. README.md in DIR tells how an app prepares a picture and what it makes of the
+    MediaPipe Tasks and ML Kit load the files as they are. README.md in DIR describes how an app prepares a picture and what it makes of the
     probabilities. An earlier export is replaced as a whole; a folder with any other file, or with a changed one, is refused.
     """
     from app.models.export import export_version

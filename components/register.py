@@ -198,7 +198,7 @@ def register(settings: Settings) -> None:
         LesionflowError: card.yaml is not valid, MLflow does not respond, a version cannot be judged, or evidence was changed.
     """
     params = settings.registration
-    Statements.load()  # an error in card.yaml is told before anything is written
+    Statements.load()  # an error in card.yaml is reported before anything is written
     candidate = Candidate.read(CANDIDATE / "candidate.json")
     candidate_evidence = evidence.candidate_evidence(candidate, settings)
     client = store.connect()

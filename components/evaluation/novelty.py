@@ -1,4 +1,4 @@
-"""Chooses from when an image is unlike anything in training, and measures how well pictures without a lesion are told from lesions."""
+"""Chooses from when an image is unlike anything in training, and measures how well pictures without a lesion are separated from lesions."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

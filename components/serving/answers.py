@@ -16,7 +16,7 @@ NOT_DERMOSCOPIC = "not a dermoscopic image"
 UNLIKE_TRAINING = "unlike anything in training"
 TOO_UNCERTAIN = "too uncertain"
 REASONS = (NOT_DERMOSCOPIC, UNLIKE_TRAINING, TOO_UNCERTAIN)
-"""Reasons for which a version abstains, in the order in which they are told. The last: the largest probability is below its threshold."""
+"""Reasons for which a version abstains, in the order in which they are given. The last: the largest probability is below its threshold."""
 TRIAGE = "triage"
 """Operating point that raises the alarm."""
 
@@ -73,7 +73,7 @@ class Contract(Part):
 
 @dataclass(frozen=True)
 class Spread:
-    """How far probabilities of one lesion lie apart: the range for each output, and of the malignant probability where it is told."""
+    """How far probabilities of one lesion lie apart: the range for each output, and of the malignant probability where it is given."""
 
     outputs: dict[str, Range]
     malignant: Range | None

@@ -30,7 +30,7 @@ class ServedPredictor:
         predictor: the version's own `Predictor`.
         unreadable: what it raises for bytes that are not a supported image.
         contract: what its candidate.json promises.
-        warning: what people are told of an older version; None.
+        warning: what people should know of an older version; None.
     """
 
     predictor: Any

@@ -21,7 +21,7 @@ USE, MODEL, IMAGES, FIGURES, OPERATION = "Use", "Model", "Images", "Figures on t
 
 
 def limits(sources: Sources) -> Contents:
-    """What to know before use; each is told in more detail further down."""
+    """What to know before use; each has more detail further down."""
     failures, robustness = robustness_rows.failures(sources).entries, robustness_rows.robustness(sources).entries
     return Contents(
         {
