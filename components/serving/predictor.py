@@ -39,13 +39,13 @@ class Look:
         views: float64 (views, outputs), probabilities of each view.
         features: float32 (width,), of the image as it is; None if the version has no `server.tflite`.
         reasons: why the version would abstain from it, other than that it is too uncertain.
-        in_training: whether it was among the training images.
+        near: its neighbours in training; None if the version has no index.
     """
 
     views: NDArray[np.float64]
     features: NDArray[np.float32] | None
     reasons: tuple[str, ...] = ()
-    in_training: bool = False
+    near: Neighbours | None = None
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class Predictor:
             found,
             similar=near.similar if near else (),
             neighbour_counts=near.counts if near else {},
-            in_training=any(look.in_training for look in looks),
+            in_training=any(look.near is not None and look.near.in_training for look in looks),
             abstained=tuple(reason for reason in REASONS if reason in reasons),
             view_spread=_widest([answers.spread(self.contract, look.views) for look in looks]),
             picture_spread=answers.spread(self.contract, means) if len(looks) > 1 else None,
@@ -178,10 +178,12 @@ class Predictor:
             NOT_DERMOSCOPIC: limits is not None and why_not_dermoscopic(image, limits) is not None,
             UNLIKE_TRAINING: near.unlike_training,
         }
-        return Look(views, features, tuple(reason for reason, applies in found.items() if applies), near.in_training)
+        return Look(views, features, tuple(reason for reason, applies in found.items() if applies), near)
 
     def _nearest_cases(self, looks: Sequence[Look]) -> Neighbours | None:
-        """The cases that are nearest to the mean features of several images; None if the version has no index."""
+        """The cases that are nearest to an image, or to the mean features of several; None if the version has no index."""
+        if len(looks) == 1:
+            return looks[0].near
         features = [look.features for look in looks if look.features is not None]
         if self._training is None or not features:
             return None
