@@ -107,7 +107,7 @@ docs: setup  ## generate the reference pages and diagrams of docs/, check links,
 	python -m documentation
 
 lock: setup  ## regenerate requirements.lock from pyproject.toml
-	uv pip compile pyproject.toml --group dev --universal --python-version 3.11 --generate-hashes \
+	uv pip compile pyproject.toml --extra pipeline --extra serve --group dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-emit-find-links --no-annotate --upgrade --quiet --output-file requirements.lock
 
 bench: setup  ## run the benchmarks; tables are also written to benchmarks/results/ (ARGS="--quick", ARGS="isic9.zip --seeds 0 1", ...)
