@@ -20,7 +20,7 @@ from sklearn.metrics import balanced_accuracy_score
 
 from benchmarks import pipeline
 from benchmarks.harness import machine, tables
-from benchmarks.harness.manifest import BenchmarkRequest, claim_results_folder
+from benchmarks.harness.manifest import claim_results_folder
 from components.core.paths import CANDIDATE, MODEL_FILENAME, SHARDS
 from components.exporting import int8
 from components.exporting.agreement import of_every_output, predicted_class
@@ -56,13 +56,9 @@ Predictor = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 def main() -> None:
     """Measure missing seeds, and print the tables."""
-    parser = pipeline.arguments(__doc__)
-    parser.set_defaults(notebook_epochs=0)
-    parser.add_argument("--weights", type=Path, help="ImageNet weights without top; selects the backbone `imagenet`")
-    given = parser.parse_args()
+    given = pipeline.imagenet_arguments(__doc__).parse_args()
     machine.isolate_environment()
-    weights = [] if given.weights is None else ["backbone=imagenet", f"backbones.imagenet.weights={given.weights.resolve()}"]
-    asked = BenchmarkRequest.of(given.source, [*weights, *given.overrides], 0)
+    asked = pipeline.imagenet_request(given)
     folder = claim_results_folder(asked, given.name or f"{asked.name}_{NAME}")
     rows: list[Row] = (machine.read(NAME, folder) or {"rows": []})["rows"]
     for seed in given.seeds:

@@ -62,6 +62,20 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
+def imagenet_arguments(description: str | None) -> argparse.ArgumentParser:
+    """The same arguments without the notebook, and `--weights`; for `imagenet_request`."""
+    parser = arguments(description)
+    parser.set_defaults(notebook_epochs=0)
+    parser.add_argument("--weights", type=Path, help="ImageNet weights without top; selects the backbone `imagenet`")
+    return parser
+
+
+def imagenet_request(given: argparse.Namespace) -> BenchmarkRequest:
+    """What is asked, with the overrides that `--weights` stands for."""
+    weights = [] if given.weights is None else ["backbone=imagenet", f"backbones.imagenet.weights={given.weights.resolve()}"]
+    return BenchmarkRequest.of(given.source, [*weights, *given.overrides], 0)
+
+
 def main() -> None:
     """Measure missing rows, and print the tables."""
     given = arguments(__doc__).parse_args()

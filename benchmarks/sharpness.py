@@ -52,16 +52,13 @@ Row = dict[str, Any]
 
 def main() -> None:
     """Measure missing rows, and print the tables."""
-    parser = pipeline.arguments(__doc__)
-    parser.set_defaults(notebook_epochs=0)
-    parser.add_argument("--weights", type=Path, help="ImageNet weights without top; selects the backbone `imagenet`")
+    parser = pipeline.imagenet_arguments(__doc__)
     parser.add_argument("--share", type=float, default=0.5, metavar="SHARE", help="share of sharpened views (default: %(default)s)")
     parser.add_argument("--resolution", default="auto", metavar="PIXELS", help="images.resolution (default: %(default)s)")
     parser.add_argument("--variants", nargs="+", choices=variants("auto", 0), default=None, metavar="NAME", help="(default: all)")
     given = parser.parse_args()
     machine.isolate_environment()
-    weights = [] if given.weights is None else ["backbone=imagenet", f"backbones.imagenet.weights={given.weights.resolve()}"]
-    asked = BenchmarkRequest.of(given.source, [*weights, *given.overrides], 0)
+    asked = pipeline.imagenet_request(given)
     folder = claim_results_folder(asked, given.name or f"{asked.name}_{NAME}")
     wanted = variants(given.resolution, given.share)
     rows: list[Row] = (machine.read(NAME, folder) or {"rows": []})["rows"]
