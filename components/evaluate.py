@@ -1,8 +1,8 @@
 """Pick the better of frozen and fine-tuned on validation, calibrate it there, and report on test once, as it is and under shifts.
 
 Reads build/shards/, build/features/, build/frozen/, build/finetuned/ and, for the shifts, data/. Writes build/candidate/ (the
-calibrated classifier, what it is, its test predictions), reports/evaluation.json, reports/clinic.json, and pictures and tables in
-reports/evaluation/.
+calibrated classifier, what it is, its test predictions), reports/evaluation.json, reports/clinic.json, the headline figures in
+reports/metrics.json, and pictures and tables in reports/evaluation/.
 """
 
 from typing import TYPE_CHECKING
@@ -21,6 +21,7 @@ from components.core.paths import (
     FEATURES,
     FINETUNED,
     FROZEN,
+    HEADLINE,
     MODEL_FILENAME,
     PREDICTIONS_FILENAME,
     RESOLUTION,
@@ -28,6 +29,7 @@ from components.core.paths import (
 from components.core.reports.candidate import Base, Candidate, MeasuredPoint
 from components.core.reports.clinic import Clinic, Views
 from components.core.reports.evaluation import Estimate, Evaluation, Subgroups
+from components.core.reports.headline import headline
 from components.evaluation import leave_one_collection_out, report, scoring, selection, subgroups
 from components.evaluation.clinic import measurement as clinic_measurement
 from components.evaluation.clinic import plots as clinic_plots
@@ -157,6 +159,7 @@ def evaluate(settings: Settings) -> None:
     draw_plots(test, evaluation, clinic, model_input, settings)
     clinic.write(CLINIC)
     evaluation.write(EVALUATION)
+    headline(evaluation, clinic).write(HEADLINE)
     print_summary(evaluation)
     print(views.text)
     if triage:

@@ -1,5 +1,7 @@
 """Register the candidate as a new version, set `challenger`, apply the gate and, if promotion is automatic, move `champion`.
 
+In a DVC experiment no alias moves: the version is tagged with the experiment, and a person may promote it.
+
 Reads build/candidate/, build/export/, build/splits.parquet, card.yaml and the reports. Writes reports/registration.json,
 reports/report.html and the MLflow registry, where a version has its evidence and its model card. Registering the same candidate with the
 same evaluation twice creates one version. A former champion is never promoted automatically, so that no scheduled run undoes a rollback.
@@ -49,6 +51,7 @@ from components.registry.promotion import ChampionState
 from components.registry.promotion_record import ConcurrentPromotionError
 from components.registry.registration_lines import registration_lines
 from components.registry.version_tags import TAG_LIMIT, label_set_tags, metric_tags, subgroup_tags
+from components.runtime.experiment import experiment_name
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
@@ -200,14 +203,14 @@ def register(settings: Settings) -> None:
     params = settings.registration
     Statements.load()  # an error in card.yaml is reported before anything is written
     candidate = Candidate.read(CANDIDATE / "candidate.json")
-    candidate_evidence = evidence.candidate_evidence(candidate, settings)
+    candidate_evidence, experiment = evidence.candidate_evidence(candidate, settings), experiment_name()
     client = store.connect()
     with store.mlflow_errors("MLflow refused the registration"):
         versions.ensure_model(client, params.registered_model)
         state = promotion.read_champion_state(client, params.registered_model)
         registered = find_or_create(client, candidate, candidate_evidence, state, settings)
-        tag_challenger(client, registered, state, settings)
-        promoted, overtaken = promote(client, registered, state, settings)
+        tag_verdict(client, registered, state, settings)
+        promoted, overtaken = (None, None) if experiment else move_aliases(client, registered, state, settings)
         final_state = promotion.read_champion_state(client, params.registered_model)
     noticed = final_state.noticed or state.noticed
     if noticed is not None:
@@ -229,6 +232,8 @@ def register(settings: Settings) -> None:
         noticed=noticed,
         champion=final_state.number,
     )
+    if experiment:
+        report = report.model_copy(update={"experiment": experiment})
     write_reports(client, report)
     print("\n".join(registration_lines(report)))
 
@@ -257,12 +262,11 @@ def find_or_create(
     return Registered(version, rules, existing is None, was_champion)
 
 
-def tag_challenger(client: "MlflowClient", registered: Registered, state: ChampionState, settings: Settings) -> None:
-    """Move the alias `challenger` to the version and tag it with the verdict of the gate."""
-    model, number = settings.registration.registered_model, registered.number
-    client.set_registered_model_alias(model, versions.CHALLENGER, number)
-    champion = state.number if state.number != number else None
-    versions.tag_verdict(client, model, number, versions.Verdict(registered.rules, champion, settings.overrides))
+def tag_verdict(client: "MlflowClient", registered: Registered, state: ChampionState, settings: Settings) -> None:
+    """Tag the version with the verdict of the gate."""
+    champion = state.number if state.number != registered.number else None
+    verdict = versions.Verdict(registered.rules, champion, settings.overrides)
+    versions.tag_verdict(client, settings.registration.registered_model, registered.number, verdict)
 
 
 def promote_mode(settings: Settings) -> str:
@@ -270,14 +274,15 @@ def promote_mode(settings: Settings) -> str:
     return "manual" if settings.overrides_beyond_training else settings.registration.promotion
 
 
-def promote(
+def move_aliases(
     client: "MlflowClient", registered: Registered, state: ChampionState, settings: Settings
 ) -> tuple[Promotion | None, str | None]:
-    """Make the version champion if it passed the gate and promotion is automatic.
+    """Make the version challenger, and champion if it passed the gate and promotion is automatic.
 
     Returns:
         The promotion or None, and an error message if another process moved the champion meanwhile, or None.
     """
+    client.set_registered_model_alias(settings.registration.registered_model, versions.CHALLENGER, registered.number)
     if not gate.passed(registered.rules) or promote_mode(settings) != "automatic" or registered.was_champion:
         return None, None
     try:

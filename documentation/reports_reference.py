@@ -6,12 +6,13 @@ from pathlib import PurePath
 from typing import Any
 
 from components.core.catalog import SPLIT_NAMES
-from components.core.document import Document
+from components.core.document import JsonFile
 from components.core.former_formats import MULTICLASS
 from components.core.reports.candidate import Candidate
 from components.core.reports.clinic import Clinic
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
+from components.core.reports.headline import Headline
 from components.core.reports.index import IndexReport
 from components.core.reports.registration import Registration
 from components.data_quality.findings import KINDS
@@ -22,9 +23,10 @@ from documentation.repository import GENERATED_NOTE, ROOT
 
 WRITTEN_BY = {"validation": "validate", "split": "split", "train": "train", "finetune": "finetune"}
 """Reports whose keys are read from the committed file, and their stages."""
-MODELS: tuple[tuple[str, str, type[Document]], ...] = (
+MODELS: tuple[tuple[str, str, type[JsonFile]], ...] = (
     ("reports/evaluation.json", "evaluate", Evaluation),
     ("reports/clinic.json", "evaluate", Clinic),
+    ("reports/metrics.json", "evaluate", Headline),
     ("reports/export.json", "export", ExportReport),
     ("reports/index.json", "index", IndexReport),
     ("build/candidate/candidate.json", "evaluate", Candidate),
@@ -102,7 +104,7 @@ def page() -> str:
         GENERATED_NOTE,
         "What each report contains."
         " JSON reports, except `registration.json`, `candidate.json` and a phone's `lesionflow.json`, are in git,"
-        " so `dvc metrics diff` compares commits. An *estimate* is an object with `value`, `low` and `high`: a metric and its 95 %"
+        " and `dvc metrics diff` compares the few figures in `metrics.json` between commits. An *estimate* is an object with `value`, `low` and `high`: a metric and its 95 %"
         " interval. Words in angle brackets stand for one key of each kind, `[]` for each item of a list.",
     ]
     for name in WRITTEN_BY:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-from components.core.document import Document
+from components.core.document import JsonFile
 from components.core.reports.evaluation import Estimate
 
 Row = tuple[str, str, str]
@@ -11,7 +11,7 @@ TYPES = {"string": "text"}
 """Names of JSON types on the page, where they differ."""
 
 
-def rows(model: type[Document]) -> list[list[str]]:
+def rows(model: type[JsonFile]) -> list[list[str]]:
     """Rows in the order of the file, whose keys are sorted.
 
     Raises:

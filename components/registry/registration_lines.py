@@ -13,6 +13,9 @@ def registration_lines(report: Registration) -> list[str]:
         lines.append(f"  warning: {report.warning}")
     if report.champion == report.version:
         return [*lines, "it is champion"]
+    if report.experiment:
+        reason = f"experiments move no alias: `lesionflow champion promote {report.version}`"
+        return [*lines, f"it is from the experiment {report.experiment}: {reason}; champion: {report.champion or 'none yet'}"]
     failed = [rule.name for rule in report.gate if not rule.passed]
     if failed == [comparability.RULE]:
         reason = (

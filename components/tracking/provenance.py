@@ -1,17 +1,14 @@
-"""Provenance of a run: git commit, dataset and flow run."""
+"""Provenance of a run: git commit, dataset, flow run and DVC experiment."""
 
 import os
 import subprocess
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 
 from components.core.paths import DATA_POINTER
 from components.runtime.environment import FLOW_RUN
-
-if TYPE_CHECKING:
-    pass
+from components.runtime.experiment import experiment_name
 
 DECIDING = (
     "components",
@@ -32,12 +29,14 @@ reports/, splits/)."""
 
 
 def provenance() -> dict[str, str]:
-    """Tags for a run: git commit, whether files in DECIDING differ from it, md5 of data/, flow run."""
+    """Tags for a run: git commit, whether files in DECIDING differ from it, md5 of data/, flow run, DVC experiment."""
     dirty = bool(git("status", "--porcelain", "--", *DECIDING))
     tags = {"git.commit": git("rev-parse", "HEAD") or "none", "git.dirty": str(dirty).lower()}
     tags["data.md5"] = data_md5(DATA_POINTER) or "untracked"
     if os.environ.get(FLOW_RUN):
         tags["prefect.flow_run"] = os.environ[FLOW_RUN]
+    if name := experiment_name():
+        tags["dvc.experiment"] = name
     return tags
 
 

@@ -88,12 +88,17 @@ def start_phase_run(phase: str, params: Mapping[str, Any], tags: Mapping[str, st
     client = connect()
     with mlflow_errors("MLflow rejected a new run"):
         came_from = provenance()
-        name = f"{phase} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} data {came_from['data.md5'][:7]}"
-        run = client.create_run(experiment_id(client), run_name=name, tags={"phase": phase, **came_from, **tags})
+        run = client.create_run(experiment_id(client), run_name=run_name(phase, came_from), tags={"phase": phase, **came_from, **tags})
         from mlflow.entities import Param
 
         client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in flatten(params, reducer="dot").items()])
     return PhaseRun(client, str(run.info.run_id))
+
+
+def run_name(what: str, came_from: Mapping[str, str]) -> str:
+    """Name of a run: the DVC experiment if it is of one, what it is, when, and its data."""
+    of_experiment = f"{came_from['dvc.experiment']} " if "dvc.experiment" in came_from else ""
+    return f"{of_experiment}{what} {datetime.now(UTC):%Y-%m-%d %H:%M:%S} data {came_from['data.md5'][:7]}"
 
 
 def run_of_model(client: "MlflowClient", model_sha256: str) -> str | None:
@@ -121,7 +126,7 @@ def candidate_run(client: "MlflowClient", candidate: "Candidate", params: Mappin
 
     came_from, phase = provenance(), candidate.phase
     tags = {"phase": phase, "candidate": candidate.model_sha256, "phase_run": run_of_model(client, candidate.phase_sha256) or "none"}
-    name = f"{phase} candidate {datetime.now(UTC):%Y-%m-%d %H:%M:%S} data {came_from['data.md5'][:7]}"
+    name = run_name(f"{phase} candidate", came_from)
     run_id = str(client.create_run(experiment_id(client), run_name=name, tags={**came_from, **tags}).info.run_id)
     status = "FAILED"
     try:

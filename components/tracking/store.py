@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.core.errors import LesionflowError, ServiceUnavailable
 from components.core.escaping import sqlite_uri
-from components.runtime import environment
+from components.runtime import environment, experiment
 from components.tracking.relocation import relocate
 
 if TYPE_CHECKING:
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 environment.prepare()
 
 EXPERIMENT = "skin-lesions"
-LOCAL_STORE = Path("mlruns")
+LOCAL_STORE = "mlruns"
+"""Folder of the project's own store."""
 URI = "MLFLOW_TRACKING_URI"
 TRANSIENT = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCEEDED")
 """MLflow's codes for a lost connection, a locked database and too many requests."""
@@ -28,9 +29,14 @@ KIND = {"mlflow.experimentKind": "custom_model_development"}
 DATABASES = ("sqlite", "postgresql", "mysql", "mssql")
 
 
+def local_store() -> Path:
+    """Folder mlruns/ of the project, also where a DVC experiment runs in a copy of it."""
+    return experiment.project_root() / LOCAL_STORE
+
+
 def store_uri() -> str:
     """Value of MLFLOW_TRACKING_URI, or URI of the project's own database in mlruns/."""
-    return os.environ.get(URI) or sqlite_uri(LOCAL_STORE / "mlflow.db")
+    return os.environ.get(URI) or sqlite_uri(local_store() / "mlflow.db")
 
 
 def connect() -> "MlflowClient":
@@ -49,7 +55,7 @@ def connect() -> "MlflowClient":
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    LOCAL_STORE.mkdir(exist_ok=True)
+    local_store().mkdir(exist_ok=True)
     uri = store_uri()
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
@@ -68,7 +74,7 @@ def _follow_move(uri: str) -> None:
 
     url = make_url(uri) if uri.startswith("sqlite") else None
     database = Path(url.database) if url is not None and url.database else None
-    if database is None or database.parent.name != LOCAL_STORE.name or not database.is_file():
+    if database is None or database.parent.name != LOCAL_STORE or not database.is_file():
         return
     try:
         moved = relocate(database)
@@ -152,5 +158,5 @@ def artifact_root() -> str | None:
     """
     if store_uri().partition(":")[0].partition("+")[0] not in DATABASES:
         return None
-    root = os.environ.get(ARTIFACT_ROOT) or str(LOCAL_STORE / "artifacts")
+    root = os.environ.get(ARTIFACT_ROOT) or str(local_store() / "artifacts")
     return root if "://" in root else Path(root).resolve().as_uri()

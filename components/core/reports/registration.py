@@ -41,6 +41,7 @@ class Registration(Document):
     """What registering the candidate did. A field with a default is missing in files of older versions of Lesionflow."""
 
     champion: str | None = Field(description="champion version after the run; null if there is none")
+    experiment: str | None = Field(default=None, description="DVC experiment that the candidate is from, which moves no alias")
     gate: tuple[Rule, ...] = Field(description="the gate's rules")
     gate_passed: bool = Field(description="whether every rule passed")
     mlflow_run: str | None = Field(description="MLflow run of the version")
