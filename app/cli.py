@@ -142,6 +142,24 @@ def summary() -> None:
 
 
 @main.command()
+@user_errors
+def cv() -> None:
+    """Cross-validate the settings of params.yaml on folds of the training and validation images.
+
+    Test is never read. The views of all images pass through the frozen base once; each fold then trains a head in seconds. An interrupted
+    run continues. Writes reports/cross_validation.json, with the images whose label may be wrong, and one MLflow run with a child for
+    each fold.
+    """
+    from components.cross_validate import cross_validate
+    from components.runtime.params_file import load
+    from components.runtime.tensorflow import load_tensorflow
+
+    settings = load()
+    load_tensorflow()
+    cross_validate(settings)
+
+
+@main.command()
 @click.option(
     "--to", "target", required=True, type=click.Path(path_type=Path), metavar="DIR", help="A new or empty folder, or an earlier export."
 )

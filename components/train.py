@@ -4,50 +4,29 @@ Reads build/features/ and the backbone's weights. Writes build/frozen/model.kera
 reports/curves/train.csv and reports/train.json, and one MLflow run.
 """
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from components.core.errors import LesionflowError
 from components.core.files import atomic_write, read_json, require_file, write_json
 from components.core.label_set import LabelSet
 from components.core.paths import CURVES, FEATURES, FROZEN, MODEL_FILENAME, REPORTS
 from components.modeling import backbone, serialization
-from components.modeling.classifier import build_classifier, build_head
+from components.modeling.classifier import build_classifier
 from components.modeling.determinism import seed_everything
 from components.runtime.params import Backbone, Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.tracking import runs
-from components.training import loop, setup
+from components.training import loop
+from components.training.head import EmbeddedViews, compile_head, training_data
 
 if TYPE_CHECKING:
     import keras
-    import tensorflow as tf
 
 REPORT = REPORTS / "train.json"
-
-
-@dataclass(frozen=True)
-class EmbeddedViews:
-    """The views of a split: `features`, shape (views, width), memory-mapped; `target` and `weight`, shape (views,)."""
-
-    features: NDArray[np.float32]
-    target: NDArray[np.int64]
-    weight: NDArray[np.float64]
-
-    def batches(self, order: NDArray[np.int64], size: int) -> "tf.data.Dataset":
-        """Dataset of batches (features, target, weight) in this order; features are read from disk when needed."""
-        import tensorflow as tf
-
-        def read(at: "tf.Tensor", target: "tf.Tensor", weight: "tf.Tensor") -> "tuple[tf.Tensor, tf.Tensor, tf.Tensor]":
-            features = tf.numpy_function(self.features.__getitem__, [at], tf.float32)
-            return tf.ensure_shape(features, (None, self.features.shape[1])), target, weight
-
-        return tf.data.Dataset.from_tensor_slices((order, self.target[order], self.weight[order])).batch(size).map(read)
 
 
 def train(settings: Settings) -> None:
@@ -61,11 +40,8 @@ def train(settings: Settings) -> None:
     seed_everything(settings.seed)
     training = load_views("train", labels, params.class_weight_power)
     validation = load_views("validation", labels, 1.0)
-    head, trainable = compile_head(settings, labels, training)
-    data = loop.TrainingData(
-        lambda epoch: training.batches(shuffled_rows(training, settings.seed, epoch), params.batch_size),
-        validation.batches(np.arange(len(validation.target)), params.batch_size),
-    )
+    head, trainable = compile_head(params, labels, training)
+    data = training_data(training, validation, params.batch_size, settings.seed)
     with runs.start_phase_run(
         "frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256, "label_set": labels.name}
     ) as mlflow_run:
@@ -94,28 +70,7 @@ def require_current_features(base: Backbone) -> str:
 def load_views(split: str, labels: LabelSet, class_weight_power: float) -> EmbeddedViews:
     """The features of a split's views, with their targets and weights."""
     rows = pd.read_parquet(require_file(FEATURES / f"{split}.parquet"))
-    weights = setup.class_weights(rows["diagnosis"].value_counts().to_dict(), labels.outputs, class_weight_power)
-    target = np.array(labels.encode(rows["diagnosis"]))
-    return EmbeddedViews(np.load(FEATURES / f"{split}.npy", mmap_mode="r"), target, np.vectorize(weights.get)(target))
-
-
-def compile_head(settings: Settings, labels: LabelSet, training: EmbeddedViews) -> "tuple[keras.Model, keras.Model]":
-    """The head, and a compiled model that shares its layers: a compiled model is saved with its custom metric, so the head itself is not
-    compiled."""
-    import keras
-
-    params, (views, width) = settings.train, training.features.shape
-    steps = -(-views // params.batch_size) * params.epochs
-    with setup.distribution_strategy().scope():
-        head = build_head(width, params, labels.logits)
-        trainable = keras.Model(head.inputs, head.outputs)
-        setup.compile_classifier(trainable, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
-    return head, trainable
-
-
-def shuffled_rows(views: EmbeddedViews, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of an epoch, which depends only on the seed and the epoch number."""
-    return np.random.default_rng([seed, epoch]).permutation(len(views.target))
+    return EmbeddedViews.weighted(np.load(FEATURES / f"{split}.npy", mmap_mode="r"), rows["diagnosis"], labels, class_weight_power)
 
 
 def save_frozen(classifier: "keras.Model") -> None:

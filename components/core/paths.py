@@ -45,6 +45,8 @@ HEADLINE = REPORTS / "metrics.json"
 EXPORT_REPORT = REPORTS / "export.json"
 INDEX_REPORT = REPORTS / "index.json"
 REGISTRATION = REPORTS / "registration.json"
+CROSS_VALIDATION = REPORTS / "cross_validation.json"
+CROSS_VALIDATION_PLOTS = REPORTS / "cross_validation"
 RUN_REPORT = REPORTS / "report.html"
 
 PREDICTIONS_FILENAME = "test_predictions.parquet"

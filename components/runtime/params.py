@@ -228,6 +228,14 @@ class Register(Section):
     max_changed_diagnoses: Share | None
 
 
+class CrossValidation(Section):
+    """`folds`: parts that the training and validation images are dealt into; `repeats`: how often they are dealt, each time in another
+    order."""
+
+    folds: Annotated[int, Field(ge=3, le=20)]
+    repeats: Annotated[int, Field(ge=1, le=100)]
+
+
 class Settings(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     labels: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
@@ -245,6 +253,7 @@ class Settings(Section):
     serve: Serve
     export: Export
     registration: Annotated[Register, Field(alias="register")]
+    cross_validation: CrossValidation
     overrides: tuple[str, ...]
 
     @model_validator(mode="after")

@@ -59,7 +59,7 @@ def train_with_early_stopping(
     model: "keras.Model",
     data: TrainingData,
     stopping: EarlyStopping,
-    on_epoch_end: OnEpochEnd,
+    on_epoch_end: OnEpochEnd | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Fit until balanced accuracy on validation stops improving, then restore the best epoch's weights.
@@ -71,7 +71,8 @@ def train_with_early_stopping(
         model: built and compiled.
         data: batches of training and validation.
         stopping: when training ends.
-        on_epoch_end: called with the number and the metrics of each epoch, also for epochs before an interruption.
+        on_epoch_end: called with the number and the metrics of each epoch, also for epochs before an interruption. None: nothing is
+            called or printed, since many models are trained.
         checkpoint: saves the state after each epoch and restores it.
 
     Returns:
@@ -83,8 +84,9 @@ def train_with_early_stopping(
     with model.distribute_strategy.scope():
         model.optimizer.build(model.trainable_variables)
     rows, best = checkpoint.resume(model) if checkpoint else ([], None)
-    _report_resumed(rows, stopping.epochs, on_epoch_end)
-    fit_epoch = _epoch_fitter(model, data)
+    if on_epoch_end:
+        _report_resumed(rows, stopping.epochs, on_epoch_end)
+    fit_epoch = _epoch_fitter(model, data, on_epoch_end is None)
     while not stopping.is_over(rows):
         rows.append(fit_epoch(len(rows)))
         improved = stopping.epochs_since_best(rows) == 0
@@ -92,7 +94,8 @@ def train_with_early_stopping(
             best = model.get_weights()
         if checkpoint:
             checkpoint.save(model, rows, improved)
-        on_epoch_end(len(rows) - 1, _metrics(rows[-1]))
+        if on_epoch_end:
+            on_epoch_end(len(rows) - 1, _metrics(rows[-1]))
     model.set_weights(best)
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -104,14 +107,14 @@ def _report_resumed(rows: EpochLogs, epochs: int, on_epoch_end: OnEpochEnd) -> N
         on_epoch_end(int(row["epoch"]), _metrics(row))
 
 
-def _epoch_fitter(model: "keras.Model", data: TrainingData) -> Callable[[int], dict[str, float]]:
+def _epoch_fitter(model: "keras.Model", data: TrainingData, silent: bool) -> Callable[[int], dict[str, float]]:
     """Return a function that trains one epoch and returns its row of the history; it raises LesionflowError if the loss is not finite."""
     element_spec = None
 
     def fit_epoch(number: int) -> dict[str, float]:
         nonlocal element_spec
         _reset_dropout_rng(model, number)
-        verbose = 1 if sys.stdout.isatty() else 2
+        verbose = 0 if silent else 1 if sys.stdout.isatty() else 2
         batches = data.train(number)
         if element_spec not in (None, batches.element_spec):
             # Otherwise Keras traces a step for inputs of any size, which a resumed run would not do.

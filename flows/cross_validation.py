@@ -1,0 +1,82 @@
+"""Run the cross-validation flow: the settings of params.yaml on folds of the training and validation images, never on test.
+
+`python -m flows.cross_validation` runs it immediately; no Prefect server is needed.
+"""
+
+import argparse
+import base64
+import sys
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from components.core.paths import CROSS_VALIDATION, CROSS_VALIDATION_PLOTS
+from components.core.reports.cross_validation import CrossValidation
+from flows import notifications, workspace
+from flows.processes import ROOT, Command, CommandFailed, run_command
+from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, environment, list_up_to_date, needs_pull, pull, stage
+
+FIRST_STAGES = ("validate", "split", "augment")
+"""Stages whose outputs a cross-validation reads."""
+
+
+@task(task_run_name="folds", timeout_seconds=48 * HOUR, **RETRY_OPTIONS)
+def run_folds() -> CrossValidation:
+    """Train and measure every fold; finished folds of an interrupted run are not trained again."""
+    command = Command([sys.executable, "-m", "components.cross_validate"], "cross_validate")
+    run_command(command, get_run_logger().info, environment(ROOT))
+    return CrossValidation.read(ROOT / CROSS_VALIDATION)
+
+
+@task(task_run_name="publish", timeout_seconds=5 * MINUTE, cache_policy=NO_CACHE)
+def publish(report: CrossValidation) -> None:
+    """Publish the means with their intervals, the folds, and their picture."""
+    create_table_artifact(
+        key="cross-validation",
+        table=[{"metric": report.label_set.metric_label(name), "mean": f"{row:.3f}"} for name, row in report.mean.items()],
+        description=f"means over {len(report.folds)} folds of {report.images} training and validation images, with 95 % intervals",
+    )
+    create_table_artifact(
+        key="cross-validation-folds",
+        table=[{"repeat": fold.repeat, "fold": fold.number, "images": fold.images, **_rounded(fold.figures)} for fold in report.folds],
+        description="each fold on the images that it held out",
+    )
+    picture = base64.b64encode((ROOT / CROSS_VALIDATION_PLOTS / "folds.png").read_bytes()).decode()
+    create_image_artifact(key="cross-validation-plot", image_url=f"data:image/png;base64,{picture}", description="folds and means")
+
+
+def _rounded(figures: dict[str, float]) -> dict[str, float]:
+    return {name: round(value, 3) for name, value in figures.items()}
+
+
+@flow(name="cross-validation", log_prints=True, **notifications.HOOKS)
+def cross_validation() -> CrossValidation:
+    """Bring the split up to date, then cross-validate the head on folds of the training and validation images."""
+    with workspace.lock(patience=-1):
+        if needs_pull():
+            pull()
+        known = list_up_to_date()
+        for name in FIRST_STAGES:
+            stage(name, ROOT, is_up_to_date=name in known)
+        report = run_folds()
+        publish(report)
+    return report
+
+
+def main() -> None:
+    """Run the flow once; exit code 1 if it failed."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    try:
+        report = cross_validation()
+    except CommandFailed as fault:
+        print(f"\nerror: {fault}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    for name, row in report.mean.items():
+        print(f"{report.label_set.metric_label(name):30} {row:.3f}")
+
+
+if __name__ == "__main__":
+    main()
