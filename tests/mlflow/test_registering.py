@@ -7,7 +7,7 @@ from components.core.files import read_json
 from components.core.paths import REGISTRATION
 from components.registry import judgement, promotion, versions
 from components.runtime import params_file
-from components.tracking import runs
+from components.tracking import runs, store
 from tests.mlflow.conftest import MODEL
 from tests.support import documents
 
@@ -37,6 +37,26 @@ def test_manual_promotion_makes_passing_candidate_challenger(registry, capsys):
     assert "`lesionflow champion promote 1`" in output
     assert versions.version_by_alias(registry.client, MODEL, versions.CHALLENGER).version == registry.get_version("1").version
     assert registry.champion_state().entries == ()
+
+
+def test_candidate_of_dvc_experiment_moves_no_alias_and_is_in_store_of_project(registry, capsys, monkeypatch, tmp_path):
+    registry.register_version()
+    registry.move_champion("1")
+    copy = tmp_path / "copy that DVC deletes"
+    copy.mkdir()
+    monkeypatch.setenv("DVC_EXP_NAME", "ward-b")
+    monkeypatch.setenv("DVC_ROOT", str(registry.root))
+    registry.register_version()
+    before = registry.client.get_registered_model(MODEL).aliases
+    report, output = run_register(capsys)
+
+    assert registry.client.get_registered_model(MODEL).aliases == before
+    assert (report["experiment"], report["promotion"], report["champion"]) == ("ward-b", None, "1")
+    assert "it is from the experiment ward-b" in output
+    assert registry.get_version("2").tags["dvc.experiment"] == "ward-b"
+    monkeypatch.chdir(copy)
+    assert str(registry.root / "mlruns/mlflow.db") in store.store_uri()
+    assert store.artifact_root() == (registry.root / "mlruns/artifacts").resolve().as_uri()
 
 
 def test_automatic_promotion_keeps_champion_when_gate_fails(registry, capsys):
