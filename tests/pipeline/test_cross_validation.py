@@ -1,0 +1,80 @@
+"""`lesionflow cv` on a built project."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from components.core.escaping import sqlite_uri
+from tests.support.project import Project
+
+pytestmark = pytest.mark.timeout(900)
+
+
+@pytest.fixture(scope="module")
+def lab(project: Project) -> Project:
+    project.set_params({"cross_validation": {"folds": 3, "repeats": 1}, "train": {"epochs": 2}})
+    return project
+
+
+def report(lab: Project) -> dict:
+    return json.loads((lab.root / "reports/cross_validation.json").read_text(encoding="utf-8"))
+
+
+def test_cv_measures_every_training_and_validation_image_once(lab):
+    result = lab.lesionflow("cv")
+
+    assert result.exit_code == 0, result.output
+    found, rows = report(lab), pd.read_parquet(lab.root / "build/splits.parquet")
+    assert found["images"] == (rows["side"] != "test").sum() == sum(fold["images"] for fold in found["folds"])
+    assert len(found["folds"]) == 3
+    assert "test was not read" in result.output
+    assert (lab.root / "reports/cross_validation/folds.png").exists()
+
+
+def test_cv_has_a_parent_run_with_a_child_for_each_fold(lab):
+    client = MlflowClient(sqlite_uri(lab.root / "mlruns/mlflow.db"))
+    [experiment] = [item for item in client.search_experiments() if item.name == "skin-lesions"]
+    [parent] = client.search_runs([experiment.experiment_id], "tags.kind = 'cross-validation'")
+    children = client.search_runs([experiment.experiment_id], f"tags.`mlflow.parentRunId` = '{parent.info.run_id}'")
+
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics["mean/balanced_accuracy"] == pytest.approx(report(lab)["mean"]["balanced_accuracy"]["value"])
+    assert sorted(run.data.metrics["accuracy"] for run in children) == sorted(fold["figures"]["accuracy"] for fold in report(lab)["folds"])
+
+
+def test_figures_are_the_same_without_a_trace_of_test(lab):
+    """The test images, their rows and their shards are gone, and so are kept results; the views are embedded again."""
+    before = report(lab)
+    rows = pd.read_parquet(lab.root / "build/splits.parquet")
+    for path in rows.loc[rows["side"] == "test", "path"]:
+        (lab.root / "data" / path).unlink()
+    rows[rows["side"] != "test"].to_parquet(lab.root / "build/splits.parquet", index=False)
+    shutil.rmtree(lab.root / "build/shards/test")
+    shutil.rmtree(lab.root / "build/cv")
+
+    result = lab.lesionflow("cv")
+
+    assert result.exit_code == 0, result.output
+    assert report(lab) == before
+
+
+def test_finished_folds_are_not_trained_again(lab):
+    kept = sorted((lab.root / "build/cv/folds").rglob("held_out.parquet"))
+    times = [path.stat().st_mtime_ns for path in kept]
+    shutil.rmtree(kept[0].parent)
+
+    assert lab.lesionflow("cv").exit_code == 0
+    assert [path.stat().st_mtime_ns for path in kept][1:] == times[1:]
+    assert kept[0].exists()
+
+
+def test_too_many_folds_are_an_error_of_one_line(lab):
+    lab.set_params({"cross_validation": {"folds": 20, "repeats": 1}})
+
+    result = lab.lesionflow("cv")
+
+    assert result.exit_code == 1
+    assert result.output.splitlines()[-1].startswith("error: too few lesions for 20 folds: ")
