@@ -203,17 +203,16 @@ def register(settings: Settings) -> None:
     params = settings.registration
     Statements.load()  # an error in card.yaml is reported before anything is written
     candidate = Candidate.read(CANDIDATE / "candidate.json")
-    candidate_evidence, experiment = evidence.candidate_evidence(candidate, settings), experiment_name()
+    candidate_evidence = evidence.candidate_evidence(candidate, settings)
     client = store.connect()
     with store.mlflow_errors("MLflow refused the registration"):
         versions.ensure_model(client, params.registered_model)
         state = promotion.read_champion_state(client, params.registered_model)
         registered = find_or_create(client, candidate, candidate_evidence, state, settings)
         tag_verdict(client, registered, state, settings)
-        promoted, overtaken = (None, None) if experiment else move_aliases(client, registered, state, settings)
+        promoted, overtaken = (None, None) if experiment_name() else move_aliases(client, registered, state, settings)
         final_state = promotion.read_champion_state(client, params.registered_model)
-    noticed = final_state.noticed or state.noticed
-    if noticed is not None:
+    if noticed := final_state.noticed or state.noticed:
         print(f"warning: {promotion.external_move_warning(noticed)}", file=sys.stderr)
     report = Registration(
         model=params.registered_model,
@@ -231,9 +230,8 @@ def register(settings: Settings) -> None:
         overtaken=overtaken,
         noticed=noticed,
         champion=final_state.number,
+        experiment=experiment_name(),
     )
-    if experiment:
-        report = report.model_copy(update={"experiment": experiment})
     write_reports(client, report)
     print("\n".join(registration_lines(report)))
 

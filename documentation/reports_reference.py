@@ -10,6 +10,7 @@ from components.core.document import JsonFile
 from components.core.former_formats import MULTICLASS
 from components.core.reports.candidate import Candidate
 from components.core.reports.clinic import Clinic
+from components.core.reports.cross_validation import CrossValidation
 from components.core.reports.evaluation import Evaluation
 from components.core.reports.export import ExportReport
 from components.core.reports.headline import Headline
@@ -27,6 +28,7 @@ MODELS: tuple[tuple[str, str, type[JsonFile]], ...] = (
     ("reports/evaluation.json", "evaluate", Evaluation),
     ("reports/clinic.json", "evaluate", Clinic),
     ("reports/metrics.json", "evaluate", Headline),
+    ("reports/cross_validation.json", "lesionflow cv", CrossValidation),
     ("reports/export.json", "export", ExportReport),
     ("reports/index.json", "index", IndexReport),
     ("build/candidate/candidate.json", "evaluate", Candidate),

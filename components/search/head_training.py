@@ -50,7 +50,7 @@ def train_head(cache: FoldCache, parts: Parts, labels: LabelSet, params: Train, 
     stopping = EmbeddedViews.weighted(cache.clean[parts.stopping], diagnoses[parts.stopping].tolist(), labels, 1.0)
     _, model = compile_head(params, labels, training)
     data = training_data(training, stopping, params.batch_size, seed)
-    history = loop.train_with_early_stopping(model, data, EarlyStopping(params.epochs, params.patience))
+    history = loop.train_with_early_stopping(model, data, EarlyStopping(params.epochs, params.patience), loop.silently)
 
     def logits(at: NDArray[np.bool_]) -> NDArray[np.float32]:
         return np.asarray(model(tf.constant(cache.clean[at]), training=False))

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from components.core.label_set import LabelSet
-from components.core.reports.cross_validation import CrossValidation, Fold, Suspect
+from components.core.reports.cross_validation import Bin, CrossValidation, Fold, Suspect
 from components.evaluation import bootstrap, metrics, subgroups
 from components.evaluation.predictions import HEADLINE_METRICS, Predictions, defined
 from components.runtime.params import Settings
@@ -27,6 +27,11 @@ class FoldPredictions:
     trained: int
     epochs: int
 
+    @property
+    def share(self) -> float:
+        """Images held out divided by images trained on."""
+        return len(self.held_out.images) / self.trained
+
 
 def fold_figures(held_out: Predictions, bins: int) -> dict[str, float]:
     """The headline metrics that are defined on these images."""
@@ -45,17 +50,14 @@ def measure(folds: Sequence[FoldPredictions], images: pd.DataFrame, labels: Labe
         settings: number of bins, resamples and the smallest subgroup.
     """
     bins, params = settings.evaluate.calibration_bins, settings.evaluate
-    described = [
-        Fold(fold.repeat, fold.number, len(fold.held_out.images), fold.epochs, fold_figures(fold.held_out, bins)) for fold in folds
-    ]
-    share = float(np.mean([len(fold.held_out.images) / fold.trained for fold in folds]))
+    described, share = [describe(fold, bins) for fold in folds], float(np.mean([fold.share for fold in folds]))
     repeats = [pool([fold for fold in folds if fold.repeat == repeat]) for repeat in sorted({fold.repeat for fold in folds})]
     first = repeats[0]
     samples = bootstrap.cluster_bootstrap_indices(first.images["group"].to_numpy(), params.bootstrap_resamples, settings.seed)
     method = subgroups.Method(params.min_subgroup_groups, params.bootstrap_resamples, bins, settings.seed)
     names = [name for name in described[0].figures if all(name in fold.figures for fold in described)]
     return CrossValidation(
-        calibration=metrics.reliability_table(first.truth, first.probabilities, bins),
+        calibration=reliability(first, bins),
         confusion=metrics.confusion_matrix(first.truth, first.predicted, len(labels.outputs)).tolist(),
         folds=tuple(described),
         held_out_share=share,
@@ -68,6 +70,17 @@ def measure(folds: Sequence[FoldPredictions], images: pd.DataFrame, labels: Labe
         subgroups=subgroups.measure_subgroups(first, subgroups.subgroup_values(images), method),
         suspects=find_suspects(repeats),
     )
+
+
+def describe(fold: FoldPredictions, bins: int) -> Fold:
+    """The fold as the report has it."""
+    return Fold(fold.repeat, fold.number, len(fold.held_out.images), fold.epochs, fold_figures(fold.held_out, bins))
+
+
+def reliability(pooled: Predictions, bins: int) -> tuple[Bin, ...]:
+    """The bins of the largest probability that hold images."""
+    table = metrics.reliability_table(pooled.truth, pooled.probabilities, bins)
+    return tuple(Bin(row["confidence"], row["accuracy"], int(row["images"])) for row in table)
 
 
 def pool(folds: Sequence[FoldPredictions]) -> Predictions:

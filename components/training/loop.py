@@ -55,11 +55,15 @@ class EarlyStopping:
         return len(rows) - 1 - _best(rows, self.start_from_epoch)
 
 
+def silently(_number: int, _metrics: dict[str, float]) -> None:
+    """Ignore an epoch: for many short trainings."""
+
+
 def train_with_early_stopping(
     model: "keras.Model",
     data: TrainingData,
     stopping: EarlyStopping,
-    on_epoch_end: OnEpochEnd | None = None,
+    on_epoch_end: OnEpochEnd,
     checkpoint: Checkpoint | None = None,
 ) -> pd.DataFrame:
     """Fit until balanced accuracy on validation stops improving, then restore the best epoch's weights.
@@ -71,8 +75,8 @@ def train_with_early_stopping(
         model: built and compiled.
         data: batches of training and validation.
         stopping: when training ends.
-        on_epoch_end: called with the number and the metrics of each epoch, also for epochs before an interruption. None: nothing is
-            called or printed, since many models are trained.
+        on_epoch_end: called with the number and the metrics of each epoch, also for epochs before an interruption;
+            with `silently`, Keras prints nothing either.
         checkpoint: saves the state after each epoch and restores it.
 
     Returns:
@@ -84,9 +88,8 @@ def train_with_early_stopping(
     with model.distribute_strategy.scope():
         model.optimizer.build(model.trainable_variables)
     rows, best = checkpoint.resume(model) if checkpoint else ([], None)
-    if on_epoch_end:
-        _report_resumed(rows, stopping.epochs, on_epoch_end)
-    fit_epoch = _epoch_fitter(model, data, on_epoch_end is None)
+    _report_resumed(rows, stopping.epochs, on_epoch_end)
+    fit_epoch = _epoch_fitter(model, data, on_epoch_end is silently)
     while not stopping.is_over(rows):
         rows.append(fit_epoch(len(rows)))
         improved = stopping.epochs_since_best(rows) == 0
@@ -94,8 +97,7 @@ def train_with_early_stopping(
             best = model.get_weights()
         if checkpoint:
             checkpoint.save(model, rows, improved)
-        if on_epoch_end:
-            on_epoch_end(len(rows) - 1, _metrics(rows[-1]))
+        on_epoch_end(len(rows) - 1, _metrics(rows[-1]))
     model.set_weights(best)
     return pd.DataFrame(rows, columns=COLUMNS)
 

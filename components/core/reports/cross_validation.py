@@ -18,7 +18,16 @@ class Fold:
     number: Annotated[int, Field(description="number of the fold that is held out, from 0")]
     images: Annotated[int, Field(description="images held out")]
     epochs: Annotated[int, Field(description="epochs trained")]
-    figures: Annotated[dict[str, float], Field(description="headline metrics on the held-out images")]
+    figures: Annotated[dict[str, float], Field(json_schema_extra={"key": "metric"}, description="headline metrics on the held-out images")]
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Images whose largest probability lies in one range of equal width."""
+
+    confidence: Annotated[float, Field(description="mean of the largest probabilities")]
+    accuracy: Annotated[float, Field(description="share whose likeliest class is right")]
+    images: Annotated[int, Field(description="number of images")]
 
 
 @dataclass(frozen=True)
@@ -34,7 +43,7 @@ class Suspect:
 class CrossValidation(Document):
     """Cross-validated figures. They are of images that training and validation are made of, never of test."""
 
-    calibration: list[dict[str, float]] = Field(description="bins of the largest probability: mean confidence, accuracy, images")
+    calibration: tuple[Bin, ...] = Field(description="bins of the largest probability, pooled as below")
     confusion: list[list[int]] = Field(description="out-of-fold images of the first repeat: rows are the true class, columns the named one")
     folds: tuple[Fold, ...] = Field(description="each training")
     held_out_share: float = Field(description="images held out divided by images trained on, in the correction of the intervals")

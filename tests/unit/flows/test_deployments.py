@@ -16,8 +16,8 @@ def test_flow_modules_do_not_shadow_installed_packages():
     assert [path.stem for path in (ROOT / "flows").glob("*.py") if path.stem != "__init__" and importlib.util.find_spec(path.stem)] == []
 
 
-def test_prefect_yaml_has_four_deployments():
-    assert set(DEPLOYMENTS) == {"train-nightly", "train-on-demand", "watch-data", "verify"}
+def test_prefect_yaml_has_these_deployments():
+    assert set(DEPLOYMENTS) == {"train-nightly", "train-on-demand", "watch-data", "verify", "cross-validate"}
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)
