@@ -7,7 +7,7 @@ from components.runtime.params import Settings
 from components.search.fold_cache import FoldCache
 from components.search.fold_results import FoldResults
 from components.search.folds import assign_folds, parts_of
-from components.search.head_training import calibrated, train_head
+from components.search.head_training import HeadSettings, calibrated, train_head
 from components.search.measurement import FoldPredictions
 
 
@@ -29,7 +29,7 @@ def run_folds(cache: FoldCache, labels: LabelSet, settings: Settings, results: F
                 yield kept
                 continue
             parts = parts_of(assigned, number)
-            trained = train_head(cache, parts, labels, settings.train, seed)
+            trained = train_head(cache, parts, labels, HeadSettings(settings.train, seed))
             held_out = calibrated(cache, parts, labels, trained, settings.evaluate.target_critical_sensitivity)
             found = FoldPredictions(repeat, number, held_out, int(parts.trained.sum()), trained.epochs)
             results.write(found)

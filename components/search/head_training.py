@@ -14,48 +14,60 @@ from components.modeling.determinism import seed_everything
 from components.runtime.params import Train
 from components.search.fold_cache import FoldCache
 from components.search.folds import Parts
-from components.training import loop
 from components.training.head import EmbeddedViews, compile_head, training_data
-from components.training.loop import EarlyStopping
+from components.training.loop import EarlyStopping, OnEpochEnd, Silent, best_epoch, train_with_early_stopping
 
 COLUMNS = ["path", "pixels_sha256", "diagnosis", "group"]
 """Columns of build/splits.parquet that predictions keep."""
 
 
 @dataclass(frozen=True)
+class HeadSettings:
+    """`params`: of the head and its training; `seed`: of weights, dropout and order."""
+
+    params: Train
+    seed: int
+
+
+@dataclass(frozen=True)
 class TrainedHead:
-    """`stopping`, `held_out`: uncalibrated logits of these images, (n, logits); `epochs`: number of epochs trained."""
+    """`stopping`, `held_out`: uncalibrated logits of these images, (n, logits); `epochs`: number of epochs trained; `score`: balanced
+    accuracy on the stopping images, of the best epoch, whose weights the head has."""
 
     stopping: NDArray[np.float32]
     held_out: NDArray[np.float32]
     epochs: int
+    score: float
 
 
-def train_head(cache: FoldCache, parts: Parts, labels: LabelSet, params: Train, seed: int) -> TrainedHead:
+def train_head(
+    cache: FoldCache, parts: Parts, labels: LabelSet, settings: HeadSettings, on_epoch_end: OnEpochEnd | None = None
+) -> TrainedHead:
     """Train a head on the views of the trained images, as the stage `train` does; the stopping images decide when it stops.
 
     Args:
         cache: features.
         parts: of its images.
         labels: the label set.
-        params: of the head and its training.
-        seed: of weights, dropout and order. The same seed, params and number of threads give the same head.
+        settings: of the head. The same settings and number of threads give the same head.
+        on_epoch_end: called with the number and the metrics of each epoch; may raise to end the training.
     """
     import tensorflow as tf
 
-    seed_everything(seed)
+    params = settings.params
+    seed_everything(settings.seed)
     diagnoses = cache.images["diagnosis"].to_numpy(dtype=str)
     mine = np.flatnonzero(parts.trained[cache.owners])
     training = EmbeddedViews.weighted(cache.views[mine], diagnoses[cache.owners[mine]].tolist(), labels, params.class_weight_power)
     stopping = EmbeddedViews.weighted(cache.clean[parts.stopping], diagnoses[parts.stopping].tolist(), labels, 1.0)
     _, model = compile_head(params, labels, training)
-    data = training_data(training, stopping, params.batch_size, seed)
-    history = loop.train_with_early_stopping(model, data, EarlyStopping(params.epochs, params.patience), loop.silently)
+    data = training_data(training, stopping, params.batch_size, settings.seed)
+    history = train_with_early_stopping(model, data, EarlyStopping(params.epochs, params.patience), Silent(on_epoch_end))
 
     def logits(at: NDArray[np.bool_]) -> NDArray[np.float32]:
         return np.asarray(model(tf.constant(cache.clean[at]), training=False))
 
-    return TrainedHead(logits(parts.stopping), logits(parts.held_out), len(history))
+    return TrainedHead(logits(parts.stopping), logits(parts.held_out), len(history), best_epoch(history)["val_balanced_accuracy"])
 
 
 def calibrated(cache: FoldCache, parts: Parts, labels: LabelSet, trained: TrainedHead, sensitivity: float) -> Predictions:

@@ -55,8 +55,15 @@ class EarlyStopping:
         return len(rows) - 1 - _best(rows, self.start_from_epoch)
 
 
-def silently(_number: int, _metrics: dict[str, float]) -> None:
-    """Ignore an epoch: for many short trainings."""
+@dataclass(frozen=True)
+class Silent:
+    """An `on_epoch_end` for many short trainings, of which Keras prints nothing; `then` is called, if there is one."""
+
+    then: OnEpochEnd | None = None
+
+    def __call__(self, number: int, metrics: dict[str, float]) -> None:
+        if self.then:
+            self.then(number, metrics)
 
 
 def train_with_early_stopping(
@@ -75,8 +82,7 @@ def train_with_early_stopping(
         model: built and compiled.
         data: batches of training and validation.
         stopping: when training ends.
-        on_epoch_end: called with the number and the metrics of each epoch, also for epochs before an interruption;
-            with `silently`, Keras prints nothing either.
+        on_epoch_end: called with the number and the metrics of each epoch, also for epochs before an interruption.
         checkpoint: saves the state after each epoch and restores it.
 
     Returns:
@@ -89,7 +95,7 @@ def train_with_early_stopping(
         model.optimizer.build(model.trainable_variables)
     rows, best = checkpoint.resume(model) if checkpoint else ([], None)
     _report_resumed(rows, stopping.epochs, on_epoch_end)
-    fit_epoch = _epoch_fitter(model, data, on_epoch_end is silently)
+    fit_epoch = _epoch_fitter(model, data, isinstance(on_epoch_end, Silent))
     while not stopping.is_over(rows):
         rows.append(fit_epoch(len(rows)))
         improved = stopping.epochs_since_best(rows) == 0
