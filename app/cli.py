@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from app.data.commands import data
+from app.search_commands import cv, tune
 from app.user_errors import user_errors
 from components.core.escaping import for_terminal
 from components.core.paths import DATA, UNFINISHED_SWAP
@@ -84,6 +85,8 @@ def check() -> None:
 
 
 main.add_command(data)
+main.add_command(cv)
+main.add_command(tune)
 
 format_option = click.option("--format", "form", type=click.Choice(["table", "json"]), default="table", show_default=True)
 
@@ -139,24 +142,6 @@ def summary() -> None:
 
     for line in summary_lines():
         click.echo(for_terminal(line))
-
-
-@main.command()
-@user_errors
-def cv() -> None:
-    """Cross-validate the settings of params.yaml on folds of the training and validation images.
-
-    Test is never read. The views of all images pass through the frozen base once; each fold then trains a head in seconds. An interrupted
-    run continues. Writes reports/cross_validation.json, with the images whose label may be wrong, and one MLflow run with a child for
-    each fold.
-    """
-    from components.cross_validate import cross_validate
-    from components.runtime.params_file import load
-    from components.runtime.tensorflow import load_tensorflow
-
-    settings = load()
-    load_tensorflow()
-    cross_validate(settings)
 
 
 @main.command()

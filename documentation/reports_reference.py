@@ -16,6 +16,7 @@ from components.core.reports.export import ExportReport
 from components.core.reports.headline import Headline
 from components.core.reports.index import IndexReport
 from components.core.reports.registration import Registration
+from components.core.reports.tuning import TuningReport
 from components.data_quality.findings import KINDS
 from components.phone.contract import CONTRACT, PhoneContract
 from documentation import schema_rows
@@ -29,6 +30,7 @@ MODELS: tuple[tuple[str, str, type[JsonFile]], ...] = (
     ("reports/clinic.json", "evaluate", Clinic),
     ("reports/metrics.json", "evaluate", Headline),
     ("reports/cross_validation.json", "lesionflow cv", CrossValidation),
+    ("reports/tuning.json", "lesionflow tune", TuningReport),
     ("reports/export.json", "export", ExportReport),
     ("reports/index.json", "index", IndexReport),
     ("build/candidate/candidate.json", "evaluate", Candidate),

@@ -39,7 +39,7 @@ def _rows(key: str, field: dict[str, Any], definitions: dict[str, Any]) -> Itera
         yield key, container, field["description"]
         yield from _rows(path, item, definitions)
     elif not name:
-        yield path, TYPES.get(item["type"], item["type"]), field["description"]
+        yield path, TYPES.get(item.get("type", "value"), item.get("type", "value")), field["description"]
     elif name == Estimate.__name__:
         yield path, "estimate", field["description"]
     else:

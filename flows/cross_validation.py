@@ -15,10 +15,7 @@ from components.core.paths import CROSS_VALIDATION, CROSS_VALIDATION_PLOTS
 from components.core.reports.cross_validation import CrossValidation
 from flows import notifications, workspace
 from flows.processes import ROOT, Command, CommandFailed, run_command
-from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, environment, list_up_to_date, needs_pull, pull, stage
-
-FIRST_STAGES = ("validate", "split", "augment")
-"""Stages whose outputs a cross-validation reads."""
+from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, bring_split_up_to_date, environment
 
 
 @task(task_run_name="folds", timeout_seconds=48 * HOUR, **RETRY_OPTIONS)
@@ -54,11 +51,7 @@ def _rounded(figures: dict[str, float]) -> dict[str, float]:
 def cross_validation() -> CrossValidation:
     """Bring the split up to date, then cross-validate the head on folds of the training and validation images."""
     with workspace.lock(patience=-1):
-        if needs_pull():
-            pull()
-        known = list_up_to_date()
-        for name in FIRST_STAGES:
-            stage(name, ROOT, is_up_to_date=name in known)
+        bring_split_up_to_date()
         report = run_folds()
         publish(report)
     return report

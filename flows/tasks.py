@@ -16,6 +16,8 @@ from flows.processes import LESIONFLOW, ROOT, Command, TransientCommandError, ru
 from flows.stages import SOURCES, StageResult, dvc, run_stage, up_to_date_stages
 
 MINUTE, HOUR = 60, 3600
+SEARCHED_STAGES = ("validate", "split", "augment")
+"""Stages whose outputs a cross-validation and a search read."""
 
 
 def transient(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
@@ -70,6 +72,15 @@ def pull(root: Path = ROOT) -> None:
 def needs_pull(root: Path = ROOT) -> bool:
     """Return whether data/ or weights/ is missing or incomplete."""
     return (root / workspace.UNFINISHED_CHECKOUT).exists() or not all((root / source).with_suffix("").exists() for source in SOURCES)
+
+
+def bring_split_up_to_date() -> None:
+    """Run the stages of SEARCHED_STAGES that are stale, in the workspace."""
+    if needs_pull():
+        pull()
+    known = list_up_to_date()
+    for name in SEARCHED_STAGES:
+        stage(name, ROOT, is_up_to_date=name in known)
 
 
 @task(task_run_name="champion", timeout_seconds=10 * MINUTE, **RETRY_OPTIONS)

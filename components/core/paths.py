@@ -47,6 +47,8 @@ INDEX_REPORT = REPORTS / "index.json"
 REGISTRATION = REPORTS / "registration.json"
 CROSS_VALIDATION = REPORTS / "cross_validation.json"
 CROSS_VALIDATION_PLOTS = REPORTS / "cross_validation"
+TUNING = REPORTS / "tuning.json"
+TUNING_PLOTS = REPORTS / "tuning"
 RUN_REPORT = REPORTS / "report.html"
 
 PREDICTIONS_FILENAME = "test_predictions.parquet"

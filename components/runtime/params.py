@@ -4,12 +4,14 @@ Values are only in params.yaml, and no parameter of a stage has a default here, 
 validates. That is why no stage in dvc.yaml depends on this file.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
 from components.core import architectures
 from components.core.errors import LesionflowError
+from components.runtime.tuning_params import CrossValidation, Tuning, require_valid_space, with_values
 from components.runtime.validation_params import Section, Share, Validate
 
 SPLIT_RESOLUTION = 20
@@ -228,14 +230,6 @@ class Register(Section):
     max_changed_diagnoses: Share | None
 
 
-class CrossValidation(Section):
-    """`folds`: parts that the training and validation images are dealt into; `repeats`: how often they are dealt, each time in another
-    order."""
-
-    folds: Annotated[int, Field(ge=3, le=20)]
-    repeats: Annotated[int, Field(ge=1, le=100)]
-
-
 class Settings(Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     labels: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+$")]
@@ -254,6 +248,7 @@ class Settings(Section):
     export: Export
     registration: Annotated[Register, Field(alias="register")]
     cross_validation: CrossValidation
+    tuning: Tuning
     overrides: tuple[str, ...]
 
     @model_validator(mode="after")
@@ -270,6 +265,15 @@ class Settings(Section):
         except LesionflowError as fault:
             raise ValueError(f"{fault} (backbone {self.backbone}: {self.base.architecture}); or {architectures.AUTO!r}") from None
         return self
+
+    @model_validator(mode="after")
+    def _every_value_that_a_search_tries_is_valid(self) -> "Settings":
+        require_valid_space(self.tuning, {"train": self.train})
+        return self
+
+    def with_values(self, values: Mapping[str, Any]) -> "Settings":
+        """The settings with other values of keys such as train.dropout."""
+        return Settings.model_validate(with_values(self.model_dump(by_alias=True), values))
 
     @property
     def base(self) -> Backbone:

@@ -2,14 +2,14 @@
 
 import difflib
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from components.core.errors import ParamsError, describe_invalid
 from components.runtime import renamed_params
-from components.runtime.params import Backbone, Settings
+from components.runtime.params import Settings
 
 PARAMS_FILE = Path("params.yaml")
 
@@ -74,8 +74,10 @@ def _describe_fault(error: Any) -> str:
 
 
 def _allowed_keys(where: list[str]) -> list[str]:
-    model: type[BaseModel] = Settings
-    for key in ["backbone", *where[2:]] if where[:1] == ["backbones"] else where:
-        fields = {field.alias or name: field.annotation for name, field in model.model_fields.items()}
-        model = Backbone if key == "backbone" else fields[key]  # type: ignore[assignment]
-    return [field.alias or name for name, field in model.model_fields.items()]
+    found: Any = Settings
+    for key in where:
+        if get_origin(found) is dict:
+            found = get_args(found)[1]
+        else:
+            found = {field.alias or name: field.annotation for name, field in found.model_fields.items()}[key]
+    return [field.alias or name for name, field in found.model_fields.items()]

@@ -19,6 +19,15 @@ DECIDING = (search, training)
 """Packages whose code decides the result of a fold, beside that of the features."""
 
 
+def code_identity() -> str:
+    """Hex sha256 of the code in DECIDING."""
+    digest = hashlib.sha256()
+    for package in DECIDING:
+        for path in sorted(Path(package.__path__[0]).glob("*.py")):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
 @dataclass(frozen=True)
 class FoldResults:
     """Results in a folder, which is named after everything that determines them."""
@@ -36,7 +45,7 @@ class FoldResults:
             "folds": settings.cross_validation.folds,
             "sensitivity": settings.evaluate.target_critical_sensitivity,
             "seed": settings.seed,
-            "code": [path.read_text(encoding="utf-8") for package in DECIDING for path in sorted(Path(package.__path__[0]).glob("*.py"))],
+            "code": code_identity(),
         }
         return cls(folder / hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16], labels)
 

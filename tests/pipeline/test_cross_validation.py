@@ -5,6 +5,7 @@ import shutil
 
 import pandas as pd
 import pytest
+import yaml
 from mlflow import MlflowClient
 
 from components.core.escaping import sqlite_uri
@@ -78,3 +79,33 @@ def test_too_many_folds_are_an_error_of_one_line(lab):
 
     assert result.exit_code == 1
     assert result.output.splitlines()[-1].startswith("error: too few lesions for 20 folds: ")
+
+
+def test_search_changes_no_file_but_its_own_and_apply_changes_params(lab):
+    lab.set_params({"cross_validation": {"folds": 3, "repeats": 1}, "tuning": {"trials": 3}})
+    before = (lab.root / "params.yaml").read_text(encoding="utf-8")
+
+    result = lab.lesionflow("tune")
+
+    assert result.exit_code == 0, result.output
+    assert (lab.root / "params.yaml").read_text(encoding="utf-8") == before
+    found = json.loads((lab.root / "reports/tuning.json").read_text(encoding="utf-8"))
+    assert sum(found["counts"][state] for state in ("complete", "pruned") if state in found["counts"]) == 3
+    declined = lab.lesionflow("tune", "apply")
+    assert (lab.root / "params.yaml").read_text(encoding="utf-8") == before, declined.output
+    assert lab.lesionflow("tune", "apply", "--yes").exit_code == 0
+    changed = yaml.safe_load((lab.root / "params.yaml").read_text(encoding="utf-8"))["train"]
+    assert {key: changed[key.removeprefix("train.")] for key in found["best"]} == found["best"]
+
+
+def test_search_counts_each_trial_once_by_either_objective(lab):
+    lab.set_params({"tuning": {"trials": 3, "objective": "cross_validation"}})
+    assert lab.lesionflow("tune").exit_code == 0
+    assert lab.lesionflow("tune").exit_code == 0
+    found = json.loads((lab.root / "reports/tuning.json").read_text(encoding="utf-8"))
+
+    assert sum(found["counts"].values()) == 3
+    client = MlflowClient(sqlite_uri(lab.root / "mlruns/mlflow.db"))
+    [experiment] = [item for item in client.search_experiments() if item.name == "skin-lesions"]
+    children = client.search_runs([experiment.experiment_id], "params.state LIKE '%'", max_results=100)
+    assert len(children) == 6

@@ -17,7 +17,7 @@ def test_flow_modules_do_not_shadow_installed_packages():
 
 
 def test_prefect_yaml_has_these_deployments():
-    assert set(DEPLOYMENTS) == {"train-nightly", "train-on-demand", "watch-data", "verify", "cross-validate"}
+    assert set(DEPLOYMENTS) == {"train-nightly", "train-on-demand", "watch-data", "verify", "cross-validate", "tune-weekly"}
 
 
 @pytest.mark.parametrize("name", DEPLOYMENTS)

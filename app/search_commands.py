@@ -1,0 +1,66 @@
+"""The commands `lesionflow cv` and `lesionflow tune`."""
+
+import click
+
+from app.user_errors import user_errors
+from components.core.escaping import for_terminal
+
+
+@click.command()
+@user_errors
+def cv() -> None:
+    """Cross-validate the settings of params.yaml on folds of the training and validation images.
+
+    Test is never read. The views of all images pass through the frozen base once; each fold then trains a head in seconds. An interrupted
+    run continues. Writes reports/cross_validation.json, with the images whose label may be wrong, and one MLflow run with a child for
+    each fold.
+    """
+    from components.cross_validate import cross_validate
+    from components.runtime.params_file import load
+    from components.runtime.tensorflow import load_tensorflow
+
+    settings = load()
+    load_tensorflow()
+    cross_validate(settings)
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+@user_errors
+def tune(context: click.Context) -> None:
+    """Search better settings of the head, as the section tuning of params.yaml describes.
+
+    Trials are judged on validation or over folds, never on test. The study lives in build/tuning/studies.db, or in the database at
+    LESIONFLOW_STUDY_URL, where several searches share it; an interrupted search goes on. params.yaml is not changed.
+    """
+    if context.invoked_subcommand:
+        return
+    from components.runtime.params_file import load
+    from components.runtime.tensorflow import load_tensorflow
+    from components.tune import tune as run_search
+
+    settings = load()
+    load_tensorflow()
+    run_search(settings)
+
+
+@tune.command("apply")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@user_errors
+def tune_apply(yes: bool) -> None:
+    """Show what the best trial would change in params.yaml, ask, and change it."""
+    from app import tuning
+
+    report, before, after = tuning.proposal()
+    changes = tuning.diff(before, after)
+    if not changes:
+        click.echo(f"the present setting is the best of {sum(report.counts.values())} trials; nothing to change")
+        return
+    present = "not known" if report.present_value is None else f"{report.present_value:.3f}"
+    click.echo("\n".join(for_terminal(line) for line in changes))
+    click.echo(f"balanced accuracy by {report.objective.replace('_', '-')}: {report.best_value:.3f}, now {present}")
+    if not yes and not click.confirm("Change params.yaml?"):
+        click.echo("nothing was changed")
+        return
+    tuning.write(after)
+    click.echo("params.yaml changed; next: dvc repro")

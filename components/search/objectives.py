@@ -1,0 +1,70 @@
+"""What a trial of a search is judged by: balanced accuracy on images that its head was not trained on, never on test."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from components.core.label_set import LabelSet
+from components.runtime.params import Settings
+from components.search.fold_cache import FoldCache
+from components.search.folds import Parts, assign_folds, parts_of
+from components.search.head_training import HeadSettings, calibrated, train_head
+from components.search.measurement import fold_figures
+
+if TYPE_CHECKING:
+    import optuna
+
+METRIC = "balanced_accuracy"
+Objective = Callable[["optuna.Trial", Settings], float]
+
+
+def make_objective(cache: FoldCache, labels: LabelSet, settings: Settings) -> Objective:
+    """The objective that `tuning.objective` names."""
+    if settings.tuning.objective == "cross_validation":
+        return _over_folds(cache, labels, settings)
+    return _on_validation(cache, labels)
+
+
+def _on_validation(cache: FoldCache, labels: LabelSet) -> Objective:
+    """Balanced accuracy on validation of the best epoch, as the stage `train` reports it; reported after each epoch."""
+    validation = (cache.images["side"] == "validation").to_numpy()
+    parts = Parts(~validation, validation, validation)
+
+    def objective(trial: "optuna.Trial", settings: Settings) -> float:
+        def report(epoch: int, metrics: dict[str, float]) -> None:
+            trial.report(metrics[f"val_{METRIC}"], epoch)
+            _stop_if_hopeless(trial)
+
+        return train_head(cache, parts, labels, HeadSettings(settings.train, settings.seed), report).score
+
+    return objective
+
+
+def _over_folds(cache: FoldCache, labels: LabelSet, settings: Settings) -> Objective:
+    """Mean balanced accuracy over the folds that `lesionflow cv` deals; the mean so far is reported after each fold."""
+    dealt = [
+        (assign_folds(cache.images, settings.cross_validation.folds, settings.seed + repeat), settings.seed + repeat)
+        for repeat in range(settings.cross_validation.repeats)
+    ]
+    folds = [(parts_of(assigned, number), seed) for assigned, seed in dealt for number in range(settings.cross_validation.folds)]
+
+    def objective(trial: "optuna.Trial", settings: Settings) -> float:
+        found: list[float] = []
+        for number, (parts, seed) in enumerate(folds):
+            trained = train_head(cache, parts, labels, HeadSettings(settings.train, seed))
+            held_out = calibrated(cache, parts, labels, trained, settings.evaluate.target_critical_sensitivity)
+            found.append(fold_figures(held_out, settings.evaluate.calibration_bins)[METRIC])
+            trial.report(float(np.mean(found)), number)
+            if number + 1 < len(folds):
+                _stop_if_hopeless(trial)
+        return float(np.mean(found))
+
+    return objective
+
+
+def _stop_if_hopeless(trial: "optuna.Trial") -> None:
+    import optuna
+
+    if trial.should_prune():
+        raise optuna.TrialPruned

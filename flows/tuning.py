@@ -1,0 +1,66 @@
+"""Run the tuning flow: search better settings of the head on validation or over folds, never on test.
+
+`python -m flows.tuning` runs it immediately; no Prefect server is needed.
+"""
+
+import argparse
+import base64
+import sys
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect.cache_policies import NO_CACHE
+
+from components.core.paths import TUNING, TUNING_PLOTS
+from components.core.reports.tuning import TuningReport
+from flows import notifications, workspace
+from flows.processes import ROOT, Command, CommandFailed, run_command
+from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, bring_split_up_to_date, environment
+
+
+@task(task_run_name="search", timeout_seconds=48 * HOUR, **RETRY_OPTIONS)
+def search() -> TuningReport:
+    """Try settings until the study has as many trials as `tuning.trials`; an interrupted search goes on."""
+    run_command(Command([sys.executable, "-m", "components.tune"], "tune"), get_run_logger().info, environment(ROOT))
+    return TuningReport.read(ROOT / TUNING)
+
+
+@task(task_run_name="publish", timeout_seconds=5 * MINUTE, cache_policy=NO_CACHE)
+def publish(report: TuningReport) -> None:
+    """Publish the best setting beside the present one, and the pictures of the search."""
+    create_table_artifact(
+        key="tuning",
+        table=[{"key": key, "best": str(value), "now": str(report.present[key])} for key, value in report.best.items()],
+        description=f"best of {sum(report.counts.values())} trials by {report.objective}: {report.best_value:.3f}",
+    )
+    for path in sorted((ROOT / TUNING_PLOTS).glob("*.png")):
+        picture = base64.b64encode(path.read_bytes()).decode()
+        name = path.stem.replace("_", "-")
+        create_image_artifact(key=f"tuning-{name}", image_url=f"data:image/png;base64,{picture}", description=f"search: {name}")
+
+
+@flow(name="tuning", log_prints=True, **notifications.HOOKS)
+def tuning() -> TuningReport:
+    """Bring the split up to date, then search better settings of the head. params.yaml is not changed."""
+    with workspace.lock(patience=-1):
+        bring_split_up_to_date()
+        report = search()
+        publish(report)
+    return report
+
+
+def main() -> None:
+    """Run the flow once; exit code 1 if it failed."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+    try:
+        report = tuning()
+    except CommandFailed as fault:
+        print(f"\nerror: {fault}", file=sys.stderr)
+        raise SystemExit(1) from None
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    print(f"best: {report.best_value:.3f} with {report.best}; `lesionflow tune apply` takes it over")
+
+
+if __name__ == "__main__":
+    main()
