@@ -2,25 +2,33 @@
 
 from fastapi import FastAPI
 
-from app.server import api, errors, log, openapi
+from app.server import api, errors, log, openapi, status
+from app.server.departure import Departure
 from app.server.doors import sign_in, stack
 from app.server.engine import Engine
+from app.server.following import State
+from app.server.metrics import Measured, Metrics
 from app.server.settings import Settings
 
 
-def build(settings: Settings, engine: Engine) -> FastAPI:
+def build(settings: Settings, engine: Engine, registry: State | None = None) -> FastAPI:
     """Build the application.
 
     Args:
         settings: what the service was started with.
         engine: that computes; routes take it and the settings from `request.app.state`.
+        registry: what is known of the registry.
     """
     application = FastAPI(title="Lesionflow", openapi_url=None, docs_url=None, redoc_url=None)
-    application.state.settings, application.state.engine = settings, engine
+    state = application.state
+    state.settings, state.engine, state.registry = settings, engine, registry or State()
+    state.metrics = Metrics(engine, state.registry)
     log.configure()
     errors.install(application)
-    application.include_router(api.router)
-    application.include_router(openapi.router)
-    application.include_router(sign_in.router)
+    for routes in (api, status, openapi, sign_in):
+        application.include_router(routes.router)
+    # The last one added is outermost.
+    application.add_middleware(Departure)
     stack.install(application, settings)
+    application.add_middleware(Measured, metrics=state.metrics)
     return application
