@@ -4,6 +4,7 @@ from fastapi import FastAPI
 
 from app.server import api
 from app.server.engine import Engine
+from app.server.page import routes as page
 from app.server.settings import Settings
 
 
@@ -17,4 +18,5 @@ def build(settings: Settings, engine: Engine) -> FastAPI:
     application = FastAPI(title="Lesionflow", docs_url=None, redoc_url=None)
     application.state.settings, application.state.engine = settings, engine
     application.include_router(api.router)
+    page.install(application)
     return application
