@@ -2,21 +2,31 @@
 
 from fastapi import FastAPI
 
-from app.server import api
+from app.server import api, status
+from app.server.departure import Departure
 from app.server.engine import Engine
+from app.server.following import State
+from app.server.metrics import Measured, Metrics
 from app.server.page import routes as page
 from app.server.settings import Settings
 
 
-def build(settings: Settings, engine: Engine) -> FastAPI:
+def build(settings: Settings, engine: Engine, registry: State | None = None) -> FastAPI:
     """Build the application.
 
     Args:
         settings: what the service was started with.
         engine: that computes; routes take it and the settings from `request.app.state`.
+        registry: what is known of the registry.
     """
     application = FastAPI(title="Lesionflow", docs_url=None, redoc_url=None)
-    application.state.settings, application.state.engine = settings, engine
+    state = application.state
+    state.settings, state.engine, state.registry = settings, engine, registry or State()
+    state.metrics = Metrics(engine, state.registry)
     application.include_router(api.router)
+    application.include_router(status.router)
     page.install(application)
+    # The last one added is outermost.
+    application.add_middleware(Departure)
+    application.add_middleware(Measured, metrics=state.metrics)
     return application

@@ -1,7 +1,16 @@
 """What `lesionflow serve` was started with."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
+
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+"""Names by which this machine calls itself."""
+
+
+def default_cache() -> Path:
+    """Folder for versions that were fetched: `lesionflow` in the user's folder for caches."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lesionflow"
 
 
 @dataclass(frozen=True)
@@ -31,13 +40,14 @@ class Settings:
         request_seconds: within which a request's body must arrive.
         ask_first: whether the page asks for the reader's own impression before it shows the answer.
         review: whether `/review` is served.
+        cache: folder for versions that were fetched.
     """
 
     model: str
     version: str = "champion"
     host: str = "127.0.0.1"
     port: int = 8000
-    allowed_hosts: tuple[str, ...] = ("localhost", "127.0.0.1", "[::1]")
+    allowed_hosts: tuple[str, ...] = LOOPBACK_NAMES
     key: str | None = field(default=None, repr=False)
     tls: Tls | None = None
     behind_proxy: bool = False
@@ -48,3 +58,4 @@ class Settings:
     request_seconds: float = 30
     ask_first: bool = False
     review: bool = False
+    cache: Path = field(default_factory=default_cache)

@@ -1,0 +1,59 @@
+"""Asks the registry which version is wanted, fetches it, and prints it as a line of JSON, again and again.
+
+    python -m app.server.registry MODEL WANTED --cache FOLDER
+
+A process of its own, so that the one that answers neither imports MLflow nor waits for it. A line has `number`, `folder` and `warnings`,
+or `error` and `transient`. It ends when its standard input is closed, as it is when the service was killed.
+"""
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from app.models.lookup import find_version
+from app.server.version_cache import VersionCache
+from components.core.errors import LesionflowError, ServiceUnavailable
+from components.tracking import store
+
+LOCAL_SECONDS, SECONDS = 1.0, 10.0
+"""Seconds between two questions to a store on this machine and to a server."""
+
+
+def main() -> None:
+    """Print what the registry answers until standard input is closed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model")
+    parser.add_argument("wanted")
+    parser.add_argument("--cache", type=Path, required=True)
+    given = parser.parse_args()
+    threading.Thread(target=_end_with_service, daemon=True).start()
+    cache = VersionCache.of(given.cache, store.store_uri(), given.model)
+    seconds = LOCAL_SECONDS if store.store_uri().startswith("sqlite") else SECONDS
+    while True:
+        print(json.dumps(answer(given.model, given.wanted, cache)), flush=True)
+        time.sleep(seconds)
+
+
+def answer(model: str, wanted: str, cache: VersionCache) -> dict[str, Any]:
+    """What the registry answers."""
+    try:
+        found = find_version(model, wanted, cache.fetch)
+    except LesionflowError as fault:
+        return {"error": " ".join(str(fault).split()), "transient": isinstance(fault, ServiceUnavailable)}
+    except OSError as fault:
+        return {"error": f"{cache.folder} cannot be used: {fault.strerror}", "transient": True}
+    return {"number": found.number, "folder": str(found.folder), "warnings": found.warnings}
+
+
+def _end_with_service() -> None:
+    sys.stdin.buffer.read()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
