@@ -14,8 +14,8 @@ from app.server import answering, description, documented
 from app.server.doors.trace import VERSION
 from app.server.engine import Engine, Loaded, NotReady
 from app.server.errors import Refusal
-from app.server.overlay import overlay
-from app.server.uploads import read_upload
+from app.server.page.pictures import overlay
+from app.server.uploads import read_images
 from components.core.errors import LesionflowError
 from components.serving.answers import SimilarCase
 from components.serving.contents import Contents
@@ -31,7 +31,7 @@ MEANING = "Where the score of this output comes from. It is coarse, and no evide
 @router.post("/predict", **documented.PREDICT)
 async def predict(request: Request) -> Response:
     """Answer about each image, or with `lesion` about the one lesion that all images show."""
-    upload = await read_upload(request, ("lesion",))
+    upload = await read_images(request, ("lesion",))
     lesion = TRUTH.get(upload.fields.get("lesion", ""))
     if lesion is None:
         raise Refusal(422, "The field lesion must be true or false.")
@@ -44,7 +44,7 @@ async def predict(request: Request) -> Response:
 @router.post("/explain", **documented.EXPLAIN)
 async def explain(request: Request, output: Annotated[str | None, Query(description="as the field, for raw bytes")] = None) -> Response:
     """Where the score of an output comes from in one image: a coarse map, and no evidence."""
-    upload = await read_upload(request, ("output",))
+    upload = await read_images(request, ("output",))
     if len(upload.images) > 1:
         raise Refusal(422, "A map is made of one image. Send one.")
     wanted = upload.fields.get("output", output or "")
@@ -56,7 +56,7 @@ async def explain(request: Request, output: Annotated[str | None, Query(descript
 @router.post("/similar", **documented.SIMILAR)
 async def similar(request: Request) -> Response:
     """The training cases that are nearest to an image, or to several images of one lesion."""
-    upload = await read_upload(request)
+    upload = await read_images(request)
     loaded, found = await engine_of(request).run(partial(answering.similar, contents=upload.images))
     return answered(
         loaded,

@@ -1,5 +1,7 @@
 """The ASGI application: routes for programs and people, behind the doors."""
 
+from functools import partial
+
 from fastapi import FastAPI
 
 from app.server import api, errors, log, openapi, status
@@ -8,6 +10,8 @@ from app.server.doors import sign_in, stack
 from app.server.engine import Engine
 from app.server.following import State
 from app.server.metrics import Measured, Metrics
+from app.server.page import rendering
+from app.server.page import routes as page
 from app.server.settings import Settings
 
 
@@ -23,10 +27,12 @@ def build(settings: Settings, engine: Engine, registry: State | None = None) -> 
     state = application.state
     state.settings, state.engine, state.registry = settings, engine, registry or State()
     state.metrics = Metrics(engine, state.registry)
+    state.error_page, state.sign_in_page = partial(rendering.error_page, settings), partial(rendering.sign_in_page, settings)
     log.configure()
     errors.install(application)
     for routes in (api, status, openapi, sign_in):
         application.include_router(routes.router)
+    page.install(application)
     # The last one added is outermost.
     application.add_middleware(Departure)
     stack.install(application, settings)

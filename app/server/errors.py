@@ -1,7 +1,6 @@
 """Errors as answers: one sentence, and the id of the request."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from fastapi import FastAPI
@@ -42,7 +41,8 @@ def respond(scope: Scope, refusal: Refusal) -> Response:
     """The response to a refused request: JSON for programs, a page for people."""
     request_id = scope.get("state", {}).get("request_id", "")
     if wants_page(scope):
-        return HTMLResponse(_page(refusal.status, str(refusal), request_id), refusal.status, refusal.headers)
+        page = scope["app"].state.error_page(refusal.status, str(refusal), request_id)
+        return HTMLResponse(page, refusal.status, refusal.headers)
     return JSONResponse({"error": str(refusal), "request_id": request_id}, refusal.status, refusal.headers)
 
 
@@ -87,10 +87,3 @@ def describe(faults: Any) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
-
-
-def _page(status: int, sentence: str, request_id: str) -> str:
-    return (
-        f'<!doctype html><html lang="en"><title>{status}</title><main><h1>{escape(sentence)}</h1>'
-        f'<p>Request {escape(request_id)}. <a href="/">Back to the start</a></p></main></html>'
-    )
