@@ -23,7 +23,7 @@ from components.serving.loading import ARTIFACTS
 from components.serving.neighbours import thumbnail_name
 from components.serving.predictor import INDEX
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", tags=["API"])
 TRUTH = {"": False, "false": False, "true": True}
 MEANING = "Where the score of this output comes from. It is coarse, and no evidence for a diagnosis."
 
