@@ -14,7 +14,7 @@ from app.server import answering, description, documented
 from app.server.doors.trace import VERSION
 from app.server.engine import Engine, Loaded, NotReady
 from app.server.errors import Refusal
-from app.server.page.pictures import overlay
+from app.server.overlay import overlay
 from app.server.uploads import read_images
 from components.core.errors import LesionflowError
 from components.serving.answers import SimilarCase

@@ -1,7 +1,5 @@
 """The ASGI application: routes for programs and people, behind the doors."""
 
-from functools import partial
-
 from fastapi import FastAPI
 
 from app.server import api, errors, log, openapi, status
@@ -10,7 +8,6 @@ from app.server.doors import sign_in, stack
 from app.server.engine import Engine
 from app.server.following import State
 from app.server.metrics import Measured, Metrics
-from app.server.page import rendering
 from app.server.page import routes as page
 from app.server.settings import Settings
 
@@ -27,7 +24,6 @@ def build(settings: Settings, engine: Engine, registry: State | None = None) -> 
     state = application.state
     state.settings, state.engine, state.registry = settings, engine, registry or State()
     state.metrics = Metrics(engine, state.registry)
-    state.error_page, state.sign_in_page = partial(rendering.error_page, settings), partial(rendering.sign_in_page, settings)
     log.configure()
     errors.install(application)
     for routes in (api, status, openapi, sign_in):

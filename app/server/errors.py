@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
 from app.server.engine import Busy, NotReady
+from app.server.html.rendering import error_page
 from components.core.errors import LesionflowError, UnreadableImageError
 
 BUSY, NOT_READY = "1", "5"
@@ -41,8 +42,9 @@ def respond(scope: Scope, refusal: Refusal) -> Response:
     """The response to a refused request: JSON for programs, a page for people."""
     request_id = scope.get("state", {}).get("request_id", "")
     if wants_page(scope):
-        page = scope["app"].state.error_page(refusal.status, str(refusal), request_id)
-        return HTMLResponse(page, refusal.status, refusal.headers)
+        return HTMLResponse(
+            error_page(scope["app"].state.settings, refusal.status, str(refusal), request_id), refusal.status, refusal.headers
+        )
     return JSONResponse({"error": str(refusal), "request_id": request_id}, refusal.status, refusal.headers)
 
 

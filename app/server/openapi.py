@@ -78,4 +78,8 @@ async def file(name: str) -> Response:
     """A file of Swagger UI."""
     if name not in FILES:
         raise Refusal(404, "This address does not exist.")
-    return Response(files(PACKAGE).joinpath(FOLDER, name).read_bytes(), media_type=FILES[name], headers=CACHED)
+    try:
+        content = files(PACKAGE).joinpath(FOLDER, name).read_bytes()
+    except ModuleNotFoundError:
+        raise Refusal(404, "Swagger UI is not installed here. Run pip install 'lesionflow[serve]'; /openapi.json needs none.") from None
+    return Response(content, media_type=FILES[name], headers=CACHED)

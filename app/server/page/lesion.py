@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
+from app.server.overlay import overlay
 from app.server.page import pictures
 from app.server.page.facts import Facts
 from app.server.page.pictures import Picture
@@ -58,7 +59,7 @@ def _picture(predictor: ServedPredictor, number: int, content: bytes, image: Ima
         number=number,
         sent=pictures.upright(image),
         seen=pictures.as_seen(content, facts.image_size, facts.resolution),
-        overlay=None if answer.abstained else pictures.overlay(predictor.predictor.activation_map(content, answer.diagnosis)),
+        overlay=None if answer.abstained else overlay(predictor.predictor.activation_map(content, answer.diagnosis)),
         width=image.width,
         height=image.height,
     )

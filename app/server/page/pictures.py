@@ -4,17 +4,12 @@ import base64
 import io
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from components.imaging import images
 
 LONGEST = 1200
 """Longest side of the picture as it was sent, in pixels; larger ones are reduced for the page."""
-OVERLAY_SIDE = 192
-OVERLAY_COLOR = (0, 190, 255)
-"""Light blue: no tone of skin, and told from it with every color vision."""
 
 
 @dataclass(frozen=True)
@@ -47,20 +42,6 @@ def upright(image: Image.Image) -> str:
 def as_seen(content: bytes, size: int, resolution: int | None) -> str:
     """The model's input, exactly."""
     return _png(Image.fromarray(images.load_pixels(content, size, resolution)))
-
-
-def overlay(values: NDArray[np.floating]) -> str:
-    """An activation map as a layer: the more a place adds to the score, the less transparent.
-
-    Args:
-        values: float (height, width), as `activation_map` returns them; what lowers the score is transparent.
-    """
-    raised = np.maximum(values, 0)
-    shares = raised / raised.max() if raised.max() > 0 else raised
-    opacity = Image.fromarray(np.rint(shares * 255).astype(np.uint8)).resize((OVERLAY_SIDE, OVERLAY_SIDE), Image.Resampling.BICUBIC)
-    layer = Image.new("RGB", opacity.size, OVERLAY_COLOR)
-    layer.putalpha(opacity)
-    return _png(layer)
 
 
 def data_url(content: bytes, kind: str = "jpeg") -> str:

@@ -9,20 +9,21 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
+from app.server.api import engine_of, loaded_of
+from app.server.doors.trace import VERSION
 from app.server.engine import Engine, Loaded
+from app.server.html.rendering import STATIC, render
 from app.server.page import form, lesion
 from app.server.page.card import sections
 from app.server.page.facts import Facts, read_facts
 from app.server.page.form import CONFIDENCES, Submission
 from app.server.page.lesion import Computed
-from app.server.page.rendering import STATIC, error_page, render
-from app.server.page.view import Asked, view
+from app.server.page.view import Asked, unreadable, view
 from app.server.settings import Settings
+from app.server.uploads import read_form
 from components.core.errors import LesionflowError
 
 router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
-VERSION_HEADER = "X-Lesionflow-Version"
-NOT_LOADED = "No model version is loaded yet. Try again in a moment."
 
 
 def install(application: FastAPI) -> None:
@@ -34,24 +35,19 @@ def install(application: FastAPI) -> None:
 @router.get("/")
 async def ask(request: Request) -> HTMLResponse:
     """The form."""
-    loaded = _engine(request).loaded
-    return _not_loaded(request) if loaded is None else await _form(request, loaded)
+    return await _form(request, loaded_of(request))
 
 
 @router.post("/")
 async def answer(request: Request) -> HTMLResponse:
     """The answer about one lesion; the form again where something is missing."""
-    loaded = _engine(request).loaded
-    if loaded is None:
-        return _not_loaded(request)
+    loaded = loaded_of(request)
     settings: Settings = request.app.state.settings
-    sent = await request.form(max_files=settings.max_images, max_part_size=settings.max_image_bytes)
-    fields = {name: value for name, value in sent.multi_items() if isinstance(value, str)}
-    contents = [await value.read() for _, value in sent.multi_items() if not isinstance(value, str)]
+    upload = await read_form(request, form.FIELDS)
     try:
-        submission = form.read(fields, contents, loaded.contract.outputs, settings.ask_first)
+        submission = form.read(upload.fields, upload.images, loaded.contract.outputs, settings.ask_first)
     except LesionflowError as fault:
-        return await _form(request, loaded, str(fault), fields)
+        return await _form(request, loaded, str(fault), upload.fields)
     if not submission.suitable:
         return await _page(request, loaded, "unsuitable")
     return await _answer(request, submission)
@@ -60,25 +56,17 @@ async def answer(request: Request) -> HTMLResponse:
 @router.get("/about")
 async def about(request: Request) -> HTMLResponse:
     """The model card of the loaded version."""
-    loaded = _engine(request).loaded
-    if loaded is None:
-        return _not_loaded(request)
+    loaded = loaded_of(request)
     facts = await _facts(loaded)
     return await _page(request, loaded, "about", card=facts.card, sections=sections(facts.card) if facts.card else {})
 
 
 async def _answer(request: Request, submission: Submission) -> HTMLResponse:
-    loaded, facts, computed = await _compute(_engine(request), submission.contents)
+    loaded, facts, computed = await _compute(engine_of(request), submission.contents)
     if computed.answer is None:
-        reasons = "; ".join(f"picture {number}: {reason}" for number, reason in computed.unreadable.items())
-        sentence = f"The picture could not be read: {reasons}." if len(computed.unreadable) > 1 else _only(computed)
-        return await _form(request, loaded, sentence, {}, 422)
+        return await _form(request, loaded, "Nothing was computed. " + " ".join(unreadable(computed)), {}, 422)
     shown = view(computed, loaded.contract, facts, Asked(loaded.found.number, submission.opened, submission.impression))
     return await _page(request, loaded, "result", found=shown)
-
-
-def _only(computed: Computed) -> str:
-    return f"The picture could not be read: {next(iter(computed.unreadable.values()))}."
 
 
 async def _compute(engine: Engine, contents: Sequence[bytes]) -> tuple[Loaded, Facts, Computed]:
@@ -109,17 +97,8 @@ async def _form(
 
 async def _page(request: Request, loaded: Loaded, name: str, status: int = 200, **values: Any) -> HTMLResponse:
     facts = await _facts(loaded)
-    text = render(name, request.app.state.settings, model=loaded.found.model, version=loaded.found.number, facts=facts, **values)
-    return HTMLResponse(text, status, headers={VERSION_HEADER: loaded.found.number})
-
-
-def _not_loaded(request: Request) -> HTMLResponse:
-    return HTMLResponse(error_page(request.app.state.settings, 503, NOT_LOADED), 503, headers={"Retry-After": "2"})
-
-
-def _engine(request: Request) -> Engine:
-    engine: Engine = request.app.state.engine
-    return engine
+    text = render(name, request.app.state.settings, found_version=loaded.found, facts=facts, **values)
+    return HTMLResponse(text, status, headers={VERSION: loaded.found.number})
 
 
 async def _facts(loaded: Loaded) -> Facts:

@@ -140,7 +140,7 @@ def view(computed: Computed, contract: Contract, facts: Facts, asked: Asked) -> 
         notes=evidence.notes(found, contract, facts) if tells_malignant else (),
         limits=evidence.limits(found, facts),
         pictures=computed.pictures,
-        unreadable=tuple(f"Picture {number} could not be read: {reason}." for number, reason in computed.unreadable.items()),
+        unreadable=unreadable(computed),
         counts=listed(found.neighbour_counts) if told else "",
         cases=_cases(found, computed.thumbnails) if told else (),
         spreads=_spreads(found) if told else (),
@@ -148,6 +148,11 @@ def view(computed: Computed, contract: Contract, facts: Facts, asked: Asked) -> 
         explained=words(found.diagnosis) if told else "",
         moved=_moved(asked),
     )
+
+
+def unreadable(computed: Computed) -> tuple[str, ...]:
+    """A sentence about each picture that could not be read."""
+    return tuple(f"Picture {number} could not be read: {reason}." for number, reason in computed.unreadable.items())
 
 
 def _alarm(found: Answer, contract: Contract) -> str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from app.server.page.wording import words
 from app.server.settings import Settings
 
 FOLDER = Path(__file__).parent
@@ -16,11 +15,8 @@ TEMPLATES, STATIC = FOLDER / "templates", FOLDER / "static"
 
 @cache
 def _environment() -> Environment:
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["words"] = words
-    return environment
+    loader = FileSystemLoader(TEMPLATES)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
 
 
 def render(name: str, settings: Settings, **values: Any) -> str:
