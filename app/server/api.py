@@ -12,9 +12,10 @@ from starlette.responses import JSONResponse, Response
 
 from app.server import answering, description, documented
 from app.server.doors.trace import VERSION
-from app.server.engine import Engine, Loaded, NotReady
+from app.server.engine import Loaded
 from app.server.errors import Refusal
 from app.server.overlay import overlay
+from app.server.state import engine_of, loaded_of
 from app.server.uploads import read_images
 from components.core.errors import LesionflowError
 from components.serving.answers import SimilarCase
@@ -109,24 +110,6 @@ def answered(loaded: Loaded, content: Any) -> JSONResponse:
 def named(loaded: Loaded) -> Mapping[str, str]:
     """The model and the version of an answer."""
     return {"model": loaded.found.model, "version": loaded.found.number}
-
-
-def engine_of(request: Request) -> Engine:
-    """The engine that computes."""
-    engine: Engine = request.app.state.engine
-    return engine
-
-
-def loaded_of(request: Request) -> Loaded:
-    """The version that answers now.
-
-    Raises:
-        NotReady: there is none yet.
-    """
-    loaded = engine_of(request).loaded
-    if loaded is None:
-        raise NotReady("no version is loaded yet")
-    return loaded
 
 
 @router.get("/model", **documented.MODEL)
