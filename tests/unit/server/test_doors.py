@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect
 
 from app.server.doors import attempts, sessions
 from app.server.doors.attempts import Attempts, network
+from app.server.doors.head import Head
 from app.server.doors.limits import Limits
 from app.server.doors.origin import is_foreign
 from app.server.doors.sessions import Sessions
@@ -21,9 +22,9 @@ SIGNED = {"Authorization": f"Bearer {KEY}"}
 PAGE = {"Accept": "text/html"}
 
 
-@pytest.fixture
-def client(tmp_path):
-    with fake_client(tmp_path) as client:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory):
+    with fake_client(tmp_path_factory.mktemp("version")) as client:
         yield client
 
 
@@ -206,21 +207,31 @@ LIMITED = Settings("skin", max_images=1, max_image_bytes=1000, request_seconds=0
 MOST = 1_001_000
 
 
+async def never(*_):
+    raise AssertionError
+
+
+@pytest.mark.parametrize("length", [str(MOST + 1).encode(), b"9" * 400])
+def test_body_is_refused_before_it_is_read(length):
+    assert passed(Limits(never, LIMITED), [(b"content-length", length)])[0]["status"] == 413
+
+
 @pytest.mark.parametrize(
     ("headers", "status"),
     [
-        ([(b"content-length", str(MOST + 1).encode())], 413),
-        ([(b"content-length", b"9" * 400)], 413),
         ([(b"content-length", b"5"), (b"transfer-encoding", b"chunked")], 400),
         ([(b"content-length", b"5"), (b"content-length", b"6")], 400),
         ([(b"content-length", b"-1")], 400),
+        ([(b"x", b"y" * 17_000)], 431),
+        ([(b"x", b"y")] * 101, 431),
     ],
 )
-def test_body_is_refused_before_it_is_read(headers, status):
-    async def never(*_):
-        raise AssertionError
+def test_head_that_is_not_sound_is_refused(headers, status):
+    assert passed(Head(never), headers)[0]["status"] == status
 
-    assert passed(Limits(never, LIMITED), headers)[0]["status"] == status
+
+def test_long_address_is_refused(client):
+    assert client.get(f"/v1/model?x={'y' * 5000}").status_code == 414
 
 
 def test_body_is_limited_while_it_is_read():
