@@ -2,21 +2,6 @@
 
 from typing import Any
 
-from starlette.responses import Response
-
-
-class Jpeg(Response):
-    """A JPEG."""
-
-    media_type = "image/jpeg"
-
-
-class Markdown(Response):
-    """A text in Markdown."""
-
-    media_type = "text/markdown"
-
-
 REASONS = {
     400: "not a valid request, or a key in the address",
     401: "no key, or a wrong one",
@@ -117,3 +102,10 @@ MODEL = {
     "card": "/v1/card",
 }
 CARD = "# skin-lesion-mobilenetv2, version 3\n"
+ANSWERS = {
+    ("/v1/predict", "post"): ROWS,
+    ("/v1/explain", "post"): EXPLANATION,
+    ("/v1/similar", "post"): SIMILAR,
+    ("/v1/model", "get"): MODEL,
+}
+"""By path and method. FastAPI would leave out what is null in them (openapi.py adds them)."""

@@ -53,6 +53,7 @@ def test_images_of_a_lesion_have_one_answer_with_their_spread(client):
     [
         ([b"<svg/>"], {}, 415, "The image cannot be read: not a JPEG or PNG image."),
         ([b"a", b""], {}, 415, "No image can be read: image 1: not a JPEG or PNG image; image 2: empty file."),
+        ([b""], {}, 422, "The image cannot be read: empty file."),
         ([picture()[:400]], {}, 422, "The image cannot be read: truncated or corrupt: "),
         ([picture()], {"lesion": "true"}, 422, "A lesion needs two or more images."),
         ([picture(), picture()], {"lesion": "true"}, 422, "Two images are the same. Send each image of the lesion once."),
