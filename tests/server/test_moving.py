@@ -16,9 +16,9 @@ CLIENTS, IMAGES, MOVES = 20, 4, 3
 
 
 @pytest.fixture(scope="module")
-def registry(built, tmp_path_factory) -> Registry:
+def registry(served, tmp_path_factory) -> Registry:
     """A store with a second version, which sees an image in another number of views, and a third, which is damaged."""
-    registry = Registry.of(copy_store(built.root, tmp_path_factory.mktemp("moving") / "project"))
+    registry = Registry.of(copy_store(served, tmp_path_factory.mktemp("moving") / "project"))
     (views,) = {predictor.contract.views for predictor in predictors(registry, "1")}
     registry.register(change_candidate(views=2 if views == 1 else 1))
     damaged = registry.register(change_candidate())
@@ -107,7 +107,7 @@ def test_damaged_version_leaves_the_former_one_and_is_told(registry, images, tmp
         registry.promote(before)
 
 
-def test_version_without_index_is_refused_with_the_way_to_register(registry, tmp_path):
+def test_version_without_index_is_refused_with_the_way_to_register(registry):
     number = registry.register(lambda artifacts: shutil.rmtree(artifacts / "index"))
     with pytest.raises(LesionflowError, match=r"has no index/index\.json, so it cannot be served\. Register .*`dvc repro`"):
         predictors(registry, number)

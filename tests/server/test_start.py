@@ -22,16 +22,16 @@ def test_service_is_ready_and_names_its_version(service):
         assert 'lesionflow_version_info{model="skin-lesion-mobilenetv2",version="1"} 1.0' in client.get("/metrics").text
 
 
-def test_interrupt_ends_it(built, tmp_path):
+def test_interrupt_ends_it(served, tmp_path):
     for number in (signal.SIGINT, signal.SIGTERM):
-        with running_service(built.root, tmp_path / "serve.log") as started:
+        with running_service(served, tmp_path / "serve.log") as started:
             assert started.end(number) == 0
             assert not any("Traceback" in line for line in started.lines())
 
 
-def test_running_request_is_answered_after_an_interrupt(built, tmp_path):
+def test_running_request_is_answered_after_an_interrupt(served, tmp_path):
     large = encoded(textured(1, 3000, 2250))
-    with running_service(built.root, tmp_path / "serve.log", "--threads", "1") as started, started.client() as client:
+    with running_service(served, tmp_path / "serve.log", "--threads", "1") as started, started.client() as client:
         client.get("/health")
         connection = socket.create_connection(("127.0.0.1", int(started.url.rpartition(":")[2])))
         head = f"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: {len(large)}\r\n\r\n"
@@ -43,8 +43,8 @@ def test_running_request_is_answered_after_an_interrupt(built, tmp_path):
         assert started.process.wait(10) == 0
 
 
-def test_no_process_is_left_when_it_is_killed(built, tmp_path):
-    with running_service(built.root, tmp_path / "serve.log") as started:
+def test_no_process_is_left_when_it_is_killed(served, tmp_path):
+    with running_service(served, tmp_path / "serve.log") as started:
         (child,) = psutil.Process(started.process.pid).children()
         started.process.kill()
         started.process.wait(10)
@@ -52,8 +52,8 @@ def test_no_process_is_left_when_it_is_killed(built, tmp_path):
         assert not child.is_running()
 
 
-def test_process_that_asks_is_started_again(built, tmp_path):
-    with running_service(built.root, tmp_path / "serve.log") as started, started.client() as client:
+def test_process_that_asks_is_started_again(served, tmp_path):
+    with running_service(served, tmp_path / "serve.log") as started, started.client() as client:
         (child,) = psutil.Process(started.process.pid).children()
         child.kill()
         end = time.monotonic() + 20
@@ -77,13 +77,13 @@ def test_modules_of_the_service_are_light():
     assert not modules & {"tensorflow", "keras", "mlflow", "pandas", "prefect", "dvc", "scipy", "sklearn", "sqlalchemy"}
 
 
-def test_port_in_use_is_told_in_one_sentence(built):
+def test_port_in_use_is_told_in_one_sentence(served):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         done = subprocess.run(
             serve_command("--port", str(port)),
-            cwd=built.root,
-            env=Project(built.root).environment(),
+            cwd=served,
+            env=Project(served).environment(),
             capture_output=True,
             text=True,
             timeout=60,

@@ -22,7 +22,7 @@ from components.serving.contents import FILE, write_digests
 from components.serving.loading import ARTIFACTS
 from components.tracking.relocation import relocate
 from tests.support.prefect import free_port
-from tests.support.project import Project
+from tests.support.project import ROOT, Project
 
 START_SECONDS = 60
 MODEL = "skin-lesion-mobilenetv2"
@@ -72,7 +72,7 @@ def running_service(root: Path, log: Path, *options: str, **environment: str) ->
         process = subprocess.Popen(
             serve_command("--port", str(port), "--cache", str(log.with_suffix(".cache")), *options),
             cwd=root,
-            env=Project(root).environment(**environment),
+            env=Project(root).environment(PYTHONPATH=str(ROOT), **environment),
             stdout=stream,
             stderr=stream,
         )
@@ -100,12 +100,12 @@ def _wait_until_ready(service: Service) -> None:
     raise AssertionError(f"waited {START_SECONDS} s for /ready\n{os.linesep.join(service.lines())}")
 
 
-def copy_store(built: Path, root: Path) -> Path:
+def copy_store(project: Path, root: Path) -> Path:
     """Copy what a service needs of a project, its store and params.yaml, to a new folder; return the folder."""
     root.mkdir(parents=True)
-    shutil.copytree(built / "mlruns", root / "mlruns")
+    shutil.copytree(project / "mlruns", root / "mlruns")
     relocate(root / "mlruns" / "mlflow.db")
-    shutil.copy(built / "params.yaml", root)
+    shutil.copy(project / "params.yaml", root)
     return root
 
 
