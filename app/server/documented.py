@@ -10,7 +10,7 @@ from app.server.schemas import Error, Explanation, Model, Row, Similar
 
 Number = Annotated[int, Path(ge=0, le=10_000_000, description="as `similar_cases` numbers it")]
 IMAGE = {"type": "string", "format": "binary"}
-TRUTH = {"type": "string", "enum": ["true", "false"], "description": "whether all images show one lesion"}
+TRUTH = {"type": "string", "enum": ["false", "true"], "default": "false", "description": "whether all images show one lesion"}
 OUTPUT = {"type": "string", "description": "one of the version's outputs"}
 READING = (400, 401, 421, 429, 500, 503)
 """Statuses that each route may answer with."""

@@ -18,10 +18,13 @@ from typing import Any
 from app.models.lookup import find_version
 from app.server.version_cache import VersionCache
 from components.core.errors import LesionflowError, ServiceUnavailable
+from components.registry.local_versions import find_local_version
 from components.tracking import store
 
 LOCAL_SECONDS, SECONDS = 1.0, 10.0
 """Seconds between two questions to a store on this machine and to a server."""
+MOVE_SECONDS = 1.0
+"""Seconds within which a move of an alias is finished."""
 
 
 def main() -> None:
@@ -35,6 +38,7 @@ def main() -> None:
     cache = VersionCache.of(given.cache, store.store_uri(), given.model)
     seconds = LOCAL_SECONDS if store.store_uri().startswith("sqlite") else SECONDS
     while True:
+        _wait_for_move(given.model, given.wanted)
         print(json.dumps(answer(given.model, given.wanted, cache)), flush=True)
         time.sleep(seconds)
 
@@ -48,6 +52,14 @@ def answer(model: str, wanted: str, cache: VersionCache) -> dict[str, Any]:
     except OSError as fault:
         return {"error": f"{cache.folder} cannot be used: {fault.strerror}", "transient": True}
     return {"number": found.number, "folder": str(found.folder), "warnings": found.warnings}
+
+
+def _wait_for_move(model: str, wanted: str) -> None:
+    """Wait a moment where a store on this machine does not tell the version: a move may be under way, which takes less time than the
+    import of MLflow, which would be asked."""
+    uri = store.store_uri()
+    if uri.startswith("sqlite") and "mlflow" not in sys.modules and find_local_version(uri, model, wanted) is None:
+        time.sleep(MOVE_SECONDS)
 
 
 def _end_with_service() -> None:

@@ -33,6 +33,12 @@ async def read_upload(request: Request, fields: Collection[str] = ()) -> Upload:
         upload = Upload([await _read_raw(request, settings)])
     else:
         raise Refusal(415, HOW_TO_SEND)
+    return upload
+
+
+async def read_images(request: Request, fields: Collection[str] = ()) -> Upload:
+    """Read a request that has one or more images, as `read_upload`."""
+    upload = await read_upload(request, fields)
     if not upload.images:
         raise Refusal(422, "The request has no image. Send the field `image`, or the bytes of an image.")
     return upload

@@ -9,7 +9,6 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
-from app.server.api import engine_of, loaded_of
 from app.server.doors.trace import VERSION
 from app.server.engine import Engine, Loaded
 from app.server.html.rendering import STATIC, render
@@ -20,6 +19,7 @@ from app.server.page.form import CONFIDENCES, Submission
 from app.server.page.lesion import Computed
 from app.server.page.view import Asked, unreadable, view
 from app.server.settings import Settings
+from app.server.state import engine_of, loaded_of
 from app.server.uploads import read_form
 from components.core.errors import LesionflowError
 
