@@ -12,10 +12,11 @@ from starlette.responses import JSONResponse, Response
 
 from app.server import answering, description, documented
 from app.server.doors.trace import VERSION
-from app.server.engine import Engine, Loaded, NotReady
+from app.server.engine import Loaded
 from app.server.errors import Refusal
 from app.server.overlay import overlay
-from app.server.uploads import read_upload
+from app.server.state import engine_of, loaded_of
+from app.server.uploads import read_images
 from components.core.errors import LesionflowError
 from components.serving.answers import SimilarCase
 from components.serving.contents import Contents
@@ -23,7 +24,7 @@ from components.serving.loading import ARTIFACTS
 from components.serving.neighbours import thumbnail_name
 from components.serving.predictor import INDEX
 
-router = APIRouter(prefix="/v1")
+router = APIRouter(prefix="/v1", tags=["API"])
 TRUTH = {"": False, "false": False, "true": True}
 MEANING = "Where the score of this output comes from. It is coarse, and no evidence for a diagnosis."
 
@@ -31,7 +32,7 @@ MEANING = "Where the score of this output comes from. It is coarse, and no evide
 @router.post("/predict", **documented.PREDICT)
 async def predict(request: Request) -> Response:
     """Answer about each image, or with `lesion` about the one lesion that all images show."""
-    upload = await read_upload(request, ("lesion",))
+    upload = await read_images(request, ("lesion",))
     lesion = TRUTH.get(upload.fields.get("lesion", ""))
     if lesion is None:
         raise Refusal(422, "The field lesion must be true or false.")
@@ -44,7 +45,7 @@ async def predict(request: Request) -> Response:
 @router.post("/explain", **documented.EXPLAIN)
 async def explain(request: Request, output: Annotated[str | None, Query(description="as the field, for raw bytes")] = None) -> Response:
     """Where the score of an output comes from in one image: a coarse map, and no evidence."""
-    upload = await read_upload(request, ("output",))
+    upload = await read_images(request, ("output",))
     if len(upload.images) > 1:
         raise Refusal(422, "A map is made of one image. Send one.")
     wanted = upload.fields.get("output", output or "")
@@ -56,7 +57,7 @@ async def explain(request: Request, output: Annotated[str | None, Query(descript
 @router.post("/similar", **documented.SIMILAR)
 async def similar(request: Request) -> Response:
     """The training cases that are nearest to an image, or to several images of one lesion."""
-    upload = await read_upload(request)
+    upload = await read_images(request)
     loaded, found = await engine_of(request).run(partial(answering.similar, contents=upload.images))
     return answered(
         loaded,
@@ -109,24 +110,6 @@ def answered(loaded: Loaded, content: Any) -> JSONResponse:
 def named(loaded: Loaded) -> Mapping[str, str]:
     """The model and the version of an answer."""
     return {"model": loaded.found.model, "version": loaded.found.number}
-
-
-def engine_of(request: Request) -> Engine:
-    """The engine that computes."""
-    engine: Engine = request.app.state.engine
-    return engine
-
-
-def loaded_of(request: Request) -> Loaded:
-    """The version that answers now.
-
-    Raises:
-        NotReady: there is none yet.
-    """
-    loaded = engine_of(request).loaded
-    if loaded is None:
-        raise NotReady("no version is loaded yet")
-    return loaded
 
 
 @router.get("/model", **documented.MODEL)

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from app.server import log
 from app.server.application import build
+from app.server.connection import Connection
 from app.server.engine import Engine
 from app.server.following import Follower
 from app.server.settings import Settings
@@ -68,7 +69,7 @@ def _config(application: FastAPI, settings: Settings) -> uvicorn.Config:
         proxy_headers=settings.behind_proxy,
         timeout_graceful_shutdown=GRACE_SECONDS,
         h11_max_incomplete_event_size=HEADER_LIMIT,
-        http="h11",
+        http=Connection,
         ws="none",
         ssl_certfile=tls.certificate if tls else None,
         ssl_keyfile=tls.key if tls else None,

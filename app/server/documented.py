@@ -10,11 +10,11 @@ from app.server.schemas import Error, Explanation, Model, Row, Similar
 
 Number = Annotated[int, Path(ge=0, le=10_000_000, description="as `similar_cases` numbers it")]
 IMAGE = {"type": "string", "format": "binary"}
-TRUTH = {"type": "string", "enum": ["true", "false"], "description": "whether all images show one lesion"}
+TRUTH = {"type": "string", "enum": ["false", "true"], "default": "false", "description": "whether all images show one lesion"}
 OUTPUT = {"type": "string", "description": "one of the version's outputs"}
-READING = (400, 401, 421, 429, 500, 503)
+READING = (400, 401, 414, 421, 429, 431, 500, 503)
 """Statuses that each route may answer with."""
-COMPUTING = (400, 401, 403, 408, 413, 415, 421, 422, 429, 500, 503)
+COMPUTING = (*READING, 403, 408, 413, 415, 422)
 
 
 def _errors(statuses: Iterable[int]) -> dict[int | str, dict[str, Any]]:

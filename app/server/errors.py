@@ -1,7 +1,6 @@
 """Errors as answers: one sentence, and the id of the request."""
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 from fastapi import FastAPI
@@ -13,6 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import Scope
 
 from app.server.engine import Busy, NotReady
+from app.server.html.rendering import error_page
 from components.core.errors import LesionflowError, UnreadableImageError
 
 BUSY, NOT_READY = "1", "5"
@@ -42,7 +42,9 @@ def respond(scope: Scope, refusal: Refusal) -> Response:
     """The response to a refused request: JSON for programs, a page for people."""
     request_id = scope.get("state", {}).get("request_id", "")
     if wants_page(scope):
-        return HTMLResponse(_page(refusal.status, str(refusal), request_id), refusal.status, refusal.headers)
+        return HTMLResponse(
+            error_page(scope["app"].state.settings, refusal.status, str(refusal), request_id), refusal.status, refusal.headers
+        )
     return JSONResponse({"error": str(refusal), "request_id": request_id}, refusal.status, refusal.headers)
 
 
@@ -87,10 +89,3 @@ def describe(faults: Any) -> str:
 
 def _sentence(text: str) -> str:
     return f"{text[:1].upper()}{text[1:].removesuffix('.')}."
-
-
-def _page(status: int, sentence: str, request_id: str) -> str:
-    return (
-        f'<!doctype html><html lang="en"><title>{status}</title><main><h1>{escape(sentence)}</h1>'
-        f'<p>Request {escape(request_id)}. <a href="/">Back to the start</a></p></main></html>'
-    )

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 IMAGE = "image"
 """Name of the fields that hold images."""
+EMPTY_CHOICES = 2
+"""File fields without a file, which browsers send as empty parts."""
 FIELD_BYTES = 4000
 """Of a field that is not an image."""
 
@@ -61,7 +63,7 @@ class FormParts:
 
     def _begin(self) -> None:
         self._parts += 1
-        if self._parts > self._settings.max_images + len(self._fields):
+        if self._parts > self._settings.max_images + len(self._fields) + EMPTY_CHOICES:
             raise Refusal(413, f"The form has too many parts. Send at most {self._settings.max_images} images.")
         self._disposition, self._content = b"", bytearray()
 

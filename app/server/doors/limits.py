@@ -34,22 +34,13 @@ class Limits:
         """Pass a request on, or refuse it before its body is read."""
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
-        refusal = self._refusal(Headers(scope=scope))
-        if refusal is not None:
-            return await errors.respond(scope, refusal)(scope, receive, send)
+        if int(Headers(scope=scope).get("content-length", "0")) > self._most:
+            return await errors.respond(scope, self._too_large())(scope, receive, send)
         body = _Body(receive, asyncio.get_running_loop().time() + self._seconds)
         try:
             return await self._app(scope, lambda: self._receive(body), send)
         finally:
             self._held -= body.bytes
-
-    def _refusal(self, headers: Headers) -> Refusal | None:
-        lengths = headers.getlist("content-length")
-        if lengths and "transfer-encoding" in headers:
-            return Refusal(400, "The request has both Content-Length and Transfer-Encoding.")
-        if lengths and (len(lengths) > 1 or not (lengths[0].isascii() and lengths[0].isdigit())):
-            return Refusal(400, "The request's Content-Length is not a number.")
-        return self._too_large() if lengths and int(lengths[0]) > self._most else None
 
     async def _receive(self, body: "_Body") -> Message:
         message = await body.next(self._seconds)

@@ -7,6 +7,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from app.server.doors.access import Access
 from app.server.errors import Refusal
+from app.server.html.rendering import sign_in_page
 
 router = APIRouter(include_in_schema=False)
 MOST_BYTES = 4096
@@ -17,7 +18,7 @@ WRONG = "The key is wrong."
 @router.get("/sign-in")
 async def show(request: Request) -> Response:
     """Show the form."""
-    return HTMLResponse(_page("")) if access_of(request).is_needed else RedirectResponse("/", 303)
+    return HTMLResponse(sign_in_page(request.app.state.settings)) if access_of(request).is_needed else RedirectResponse("/", 303)
 
 
 @router.post("/sign-in")
@@ -29,7 +30,7 @@ async def sign_in(request: Request) -> Response:
     if access.is_key(await _key(request)):
         return RedirectResponse("/", 303, headers=access.begin())
     refusal = await access.refuse(request.scope, WRONG)
-    return HTMLResponse(_page(str(refusal)), refusal.status, refusal.headers)
+    return HTMLResponse(sign_in_page(request.app.state.settings, str(refusal)), refusal.status, refusal.headers)
 
 
 @router.post("/sign-out")
@@ -56,13 +57,3 @@ async def _key(request: Request) -> bytes:
         return parse_qs(content.decode("ascii"), max_num_fields=4).get("key", [""])[0].strip().encode()
     except ValueError:
         raise Refusal(400, "The form cannot be read.") from None
-
-
-def _page(problem: str) -> str:
-    alert = f'<p role="alert">{problem}</p>' if problem else ""
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lesionflow: key</title></head><body><main>'
-        f'<h1>Lesionflow</h1>{alert}<form method="post" action="/sign-in"><label for="key">Key of this service</label> '
-        '<input id="key" name="key" type="password" autocomplete="current-password" required autofocus> '
-        "<button>Sign in</button></form></main></body></html>"
-    )

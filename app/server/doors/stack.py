@@ -3,6 +3,7 @@
 from fastapi import FastAPI
 
 from app.server.doors.access import Access
+from app.server.doors.head import Head
 from app.server.doors.host import Host
 from app.server.doors.key import Key
 from app.server.doors.limits import Limits
@@ -19,5 +20,6 @@ def install(application: FastAPI, settings: Settings) -> None:
     application.add_middleware(Origin)
     application.add_middleware(Key, access=application.state.access)
     application.add_middleware(Host, allowed=settings.allowed_hosts)
+    application.add_middleware(Head)
     application.add_middleware(Unread)
     application.add_middleware(Trace)
