@@ -9,6 +9,7 @@ from app.server.engine import Engine
 from app.server.following import State
 from app.server.metrics import Measured, Metrics
 from app.server.page import routes as page
+from app.server.review import routes as review
 from app.server.settings import Settings
 
 
@@ -29,6 +30,8 @@ def build(settings: Settings, engine: Engine, registry: State | None = None) -> 
     for routes in (api, status, openapi, sign_in):
         application.include_router(routes.router)
     page.install(application)
+    if settings.review:
+        review.install(application)
     # The last one added is outermost.
     application.add_middleware(Departure)
     stack.install(application, settings)

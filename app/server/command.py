@@ -9,6 +9,7 @@ import click
 import uvicorn
 from fastapi import FastAPI
 
+from app.server import log
 from app.server.application import build
 from app.server.connection import Connection
 from app.server.engine import Engine
@@ -28,6 +29,7 @@ def run(settings: Settings) -> None:
     Raises:
         LesionflowError: the address cannot be used, or there is no version that can answer.
     """
+    log.configure()
     with listener(settings.host, settings.port) as sock:
         engine = Engine(settings.threads, settings.waiting)
         follower = Follower(settings, engine)

@@ -22,8 +22,10 @@ from components.serving.contents import FILE
 from components.serving.loading import ARTIFACTS
 from components.tracking.store import store_uri
 
-LOG = logging.getLogger("lesionflow.versions")
+LOG = logging.getLogger("lesionflow.serve.versions")
 ROOT = Path(__file__).parents[2]
+ASK = ("-P", "-m", "app.server.registry")
+"""Arguments of Python for the process that asks."""
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0
 """Seconds after which a process that ended is started again, doubled each time."""
 TRY_AGAIN_SECONDS = 60.0
@@ -138,7 +140,7 @@ class Follower:
             wait = min(2 * wait, LONGEST_WAIT)
 
     def _asking(self) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-P", "-m", "app.server.registry", self._settings.model, self._settings.version]
+        command = [sys.executable, *ASK, self._settings.model, self._settings.version]
         paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
         return subprocess.Popen(
             [*command, "--cache", str(self._settings.cache.absolute())],
@@ -181,7 +183,7 @@ class Follower:
             return
         self.state.failed = None
         self._cache.remember(self._settings.version, found)
-        LOG.warning("version %s of %s answers now", found.number, found.model)
+        LOG.info("version %s of %s answers now", found.number, found.model)
 
     def _tell(self, line: str | None) -> None:
         """Log a line once, not each time that it is heard."""

@@ -16,6 +16,13 @@ from components.serving.loading import ServedPredictor
 
 
 @dataclass(frozen=True)
+class _Readable:
+    number: int
+    content: bytes
+    image: Image.Image
+
+
+@dataclass(frozen=True)
 class Computed:
     """What was computed.
 
@@ -40,28 +47,28 @@ def compute(predictor: ServedPredictor, contents: Sequence[bytes], facts: Facts)
         contents: the bytes of each picture.
         facts: of the same version.
     """
-    readable: dict[int, tuple[bytes, Image.Image]] = {}
+    readable: list[_Readable] = []
     unreadable: dict[int, str] = {}
     for number, content in enumerate(contents, start=1):
         try:
-            readable[number] = content, images.decode(content)
+            readable.append(_Readable(number, content, images.decode(content)))
         except UnreadableImageError as fault:
             unreadable[number] = str(fault)
     if not readable:
         return Computed(None, (), unreadable, {})
-    answer = predictor.predict_lesion([content for content, _ in readable.values()])
-    shown = tuple(_picture(predictor, number, *pair, answer, facts) for number, pair in readable.items())
+    answer = predictor.predict_lesion([sent.content for sent in readable])
+    shown = tuple(_picture(predictor, sent, answer, facts) for sent in readable)
     return Computed(answer, shown, unreadable, _thumbnails(predictor, answer))
 
 
-def _picture(predictor: ServedPredictor, number: int, content: bytes, image: Image.Image, answer: Answer, facts: Facts) -> Picture:
+def _picture(predictor: ServedPredictor, sent: _Readable, answer: Answer, facts: Facts) -> Picture:
     return Picture(
-        number=number,
-        sent=pictures.upright(image),
-        seen=pictures.as_seen(content, facts.image_size, facts.resolution),
-        overlay=None if answer.abstained else overlay(predictor.predictor.activation_map(content, answer.diagnosis)),
-        width=image.width,
-        height=image.height,
+        number=sent.number,
+        sent=pictures.upright(sent.image),
+        seen=pictures.as_seen(sent.content, facts.image_size, facts.resolution),
+        overlay=None if answer.abstained else overlay(predictor.predictor.activation_map(sent.content, answer.diagnosis)),
+        width=sent.image.width,
+        height=sent.image.height,
     )
 
 

@@ -171,10 +171,11 @@
       form.addEventListener("submit", async (event) => {
         event.preventDefault();
         const body = new URLSearchParams(new FormData(form, event.submitter));
+        const headers = { Accept: "text/html", "X-Requested-With": "page" };
         const said = form.parentElement.querySelector(".decided");
         let response;
         try {
-          response = await fetch(form.action, { method: "POST", body, headers: { Accept: "text/html" }, credentials: "same-origin" });
+          response = await fetch(form.action, { method: "POST", body, headers, credentials: "same-origin" });
         } catch {
           said.textContent = "The service does not answer: nothing was written.";
           return;
