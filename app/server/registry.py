@@ -63,7 +63,8 @@ def _wait_for_move(model: str, wanted: str) -> None:
 
 
 def _end_with_service() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin, whose lock this thread would hold while the interpreter ends
+        pass
     os._exit(0)
 
 
