@@ -89,8 +89,9 @@ def _require_answer(rows: Sequence[Row], contents: Contents) -> None:
 
 
 def _unreadable(rows: Sequence[Row], contents: Contents) -> Refusal:
-    """Why no image can be read: 415 if all are of another type, by their first bytes."""
-    status = 422 if any(content.startswith(tuple(FORMATS)) for content in contents) else 415
+    """Why no image can be read: 415 if their first bytes are of other types, 422 otherwise."""
+    is_other = any(contents) and not any(content.startswith(tuple(FORMATS)) for content in contents)
+    status = 415 if is_other else 422
     if len(rows) == 1:
         return Refusal(status, f"The image cannot be read: {rows[0].error}.")
     return Refusal(status, f"No image can be read: {'; '.join(f'image {row.image}: {row.error}' for row in rows)}.")

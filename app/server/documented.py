@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Annotated, Any
 
 from fastapi import Path
+from starlette.responses import Response
 
 from app.server import examples
 from app.server.schemas import Error, Explanation, Model, Row, Similar
@@ -26,12 +27,12 @@ def _error(status: int) -> dict[str, Any]:
     return {"model": Error, "description": examples.REASONS[status], "content": content}
 
 
-def _answered(example: Any) -> dict[str, Any]:
+def _answered() -> dict[str, Any]:
     headers = {
         "X-Lesionflow-Version": {"description": "version that computed the answer", "schema": {"type": "string"}},
         "X-Request-Id": {"description": "id of the request", "schema": {"type": "string"}},
     }
-    return {"description": "answered", "headers": headers, "content": {"application/json": {"example": example}}}
+    return {"description": "answered", "headers": headers}
 
 
 def _takes(fields: dict[str, Any], several: bool) -> dict[str, Any]:
@@ -43,24 +44,24 @@ def _takes(fields: dict[str, Any], several: bool) -> dict[str, Any]:
 
 PREDICT: dict[str, Any] = {
     "response_model": list[Row],
-    "responses": {200: _answered(examples.ROWS), **_errors(COMPUTING)},
+    "responses": {200: _answered(), **_errors(COMPUTING)},
     "openapi_extra": _takes({"lesion": TRUTH}, several=True),
 }
 EXPLAIN: dict[str, Any] = {
     "response_model": Explanation,
-    "responses": {200: _answered(examples.EXPLANATION), **_errors(COMPUTING)},
+    "responses": {200: _answered(), **_errors(COMPUTING)},
     "openapi_extra": _takes({"output": OUTPUT}, several=False),
 }
 SIMILAR: dict[str, Any] = {
     "response_model": Similar,
-    "responses": {200: _answered(examples.SIMILAR), **_errors(COMPUTING)},
+    "responses": {200: _answered(), **_errors(COMPUTING)},
     "openapi_extra": _takes({}, several=True),
 }
 MODEL: dict[str, Any] = {
     "response_model": Model,
-    "responses": {200: _answered(examples.MODEL), **_errors(READING)},
+    "responses": {200: _answered(), **_errors(READING)},
 }
 _JPEG = {"description": "the picture", "content": {"image/jpeg": {"schema": IMAGE}}}
-THUMBNAIL: dict[str, Any] = {"response_class": examples.Jpeg, "responses": {200: _JPEG, **_errors((*READING, 404, 422))}}
+THUMBNAIL: dict[str, Any] = {"response_class": Response, "responses": {200: _JPEG, **_errors((*READING, 404, 422))}}
 _CARD = {"description": "the model card", "content": {"text/markdown": {"schema": {"type": "string"}, "example": examples.CARD}}}
-CARD: dict[str, Any] = {"response_class": examples.Markdown, "responses": {200: _CARD, **_errors((*READING, 404))}}
+CARD: dict[str, Any] = {"response_class": Response, "responses": {200: _CARD, **_errors((*READING, 404))}}

@@ -7,6 +7,7 @@ from fastapi import APIRouter, FastAPI, Request
 from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
+from app.server import examples
 from app.server.errors import Refusal
 
 router = APIRouter(include_in_schema=False)
@@ -51,6 +52,11 @@ def describe(application: FastAPI) -> dict[str, Any]:
         for operations in found["paths"].values():
             for operation in operations.values():
                 operation["security"] = [{"key": []}, {}]
+        for (path, method), example in examples.ANSWERS.items():
+            found["paths"][path][method]["responses"]["200"]["content"]["application/json"]["example"] = example
+        for path in ("/v1/predict", "/v1/similar"):
+            form = found["paths"][path]["post"]["requestBody"]["content"]["multipart/form-data"]["schema"]
+            form["properties"]["image"]["maxItems"] = application.state.settings.max_images
         application.openapi_schema = found
     return application.openapi_schema
 

@@ -9,17 +9,13 @@ import time
 import zipfile
 import zlib
 from collections.abc import Callable
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
-import uvicorn
 
 from app.server import connection
-from app.server.connection import Connection
-from tests.support.fake_service import KEY, fake_application, picture
+from tests.support.fake_service import KEY, picture, started_application
 from tests.support.images import png_header
-from tests.support.prefect import free_port
 from tests.support.service import running_service
 
 MARK = "Mueller"
@@ -80,7 +76,7 @@ ATTACKS = {
     "PNG with 10,000 chunks": Attack(http(PNG[:33] + chunk(b"tEXt", b"a\0b") * 10_000 + PNG[33:]), 422),
     "JPEG with 10,000 segments": Attack(http(JPEG[:2] + b"\xff\xfe\x00\x04ab" * 10_000 + JPEG[2:]), 422),
     "truncated PNG": Attack(http(PNG[: len(PNG) // 2]), 422),
-    "empty body": Attack(http(content_type="image/png"), 415),
+    "empty body": Attack(http(content_type="image/png"), 422),
     "no boundary": Attack(form(part(JPEG), kind="multipart/form-data"), 400),
     "boundary that never comes": Attack(form(part(JPEG), kind="multipart/form-data; boundary=c"), 400),
     "boundary of 10 KB": Attack(form(part(JPEG), kind=f"multipart/form-data; boundary={'b' * 10_000}"), 400),
@@ -195,22 +191,6 @@ def test_thousand_wrong_keys_leave_the_service_to_those_who_have_the_right_one(b
     assert KEY not in log and MARK not in log
 
 
-@contextmanager
-def slow_service(folder):
-    """The application on uvicorn in this process, with time limits of half a second."""
-    config = uvicorn.Config(fake_application(folder, request_seconds=0.5), port=free_port(), log_config=None, http=Connection, ws="none")
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=server.run)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    try:
-        yield f"http://127.0.0.1:{config.port}"
-    finally:
-        server.should_exit = True
-        thread.join()
-
-
 def seconds(work: Callable[[], bytes]) -> tuple[bytes, float]:
     began = time.monotonic()
     return work(), time.monotonic() - began
@@ -218,7 +198,7 @@ def seconds(work: Callable[[], bytes]) -> tuple[bytes, float]:
 
 def test_slow_clients_are_cut_off(tmp_path, monkeypatch):
     monkeypatch.setattr(connection, "HEADER_SECONDS", 0.5)
-    with slow_service(tmp_path) as url:
+    with started_application(tmp_path, request_seconds=0.5) as url:
         answer, spent = seconds(lambda: sent(url, http(PNG[:60], content_length=1000)))
         assert answer.startswith(b"HTTP/1.1 408 ") and b"did not arrive within 0.5 seconds" in answer and spent < 5
         answer, spent = seconds(lambda: sent(url, http(PNG, path="/v1/predict"), pause=0.05))
@@ -233,7 +213,7 @@ def test_slow_clients_are_cut_off(tmp_path, monkeypatch):
 
 
 def test_answer_reaches_a_client_that_goes_on_sending(tmp_path):
-    with slow_service(tmp_path) as url:
+    with started_application(tmp_path, request_seconds=0.5) as url:
         body = bytes(30_000_000)
         answer = sent(url, http(body, content_type="image/png"))
         assert answer.startswith(b"HTTP/1.1 413 ") and b"connection: close" in answer.lower()

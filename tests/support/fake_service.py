@@ -2,16 +2,21 @@
 
 import asyncio
 import queue
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import uvicorn
 from fastapi import FastAPI
 from starlette.testclient import TestClient
 
 from app.models.lookup import FoundVersion
 from app.server.application import build
+from app.server.connection import Connection
 from app.server.engine import Busy, Loaded, NotReady
 from app.server.settings import Settings
 from components.core.errors import UnreadableImageError
@@ -20,6 +25,7 @@ from components.imaging import images
 from components.serving.answers import Answer, Contract, SimilarCase, spread
 from components.serving.loading import ARTIFACTS
 from tests.support.images import encoded, noise
+from tests.support.prefect import free_port
 from tests.support.versions import candidate
 
 KEY = "a key of 32 characters, not more".replace(" ", "-")
@@ -92,6 +98,22 @@ def fake_application(folder: Path, **changes: Any) -> FastAPI:
 def fake_client(folder: Path, **changes: Any) -> TestClient:
     """A client of `fake_application`."""
     return TestClient(fake_application(folder, **changes), base_url=HOST, follow_redirects=False)
+
+
+@contextmanager
+def started_application(folder: Path, **changes: Any) -> Iterator[str]:
+    """Start `fake_application` on a free port, in a thread of this process; its URL."""
+    config = uvicorn.Config(fake_application(folder, **changes), port=free_port(), log_config=None, http=Connection, ws="none")
+    server = uvicorn.Server(config)
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    try:
+        yield f"http://127.0.0.1:{config.port}"
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def picture(number: int = 1, size: int = 40, form: str = "PNG") -> bytes:

@@ -53,6 +53,7 @@ def test_images_of_a_lesion_have_one_answer_with_their_spread(client):
     [
         ([b"<svg/>"], {}, 415, "The image cannot be read: not a JPEG or PNG image."),
         ([b"a", b""], {}, 415, "No image can be read: image 1: not a JPEG or PNG image; image 2: empty file."),
+        ([b""], {}, 422, "The image cannot be read: empty file."),
         ([picture()[:400]], {}, 422, "The image cannot be read: truncated or corrupt: "),
         ([picture()], {"lesion": "true"}, 422, "A lesion needs two or more images."),
         ([picture(), picture()], {"lesion": "true"}, 422, "Two images are the same. Send each image of the lesion once."),
@@ -130,7 +131,7 @@ def test_model_names_operating_points_and_card(client, tmp_path):
 
 def test_described_shape_is_that_of_the_rows():
     assert list(RowSchema.model_fields) == ["image", "model", "version", "error", *KEYS]
-    assert [list(row) for row in examples.ROWS] == [list(RowSchema.model_fields)] * 2
+    assert [list(row) for row in examples.ANSWERS["/v1/predict", "post"]] == [list(RowSchema.model_fields)] * 2
 
 
 def test_answering_process_imports_no_heavy_package():
