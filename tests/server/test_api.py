@@ -1,7 +1,6 @@
 """Answers of a started service are those of the predictor in this process and of the command line."""
 
 import json
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -10,9 +9,8 @@ import pytest
 from components.registry.local_versions import find_local_version
 from components.serving.loading import load_folder
 from tests.support.fake_service import picture
-from tests.support.project import ROOT
+from tests.support.real_images import real_images
 
-REAL = ROOT.parent / "shared/data/isic9.zip"
 TOLERANCE = 1e-5
 
 
@@ -22,21 +20,13 @@ def predictor(built):
     return load_folder(found.folder)
 
 
-def real_pictures(count):
-    if not REAL.exists():
-        pytest.skip(f"{REAL} is not there")
-    with zipfile.ZipFile(REAL) as archive:
-        names = sorted(name for name in archive.namelist() if name.endswith(".jpg"))
-        return [archive.read(name) for name in names[:: len(names) // count][:count]]
-
-
 def distance(rows, answers):
     pairs = zip(rows, answers, strict=True)
     return max(abs(row["probabilities"][name] - share) for row, answer in pairs for name, share in answer.probabilities.items())
 
 
 def test_fifty_real_images_by_rest_and_command_are_those_of_the_predictor(service, built, predictor, tmp_path):
-    pictures = real_pictures(50)
+    pictures = real_images(50)
     answers = [predictor.predict(content) for content in pictures]
     with service.client() as client, ThreadPoolExecutor(4) as pool:
         by_bytes = [
