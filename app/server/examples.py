@@ -1,5 +1,7 @@
 """Examples in the API's description: answers of a small version with three outputs."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 REASONS = {
@@ -41,71 +43,12 @@ def error(status: int) -> dict[str, str]:
     return {"error": SENTENCES[status], "request_id": "3f0c9a51be27d604"}
 
 
-NAMED = {"model": "skin-lesion-mobilenetv2", "version": "3"}
-SPREAD = {"malignant": [0.58, 0.71], "probabilities": {"melanoma": [0.58, 0.71], "nevus": [0.22, 0.35], "keratosis": [0.05, 0.09]}}
-CASE: dict[str, Any] = {
-    "diagnosis": "melanoma",
-    "collection": "HAM10000",
-    "distance": 0.08,
-    "license": "CC-BY-NC",
-    "attribution": "ViDIR Group, Department of Dermatology, Medical University of Vienna",
-    "thumbnail": 412,
-}
-COUNTS = {"melanoma": 11, "nevus": 5}
-ANSWER: dict[str, Any] = {
-    "alarm": True,
-    "abstained": [],
-    "diagnosis": "melanoma",
-    "malignant_probability": 0.65,
-    "operating_points": {"triage": True, "balanced": True, "rule_in": False},
-    "prediction_set": ["melanoma", "nevus"],
-    "probabilities": {"melanoma": 0.65, "nevus": 0.28, "keratosis": 0.07},
-    "shifted_probabilities": None,
-    "prevalence": {"melanoma": 0.35, "nevus": 0.5, "keratosis": 0.15},
-    "view_spread": SPREAD,
-    "picture_spread": None,
-    "pictures": 1,
-    "neighbour_counts": COUNTS,
-    "similar_cases": [CASE],
-    "in_training": False,
-}
-ROWS = [
-    {"image": "1", **NAMED, "error": None, **ANSWER},
-    {"image": "2", **NAMED, "error": "not a JPEG or PNG image", **dict.fromkeys(ANSWER)},
-]
-EXPLANATION = {
-    **NAMED,
-    "output": "melanoma",
-    "meaning": "Where the score of this output comes from. It is coarse, and no evidence for a diagnosis.",
-    "grid": [[0.1, 0.9], [0.4, 3.2]],
-    "overlay": "data:image/png;base64,iVBORw0KGgo...",
-}
-SIMILAR = {
-    **NAMED,
-    "abstained": [],
-    "in_training": False,
-    "neighbour_counts": COUNTS,
-    "similar_cases": [{**CASE, "thumbnail": "/v1/similar/412.jpg?version=3"}],
-}
-MODEL = {
-    **NAMED,
-    "outputs": ["melanoma", "nevus", "keratosis"],
-    "malignant": ["melanoma"],
-    "operating_points": {"triage": {"threshold": 0.12, "sensitivity": 0.95, "specificity": 0.41}},
-    "abstention_threshold": 0.45,
-    "views": 4,
-    "prevalence": {"melanoma": 0.35, "nevus": 0.5, "keratosis": 0.15},
-    "registered": "2026-11-27",
-    "data_md5": "d5593355308f8736a1e547db7f2f7e4d.dir",
-    "test_images": 576,
-    "warnings": [],
-    "card": "/v1/card",
-}
-CARD = "# skin-lesion-mobilenetv2, version 3\n"
+_ANSWERS: dict[str, Any] = json.loads(Path(__file__).with_suffix(".json").read_text(encoding="utf-8"))
 ANSWERS = {
-    ("/v1/predict", "post"): ROWS,
-    ("/v1/explain", "post"): EXPLANATION,
-    ("/v1/similar", "post"): SIMILAR,
-    ("/v1/model", "get"): MODEL,
+    ("/v1/predict", "post"): _ANSWERS["rows"],
+    ("/v1/explain", "post"): _ANSWERS["explanation"],
+    ("/v1/similar", "post"): _ANSWERS["similar"],
+    ("/v1/model", "get"): _ANSWERS["model"],
 }
 """By path and method. FastAPI would leave out what is null in them (openapi.py adds them)."""
+CARD = "# skin-lesion-mobilenetv2, version 3\n"

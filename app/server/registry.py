@@ -17,7 +17,7 @@ from typing import Any
 
 from app.models.lookup import find_version
 from app.server.version_cache import VersionCache
-from components.core.errors import LesionflowError, ServiceUnavailable
+from components.core.errors import LesionflowError, ServiceUnavailable, first_line
 from components.registry.local_versions import find_local_version
 from components.tracking import store
 
@@ -48,7 +48,7 @@ def answer(model: str, wanted: str, cache: VersionCache) -> dict[str, Any]:
     try:
         found = find_version(model, wanted, cache.fetch)
     except LesionflowError as fault:
-        return {"error": " ".join(str(fault).split()), "transient": isinstance(fault, ServiceUnavailable)}
+        return {"error": first_line(fault), "transient": isinstance(fault, ServiceUnavailable)}
     except OSError as fault:
         return {"error": f"{cache.folder} cannot be used: {fault.strerror}", "transient": True}
     return {"number": found.number, "folder": str(found.folder), "warnings": found.warnings}
@@ -63,7 +63,8 @@ def _wait_for_move(model: str, wanted: str) -> None:
 
 
 def _end_with_service() -> None:
-    sys.stdin.buffer.read()
+    while os.read(0, 1):  # not sys.stdin, whose lock this thread would hold while the interpreter ends
+        pass
     os._exit(0)
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.support.fake_service import picture, started_application
 
 CHROMIUM = shutil.which("chromium")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+pytestmark = [pytest.mark.sweep, pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")]
 
 
 def test_request_can_be_tried_without_another_host(tmp_path):

@@ -131,7 +131,7 @@ def test_model_names_operating_points_and_card(client, tmp_path):
 
 def test_described_shape_is_that_of_the_rows():
     assert list(RowSchema.model_fields) == ["image", "model", "version", "error", *KEYS]
-    assert [list(row) for row in examples.ROWS] == [list(RowSchema.model_fields)] * 2
+    assert [list(row) for row in examples.ANSWERS["/v1/predict", "post"]] == [list(RowSchema.model_fields)] * 2
 
 
 def test_answering_process_imports_no_heavy_package():
