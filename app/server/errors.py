@@ -40,12 +40,19 @@ class Refusal(LesionflowError):
 
 def respond(scope: Scope, refusal: Refusal) -> Response:
     """The response to a refused request: JSON for programs, a page for people."""
-    request_id = scope.get("state", {}).get("request_id", "")
-    if wants_page(scope):
-        return HTMLResponse(
-            error_page(scope["app"].state.settings, refusal.status, str(refusal), request_id), refusal.status, refusal.headers
-        )
-    return JSONResponse({"error": str(refusal), "request_id": request_id}, refusal.status, refusal.headers)
+    if not wants_page(scope):
+        return as_json(scope, refusal)
+    page = error_page(scope["app"].state.settings, refusal.status, str(refusal), _request_id(scope))
+    return HTMLResponse(page, refusal.status, refusal.headers)
+
+
+def as_json(scope: Scope, refusal: Refusal) -> Response:
+    """The response to a refused request, for programs."""
+    return JSONResponse({"error": str(refusal), "request_id": _request_id(scope)}, refusal.status, refusal.headers)
+
+
+def _request_id(scope: Scope) -> str:
+    return str(scope.get("state", {}).get("request_id", ""))
 
 
 def wants_page(scope: Scope) -> bool:

@@ -4,7 +4,6 @@ import io
 import json
 import socket
 import struct
-import threading
 import time
 import zipfile
 import zlib
@@ -14,9 +13,9 @@ from dataclasses import dataclass
 import pytest
 
 from app.server import connection
-from tests.support.fake_service import KEY, picture, started_application
+from tests.support.fake_service import picture, started_application
 from tests.support.images import png_header
-from tests.support.service import running_service
+from tests.support.raw_http import http, received, sent
 
 MARK = "Mueller"
 """In all that the log must not have."""
@@ -30,12 +29,6 @@ class Attack:
     request: bytes
     status: int
     plain: bool = False
-
-
-def http(body: bytes = b"", path: str = "/v1/predict", method: str = "POST", **headers: object) -> bytes:
-    given = {"content_length": len(body), **headers} if body or method == "POST" else headers
-    lines = [f"{name.replace('_', '-')}: {value}" for name, value in given.items() if value is not None]
-    return "\r\n".join([f"{method} {path} HTTP/1.1", "Host: HOST", *lines, "", ""]).encode("latin-1") + body
 
 
 def part(content: bytes, name: bytes = b"a.jpg", more: bytes = b"") -> bytes:
@@ -109,35 +102,6 @@ ATTACKS = {
 }
 
 
-def sent(url: str, request: bytes, pause: float = 0) -> bytes:
-    """Send bytes, piece by piece with a pause; return the whole response."""
-    host, port = url.removeprefix("http://").split(":")
-    pieces = [request] if not pause else [request[at : at + 1] for at in range(len(request))]
-    with socket.create_connection((host, int(port)), timeout=20) as connected:
-        try:
-            for piece in pieces:
-                connected.sendall(piece.replace(b"HOST", f"{host}:{port}".encode()))
-                time.sleep(pause)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # the answer came before the end of the request
-        return received(connected)
-
-
-def received(connected: socket.socket) -> bytes:
-    answer = b""
-    while b"\r\n\r\n" not in answer or len(answer.split(b"\r\n\r\n", 1)[1]) < length(answer):
-        more = connected.recv(65536)
-        if not more:
-            break
-        answer += more
-    return answer
-
-
-def length(answer: bytes) -> int:
-    lines = answer.split(b"\r\n\r\n", 1)[0].lower().split(b"\r\n")
-    return next((int(line.split(b":")[1]) for line in lines if line.startswith(b"content-length:")), 10**9)
-
-
 @pytest.mark.parametrize("name", ATTACKS)
 def test_attack_has_one_clear_refusal(service, name):
     attack = ATTACKS[name]
@@ -159,36 +123,6 @@ def test_service_answers_after_all_and_its_log_has_nothing_of_them(service):
     log = service.log.read_text(encoding="utf-8")
     for told in (MARK, "passwd", "evil.example", "Traceback", ".jpg?", "a.jpg", "\x1b", "error id="):
         assert told not in log
-
-
-def wrong_keys(url: str, count: int) -> list[int]:
-    """The statuses of attempts on one connection."""
-    host, port = url.removeprefix("http://").split(":")
-    found = []
-    with socket.create_connection((host, int(port)), timeout=60) as connected:
-        for number in range(count):
-            request = http(method="GET", path="/v1/model", authorization=f"Bearer {MARK}{number}")
-            connected.sendall(request.replace(b"HOST", host.encode()))
-            found.append(int(received(connected).split(b" ")[1]))
-    return found
-
-
-def test_thousand_wrong_keys_leave_the_service_to_those_who_have_the_right_one(built, tmp_path):
-    with running_service(built.root, tmp_path / "serve.log", LESIONFLOW_API_KEY=KEY) as guarded, guarded.client() as client:
-        right, statuses = {"Authorization": f"Bearer {KEY}"}, []
-        threads = [threading.Thread(target=lambda: statuses.extend(wrong_keys(guarded.url, 20))) for _ in range(50)]
-        began = time.monotonic()
-        for thread in threads:
-            thread.start()
-        assert client.get("/v1/model", headers=right).status_code == 200  # while they try
-        for thread in threads:
-            thread.join()
-        assert time.monotonic() - began > 1
-        assert len(statuses) == 1000 and set(statuses) == {401, 429} and statuses.count(401) < 50
-        assert client.get("/v1/model", headers=right).status_code == 200
-        assert client.get(f"/v1/model?q={KEY}", headers=right).status_code == 400
-    log = guarded.log.read_text(encoding="utf-8")
-    assert KEY not in log and MARK not in log
 
 
 def seconds(work: Callable[[], bytes]) -> tuple[bytes, float]:

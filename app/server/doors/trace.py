@@ -5,6 +5,7 @@ import time
 
 from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.server import errors, log
@@ -43,9 +44,17 @@ class Trace:
         except Exception as fault:
             log.failure(response.request_id, fault)
             if not response.started:
-                await errors.respond(scope, errors.failed())(scope, receive, response.send)
+                await _failed(scope)(scope, receive, response.send)
         finally:
             response.log()
+
+
+def _failed(scope: Scope) -> Response:
+    try:
+        return errors.respond(scope, errors.failed())
+    except Exception as fault:  # the page itself may be what failed
+        log.failure(scope["state"]["request_id"], fault)
+        return errors.as_json(scope, errors.failed())
 
 
 class _Traced:

@@ -63,3 +63,13 @@ def test_unexpected_error_is_logged_without_its_message(client, capfd, monkeypat
     assert "in fails" in log and "Mueller" not in log + answer.text
     monkeypatch.undo()
     assert client.post("/v1/predict", content=picture()).status_code == 200
+
+
+def test_page_that_cannot_be_rendered_is_answered_and_logged_like_another_error(client, capfd, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("Mueller")
+
+    monkeypatch.setattr("app.server.errors.error_page", fails)
+    answer = client.get("/no-such-page", headers={"Accept": "text/html"})
+    assert answer.status_code == 500 and answer.json()["error"].startswith("The service failed.")
+    assert "Mueller" not in capfd.readouterr().err
