@@ -28,6 +28,7 @@ LONGEST_FIRST = (
     "flows/test_lab.py",
     "pipeline/test_pipeline.py",
     "browser/test_mlflow_page.py",
+    "browser/test_page.py",
     "mlflow/test_served.py",
     "mlflow/test_promotion_record.py",
     "mlflow/test_immutable.py",

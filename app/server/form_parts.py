@@ -16,6 +16,8 @@ IMAGE = "image"
 """Name of the fields that hold images."""
 EMPTY_CHOICES = 2
 """File fields without a file, which browsers send as empty parts."""
+EMPTY_CHOICES = 2
+"""Parts that a browser may send for file fields in which nothing is chosen."""
 FIELD_BYTES = 4000
 """Of a field that is not an image."""
 
@@ -79,9 +81,9 @@ class FormParts:
             raise Refusal(422, f"The form has a field of another name than {', '.join((IMAGE, *self._fields))}.")
         if name in self.upload.fields:
             raise Refusal(422, f"The form has the field {name} twice.")
-        if name == IMAGE and len(self.upload.images) == self._settings.max_images:
-            raise Refusal(413, f"The form has more than {self._settings.max_images} images.")
         self._name, self._is_empty_choice = name, options.get(b"filename") == b""
+        if name == IMAGE and not self._is_empty_choice:
+            self._require_room()
 
     def _add(self, data: bytes, start: int, end: int) -> None:
         self._content += memoryview(data)[start:end]
@@ -93,12 +95,17 @@ class FormParts:
     def _end(self) -> None:
         if self._name == IMAGE:
             if self._content or not self._is_empty_choice:  # browsers send an empty part where no file is chosen
+                self._require_room()
                 self.upload.images.append(bytes(self._content))
         else:
             try:
                 self.upload.fields[self._name] = self._content.decode()
             except UnicodeDecodeError:
                 raise Refusal(422, f"The field {self._name} is not UTF-8.") from None
+
+    def _require_room(self) -> None:
+        if len(self.upload.images) == self._settings.max_images:
+            raise Refusal(413, f"The form has more than {self._settings.max_images} images.")
 
     def _finish(self) -> None:
         self.complete = True

@@ -10,7 +10,6 @@ import pytest
 
 from components.core.files import read_json, write_json
 from components.serving.loading import load_folder
-from tests.support.project import ROOT
 from tests.support.real_images import real_images
 from tests.support.service import Registry, change_candidate, copy_store, running_service
 
@@ -40,7 +39,7 @@ def ask(client: httpx.Client, content: bytes) -> httpx.Response:
 def test_fifty_real_images_by_page_are_those_of_the_predictor(registry, tmp_path):
     images = real_images(50)
     predictor = load_folder(registry.folders["2"])
-    started = running_service(registry.root, tmp_path / "serve.log", "--version", "2", PYTHONPATH=str(ROOT))
+    started = running_service(registry.root, tmp_path / "serve.log", "--version", "2")
     with started as service, service.client() as client, ThreadPoolExecutor(4) as pool:
         pages = list(pool.map(partial(ask, client), images))
     for page, content in zip(pages, images, strict=True):

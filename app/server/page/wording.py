@@ -12,6 +12,7 @@ REASONS = {
 }
 """Why a version abstains, as sentences."""
 SMALLEST = 0.001
+PERCENT = "\N{NO-BREAK SPACE}%"
 
 
 def words(name: str) -> str:
@@ -22,15 +23,15 @@ def words(name: str) -> str:
 def percent(share: float) -> str:
     """A share with one decimal. One that is not 0 or 1 never reads as such."""
     if 0 < share < SMALLEST:
-        return "< 0.1 %"
+        return f"< 0.1{PERCENT}"
     if 1 - SMALLEST < share < 1:
-        return "> 99.9 %"
-    return f"{100 * share:.1f} %"
+        return f"> 99.9{PERCENT}"
+    return f"{100 * share:.1f}{PERCENT}"
 
 
 def whole_percent(share: float) -> str:
     """A share without decimals, for measured figures."""
-    return f"{100 * share:.0f} %"
+    return f"{100 * share:.0f}{PERCENT}"
 
 
 def bounds(found: Range) -> str:

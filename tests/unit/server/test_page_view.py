@@ -56,9 +56,9 @@ def shown(answer: Answer = ANSWER, facts: Facts = FACTS, asked: Asked = Asked("3
 def test_all_diagnoses_are_listed_by_probability_with_named_one_and_line_of_set():
     lines = shown().lines
     assert [(line.name, line.share, line.named, line.in_set, line.ends_set) for line in lines] == [
-        ("nevus", "50.0 %", True, True, False),
-        ("solar lentigo", "30.0 %", False, True, True),
-        ("melanoma", "20.0 %", False, False, False),
+        ("nevus", "50.0\xa0%", True, True, False),
+        ("solar lentigo", "30.0\xa0%", False, True, True),
+        ("melanoma", "20.0\xa0%", False, False, False),
     ]
     assert [float(line.exact) for line in lines] == [0.5, 0.3, 0.2]
     assert [line.width for line in lines] == ["50.00", "30.00", "20.00"]
@@ -73,13 +73,13 @@ def test_set_without_a_single_boundary_has_no_line(members):
 
 def test_malignant_probability_has_operating_points_and_test_images_like_it():
     found = shown()
-    assert (found.malignant, found.measured_on) == ("20.0 %", "140 test images")
+    assert (found.malignant, found.measured_on) == ("20.0\xa0%", "140 test images")
     assert [(point.name, point.threshold, point.reached, point.sensitivity, point.specificity) for point in found.points] == [
-        ("triage", "10.0 %", True, "95 %", "40 %"),
-        ("rule in", "90.0 %", False, "not known", "not known"),
+        ("triage", "10.0\xa0%", True, "95\xa0%", "40\xa0%"),
+        ("rule in", "90.0\xa0%", False, "not known", "not known"),
     ]
     assert found.notes == (
-        "Of 20 test images with such a malignant probability, 5 were malignant [95 % interval 12 to 100 %],"
+        "Of 20 test images with such a malignant probability, 5 were malignant [95 % interval 12 to 100\xa0%],"
         " on pictures like those measured.",
         "No malignant diagnosis remains in the prediction set, on pictures like those measured.",
     )
@@ -91,7 +91,7 @@ def test_set_with_malignant_diagnosis_or_no_set_is_not_called_free_of_them():
 
 
 def test_alarm_names_probability_and_threshold():
-    assert shown().alarm == "The malignant probability of 20.0 % reaches the operating point triage (10.0 %)."
+    assert shown().alarm == "The malignant probability of 20.0\xa0% reaches the operating point triage (10.0\xa0%)."
     assert shown(replace(ANSWER, operating_points={"triage": False})).alarm == ""
 
 
@@ -137,8 +137,8 @@ def test_several_pictures_show_both_spreads_and_prevalence_of_the_clinic():
     spread = Spread({"melanoma": (0.1, 0.3), "nevus": (0.4, 0.4001), "solar_lentigo": (0.2, 0.4)}, (0.1, 0.3))
     found = shown(replace(ANSWER, pictures=2, picture_spread=spread, view_spread=spread, shifted={"nevus": 0.97, "melanoma": 0.03}))
     assert [table.what for table in found.spreads] == ["Between the 2 pictures", "Between mirrored and turned views of the same pixels"]
-    assert found.spreads[0].rows[:2] == (("malignant", "10.0 % to 30.0 %"), ("nevus", "40.0 %"))
-    assert found.prevalence == (("nevus", "90.0 %", "97.0 %"), ("melanoma", "1.0 %", "3.0 %"))
+    assert found.spreads[0].rows[:2] == (("malignant", "10.0\xa0% to 30.0\xa0%"), ("nevus", "40.0\xa0%"))
+    assert found.prevalence == (("nevus", "90.0\xa0%", "97.0\xa0%"), ("melanoma", "1.0\xa0%", "3.0\xa0%"))
 
 
 def test_version_that_changed_after_the_page_was_opened_is_told():
@@ -157,6 +157,9 @@ def test_answer_without_pictures_cannot_be_shown():
         view(Computed(None, (), {1: "empty"}, {}), CONTRACT, FACTS, Asked("3"))
 
 
-@pytest.mark.parametrize(("share", "text"), [(0.0, "0.0 %"), (1e-9, "< 0.1 %"), (0.123, "12.3 %"), (0.99999, "> 99.9 %"), (1.0, "100.0 %")])
+PERCENTS = {0.0: "0.0", 1e-9: "< 0.1", 0.123: "12.3", 0.99999: "> 99.9", 1.0: "100.0"}
+
+
+@pytest.mark.parametrize(("share", "text"), PERCENTS.items())
 def test_percent_never_rounds_to_certainty(share, text):
-    assert percent(share) == text
+    assert percent(share) == f"{text}\xa0%"

@@ -50,6 +50,7 @@ def test_empty_choice_of_a_browser_is_no_image_and_an_empty_file_is():
     empty = 'form-data; name="image"; filename=""'
     assert read(form(part(b"", empty), part(b"1"), part(b"", empty))).images == [b"1"]
     assert read(form(part(b""))).images == [b""]
+    assert read(form(part(b"1"), part(b"2"), part(b"", empty), part(b"true", 'form-data; name="lesion"'))).images == [b"1", b"2"]
 
 
 @pytest.mark.parametrize("kind", ["", "image/jpeg", "image/png; x=y", "application/octet-stream", "IMAGE/JPEG"])
@@ -61,6 +62,7 @@ def test_bytes_are_one_image_of_any_image_type(kind):
     ("body", "status"),
     [
         (form(*[part(b"1")] * 3), 413),
+        (form(part(b"1"), part(b"2"), part(b"3", 'form-data; name="image"; filename=""')), 413),
         (form(*[part(b"", 'form-data; name="image"; filename=""')] * 9), 413),
         (form(part(b"1" * 101)), 413),
         (form(part(b"x" * 5000, 'form-data; name="lesion"')), 413),

@@ -136,6 +136,7 @@
       const problem = page.querySelector(".problem");
       return say(problem ? problem.textContent : `The service refused this (${response.status}).`);
     }
+    history.replaceState({ form: true }, "");
     history.pushState({ answer: true }, "", "/");
     document.title = page.title;
     document.getElementById("main").replaceWith(page.getElementById("main"));
@@ -197,6 +198,8 @@
     startReview();
   }
 
-  window.addEventListener("popstate", () => window.location.reload());
+  window.addEventListener("popstate", (event) => {
+    if (event.state && event.state.form) window.location.reload();
+  });
   start();
 })();
