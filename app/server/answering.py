@@ -1,6 +1,7 @@
 """Jobs of the API: the rows and the map that a predictor gives for the images of one request."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,6 +10,7 @@ from app.models.predict import answer_pictures
 from app.models.prediction_rows import Row, RowForm
 from app.server.engine import Loaded
 from app.server.errors import Refusal
+from app.server.overlay import overlay
 from components.core.errors import UnreadableImageError
 from components.imaging.headers import FORMATS
 from components.serving.answers import Answer
@@ -68,8 +70,8 @@ def similar(predictor: ServedPredictor, contents: Contents) -> Answer:
     return found
 
 
-def activation_map(predictor: ServedPredictor, content: bytes, output: str) -> NDArray[np.float64]:
-    """How much each place of an image adds to the logit of an output, shape (height, width).
+def explanation(predictor: ServedPredictor, content: bytes, output: str) -> dict[str, Any]:
+    """How much each place of an image adds to the logit of an output: as a grid, and as a layer over the image.
 
     Raises:
         Refusal: the image cannot be read, or the version has no such output or no maps.
@@ -80,7 +82,7 @@ def activation_map(predictor: ServedPredictor, content: bytes, output: str) -> N
         values: NDArray[np.float64] = predictor.predictor.activation_map(content, output)
     except predictor.unreadable as fault:
         raise _unreadable([Row("1", error=str(fault))], [content]) from None
-    return values
+    return {"grid": values.tolist(), "overlay": overlay(values)}
 
 
 def _require_answer(rows: Sequence[Row], contents: Contents) -> None:

@@ -14,7 +14,6 @@ from app.server import answering, description, documented
 from app.server.doors.trace import VERSION
 from app.server.engine import Loaded
 from app.server.errors import Refusal
-from app.server.overlay import overlay
 from app.server.state import engine_of, loaded_of
 from app.server.uploads import read_images
 from components.core.errors import LesionflowError
@@ -49,9 +48,8 @@ async def explain(request: Request, output: Annotated[str | None, Query(descript
     if len(upload.images) > 1:
         raise Refusal(422, "A map is made of one image. Send one.")
     wanted = upload.fields.get("output", output or "")
-    loaded, values = await engine_of(request).run(partial(answering.activation_map, content=upload.images[0], output=wanted))
-    grid = [[float(value) for value in row] for row in values]
-    return answered(loaded, {**named(loaded), "output": wanted, "meaning": MEANING, "grid": grid, "overlay": overlay(values)})
+    loaded, found = await engine_of(request).run(partial(answering.explanation, content=upload.images[0], output=wanted))
+    return answered(loaded, {**named(loaded), "output": wanted, "meaning": MEANING, **found})
 
 
 @router.post("/similar", **documented.SIMILAR)

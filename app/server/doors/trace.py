@@ -18,6 +18,7 @@ SECURITY = {
     "Content-Security-Policy": POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
 """Headers of every response that does not set its own. With `no-referrer`, browsers send the Origin `null` with the page's own forms, which

@@ -270,6 +270,7 @@ def test_every_response_has_an_id_and_the_security_headers(client):
     for answer in answers:
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'self'; img-src 'self' data:;")
         assert answer.headers["X-Content-Type-Options"] == "nosniff" and answer.headers["Referrer-Policy"] == "same-origin"
+        assert answer.headers["Cross-Origin-Resource-Policy"] == "same-origin"
         assert answer.headers["Cache-Control"] == "no-store" or "static" in str(answer.url)
     assert len({answer.headers["X-Request-Id"] for answer in answers}) == len(answers)
     assert answers[0].url == f"{HOST}/health"
