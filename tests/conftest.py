@@ -29,6 +29,8 @@ LONGEST_FIRST = (
     "pipeline/test_pipeline.py",
     "browser/test_mlflow_page.py",
     "browser/test_page.py",
+    "server/test_moving.py",
+    "server/test_start.py",
     "mlflow/test_served.py",
     "mlflow/test_promotion_record.py",
     "mlflow/test_immutable.py",

@@ -22,13 +22,6 @@ def test_service_is_ready_and_names_its_version(service):
         assert 'lesionflow_version_info{model="skin-lesion-mobilenetv2",version="1"} 1.0' in client.get("/metrics").text
 
 
-def test_interrupt_ends_it(served, tmp_path):
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with running_service(served, tmp_path / "serve.log") as started:
-            assert started.end(number) == 0
-            assert not any("Traceback" in line for line in started.lines())
-
-
 def test_running_request_is_answered_after_an_interrupt(served, tmp_path):
     large = encoded(textured(1, 3000, 2250))
     with running_service(served, tmp_path / "serve.log", "--threads", "1") as started, started.client() as client:
@@ -52,15 +45,19 @@ def test_no_process_is_left_when_it_is_killed(served, tmp_path):
         assert not child.is_running()
 
 
-def test_process_that_asks_is_started_again(served, tmp_path):
+def test_process_that_asks_is_started_again_and_ends_with_the_service(served, tmp_path):
     with running_service(served, tmp_path / "serve.log") as started, started.client() as client:
-        (child,) = psutil.Process(started.process.pid).children()
-        child.kill()
+        service = psutil.Process(started.process.pid)
+        (first,) = service.children()
+        first.kill()
         end = time.monotonic() + 20
-        while [other.pid for other in psutil.Process(started.process.pid).children()] in ([], [child.pid]):
+        while not (others := [child for child in service.children() if child.pid != first.pid]):
             assert client.get("/ready").status_code == 200
             assert time.monotonic() < end
             time.sleep(0.1)
+        assert started.end(signal.SIGINT) == 0
+        assert not others[0].is_running()
+        assert not any("Traceback" in line for line in started.lines())
 
 
 def test_process_that_answers_has_no_heavy_library(service):
