@@ -9,14 +9,15 @@ import pytest
 from components.registry.local_versions import find_local_version
 from components.serving.loading import load_folder
 from tests.support.fake_service import picture
+from tests.support.project import Project
 from tests.support.real_images import real_images
 
 TOLERANCE = 1e-5
 
 
 @pytest.fixture(scope="module")
-def predictor(built):
-    found = find_local_version(f"sqlite:///{built.root}/mlruns/mlflow.db", "skin-lesion-mobilenetv2", "champion")
+def predictor(served):
+    found = find_local_version(f"sqlite:///{served}/mlruns/mlflow.db", "skin-lesion-mobilenetv2", "champion")
     return load_folder(found.folder)
 
 
@@ -25,7 +26,7 @@ def distance(rows, answers):
     return max(abs(row["probabilities"][name] - share) for row, answer in pairs for name, share in answer.probabilities.items())
 
 
-def test_fifty_real_images_by_rest_and_command_are_those_of_the_predictor(service, built, predictor, tmp_path):
+def test_fifty_real_images_by_rest_and_command_are_those_of_the_predictor(service, served, predictor, tmp_path):
     pictures = real_images(50)
     answers = [predictor.predict(content) for content in pictures]
     with service.client() as client, ThreadPoolExecutor(4) as pool:
@@ -35,7 +36,7 @@ def test_fifty_real_images_by_rest_and_command_are_those_of_the_predictor(servic
         eight = client.post("/v1/predict", files=[("image", ("a.png", content)) for content in pictures[:8]]).json()
     for number, content in enumerate(pictures):
         (tmp_path / f"{number:02}.jpg").write_bytes(content)
-    printed = built.lesionflow("predict", str(tmp_path), "--format", "jsonl").stdout.splitlines()
+    printed = Project(served).lesionflow("predict", str(tmp_path), "--format", "jsonl").stdout.splitlines()
     by_command = [json.loads(line) for line in printed]
     assert len(by_bytes) == len(by_command) == 50
     assert distance(by_bytes, answers) < TOLERANCE and distance(by_command, answers) < TOLERANCE

@@ -15,12 +15,12 @@ RIGHT = {"Authorization": f"Bearer {KEY}"}
 
 
 @pytest.fixture(scope="module")
-def guarded(built, tmp_path_factory):
+def guarded(served, tmp_path_factory):
     folder = tmp_path_factory.mktemp("guarded")
     path = folder / "key"
     path.write_text(f"{KEY}\n", encoding="ascii")
     path.chmod(0o600)
-    with running_service(built.root, folder / "serve.log", LESIONFLOW_API_KEY_FILE=str(path)) as started:
+    with running_service(served, folder / "serve.log", LESIONFLOW_API_KEY_FILE=str(path)) as started:
         yield started
 
 

@@ -147,7 +147,7 @@ def test_slow_clients_are_cut_off(tmp_path, monkeypatch):
 
 
 def test_answer_reaches_a_client_that_goes_on_sending(tmp_path):
-    with started_application(tmp_path, request_seconds=0.5) as url:
+    with started_application(tmp_path) as url:
         body = bytes(30_000_000)
         answer = sent(url, http(body, content_type="image/png"))
         assert answer.startswith(b"HTTP/1.1 413 ") and b"connection: close" in answer.lower()

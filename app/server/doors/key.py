@@ -40,10 +40,19 @@ class Key:
         return await self._app(scope, receive, send)
 
     async def _refused(self, scope: Scope) -> Response | None:
-        if self._holds_key(scope["query_string"]):
+        pairs = parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True, encoding="latin-1")
+        if any(name.lower().replace("-", "").replace("_", "") in KEY_NAMES for name, _ in pairs):
             return errors.respond(scope, Refusal(400, IN_ADDRESS))
         if not self._access.is_needed or scope["path"] in OPEN or scope["path"].startswith(STATIC):
             return None
+        refused = await self._without_access(scope)
+        # Only who has access is told that a value is the key: others could try keys here, and would not be slowed.
+        if refused is None and any(self._access.is_key(value.encode("latin-1", "replace")) for _, value in pairs):
+            return errors.respond(scope, Refusal(400, IN_ADDRESS))
+        return refused
+
+    async def _without_access(self, scope: Scope) -> Response | None:
+        """The response to a request that has neither the key nor a session; None if it has."""
         headers = Headers(scope=scope)
         if "authorization" in headers:
             scheme, _, given = headers["authorization"].partition(" ")
@@ -55,10 +64,3 @@ class Key:
         if errors.wants_page(scope) and scope["method"] in ("GET", "HEAD"):
             return RedirectResponse(SIGN_IN, 303)
         return errors.respond(scope, Refusal(401, "A key is needed. Send the header Authorization: Bearer KEY, or sign in.", CHALLENGE))
-
-    def _holds_key(self, query: bytes) -> bool:
-        pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True, encoding="latin-1")
-        return any(
-            name.lower().replace("-", "").replace("_", "") in KEY_NAMES or self._access.is_key(value.encode("latin-1", "replace"))
-            for name, value in pairs
-        )
