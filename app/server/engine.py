@@ -123,7 +123,7 @@ class Engine:
 
     def close(self) -> None:
         """Wait for running jobs and end the threads."""
-        self._pool.shutdown()
+        self._pool.shutdown(cancel_futures=True)
 
 
 async def _until_done_or_gone(job: "asyncio.Future[T]") -> None:

@@ -39,12 +39,14 @@ class State:
     Attributes:
         answered: when it answered last, by `time.monotonic`; None if it never did.
         unreachable: whether it does not answer.
+        unfetched: whether it has no such version, or one that cannot be fetched.
         failed: number of the wanted version if it could not be loaded.
         load_failures: how many times a version could not be loaded.
     """
 
     answered: float | None = None
     unreachable: bool = False
+    unfetched: bool = False
     failed: str | None = None
     load_failures: int = 0
 
@@ -53,6 +55,8 @@ class State:
         """What is wrong, in a sentence for everybody."""
         if self.failed is not None:
             return f"version {self.failed} cannot be loaded"
+        if self.unfetched:
+            return "the wanted version does not exist or cannot be fetched"
         return "the registry does not answer" if self.unreachable else None
 
 
@@ -153,11 +157,12 @@ class Follower:
 
     def _take(self, message: dict[str, Any]) -> None:
         self.state.unreachable = bool(message.get("transient"))
+        self.state.unfetched = "error" in message and not self.state.unreachable
         if not self.state.unreachable:
             self.state.answered = time.monotonic()
         if "error" in message:
             self._tell(message["error"])
-            if self._engine.loaded is None and not self.state.unreachable:
+            if self._engine.loaded is None and self.state.unfetched:
                 self.refusal = message["error"]
             return
         self._tell("; ".join(message["warnings"]) or None)

@@ -66,8 +66,8 @@ class _Service:
             "lesionflow_registry_reachable", "Whether the registry answered when asked last", float(not state.unreachable)
         )
         yield CounterMetricFamily("lesionflow_load_failures", "Times that a version could not be loaded", state.load_failures)
-        failed = float(state.failed is not None)
-        yield GaugeMetricFamily("lesionflow_wanted_version_failed", "Whether the wanted version could not be loaded", failed)
+        failed = float(state.failed is not None or state.unfetched)
+        yield GaugeMetricFamily("lesionflow_wanted_version_failed", "Whether the wanted version could not be fetched or loaded", failed)
 
 
 class Measured:

@@ -35,11 +35,13 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, required=True)
     given = parser.parse_args()
     threading.Thread(target=_end_with_service, daemon=True).start()
+    messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # what a library prints is no message
     cache = VersionCache.of(given.cache, store.store_uri(), given.model)
     seconds = LOCAL_SECONDS if store.store_uri().startswith("sqlite") else SECONDS
     while True:
         _wait_for_move(given.model, given.wanted)
-        print(json.dumps(answer(given.model, given.wanted, cache)), flush=True)
+        print(json.dumps(answer(given.model, given.wanted, cache)), file=messages, flush=True)
         time.sleep(seconds)
 
 

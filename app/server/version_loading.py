@@ -1,7 +1,7 @@
 """Loads a version for the service, or says how to register one that it can load."""
 
 from app.models.lookup import FoundVersion
-from components.core.errors import LesionflowError
+from components.core.errors import LesionflowError, first_line
 from components.serving import loading
 from components.serving.contents import FILE, Contents
 from components.serving.loading import ServedPredictor
@@ -22,6 +22,15 @@ def load_predictors(found: FoundVersion, count: int) -> list[ServedPredictor]:
         LesionflowError: the version has no index or export, or a file is missing or damaged.
     """
     name = f"version {found.number} of {found.model}"
+    try:
+        return _load(found, name, count)
+    except LesionflowError:
+        raise
+    except Exception as fault:  # a version brings its own code, which may be of another release or need what is not installed
+        raise LesionflowError(f"{name} cannot be loaded: {type(fault).__name__}: {first_line(fault)}. {WAY_OUT}") from None
+
+
+def _load(found: FoundVersion, name: str, count: int) -> list[ServedPredictor]:
     artifacts = found.folder / loading.ARTIFACTS
     if not (artifacts / FILE).is_file():
         raise LesionflowError(f"{name} was registered by an older release and cannot be served. {WAY_OUT}")

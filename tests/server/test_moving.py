@@ -107,6 +107,16 @@ def test_damaged_version_leaves_the_former_one_and_is_told(registry, images, tmp
         registry.promote(before)
 
 
+def test_version_whose_code_fails_is_told_in_a_sentence(registry, tmp_path):
+    folder = tmp_path / "version"
+    shutil.copytree(registry.folders["1"], folder)
+    (code,) = (folder / "code").glob("*")
+    renamed = code.rename(code.with_name("lesionflow_served_0123456789abcdef"))
+    (renamed / "serving/predictor.py").write_text("import no_such_package\n")
+    with pytest.raises(LesionflowError, match=r"version 9 of .* cannot be loaded: ModuleNotFoundError: No module named 'no_such_package'"):
+        load_predictors(FoundVersion(MODEL, "9", folder), 1)
+
+
 def test_version_without_index_is_refused_with_the_way_to_register(registry):
     number = registry.register(lambda artifacts: shutil.rmtree(artifacts / "index"))
     with pytest.raises(LesionflowError, match=r"has no index/index\.json, so it cannot be served\. Register .*`dvc repro`"):

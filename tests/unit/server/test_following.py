@@ -149,6 +149,15 @@ def test_registry_without_the_version_is_refused(asked, follower):
     assert one.refusal == "m has no champion"
 
 
+def test_alias_that_is_removed_is_told_and_the_version_goes_on_answering(asked, follower, tmp_path):
+    asked.tell(version(tmp_path, "1"), {"error": "m has no champion", "transient": False})
+    one, refusals = follower()
+    until(lambda: one.state.problem)
+    assert (number(one), one.state.problem, refusals) == ("1", "the wanted version does not exist or cannot be fetched", [])
+    asked.tell(version(tmp_path, "1"))
+    until(lambda: one.state.problem is None)
+
+
 def test_process_that_ended_is_started_again(asked, follower, tmp_path):
     asked.tell(version(tmp_path, "1"), "end")
     one, _ = follower()
