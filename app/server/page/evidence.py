@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from app.server.page.facts import Facts, SkinTypes
-from app.server.page.wording import interval, listed, percent, whole_percent, words
+from app.server.page.wording import PERCENT, interval, listed, percent, whole_percent, words
 from components.core.reports.clinic import CalibrationBin
 from components.serving.answers import Answer, Contract
 
@@ -51,7 +51,7 @@ def _notes(found: Answer, contract: Contract, facts: Facts) -> Iterator[str]:
         positive = round(measured.observed.value * measured.images)
         yield (
             f"Of {measured.images} test images with such a malignant probability, {positive} were malignant"
-            f" [95 % interval {interval(measured.observed)}], {LIKE_MEASURED}."
+            f" [95{PERCENT} interval {interval(measured.observed)}], {LIKE_MEASURED}."
         )
     elif found.malignant is not None:
         yield "How many test images with such a malignant probability were malignant is not known: too few were measured."

@@ -79,7 +79,7 @@ def test_malignant_probability_has_operating_points_and_test_images_like_it():
         ("rule in", "90.0\xa0%", False, "not known", "not known"),
     ]
     assert found.notes == (
-        "Of 20 test images with such a malignant probability, 5 were malignant [95 % interval 12 to 100\xa0%],"
+        "Of 20 test images with such a malignant probability, 5 were malignant [95\xa0% interval 12 to 100\xa0%],"
         " on pictures like those measured.",
         "No malignant diagnosis remains in the prediction set, on pictures like those measured.",
     )
