@@ -125,6 +125,34 @@ def predict(version: str, **options: Any) -> None:
 
 
 @main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="Port to listen on; 0 takes a free one.")
+@click.option("--version", default="champion", show_default=True, help="An alias, which is followed when it moves, or a version number.")
+@click.option("--model", metavar="NAME", help="The registered model; default: the one of params.yaml.")
+@click.option("--threads", type=click.IntRange(1, 256), help="Images that are computed at a time; default: one per processor, at most 8.")
+@click.option("--waiting", type=click.IntRange(0, 10_000), default=32, show_default=True, help="Requests that may wait; more get 503.")
+@click.option("--allowed-host", "allowed_hosts", multiple=True, metavar="NAME", help="A name that requests may call the service by.")
+@click.option("--tls-certificate", type=click.Path(path_type=Path), metavar="FILE", help="PEM file of the certificate, for HTTPS.")
+@click.option("--tls-key", type=click.Path(path_type=Path), metavar="FILE", help="PEM file of the certificate's private key.")
+@click.option("--behind-proxy", is_flag=True, help="A proxy before the service ends TLS.")
+@click.option("--review", is_flag=True, help="Serve /review, where people decide on findings of the data check.")
+@click.option("--ask-first", is_flag=True, help="Ask for the reader's own impression before the answer is shown.")
+@click.option("--cache", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Folder for versions that were fetched.")
+@user_errors
+def serve(threads: int | None, **options: Any) -> None:
+    """Serve answers of a version to programs (/v1) and on a page for people (/), until Ctrl-C.
+
+    Where other machines reach it, the service needs a key, whose file LESIONFLOW_API_KEY_FILE names (or LESIONFLOW_API_KEY holds), and
+    TLS: --tls-certificate and --tls-key, or --behind-proxy. No request is stored. /ready and /metrics tell how it is.
+    """
+    from app.models.predict import THREADS
+    from app.server import command
+    from app.server.options import Options, settings_of
+
+    command.run(settings_of(Options(threads=threads or THREADS, **options)))
+
+
+@main.command()
 @click.argument("version", default="champion")
 @user_errors
 def card(version: str) -> None:

@@ -11,10 +11,11 @@ import pandas as pd
 from components.core import spreadsheets
 from components.core.errors import LesionflowError, UnreadableImageError
 from components.core.files import atomic_write, require_file
-from components.core.paths import DATA, FINDINGS, REPORTS
+from components.core.paths import DATA, FINDINGS, LABELS, REPORTS
 from components.data_quality import decisions
 from components.data_quality.dataset import METADATA
 from components.data_quality.findings import KINDS
+from components.data_quality.label_definitions import read_definitions
 from components.data_quality.pages import render
 from components.imaging import images
 from components.runtime import renamed_params
@@ -35,15 +36,55 @@ def write_page() -> Iterator[str]:
     Raises:
         LesionflowError: `validate` has not run.
     """
-    found = spreadsheets.read(require_file(FINDINGS)).astype({"number": int}).replace({"kind": renamed_params.KINDS})
     decided = decisions.load_decisions().set_index("path")
-    shown = found[~found["kind"].isin(WITHOUT_PICTURES) & (found["path"] != METADATA)]
+    shown = shown_findings()
     with atomic_write(REVIEW) as draft:
         draft.mkdir()
         (draft / "index.html").write_text(_page(shown, decided), encoding="utf-8")
         spreadsheets.write(_to_fill_in(shown, decided), draft / TABLE)
     yield f"{shown['number'].nunique()} findings about {shown['path'].nunique()} files: {REVIEW / 'index.html'}"
     yield f"complete {REVIEW / TABLE} (keep, drop or relabel), then: lesionflow data review --decisions {REVIEW / TABLE}"
+
+
+def shown_findings() -> pd.DataFrame:
+    """The findings about files that have a picture, from build/findings.csv.
+
+    Raises:
+        LesionflowError: `validate` has not run.
+    """
+    found = spreadsheets.read(require_file(FINDINGS)).astype({"number": int}).replace({"kind": renamed_params.KINDS})
+    return found[~found["kind"].isin(WITHOUT_PICTURES) & (found["path"] != METADATA)]
+
+
+def kinds_of(found: pd.DataFrame) -> dict[str, int]:
+    """Number of findings of each kind that there is, the most urgent kind first."""
+    counts = found.groupby("kind")["number"].nunique()
+    return {kind: int(counts[kind]) for kind in KINDS if kind in counts.index}
+
+
+def diagnoses() -> list[str]:
+    """The diagnoses that the page offers for relabeling: the classes of all label sets; none without label sets."""
+    if not LABELS.is_dir():
+        return []
+    return sorted({name for definition in read_definitions(LABELS).values() for name in definition.classes})
+
+
+def note_of(row: Any) -> str:
+    """What decisions.csv notes about a row of the findings."""
+    return f"{row.kind}: {row.says}"
+
+
+def decision_text(path: str, decided: pd.DataFrame) -> str:
+    """The decision about a file for people; empty if there is none.
+
+    Args:
+        path: of the file.
+        decided: decisions by path.
+    """
+    if path not in decided.index:
+        return ""
+    row = decided.loc[path]
+    return f"{row['decision']} as {row['to'].replace('_', ' ')}" if row["to"] else str(row["decision"])
 
 
 def merge(filled: Path) -> Iterator[str]:
@@ -75,9 +116,8 @@ def _to_fill_in(found: pd.DataFrame, decided: pd.DataFrame) -> pd.DataFrame:
 
 
 def _page(found: pd.DataFrame, decided: pd.DataFrame) -> str:
-    kinds = [kind for kind in KINDS if kind in set(found["kind"])]
-    sections = [_section(kind, found[found["kind"] == kind], decided) for kind in kinds]
-    return render(TEMPLATE, table=TABLE, findings_table=FINDINGS, side=SIDE, sections=sections)
+    sections = [_section(kind, found[found["kind"] == kind], decided) for kind in kinds_of(found)]
+    return render(TEMPLATE, table=TABLE, findings_table=FINDINGS, side=SIDE, sections=sections, diagnoses=diagnoses())
 
 
 def _section(kind: str, found: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:
@@ -87,29 +127,33 @@ def _section(kind: str, found: pd.DataFrame, decided: pd.DataFrame) -> dict[str,
 
 
 def _file(row: Any, decided: pd.DataFrame) -> dict[str, Any]:
-    decision = decided.loc[row.path, "decision"] if row.path in decided.index else ""
-    picture, problem = _picture(DATA / row.path)
+    picture, problem = picture_of(DATA / row.path)
+    made = decided.loc[row.path] if row.path in decided.index else {"decision": "", "to": ""}
     return {
         "path": row.path,
+        "sha256": row.sha256,
+        "note": note_of(row),
+        "decision": made["decision"],
+        "to": made["to"],
         "diagnosis": row.diagnosis,
         "left_out": bool(row.left_out),
-        "decision": decision,
-        "picture": picture,
+        "decided": decision_text(row.path, decided),
+        "picture": base64.b64encode(picture).decode(),
         "problem": problem,
     }
 
 
-def _picture(path: Path) -> tuple[str, str]:
-    """The image as a small JPEG in base64 and no problem, or nothing and why it cannot be shown."""
+def picture_of(path: Path) -> tuple[bytes, str]:
+    """The image as a small JPEG and no problem, or nothing and why it cannot be shown."""
     try:
         image = images.decode(path.read_bytes())
     except FileNotFoundError:
-        return "", "file missing"
+        return b"", "file missing"
     except OSError as fault:
-        return "", fault.strerror or str(fault)
+        return b"", fault.strerror or str(fault)
     except UnreadableImageError as fault:
-        return "", str(fault)
+        return b"", str(fault)
     image.thumbnail((SIDE, SIDE))
     stream = io.BytesIO()
     image.save(stream, "JPEG", quality=80)
-    return base64.b64encode(stream.getvalue()).decode(), ""
+    return stream.getvalue(), ""

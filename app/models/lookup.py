@@ -1,11 +1,17 @@
 """Finds the version that answers, without MLflow where the project's own store tells it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from components.core.errors import LesionflowError
 from components.registry.local_versions import find_local_version
+from components.serving import loading
 from components.tracking import store
+
+if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
 
 
 @dataclass(frozen=True)
@@ -25,25 +31,29 @@ class FoundVersion:
     warnings: tuple[str, ...] = ()
 
 
-def find_version(model: str, wanted: str) -> FoundVersion:
-    """Find a version by an alias or a number.
+def find_version(model: str, wanted: str, fetch: "Callable[[ModelVersion], Path]" = loading.download) -> FoundVersion:
+    """Find a version by an alias or a number. Nothing is written to the registry.
+
+    Args:
+        model: the registered model.
+        wanted: an alias, as "champion", or a version number.
+        fetch: a function from a version that is not in the project's own store to its folder.
 
     Raises:
         LesionflowError: it does not exist, or MLflow does not answer.
     """
     local = find_local_version(store.store_uri(), model, wanted)
-    return FoundVersion(model, local.number, local.folder) if local else _ask_mlflow(model, wanted)
+    return FoundVersion(model, local.number, local.folder) if local else _ask_mlflow(model, wanted, fetch)
 
 
-def _ask_mlflow(model: str, wanted: str) -> FoundVersion:
+def _ask_mlflow(model: str, wanted: str, fetch: "Callable[[ModelVersion], Path]") -> FoundVersion:
     from components.registry import promotion, versions
-    from components.serving import loading
 
     client = store.connect()
     with store.mlflow_errors("MLflow's registry did not answer"):
-        noticed = promotion.read_champion_state(client, model).noticed
+        moved = promotion.unrecorded_move(client, model)
         version = versions.find_version(client, model, wanted)
     if version is None:
         raise LesionflowError(f"{model} has no {wanted if not wanted.isdigit() else f'version {wanted}'}: {versions.HOW_TO_REGISTER}")
-    warnings = (promotion.external_move_warning(noticed),) if noticed else ()
-    return FoundVersion(model, str(version.version), loading.download(version), warnings)
+    warnings = (promotion.unrecorded_move_warning(moved),) if moved else ()
+    return FoundVersion(model, str(version.version), fetch(version), warnings)

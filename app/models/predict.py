@@ -1,7 +1,7 @@
 """Answers of a registered version about files, one after another."""
 
 import threading
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,25 +103,36 @@ def read_pictures(files: Iterable[FoundFile], max_mb: int) -> Pictures:
 
 def answer_lesion(version: Version, pictures: Pictures) -> list[Row]:
     """The row of a lesion, answered from all pictures that could be read, after a row for each that could not."""
-    predictor = version.predictor()
-    readable, reasons = dict(pictures.contents), dict(pictures.unreadable)
+    contents = {name_of(path): content for path, content in pictures.contents.items()}
+    return answer_pictures(version.predictor(), contents, {name_of(path): reason for path, reason in pictures.unreadable.items()})
+
+
+def answer_pictures(predictor: Predictor, contents: Mapping[str, bytes], unreadable: Mapping[str, str]) -> list[Row]:
+    """The row of a lesion, as `answer_lesion`.
+
+    Args:
+        predictor: that answers.
+        contents: the bytes of each picture, by its name.
+        unreadable: why other pictures could not be read.
+    """
+    readable, reasons = dict(contents), dict(unreadable)
     try:
         found = predictor.predict_lesion(list(readable.values())) if readable else None
     except UnreadableImageError:
         faults = _faults(predictor, readable)
         reasons |= faults
-        readable = {path: content for path, content in readable.items() if path not in faults}
+        readable = {name: content for name, content in readable.items() if name not in faults}
         found = predictor.predict_lesion(list(readable.values())) if readable else None
-    unread = [Row(name_of(path), error=reason) for path, reason in reasons.items()]
-    return unread if found is None else [*unread, Row(", ".join(map(name_of, readable)), found)]
+    unread = [Row(name, error=reason) for name, reason in reasons.items()]
+    return unread if found is None else [*unread, Row(", ".join(readable), found)]
 
 
-def _faults(predictor: Predictor, contents: dict[Path, bytes]) -> dict[Path, str]:
+def _faults(predictor: Predictor, contents: Mapping[str, bytes]) -> dict[str, str]:
     """Why pictures cannot be read, for those that cannot."""
     found = {}
-    for path, content in contents.items():
+    for name, content in contents.items():
         try:
             predictor.predict(content)
         except UnreadableImageError as fault:
-            found[path] = str(fault)
+            found[name] = str(fault)
     return found

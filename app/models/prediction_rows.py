@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from components.core import spreadsheets
@@ -91,7 +91,7 @@ def _known(found: Answer) -> dict[str, Any]:
         "picture_spread": _ranges(found.picture_spread),
         "pictures": found.pictures,
         "neighbour_counts": found.neighbour_counts or None,
-        "similar_cases": [asdict(case) for case in found.similar],
+        "similar_cases": [dict(vars(case)) for case in found.similar],
         "in_training": _in_training(found),
     }
 

@@ -8,7 +8,6 @@ from components.core.reports.evaluation import CollectionResult, Estimate, Evalu
 from components.core.reports.export import ExportedModel, ExportReport
 from components.core.reports.registration import Rule
 from components.evaluation.shifts import SHIFTS, SQUARE_CROP, worst_shift
-from components.evaluation.subgroups import worst_subgroup
 from components.runtime.params import Register
 
 REEVALUATE_HINT = "when this version was evaluated: `dvc repro` measures and registers one that is"
@@ -150,6 +149,8 @@ def _rule_collections(collections: dict[str, CollectionResult] | None, limit: fl
 
 def _rules_subgroups(evaluation: Evaluation, limit: float | None) -> list[Rule]:
     """The rule on the gap between all test images and the worst subgroup, in balanced accuracy; none without a limit."""
+    from components.evaluation.subgroups import worst_subgroup
+
     name, worst = "as good on every subgroup", worst_subgroup(evaluation.subgroups)
     if limit is None:
         return []

@@ -69,14 +69,25 @@ def read_champion_state(client: "MlflowClient", model: str) -> ChampionState:
         champion = versions.version_by_alias(client, model, versions.CHAMPION)
         if _number(champion) == record.champion:
             return ChampionState(model, record, champion, None)
-        verdict = version_tags.gate_verdict(champion) if champion is not None else "no version"
-        cause = Cause(EXTERNAL, verdict, who=f"unknown, noticed by {getpass.getuser()}")
-        entry = _promotion_entry(model, record.champion, _number(champion), cause, _evidence(champion))
+        entry = _external_move(model, record, champion)
         try:
             record = promotion_record.mark_alias_moved(client, promotion_record.append_entry(client, record, entry))
         except ConcurrentPromotionError:
             continue
         return ChampionState(model, record, champion, entry)
+
+
+def unrecorded_move(client: "MlflowClient", model: str) -> Promotion | None:
+    """The move outside the gate that `read_champion_state` would append to the record, without writing anything; None if there is none,
+    or if a move is under way."""
+    run_id = promotion_record.find_record(client, model)
+    if run_id is None:
+        return None
+    record = promotion_record.load_record(client, run_id)
+    champion = versions.version_by_alias(client, model, versions.CHAMPION)
+    if not record.settled or _number(champion) == record.champion:
+        return None
+    return _external_move(model, record, champion)
 
 
 def move_champion(client: "MlflowClient", state: ChampionState, version: str, cause: Cause) -> Promotion:
@@ -152,12 +163,28 @@ def rollback_target(entries: Sequence[Promotion]) -> str | None:
     return stack[-2] if len(stack) > 1 else None
 
 
+def _external_move(model: str, record: PromotionRecord, champion: "ModelVersion | None") -> Promotion:
+    """The entry for a move that a person made in MLflow's page."""
+    verdict = version_tags.gate_verdict(champion) if champion is not None else "no version"
+    cause = Cause(EXTERNAL, verdict, who=f"unknown, noticed by {getpass.getuser()}")
+    return _promotion_entry(model, record.champion, _number(champion), cause, _evidence(champion))
+
+
 def external_move_warning(noticed: Promotion) -> str:
-    """What a person should know of a move outside the gate, in a line."""
+    """What a person should know of a move outside the gate that is in the record, in a line."""
+    return f"{_described(noticed)}: noted in the promotion record"
+
+
+def unrecorded_move_warning(moved: Promotion) -> str:
+    """What a person should know of a move outside the gate that is not in the record yet, in a line."""
+    return f"{_described(moved)}: `lesionflow champion show` notes it in the promotion record"
+
+
+def _described(noticed: Promotion) -> str:
     move = f"champion was moved outside the gate, from {_named(noticed.before)} to {_named(noticed.after)}"
     said = {"passed": "which had passed the gate", version_tags.NEVER_JUDGED: "which the gate NEVER JUDGED"}
     verdict = said.get(noticed.verdict, f"which FAILED the gate ({noticed.verdict})") if noticed.after else "so nothing serves"
-    return f"{move}, {verdict}: noted in the promotion record"
+    return f"{move}, {verdict}"
 
 
 def _named(version: str | None) -> str:

@@ -1,4 +1,7 @@
-"""A version's tags: test figures with intervals, and the gate's verdict rule by rule."""
+"""A version's tags: test figures with intervals, and the gate's verdict rule by rule.
+
+The service reads them without pandas, which what is imported in functions needs.
+"""
 
 import re
 from collections.abc import Mapping
@@ -8,8 +11,6 @@ from components.core.former_formats import FORMER_METRIC_NAMES, TASKS
 from components.core.label_set import LabelSet
 from components.core.reports.evaluation import Estimate, Subgroups, TestMetrics
 from components.core.reports.registration import Rule
-from components.evaluation.predictions import HEADLINE_METRICS
-from components.evaluation.subgroups import worst_subgroup
 from components.registry import gate
 
 if TYPE_CHECKING:
@@ -68,18 +69,24 @@ def gate_verdict(version: "ModelVersion") -> str:
 
 def metric_tags(test: TestMetrics) -> dict[str, str]:
     """The headline test figures of reports/evaluation.json as a version's tags."""
+    from components.evaluation.predictions import HEADLINE_METRICS
+
     figures = test.figures
     return {f"test.{name}": interval_text(figures[name]) for name in HEADLINE_METRICS if name in figures}
 
 
 def subgroup_tags(measured: Mapping[str, Subgroups]) -> dict[str, str]:
     """The worst subgroup and its balanced accuracy as a version's tag; none if no subgroup has figures."""
+    from components.evaluation.subgroups import worst_subgroup
+
     worst = worst_subgroup(measured)
     return {} if worst is None else {WORST_SUBGROUP: f"{worst.name}: {interval_text(worst.balanced_accuracy)}"[:TAG_LIMIT]}
 
 
 def figure_texts(tags: Mapping[str, str]) -> dict[str, str]:
     """The text of each headline test figure that a version's tags hold; versions of before have it under the figure's former name."""
+    from components.evaluation.predictions import HEADLINE_METRICS
+
     former = {new: old for old, new in FORMER_METRIC_NAMES.items()}
     found = {name: tags.get(f"test.{name}", tags.get(f"test.{former.get(name, name)}")) for name in HEADLINE_METRICS}
     return {name: text for name, text in found.items() if text is not None}

@@ -183,13 +183,15 @@ class Serve(Section):
     symmetries of the square that probabilities are averaged over; auto: chosen on validation. `prevalence`: in the clinic, the share of
     malignant images or the share of each class, to which probabilities are also shifted; null: not known. `max_novelty`: share of images
     like those of validation that may count as unlike anything in training. `similar_pictures`: collections whose training images leave
-    with the version as thumbnails."""
+    with the version as thumbnails. `ask_first`: whether the service's page asks for the reader's own impression before it shows the
+    answer."""
 
     max_abstention: Annotated[float, Field(ge=0, lt=1)]
     views: Literal["auto", 1, 2, 4, 8]
     prevalence: Prevalence | dict[str, Prevalence] | None
     max_novelty: Annotated[float, Field(ge=0, lt=1)]
     similar_pictures: tuple[str, ...]
+    ask_first: bool = False
 
 
 class Export(Section):

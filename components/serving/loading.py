@@ -3,7 +3,7 @@
 import importlib
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,12 @@ class ServedPredictor:
     unreadable: type[Exception]
     contract: Contract
     warning: str | None = None
+
+    def for_another_thread(self) -> "ServedPredictor | None":
+        """A predictor that may work at the same time, as `Predictor.for_another_thread`; None if the version's code cannot make one."""
+        if not hasattr(self.predictor, "for_another_thread"):
+            return None
+        return replace(self, predictor=self.predictor.for_another_thread())
 
     def predict(self, content: bytes) -> Answer:
         """Answer about an image, as `Predictor.predict`."""
@@ -84,8 +90,12 @@ def load_version(version: "ModelVersion", threads: int = 1) -> ServedPredictor |
     return load_folder(download(version), f"version {version.version} of {version.name}", threads)
 
 
-def download(version: "ModelVersion") -> Path:
+def download(version: "ModelVersion", target: Path | None = None) -> Path:
     """The folder of a version's logged model, on this machine.
+
+    Args:
+        version: of the registered model.
+        target: an existing folder that it is copied to; without one, it may be where the store has it.
 
     Raises:
         LesionflowError: MLflow does not respond, or the version's files are missing.
@@ -97,7 +107,7 @@ def download(version: "ModelVersion") -> Path:
     what = f"version {version.version} of {version.name} cannot be loaded"
     try:
         with mlflow_errors(what):
-            return Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}"))
+            return Path(mlflow.artifacts.download_artifacts(f"models:/{version.name}/{version.version}", dst_path=target and str(target)))
     except (OSError, ValueError) as fault:
         raise LesionflowError(f"{what}: {first_line(fault)}") from None
 

@@ -48,8 +48,13 @@ class Network:
         with LOADING, silence_stream(2):  # it tells each process that it uses XNNPACK
             self._engine = Interpreter(model_content=content, num_threads=threads)
             self._engine.allocate_tensors()
+        self._content, self._threads = content, threads
         self._source = self._engine.get_input_details()[0]
         self._targets = self._find_targets()
+
+    def for_another_thread(self) -> "Network":
+        """A network of the same file, which both only read."""
+        return Network(self._content, self._threads)
 
     def _find_targets(self) -> dict[str, int]:
         """Tensor of each output by name."""

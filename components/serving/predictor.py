@@ -4,6 +4,7 @@ A version has a copy of this module and of all it imports, made when it was regi
 that it was trained with.
 """
 
+import copy
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -97,6 +98,12 @@ class Predictor:
         candidate = json.loads(contents.read(CANDIDATE))
         chosen = next((name for name in NETWORKS if name in contents), NETWORKS[-1])
         return cls(contents, Contract.of_candidate(candidate), Network(contents.read(chosen), threads), candidate.get("resolution"))
+
+    def for_another_thread(self) -> "Predictor":
+        """A predictor that may work at the same time as this one. They share what both only read: the network's file and the index."""
+        other = copy.copy(self)
+        other._network = self._network.for_another_thread()
+        return other
 
     def predict(self, content: bytes) -> Answer:
         """Answer about an image.

@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +56,11 @@ def connect() -> "MlflowClient":
 
     logging.getLogger("mlflow").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    local_store().mkdir(exist_ok=True)
     uri = store_uri()
+    if uri.startswith("sqlite"):
+        _require_databases(uri)
+        if not os.environ.get(URI):
+            local_store().mkdir(exist_ok=True)
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     with mlflow_errors(f"MLflow's store {_without_password(uri)} does not respond"):
@@ -66,14 +70,29 @@ def connect() -> "MlflowClient":
     return client
 
 
+def _require_databases(uri: str) -> None:
+    """Stop where the light MLflow of a service is installed, which reads no database.
+
+    Raises:
+        LesionflowError: always there.
+    """
+    if find_spec("sqlalchemy") is None:
+        raise LesionflowError(
+            f"MLflow's store {uri} cannot be asked here, where only what a service needs is installed. Name an MLflow server in {URI},"
+            " or install lesionflow[pipeline]"
+        )
+
+
 def _follow_move(uri: str) -> None:
     """Update the artifact locations of a database in a folder mlruns/ after that folder was moved or copied."""
+    if not uri.startswith("sqlite"):
+        return
     import sqlite3
 
     from sqlalchemy.engine import make_url
 
-    url = make_url(uri) if uri.startswith("sqlite") else None
-    database = Path(url.database) if url is not None and url.database else None
+    url = make_url(uri)
+    database = Path(url.database) if url.database else None
     if database is None or database.parent.name != LOCAL_STORE or not database.is_file():
         return
     try:
@@ -97,13 +116,22 @@ def mlflow_errors(message: str) -> Iterator[None]:
     except Exception as fault:
         from mlflow.exceptions import MlflowException
         from requests.exceptions import RequestException
-        from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-        if not isinstance(fault, MlflowException | SQLAlchemyError | RequestException):
+        of_database, lost_connection = _database_errors()
+        if not isinstance(fault, (MlflowException, RequestException, *of_database)):
             raise
-        transient = isinstance(fault, RequestException | OperationalError) or getattr(fault, "error_code", None) in TRANSIENT
+        transient = isinstance(fault, (RequestException, *lost_connection)) or getattr(fault, "error_code", None) in TRANSIENT
         kind = ServiceUnavailable if transient else LesionflowError
         raise kind(f"{message}: {_reason(fault)}\n{_hint()}") from None
+
+
+def _database_errors() -> tuple[tuple[type[Exception], ...], tuple[type[Exception], ...]]:
+    """What a database raises, and what of it tells that it does not respond; nothing where no database can be used."""
+    try:
+        from sqlalchemy.exc import OperationalError, SQLAlchemyError
+    except ImportError:
+        return (), ()
+    return (SQLAlchemyError,), (OperationalError,)
 
 
 def _reason(fault: BaseException) -> str:

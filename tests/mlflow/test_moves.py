@@ -1,5 +1,8 @@
+from pathlib import Path
+
 import pytest
 
+from app.models import lookup
 from components.registry import promotion, promotion_record, version_tags, versions
 from components.registry.promotion import AUTOMATIC, EXTERNAL, ROLLBACK
 from tests.mlflow.conftest import MODEL, rules
@@ -131,3 +134,25 @@ def test_new_verdict_replaces_rules_in_tags_and_description(registry):
 def test_registered_model_describes_excluded_uses(registry):
     registry.register_version()
     assert "**Not for**: diagnosis without a clinician" in registry.client.get_registered_model(MODEL).description
+
+
+def test_reader_tells_of_a_move_in_ui_and_writes_nothing(registry):
+    registry.register_version()
+    registry.register_version()
+    registry.move_champion("1")
+    registry.move_champion_in_ui("2")
+    for _ in range(2):
+        found = lookup.find_version(MODEL, "champion", lambda version: Path(str(version.version)))
+        assert (found.number, found.folder) == ("2", Path("2"))
+        assert "`lesionflow champion show` notes it" in found.warnings[0]
+    assert registry.champion_state().noticed is not None
+
+
+def test_reader_does_not_finish_a_move(registry):
+    registry.register_version()
+    registry.register_version()
+    registry.move_champion("1")
+    append_unfinished_move(registry, "2")
+    found = lookup.find_version(MODEL, "champion", lambda version: Path(str(version.version)))
+    assert (found.number, found.warnings) == ("1", ())
+    assert registry.champion() == "1"

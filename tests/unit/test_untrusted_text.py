@@ -148,7 +148,8 @@ def test_review_page_and_decisions_keep_any_name(tmp_path, monkeypatch):
     list(review.write_page())
     page = (tmp_path / "reports/review/index.html").read_text(encoding="utf-8")
     assert set(tags_of(page)) <= {"html", "head", "body", "meta", "title", "style", "h1", "h2", "p", "nav", "a", "section", "article",
-                                  "div", "figure", "figcaption", "b", "br", "span"}  # fmt: skip
+                                  "div", "figure", "figcaption", "b", "br", "span", "button", "select", "option", "script",
+                                  "main"}  # fmt: skip
     decision_table = tmp_path / "reports/review/decisions.csv"
     assert "'=cmd/" in decision_table.read_text(encoding="utf-8")
     table = validate.spreadsheets.read(decision_table)

@@ -1,6 +1,7 @@
 """What a predictor says by its index of training images: similar cases, reasons to abstain, activation maps."""
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -64,6 +65,15 @@ def test_training_image_is_recognized_with_its_case(version):
         assert found.similar[0].distance < 2e-5
         assert sum(found.neighbour_counts.values()) == len(found.similar) == 12
         assert UNLIKE_TRAINING not in found.abstained
+
+
+def test_predictor_for_another_thread_shares_the_index_and_answers_alike(version):
+    one = Predictor.of_folder(version())
+    other = one.for_another_thread()
+    assert (other._training is one._training, other._network._content is one._network._content) == (True, True)
+    with ThreadPoolExecutor(2) as pool:
+        found = [pool.submit(lambda predictor: [predictor.predict(content) for content in TRAINING], each) for each in (one, other)]
+    assert found[0].result() == found[1].result()
 
 
 def test_other_image_is_not_of_training(version):

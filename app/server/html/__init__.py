@@ -1,0 +1,1 @@
+"""The layout, style and script of the pages, and what renders them."""
