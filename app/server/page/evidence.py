@@ -50,8 +50,9 @@ def _notes(found: Answer, contract: Contract, facts: Facts) -> Iterator[str]:
         measured = nearest_bin(facts.curve, found.malignant)
         positive = round(measured.observed.value * measured.images)
         yield (
-            f"Of {measured.images} test images with such a malignant probability, {positive} were malignant"
-            f" [95{PERCENT} interval {interval(measured.observed)}], {LIKE_MEASURED}."
+            f"Of {measured.images} test images with such a malignant probability (mean {percent(measured.probability)}),"
+            f" {positive} {'was' if positive == 1 else 'were'} malignant [95{PERCENT} interval {interval(measured.observed)}],"
+            f" {LIKE_MEASURED}."
         )
     elif found.malignant is not None:
         yield "How many test images with such a malignant probability were malignant is not known: too few were measured."
@@ -60,7 +61,7 @@ def _notes(found: Answer, contract: Contract, facts: Facts) -> Iterator[str]:
 
 
 def nearest_bin(curve: tuple[CalibrationBin, ...], probability: float) -> CalibrationBin:
-    """The bin of test images whose mean probability is nearest. Bins are stored by their mean, so it stands for the images around it."""
+    """The bin of test images whose mean probability is nearest. The report has no edges of bins, so the mean is told to the reader."""
     return min(curve, key=lambda found: abs(found.probability - probability))
 
 

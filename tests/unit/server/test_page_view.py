@@ -79,10 +79,14 @@ def test_malignant_probability_has_operating_points_and_test_images_like_it():
         ("rule in", "90.0\xa0%", False, "not known", "not known"),
     ]
     assert found.notes == (
-        "Of 20 test images with such a malignant probability, 5 were malignant [95\xa0% interval 12 to 100\xa0%],"
+        "Of 20 test images with such a malignant probability (mean 18.0\xa0%), 5 were malignant [95\xa0% interval 12 to 100\xa0%],"
         " on pictures like those measured.",
         "No malignant diagnosis remains in the prediction set, on pictures like those measured.",
     )
+
+
+def test_one_malignant_image_is_written_in_the_singular():
+    assert "(mean 1.0\xa0%), 1 was malignant" in shown(replace(ANSWER, malignant=0.0)).notes[0]
 
 
 def test_set_with_malignant_diagnosis_or_no_set_is_not_called_free_of_them():
