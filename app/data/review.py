@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from app.data import label_suspects
 from components.core import spreadsheets
 from components.core.errors import LesionflowError, UnreadableImageError
 from components.core.files import atomic_write, require_file
@@ -27,6 +28,8 @@ SIDE = 180
 """Longest side of an image on the page, in pixels."""
 SHOWN = 300
 """Findings of each kind on the page; the rest are counted, and build/findings.csv lists all."""
+MEANINGS = {**KINDS, label_suspects.KIND: label_suspects.MEANING}
+"""What each kind of finding means, the most urgent first."""
 WITHOUT_PICTURES = ("missing_license", "missing_file", "not_rgb", "exif_rotated")
 
 
@@ -47,19 +50,21 @@ def write_page() -> Iterator[str]:
 
 
 def shown_findings() -> pd.DataFrame:
-    """The findings about files that have a picture, from build/findings.csv.
+    """The findings about files that have a picture, from build/findings.csv, and the suspects of the last cross-validation.
 
     Raises:
         LesionflowError: `validate` has not run.
     """
     found = spreadsheets.read(require_file(FINDINGS)).astype({"number": int}).replace({"kind": renamed_params.KINDS})
-    return found[~found["kind"].isin(WITHOUT_PICTURES) & (found["path"] != METADATA)]
+    suspects = label_suspects.read_suspects(int(found["number"].max()) + 1 if len(found) else 0)
+    shown = found[~found["kind"].isin(WITHOUT_PICTURES) & (found["path"] != METADATA)]
+    return pd.concat([shown, suspects], ignore_index=True) if len(suspects) else shown
 
 
 def kinds_of(found: pd.DataFrame) -> dict[str, int]:
     """Number of findings of each kind that there is, the most urgent kind first."""
     counts = found.groupby("kind")["number"].nunique()
-    return {kind: int(counts[kind]) for kind in KINDS if kind in counts.index}
+    return {kind: int(counts[kind]) for kind in MEANINGS if kind in counts.index}
 
 
 def diagnoses() -> list[str]:
@@ -123,7 +128,7 @@ def _page(found: pd.DataFrame, decided: pd.DataFrame) -> str:
 def _section(kind: str, found: pd.DataFrame, decided: pd.DataFrame) -> dict[str, Any]:
     groups = [group for _, group in found.groupby("number", sort=True)]
     shown = [{"says": group["says"].iloc[0], "files": [_file(row, decided) for row in group.itertuples()]} for group in groups[:SHOWN]]
-    return {"kind": kind, "meaning": KINDS[kind], "action": found["then"].iloc[0], "total": len(groups), "findings": shown}
+    return {"kind": kind, "meaning": MEANINGS[kind], "action": found["then"].iloc[0], "total": len(groups), "findings": shown}
 
 
 def _file(row: Any, decided: pd.DataFrame) -> dict[str, Any]:

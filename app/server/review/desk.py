@@ -20,9 +20,8 @@ import pandas as pd
 from app.data import review
 from components.core import spreadsheets
 from components.core.errors import LesionflowError
-from components.core.paths import DATA, FINDINGS
+from components.core.paths import CROSS_VALIDATION, DATA, FINDINGS
 from components.data_quality import decisions
-from components.data_quality.findings import KINDS
 
 PER_PAGE = 20
 """Findings on a page."""
@@ -44,7 +43,7 @@ def findings(kind: str, page: int) -> dict[str, Any]:
     return {
         "kinds": kinds,
         "kind": chosen,
-        "meaning": KINDS.get(chosen, ""),
+        "meaning": review.MEANINGS.get(chosen, ""),
         "page": page,
         "pages": max(1, -(-len(groups) // PER_PAGE)),
         "diagnoses": review.diagnoses(),
@@ -53,12 +52,12 @@ def findings(kind: str, page: int) -> dict[str, Any]:
 
 
 def _findings() -> pd.DataFrame:
-    """The findings, read again when `validate` has written them again."""
-    return _read_findings(FINDINGS.stat().st_mtime_ns if FINDINGS.exists() else 0)
+    """The findings, read again when `validate` or a cross-validation has written them again."""
+    return _read_findings(tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in (FINDINGS, CROSS_VALIDATION)))
 
 
 @lru_cache(maxsize=1)
-def _read_findings(_written: int) -> pd.DataFrame:
+def _read_findings(_written: tuple[int, ...]) -> pd.DataFrame:
     return review.shown_findings()
 
 
