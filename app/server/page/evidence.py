@@ -47,10 +47,10 @@ def notes(found: Answer, contract: Contract, facts: Facts) -> tuple[str, ...]:
 
 def _notes(found: Answer, contract: Contract, facts: Facts) -> Iterator[str]:
     if found.malignant is not None and facts.curve:
-        measured = nearest_bin(facts.curve, found.malignant)
+        measured = bin_of(facts.curve, found.malignant)
         positive = round(measured.observed.value * measured.images)
         yield (
-            f"Of {measured.images} test images with such a malignant probability (mean {percent(measured.probability)}),"
+            f"Of {measured.images} test images with such a malignant probability ({_range(measured)}),"
             f" {positive} {'was' if positive == 1 else 'were'} malignant [95{PERCENT} interval {interval(measured.observed)}],"
             f" {LIKE_MEASURED}."
         )
@@ -60,9 +60,24 @@ def _notes(found: Answer, contract: Contract, facts: Facts) -> Iterator[str]:
         yield f"No malignant diagnosis remains in the prediction set, {LIKE_MEASURED}."
 
 
-def nearest_bin(curve: tuple[CalibrationBin, ...], probability: float) -> CalibrationBin:
-    """The bin of test images whose mean probability is nearest. The report has no edges of bins, so the mean is told to the reader."""
-    return min(curve, key=lambda found: abs(found.probability - probability))
+def bin_of(curve: tuple[CalibrationBin, ...], probability: float) -> CalibrationBin:
+    """The bin of test images that a probability belongs to: the last that begins at or below it, or the first.
+
+    Args:
+        curve: the bins, the lowest first. Those of an older release do not say where they begin; the nearest mean counts there.
+        probability: malignant probability of a lesion.
+    """
+    if any(found.lowest is None for found in curve):
+        return min(curve, key=lambda found: abs(found.probability - probability))
+    return next((found for found in reversed(curve) if found.lowest is not None and found.lowest <= probability), curve[0])
+
+
+def _range(measured: CalibrationBin) -> str:
+    """Where the probabilities of a bin lie, in words."""
+    if measured.lowest is None or measured.highest is None:
+        return f"mean {percent(measured.probability)}"
+    lowest, highest = percent(measured.lowest), percent(measured.highest)
+    return lowest if lowest == highest else f"{lowest} to {highest}"
 
 
 def limits(found: Answer, facts: Facts) -> tuple[str, ...]:

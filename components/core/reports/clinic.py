@@ -81,7 +81,9 @@ class Discrimination(Figures):
 class CalibrationBin(Part):
     """Test images of similar probability."""
 
+    highest: float | None = Field(default=None, description="largest of their probabilities; missing in older files")
     images: int = Field(description="images of the bin")
+    lowest: float | None = Field(default=None, description="smallest of their probabilities; missing in older files")
     observed: Estimate = Field(description="share of them that are positive")
     probability: float = Field(description="mean of their probabilities")
 

@@ -200,9 +200,10 @@ def measure_calibration(sample: Sample, name: str) -> ProbabilityCalibration:
     figures = sample.resampling.estimates(lambda at: probability_calibration.calibration_figures(positive[at], scores[at]))
     curve = []
     for members in probability_calibration.equal_count_bins(scores):
-        inside = np.isin(np.arange(len(scores)), members)
-        observed = sample.resampling.share(inside, positive)
-        curve.append(CalibrationBin(images=len(members), observed=observed, probability=float(scores[members].mean())))
+        observed, inside = sample.resampling.share(np.isin(np.arange(len(scores)), members), positive), scores[members]
+        lowest, highest = float(inside.min()), float(inside.max())
+        mean = float(inside.mean())
+        curve.append(CalibrationBin(images=len(members), lowest=lowest, highest=highest, observed=observed, probability=mean))
     return ProbabilityCalibration(curve=curve, **{**figures, "brier": clip_estimate(figures["brier"])})
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from app.server.page.evidence import bin_of
 from app.server.page.facts import Facts, SkinTypes
 from app.server.page.form import Impression
 from app.server.page.lesion import Computed
@@ -42,8 +43,8 @@ FACTS = Facts(
     image_size=96,
     test_images=140,
     curve=tuple(
-        CalibrationBin(images=20, observed=Estimate(observed, observed / 2, 1.0), probability=probability)
-        for observed, probability in ((0.05, 0.01), (0.25, 0.18), (0.9, 0.8))
+        CalibrationBin(images=20, lowest=lowest, highest=highest, observed=Estimate(observed, observed / 2, 1.0), probability=mean)
+        for observed, lowest, mean, highest in ((0.05, 0.005, 0.01, 0.02), (0.25, 0.03, 0.08, 0.39), (0.9, 0.4, 0.8, 0.95))
     ),
     skin_types=SkinTypes(known={"II": 30, "V": 2}, unknown=108),
 )
@@ -79,14 +80,27 @@ def test_malignant_probability_has_operating_points_and_test_images_like_it():
         ("rule in", "90.0\xa0%", False, "not known", "not known"),
     ]
     assert found.notes == (
-        "Of 20 test images with such a malignant probability (mean 18.0\xa0%), 5 were malignant [95\xa0% interval 12 to 100\xa0%],"
+        "Of 20 test images with such a malignant probability (3.0\xa0% to 39.0\xa0%), 5 were malignant [95\xa0% interval 12 to 100\xa0%],"
         " on pictures like those measured.",
         "No malignant diagnosis remains in the prediction set, on pictures like those measured.",
     )
 
 
 def test_one_malignant_image_is_written_in_the_singular():
-    assert "(mean 1.0\xa0%), 1 was malignant" in shown(replace(ANSWER, malignant=0.0)).notes[0]
+    assert "(0.5\xa0% to 2.0\xa0%), 1 was malignant" in shown(replace(ANSWER, malignant=0.0)).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("probability", "lowest"), [(0.0, 0.005), (0.025, 0.005), (0.03, 0.03), (0.39, 0.03), (0.399, 0.03), (0.4, 0.4), (1.0, 0.4)]
+)
+def test_probability_belongs_to_the_last_bin_that_begins_at_or_below_it(probability, lowest):
+    assert bin_of(FACTS.curve, probability).lowest == lowest
+
+
+def test_bins_of_an_older_release_are_told_by_their_mean():
+    curve = tuple(CalibrationBin(images=20, observed=found.observed, probability=found.probability) for found in FACTS.curve)
+
+    assert "(mean 8.0\xa0%), 5 were malignant" in shown(facts=replace(FACTS, curve=curve)).notes[0]
 
 
 def test_set_with_malignant_diagnosis_or_no_set_is_not_called_free_of_them():
