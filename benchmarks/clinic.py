@@ -54,10 +54,9 @@ def main() -> None:
         except CommandFailed as fault:
             raise SystemExit(f"error: {fault}") from None
     found = pool([Seed.read(ROOT / KEPT / folder.name / str(seed)) for seed in given.seeds])
-    machine.write(NAME, {"machine": machine.describe(), "seeds": given.seeds, **found}, folder)
     text = report(found, given.seeds)
-    (folder / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")
-    print(f"{text}\n\nwritten to {folder / NAME}.json and .md")
+    path = machine.write(NAME, {"machine": machine.describe(), "seeds": given.seeds, **found}, folder, text)
+    print(f"{text}\n\nwritten to {path} and .md")
 
 
 def keep(asked: BenchmarkRequest, seed: int, folder: Path) -> None:

@@ -76,9 +76,8 @@ def main() -> None:
 def write(rows: list[Row], folder: Path) -> str:
     """Write the results and their report, and return the report."""
     rows.sort(key=lambda row: (row["seed"], list(FILES).index(row["file"])))
-    machine.write(NAME, {"machine": machine.describe(), "rows": rows}, folder)
     text = report(rows)
-    (folder / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")
+    machine.write(NAME, {"machine": machine.describe(), "rows": rows}, folder, text)
     return text
 
 

@@ -70,9 +70,8 @@ def main() -> None:
         many, few = (copies(sources, count, Path(place) / str(count)) for count in (given.images, given.images // 4))
         rounds = [measured(many, few, given.version) for _ in range(given.rounds)]
     document = {"machine": described, "images": given.images, "rounds": rounds}
-    path, text = machine.write(NAME, document), report(document)
-    path.with_suffix(".md").write_text(text + "\n", encoding="utf-8")
-    print(f"{text}\n\nwritten to {path} and .md")
+    text = report(document)
+    print(f"{text}\n\nwritten to {machine.write(NAME, document, report=text)} and .md")
 
 
 def copies(sources: list[Path], count: int, folder: Path) -> Path:

@@ -61,7 +61,7 @@ def main() -> None:
         else:
             name, document = NAME, measure(folder, given.version, given.rounds, given.seconds)
             text = report(document)
-    print(f"{text}\n\nwritten to {machine.write(name, document)}")
+    print(f"{text}\n\nwritten to {machine.write(name, document, report=text)} and .md")
 
 
 def write_pictures(folder: Path) -> Path:

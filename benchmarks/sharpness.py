@@ -68,8 +68,8 @@ def main() -> None:
                 rows.append({"variant": name, "seed": seed, "overrides": wanted[name], **measure(asked, seed, wanted[name])})
                 machine.write(NAME, {"machine": machine.describe(), "rows": rows}, folder)
     text = report(rows)
-    (folder / f"{NAME}.md").write_text(text + "\n", encoding="utf-8")
-    print(f"{text}\n\nwritten to {folder / NAME}.json and .md")
+    path = machine.write(NAME, {"machine": machine.describe(), "rows": rows}, folder, text)
+    print(f"{text}\n\nwritten to {path} and .md")
 
 
 def variants(resolution: str, share: float) -> dict[str, list[str]]:

@@ -31,13 +31,15 @@ def isolate_environment() -> None:
         del os.environ[variable]
 
 
-def write(benchmark: str, document: dict[str, Any], folder: Path = RESULTS) -> Path:
-    """Write a benchmark's results as JSON atomically, and return the path."""
+def write(benchmark: str, document: dict[str, Any], folder: Path = RESULTS, report: str | None = None) -> Path:
+    """Write a benchmark's results as JSON atomically, and its report, if given, as Markdown beside it; return the path of the JSON."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{benchmark}.json"
     draft = path.with_suffix(".partial")
     draft.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     draft.replace(path)
+    if report is not None:
+        path.with_suffix(".md").write_text(f"{report}\n", encoding="utf-8")
     return path
 
 
