@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -16,19 +15,12 @@ from components.core.paths import EVALUATION
 from components.core.reports.evaluation import Evaluation
 from components.registry.versions import version_by_alias
 from components.tracking.store import EXPERIMENT
+from tests.support.chromium import chromium
 from tests.support.prefect import free_port, wait_for
 from tests.support.project import ROOT, Project
 
 pytestmark = pytest.mark.timeout(900)
 
-FLAGS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 TIMEOUT_MS = 60_000  # milliseconds; the page is large and loads slowly on small machines
 
 
@@ -78,18 +70,11 @@ def address(store: str) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     """A page in Chromium, as Debian installs it."""
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("Chromium is not installed (Debian: apt-get install chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+    with chromium() as browser:
         page = browser.new_page(viewport={"width": 1500, "height": 1000})
         page.set_default_timeout(TIMEOUT_MS)
         page.screenshot_folder = tmp_path_factory.mktemp("screenshots")
         yield page
-        browser.close()
 
 
 def screenshot(page, name: str) -> None:
