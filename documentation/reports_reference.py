@@ -107,10 +107,10 @@ def page() -> str:
         "# Reports",
         GENERATED_NOTE,
         "What each report contains."
-        " JSON reports, except `registration.json`, `candidate.json` and a phone's `lesionflow.json`, are in git, and"
-        " `dvc metrics diff` compares the few figures in `metrics.json` between commits. An *estimate* is an object with `value`,"
-        " `low` and `high`: a metric and its 95 % interval. Words in angle brackets stand for one key of each kind, `[]` for each item"
-        " of a list.",
+        " JSON reports, except `registration.json`, `candidate.json` and a phone's `lesionflow.json`, are in git, so `dvc metrics diff`"
+        " compares commits; `dvc metrics diff reports/metrics.json` compares the few headline figures alone. An *estimate* is an object"
+        " with `value`, `low` and `high`: a metric and its 95 % interval. Words in angle brackets stand for one key of each kind, `[]`"
+        " for each item of a list.",
     ]
     for name in WRITTEN_BY:
         parts += [

@@ -52,7 +52,7 @@ def test_promoting_an_experiment_asks_the_gate(clinic_project):
 
 
 def test_experiments_are_compared_by_few_headline_figures(clinic_project):
-    shown = json.loads(clinic_project.run("dvc", "metrics", "show", "--json").stdout)[""]["data"]
+    shown = json.loads(clinic_project.run("dvc", "metrics", "show", "--json", "reports/metrics.json").stdout)[""]["data"]
 
     assert list(shown) == ["reports/metrics.json"]
     figures = shown["reports/metrics.json"]["data"]
