@@ -40,6 +40,8 @@ COPIED = (
     ".gitignore",
     "mlruns/.gitignore",
 )
+COLLECTIONS = ("Graz", "Zürich (2019)")
+"""Values of the metadata column `collection`, assigned to lesions in turn."""
 SMALL = {
     "validate": {"min_images_per_class": 5},
     "images": {"resolution": 48},
@@ -48,13 +50,12 @@ SMALL = {
     "train": {"epochs": 3},
     "finetune": {"epochs": 2, "unfreeze_from": "block_16"},
     "evaluate": {"bootstrap_resamples": 100},
+    "serve": {"similar_pictures": [COLLECTIONS[0]]},
     "export": {"calibration_images": 10, "latency_runs": 5, "min_int8_agreement": 0.5, "min_float16_agreement": 0.9},
     "register": {"max_shift_drop": 1.0, "max_square_crop_drop": 1.0, "max_collection_drop": 1.0, "max_drop": 1.0}
     | dict.fromkeys(("min_test_groups", "min_critical_groups", "min_comparable_groups"), 1),
 }
 
-COLLECTIONS = ("Graz", "Zürich (2019)")
-"""Values of the metadata column `collection`, assigned to lesions in turn."""
 CHECKOUT = "Prüfung #1 [x] $^$ it's"
 """Name of the folder of a project, with special characters."""
 WILD = ("Übergröße.jpg", "a b.jpg", "$^$.jpg", "[x].jpg", 'it\'s "new".jpg', "=1+1 #2 100%3F?.jpg", "<img src=x onerror=alert(1)>.jpg")
