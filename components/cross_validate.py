@@ -14,7 +14,7 @@ from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.search import plots
 from components.search.cross_validation import run_folds
-from components.search.fold_cache import cache_identity, load_cache
+from components.search.fold_cache import load_cache
 from components.search.fold_results import FoldResults
 from components.search.measurement import FoldPredictions, fold_figures, measure
 from components.tracking.nested_runs import ParentRun, parent_run
@@ -32,7 +32,7 @@ def cross_validate(settings: Settings) -> CrossValidation:
     logged = {**settings.logged("frozen"), "cross_validation": params.model_dump()}
     with parent_run(KIND, logged, {"label_set": labels.name}) as parent:
         cache = load_cache(settings)
-        results = FoldResults.of_settings(cache_identity(cache.images, settings), settings, labels)
+        results = FoldResults.of_settings(cache.identity, settings, labels)
         folds = []
         for fold in run_folds(cache, labels, settings, results):
             folds.append(fold)

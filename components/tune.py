@@ -15,7 +15,7 @@ from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.search import tuning_report
-from components.search.fold_cache import cache_identity, load_cache
+from components.search.fold_cache import load_cache
 from components.search.objectives import make_objective
 from components.search.study import open_study, search, study_name
 from components.search.tuning_report import report_of, restored_values
@@ -37,7 +37,7 @@ def tune(settings: Settings) -> TuningReport:
     logged = {**settings.logged("frozen"), "tuning": params.model_dump(exclude={"space"})}
     with parent_run(KIND, logged, {"label_set": labels.name}) as parent:
         cache = load_cache(settings)
-        study = open_study(study_name(cache_identity(cache.images, settings), labels, settings), settings)
+        study = open_study(study_name(cache.identity, labels, settings), settings)
         search(study, settings, make_objective(cache, labels, settings), lambda trial: log_trial(parent, trial, params.trials))
         report = report_of(study, settings)
         write_report(report, study)

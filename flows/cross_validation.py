@@ -3,7 +3,6 @@
 `python -m flows.cross_validation` runs it immediately; no Prefect server is needed.
 """
 
-import argparse
 import base64
 import sys
 
@@ -14,7 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from components.core.paths import CROSS_VALIDATION, CROSS_VALIDATION_PLOTS
 from components.core.reports.cross_validation import CrossValidation
 from flows import notifications, workspace
-from flows.processes import ROOT, Command, CommandFailed, run_command
+from flows.immediate_run import run_once
+from flows.processes import ROOT, Command, run_command
 from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, bring_split_up_to_date, environment
 
 
@@ -59,14 +59,7 @@ def cross_validation() -> CrossValidation:
 
 def main() -> None:
     """Run the flow once; exit code 1 if it failed."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    try:
-        report = cross_validation()
-    except CommandFailed as fault:
-        print(f"\nerror: {fault}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    report = run_once(cross_validation, __doc__)
     for name, row in report.mean.items():
         print(f"{report.label_set.metric_label(name):30} {row:.3f}")
 

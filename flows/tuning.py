@@ -3,7 +3,6 @@
 `python -m flows.tuning` runs it immediately; no Prefect server is needed.
 """
 
-import argparse
 import base64
 import sys
 
@@ -14,7 +13,8 @@ from prefect.cache_policies import NO_CACHE
 from components.core.paths import TUNING, TUNING_PLOTS
 from components.core.reports.tuning import TuningReport
 from flows import notifications, workspace
-from flows.processes import ROOT, Command, CommandFailed, run_command
+from flows.immediate_run import run_once
+from flows.processes import ROOT, Command, run_command
 from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, bring_split_up_to_date, environment
 
 
@@ -51,14 +51,7 @@ def tuning() -> TuningReport:
 
 def main() -> None:
     """Run the flow once; exit code 1 if it failed."""
-    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
-    try:
-        report = tuning()
-    except CommandFailed as fault:
-        print(f"\nerror: {fault}", file=sys.stderr)
-        raise SystemExit(1) from None
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
+    report = run_once(tuning, __doc__)
     print(f"best: {report.best_value:.3f} with {report.best}; `lesionflow tune apply` takes it over")
 
 

@@ -3,8 +3,6 @@
 Rendered and embedded once; no fold passes through the base after that.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +27,7 @@ from components.modeling import backbone
 from components.modeling.classifier import inference_function
 from components.runtime.parallel import stream_map, workers
 from components.runtime.params import Settings
+from components.search.identity import code_sha256, sha256_of
 
 if TYPE_CHECKING:
     import keras
@@ -49,12 +48,14 @@ class FoldCache:
         clean: float32 (images, width), features of each image as it is served.
         views: float32 (views, width), memory-mapped, features of the augmented views.
         owners: int (views,), the row of each view's image.
+        identity: of everything that decides the features.
     """
 
     images: pd.DataFrame
     clean: NDArray[np.float32]
     views: NDArray[np.float32]
     owners: NDArray[np.int64]
+    identity: str
 
 
 def images_to_validate_on() -> pd.DataFrame:
@@ -74,21 +75,20 @@ def load_cache(settings: Settings, folder: Path = CACHE) -> FoldCache:
     if not ((folder / IDENTITY).exists() and read_json(folder / IDENTITY)["identity"] == identity):
         _build(images, settings, identity, folder)
     owners = np.load(folder / "owners.npy")
-    return FoldCache(images, np.load(folder / "clean.npy"), np.load(folder / "views.npy", mmap_mode="r"), owners)
+    return FoldCache(images, np.load(folder / "clean.npy"), np.load(folder / "views.npy", mmap_mode="r"), owners, identity)
 
 
 def cache_identity(images: pd.DataFrame, settings: Settings) -> str:
     """Hex sha256 over everything that determines the features: pixels, params, weights, seed, and the code that renders and embeds."""
-    sources = [path.read_text(encoding="utf-8") for package in DECIDING for path in sorted(Path(package.__path__[0]).glob("*.py"))]
     described = {
         "images": images[["path", "pixels_sha256", "diagnosis"]].to_numpy(dtype=str).tolist(),
         "params": [settings.augment.model_dump(), settings.embed.model_dump(), settings.images.model_dump(), settings.base.model_dump()],
         "resolution": resolution(),
         "weights": backbone.weights_sha256(settings.base),
         "seed": settings.seed,
-        "code": sources,
+        "code": code_sha256(*DECIDING),
     }
-    return hashlib.sha256(json.dumps(described, sort_keys=True, default=str).encode()).hexdigest()
+    return sha256_of(described)
 
 
 def resolution() -> int | None:

@@ -1,7 +1,5 @@
 """The result of each fold on disk, so that an interrupted cross-validation continues, and a repeated one has nothing to do."""
 
-import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,20 +10,12 @@ from components.core.files import atomic_write, read_json, write_json
 from components.core.label_set import LabelSet
 from components.evaluation.predictions import Predictions
 from components.runtime.params import Settings
+from components.search.identity import code_sha256, sha256_of
 from components.search.measurement import FoldPredictions
 
 FOLDER = Path("build/cv/folds")
 DECIDING = (search, training)
 """Packages whose code decides the result of a fold, beside that of the features."""
-
-
-def code_identity() -> str:
-    """Hex sha256 of the code in DECIDING."""
-    digest = hashlib.sha256()
-    for package in DECIDING:
-        for path in sorted(Path(package.__path__[0]).glob("*.py")):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -45,9 +35,9 @@ class FoldResults:
             "folds": settings.cross_validation.folds,
             "sensitivity": settings.evaluate.target_critical_sensitivity,
             "seed": settings.seed,
-            "code": code_identity(),
+            "code": code_sha256(*DECIDING),
         }
-        return cls(folder / hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:16], labels)
+        return cls(folder / sha256_of(described)[:16], labels)
 
     def read(self, repeat: int, number: int) -> FoldPredictions | None:
         """The result of a fold, or None if there is none."""

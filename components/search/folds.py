@@ -1,5 +1,6 @@
 """Deals groups of images into folds, and gives each fold its part in a training."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
 from components.core.errors import LesionflowError
+from components.runtime.tuning_params import CrossValidation
 
 LEAST_FOLDS = 3
 """One to train on, one to stop at and to calibrate on, one to measure on."""
@@ -48,6 +50,28 @@ def assign_folds(images: pd.DataFrame, folds: int, seed: int) -> NDArray[np.int6
     for number, (_, members) in enumerate(dealer.split(images, images["diagnosis"], images["group"])):
         assigned[members] = number
     return assigned
+
+
+@dataclass(frozen=True)
+class Dealt:
+    """A fold of a repeat: their numbers, the seed of the repeat, which is also that of the fold's training, and the parts of the images."""
+
+    repeat: int
+    number: int
+    seed: int
+    parts: Parts
+
+
+def deal(images: pd.DataFrame, params: CrossValidation, seed: int) -> Iterator[Dealt]:
+    """Yield every fold of every repeat. Repeat 0 deals with `seed`, each further one with the next.
+
+    Raises:
+        LesionflowError: as `assign_folds`.
+    """
+    for repeat in range(params.repeats):
+        assigned = assign_folds(images, params.folds, seed + repeat)
+        for number in range(params.folds):
+            yield Dealt(repeat, number, seed + repeat, parts_of(assigned, number))
 
 
 def parts_of(assigned: NDArray[np.int64], number: int) -> Parts:

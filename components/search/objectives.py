@@ -7,9 +7,10 @@ import numpy as np
 
 from components.core.label_set import LabelSet
 from components.runtime.params import Settings
+from components.search.cross_validation import run_fold
 from components.search.fold_cache import FoldCache
-from components.search.folds import Parts, assign_folds, parts_of
-from components.search.head_training import HeadSettings, calibrated, train_head
+from components.search.folds import Parts, deal
+from components.search.head_training import HeadSettings, train_head
 from components.search.measurement import fold_figures
 
 if TYPE_CHECKING:
@@ -43,17 +44,12 @@ def _on_validation(cache: FoldCache, labels: LabelSet) -> Objective:
 
 def _over_folds(cache: FoldCache, labels: LabelSet, settings: Settings) -> Objective:
     """Mean balanced accuracy over the folds that `lesionflow cv` deals; the mean so far is reported after each fold."""
-    dealt = [
-        (assign_folds(cache.images, settings.cross_validation.folds, settings.seed + repeat), settings.seed + repeat)
-        for repeat in range(settings.cross_validation.repeats)
-    ]
-    folds = [(parts_of(assigned, number), seed) for assigned, seed in dealt for number in range(settings.cross_validation.folds)]
+    folds = list(deal(cache.images, settings.cross_validation, settings.seed))
 
     def objective(trial: "optuna.Trial", settings: Settings) -> float:
         found: list[float] = []
-        for number, (parts, seed) in enumerate(folds):
-            trained = train_head(cache, parts, labels, HeadSettings(settings.train, seed))
-            held_out = calibrated(cache, parts, labels, trained, settings.evaluate.target_critical_sensitivity)
+        for number, dealt in enumerate(folds):
+            held_out = run_fold(cache, dealt, labels, settings).held_out
             found.append(fold_figures(held_out, settings.evaluate.calibration_bins)[METRIC])
             trial.report(float(np.mean(found)), number)
             if number + 1 < len(folds):

@@ -1,6 +1,5 @@
 """An Optuna study in a database that several searches may share, and that survives them."""
 
-import hashlib
 import json
 import os
 import warnings
@@ -16,7 +15,8 @@ from components.core.escaping import sqlite_uri
 from components.core.label_set import LabelSet
 from components.runtime.params import Settings
 from components.runtime.tuning_params import Axis
-from components.search.fold_results import code_identity
+from components.search.fold_results import DECIDING
+from components.search.identity import code_sha256, sha256_of
 from components.search.objectives import Objective
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ def study_name(features: str, labels: LabelSet, settings: Settings) -> str:
         "tuning": settings.tuning.model_dump(exclude={"trials"}),
         "folds": settings.cross_validation.model_dump(),
         "seed": settings.seed,
-        "code": code_identity(),
+        "code": code_sha256(*DECIDING),
     }
-    return f"head {hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()[:12]}"
+    return f"head {sha256_of(described)[:12]}"
 
 
 def open_study(name: str, settings: Settings) -> "optuna.Study":
