@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from flatten_dict import flatten
-
 from components.core.errors import LesionflowError
 from components.tracking.provenance import provenance
-from components.tracking.runs import log_metrics, run_name
+from components.tracking.runs import log_metrics, log_params, run_name
 from components.tracking.store import connect, experiment_id, mlflow_errors
 
 if TYPE_CHECKING:
@@ -91,10 +89,3 @@ def _unless_lost(status: str) -> Iterator[None]:
     except LesionflowError:
         if status == "FINISHED":
             raise
-
-
-def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
-    """Log nested params with dotted names."""
-    from mlflow.entities import Param
-
-    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in flatten(dict(params), reducer="dot").items()])

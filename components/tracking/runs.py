@@ -78,6 +78,13 @@ def log_metrics(client: "MlflowClient", run_id: str, metrics: Mapping[str, float
     client.log_batch(run_id, metrics=[Metric(name, float(value), now, step) for name, value in metrics.items()])
 
 
+def log_params(client: "MlflowClient", run_id: str, params: Mapping[str, Any]) -> None:
+    """Log nested params to a run, with dotted names."""
+    from mlflow.entities import Param
+
+    client.log_batch(run_id, params=[Param(name, str(value)) for name, value in flatten(dict(params), reducer="dot").items()])
+
+
 @timed("MLflow")
 def start_phase_run(phase: str, params: Mapping[str, Any], tags: Mapping[str, str]) -> PhaseRun:
     """Start a run for a training phase, before any training, so that an unavailable store is detected early.
@@ -89,9 +96,7 @@ def start_phase_run(phase: str, params: Mapping[str, Any], tags: Mapping[str, st
     with mlflow_errors("MLflow rejected a new run"):
         came_from = provenance()
         run = client.create_run(experiment_id(client), run_name=run_name(phase, came_from), tags={"phase": phase, **came_from, **tags})
-        from mlflow.entities import Param
-
-        client.log_batch(run.info.run_id, params=[Param(name, str(value)) for name, value in flatten(params, reducer="dot").items()])
+        log_params(client, run.info.run_id, params)
     return PhaseRun(client, str(run.info.run_id))
 
 
@@ -122,15 +127,13 @@ def candidate_run(client: "MlflowClient", candidate: "Candidate", params: Mappin
         params: params of the phase (`Settings.logged`).
         curves: one row per epoch.
     """
-    from mlflow.entities import Param
-
     came_from, phase = provenance(), candidate.phase
     tags = {"phase": phase, "candidate": candidate.model_sha256, "phase_run": run_of_model(client, candidate.phase_sha256) or "none"}
     name = run_name(f"{phase} candidate", came_from)
     run_id = str(client.create_run(experiment_id(client), run_name=name, tags={**came_from, **tags}).info.run_id)
     status = "FAILED"
     try:
-        client.log_batch(run_id, params=[Param(key, str(value)) for key, value in flatten(params, reducer="dot").items()])
+        log_params(client, run_id, params)
         for row in curves.to_dict("records"):
             log_metrics(client, run_id, {str(key): value for key, value in row.items() if key != "epoch"}, int(row["epoch"]))
         yield run_id
