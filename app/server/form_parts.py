@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 IMAGE = "image"
 """Name of the fields that hold images."""
 EMPTY_CHOICES = 2
-"""File fields without a file, which browsers send as empty parts."""
-EMPTY_CHOICES = 2
 """Parts that a browser may send for file fields in which nothing is chosen."""
 FIELD_BYTES = 4000
 """Of a field that is not an image."""

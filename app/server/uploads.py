@@ -30,7 +30,7 @@ async def read_upload(request: Request, fields: Collection[str] = ()) -> Upload:
     if kind == FORM:
         upload = await read_form(request, fields)
     elif kind.decode("latin-1") in RAW_TYPES or kind.startswith(b"image/"):
-        upload = Upload([await _read_raw(request, settings)])
+        upload = Upload([await read_body(request, settings.max_image_bytes, too_large(settings))])
     else:
         raise Refusal(415, HOW_TO_SEND)
     return upload
@@ -44,12 +44,13 @@ async def read_images(request: Request, fields: Collection[str] = ()) -> Upload:
     return upload
 
 
-async def _read_raw(request: Request, settings: Settings) -> bytes:
+async def read_body(request: Request, most: int, refusal: Refusal) -> bytes:
+    """The body of a request. `refusal` is raised as soon as it has more than `most` bytes."""
     content = bytearray()
     async for chunk in request.stream():
         content += chunk
-        if len(content) > settings.max_image_bytes:
-            raise too_large(settings)
+        if len(content) > most:
+            raise refusal
     return bytes(content)
 
 

@@ -34,7 +34,8 @@ def _load(found: FoundVersion, name: str, count: int) -> list[ServedPredictor]:
     artifacts = found.folder / loading.ARTIFACTS
     if not (artifacts / FILE).is_file():
         raise LesionflowError(f"{name} was registered by an older release and cannot be served. {WAY_OUT}")
-    missing = [needed for needed in NEEDED if needed not in Contents.of_folder(artifacts)]
+    contents = Contents.of_folder(artifacts)
+    missing = [needed for needed in NEEDED if needed not in contents]
     if missing:
         raise LesionflowError(f"{name} has no {' and no '.join(missing)}, so it cannot be served. {WAY_OUT}")
     first = loading.load_folder(found.folder, name)

@@ -8,6 +8,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from app.server.doors.access import Access
 from app.server.errors import Refusal
 from app.server.html.rendering import sign_in_page
+from app.server.uploads import read_body
 
 router = APIRouter(include_in_schema=False)
 MOST_BYTES = 4096
@@ -48,11 +49,7 @@ def access_of(request: Request) -> Access:
 async def _key(request: Request) -> bytes:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != FORM:
         raise Refusal(415, f"The form must be sent as {FORM}.")
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > MOST_BYTES:
-            raise Refusal(413, f"The form is larger than {MOST_BYTES:,} bytes.")
+    content = await read_body(request, MOST_BYTES, Refusal(413, f"The form is larger than {MOST_BYTES:,} bytes."))
     try:
         return parse_qs(content.decode("ascii"), max_num_fields=4).get("key", [""])[0].strip().encode()
     except ValueError:

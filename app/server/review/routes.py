@@ -12,6 +12,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 from app.server.errors import Refusal
 from app.server.html.rendering import render
 from app.server.review.assistant import Assistant
+from app.server.uploads import read_body
 
 router = APIRouter(prefix="/review", include_in_schema=False)
 FIELDS = ("token", "kind", "page", "number", "position", "sha256", "decision", "to")
@@ -63,11 +64,7 @@ async def decide(request: Request) -> Response:
 
 
 async def _fields(request: Request) -> dict[str, str]:
-    content = b""
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > MOST_BYTES:
-            raise Refusal(413, "The form is too large.")
+    content = await read_body(request, MOST_BYTES, Refusal(413, "The form is too large."))
     try:
         given = dict(parse_qsl(content.decode("ascii"), keep_blank_values=True, max_num_fields=len(FIELDS)))
     except ValueError:
