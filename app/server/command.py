@@ -27,7 +27,7 @@ def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Raises:
-        LesionflowError: the address cannot be used, or there is no version that can answer.
+        LesionflowError: the address cannot be used, or no version can answer.
     """
     log.configure()
     with listener(settings.host, settings.port) as sock:

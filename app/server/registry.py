@@ -36,7 +36,7 @@ def main() -> None:
     given = parser.parse_args()
     threading.Thread(target=_end_with_service, daemon=True).start()
     messages = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what a library prints is no message
+    os.dup2(2, 1)  # what a library prints is not a message
     cache = VersionCache.of(given.cache, store.store_uri(), given.model)
     seconds = LOCAL_SECONDS if store.store_uri().startswith("sqlite") else SECONDS
     while True:

@@ -46,7 +46,7 @@ class Key:
         if not self._access.is_needed or scope["path"] in OPEN or scope["path"].startswith(STATIC):
             return None
         refused = await self._without_access(scope)
-        # Only who has access is told that a value is the key: others could try keys here, and would not be slowed.
+        # Only who has access learns that a value is the key: others could try keys here without being slowed.
         if refused is None and any(self._access.is_key(value.encode("latin-1", "replace")) for _, value in pairs):
             return errors.respond(scope, Refusal(400, IN_ADDRESS))
         return refused

@@ -99,5 +99,5 @@ def _skin(found: SkinTypes) -> str:
     total = sum(found.known.values()) + found.unknown
     if not found.known:
         return f"not known for any of the {total}"
-    told = listed({f"of type {name}": count for name, count in found.known.items()})
-    return f"{told}; not known for {found.unknown} of {total}"
+    known = listed({f"of type {name}": count for name, count in found.known.items()})
+    return f"{known}; not known for {found.unknown} of {total}"

@@ -123,14 +123,14 @@ def view(computed: Computed, contract: Contract, facts: Facts, asked: Asked) -> 
     found = computed.answer
     if found is None:
         raise ValueError("there is no answer to show")
-    told = not found.abstained
-    tells_malignant = found.malignant is not None and told
+    answers = not found.abstained
+    tells_malignant = found.malignant is not None and answers
     return ResultView(
         version=asked.version,
         alarm=_alarm(found, contract),
         reasons=tuple(REASONS.get(reason, f"{reason[:1].upper()}{reason[1:]}.") for reason in found.abstained),
         impression=_impression(found, asked.impression),
-        lines=_lines(found) if told else (),
+        lines=_lines(found) if answers else (),
         has_set=found.prediction_set is not None,
         malignant=percent(found.malignant) if tells_malignant and found.malignant is not None else "",
         malignant_exact=repr(found.malignant) if tells_malignant else "",
@@ -141,11 +141,11 @@ def view(computed: Computed, contract: Contract, facts: Facts, asked: Asked) -> 
         limits=evidence.limits(found, facts),
         pictures=computed.pictures,
         unreadable=unreadable(computed),
-        counts=listed(found.neighbour_counts) if told else "",
-        cases=_cases(found, computed.thumbnails) if told else (),
-        spreads=_spreads(found) if told else (),
-        prevalence=_prevalence(found, contract) if told else (),
-        explained=words(found.diagnosis) if told else "",
+        counts=listed(found.neighbour_counts) if answers else "",
+        cases=_cases(found, computed.thumbnails) if answers else (),
+        spreads=_spreads(found) if answers else (),
+        prevalence=_prevalence(found, contract) if answers else (),
+        explained=words(found.diagnosis) if answers else "",
         moved=_moved(asked),
     )
 

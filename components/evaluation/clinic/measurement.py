@@ -201,8 +201,7 @@ def measure_calibration(sample: Sample, name: str) -> ProbabilityCalibration:
     curve = []
     for members in probability_calibration.equal_count_bins(scores):
         observed, inside = sample.resampling.share(np.isin(np.arange(len(scores)), members), positive), scores[members]
-        lowest, highest = float(inside.min()), float(inside.max())
-        mean = float(inside.mean())
+        lowest, mean, highest = float(inside.min()), float(inside.mean()), float(inside.max())
         curve.append(CalibrationBin(images=len(members), lowest=lowest, highest=highest, observed=observed, probability=mean))
     return ProbabilityCalibration(curve=curve, **{**figures, "brier": clip_estimate(figures["brier"])})
 
