@@ -14,7 +14,7 @@ import yaml
 from app.cli import main
 from tests.support.project import ROOT
 
-UNIT = ROOT / "deploy" / "lesionflow-serve.service"
+UNIT = ROOT / "deployment" / "lesionflow-serve.service"
 PAGES = [ROOT / "docs" / "how-to" / name for name in ("run-the-service.md", "deploy-the-service.md", "deploy-the-lab.md")]
 SERVE = main.commands["serve"]
 COMPOSE = yaml.safe_load((ROOT / "compose.yaml").read_text(encoding="utf-8"))
