@@ -1,7 +1,7 @@
 """Fixtures for all tests: small datasets and the params of the repository."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -41,12 +41,24 @@ LONGEST_FIRST = (
 )
 """Files in the order in which the workers of pytest-xdist take them. The first makes the project that later ones copy (`built`) while
 other workers run two that need none."""
+SHOWN_LINES = 120
+"""Last lines of a lab's log that a failed test shows."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Move the longest files to the front, so that all workers are busy to the end."""
     position = {ROOT / "tests" / name: number for number, name in enumerate(LONGEST_FIRST)}
     items.sort(key=lambda item: position.get(item.path, len(position)))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the log of server and worker beside a flow test that failed."""
+    report = yield
+    lab = getattr(item, "funcargs", {}).get("prefect_lab")
+    if report.failed and lab is not None and lab.log.exists():
+        report.sections.append((str(lab.log), "\n".join(lab.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])))
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)
