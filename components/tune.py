@@ -17,7 +17,7 @@ from components.runtime.stage import run
 from components.search import tuning_report
 from components.search.fold_cache import load_cache
 from components.search.objectives import make_objective
-from components.search.study import open_study, search, study_name
+from components.search.study import ended_trials, open_study, search, study_name
 from components.search.tuning_report import report_of, restored_values
 from components.tracking.nested_runs import ParentRun, parent_run
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     import optuna
 
 KIND = "tuning"
+LOGGED = "run of trial {}"
+"""Attribute of a study: the parent run that has this trial as a child."""
 
 
 def tune(settings: Settings) -> TuningReport:
@@ -38,7 +40,9 @@ def tune(settings: Settings) -> TuningReport:
     with parent_run(KIND, logged, {"label_set": labels.name}) as parent:
         cache = load_cache(settings)
         study = open_study(study_name(cache.identity, labels, settings), settings)
-        search(study, settings, make_objective(cache, labels, settings), lambda trial: log_trial(parent, trial, params.trials))
+        search(study, settings, make_objective(cache, labels, settings), lambda trial: log_trial(parent, trial, study, params.trials))
+        for trial in not_logged(study):
+            log_trial(parent, trial, study, params.trials)
         report = report_of(study, settings)
         write_report(report, study)
         values = {"best_value": report.best_value, **({} if report.present_value is None else {"present_value": report.present_value})}
@@ -47,11 +51,18 @@ def tune(settings: Settings) -> TuningReport:
     return report
 
 
-def log_trial(parent: ParentRun, trial: "optuna.trial.FrozenTrial", wanted: int) -> None:
-    """Log a trial that has ended as a child run, and print its value."""
+def not_logged(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
+    """The trials that have ended and have no run: those of worker processes, and of searches that were killed."""
+    noted = study.user_attrs
+    return [trial for trial in ended_trials(study) if LOGGED.format(trial.number) not in noted]
+
+
+def log_trial(parent: ParentRun, trial: "optuna.trial.FrozenTrial", study: "optuna.Study", wanted: int) -> None:
+    """Log a trial that has ended as a child run, note that in the study, and print its value."""
     state, values = trial.state.name.lower(), restored_values(trial.params)
     value = trial.value if trial.value is not None else max(trial.intermediate_values.values(), default=None)
     parent.add_child(f"trial {trial.number}", {**values, "state": state}, {} if value is None else {"balanced_accuracy": value})
+    study.set_user_attr(LOGGED.format(trial.number), parent.run_id)
     shown = "no value" if value is None else f"{value:.3f}"
     print(f"trial {trial.number} of {wanted}: {shown} ({state}) {values}", flush=True)
 

@@ -1,22 +1,76 @@
-"""Runs a flow that takes no options at once, from the command line."""
+"""Runs a flow at once, from the command line, whose work several processes can share."""
 
 import argparse
+import os
+import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
+from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+
+from flows.distribution import DASK
 from flows.processes import CommandFailed
+from flows.serve import SupervisedProcess, await_server, end
 
 Result = TypeVar("Result")
 
 
-def run_once(flow: Callable[[], Result], description: str | None) -> Result:
-    """Run the flow and return its result; exit with code 1 if it failed, 130 if it was interrupted."""
-    argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
+def run_once(flow: Callable[[int, int, bool], Result], description: str | None) -> Result:
+    """Run the flow with the options of the command line and return its result; exit with code 1 if it failed, 130 if it was interrupted.
+
+    Args:
+        flow: function of the number of processes, their threads, and whether they are a Dask cluster, as `distribution.Workers.requested`.
+        description: text of --help.
+    """
+    given = _parse(description)
+    count = given.workers or given.cluster
     try:
-        return flow()
+        if not (count or os.environ.get(DASK)):
+            return flow(0, 0, False)
+        with _reachable_server():
+            return flow(count, given.threads, bool(given.cluster))
     except CommandFailed as fault:
         print(f"\nerror: {fault}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def _parse(description: str | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog=f"The workers of the Dask cluster at {DASK} share the work where it is set.",
+    )
+    processes = parser.add_mutually_exclusive_group()
+    processes.add_argument("--workers", type=_count, default=0, metavar="N", help="number of processes that share the work")
+    processes.add_argument("--cluster", type=_count, default=0, metavar="N", help="the same as workers of a Dask cluster on this machine")
+    parser.add_argument("--threads", type=_count, default=0, metavar="N", help="threads of each process (default: cores by processes)")
+    return parser.parse_args()
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
+    return int(text)
+
+
+@contextmanager
+def _reachable_server() -> Iterator[None]:
+    """Start a Prefect server for the block, unless one is named. Without any, each process would start one of its own for each task."""
+    if get_current_settings().api.url:
+        yield
+        return
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    api = f"http://127.0.0.1:{port}/api"
+    server = SupervisedProcess("server", sys.executable, "-m", "flows.server", "--port", str(port))
+    try:
+        await_server(api)
+        with temporary_settings({PREFECT_API_URL: api}):
+            yield
+    finally:
+        end([server])

@@ -38,12 +38,17 @@ def workers(module: str, count: int = CORES) -> ProcessPoolExecutor:
 def follow_parent() -> None:
     """Ignore Ctrl-C, which the stage's process handles, and exit when that process ends, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stage = parent_process()
-    if stage is None:
-        raise RuntimeError("follow_parent must be called in a process started by multiprocessing")
+    end_with_parent()
 
-    def end_with_stage() -> None:
-        stage.join()
+
+def end_with_parent() -> None:
+    """Exit when the process ends that started this one, even if it is killed."""
+    parent = parent_process()
+    if parent is None:
+        raise RuntimeError("end_with_parent must be called in a process started by multiprocessing")
+
+    def end() -> None:
+        parent.join()
         os._exit(1)
 
-    threading.Thread(target=end_with_stage, daemon=True).start()
+    threading.Thread(target=end, daemon=True).start()

@@ -18,11 +18,16 @@ def run_folds(cache: FoldCache, labels: LabelSet, settings: Settings, results: F
         LesionflowError: a class has fewer groups than there are folds.
     """
     for dealt in deal(cache.images, settings.cross_validation, settings.seed):
-        found = results.read(dealt.repeat, dealt.number)
-        if found is None:
-            found = run_fold(cache, dealt, labels, settings)
-            results.write(found)
-        yield found
+        yield fold_result(cache, dealt, labels, settings, results)
+
+
+def fold_result(cache: FoldCache, dealt: Dealt, labels: LabelSet, settings: Settings, results: FoldResults) -> FoldPredictions:
+    """The kept predictions of a fold; those of a new training, which are kept, if there are none."""
+    found = results.read(dealt.repeat, dealt.number)
+    if found is None:
+        found = run_fold(cache, dealt, labels, settings)
+        results.write(found)
+    return found
 
 
 def run_fold(cache: FoldCache, dealt: Dealt, labels: LabelSet, settings: Settings) -> FoldPredictions:

@@ -10,6 +10,7 @@ from components.core.files import atomic_write, read_json, write_json
 from components.core.label_set import LabelSet
 from components.evaluation.predictions import Predictions
 from components.runtime.params import Settings
+from components.runtime.tensorflow import thread_count
 from components.search.identity import code_sha256, sha256_of
 from components.search.measurement import FoldPredictions
 
@@ -35,6 +36,7 @@ class FoldResults:
             "folds": settings.cross_validation.folds,
             "sensitivity": settings.evaluate.target_critical_sensitivity,
             "seed": settings.seed,
+            "threads": thread_count(),
             "code": code_sha256(*DECIDING),
         }
         return cls(folder / sha256_of(described)[:16], labels)

@@ -14,6 +14,7 @@ from components.core.errors import LesionflowError, first_line
 from components.core.escaping import sqlite_uri
 from components.core.label_set import LabelSet
 from components.runtime.params import Settings
+from components.runtime.tensorflow import thread_count
 from components.runtime.tuning_params import Axis
 from components.search.fold_results import DECIDING
 from components.search.identity import code_sha256, sha256_of
@@ -49,6 +50,7 @@ def study_name(features: str, labels: LabelSet, settings: Settings) -> str:
         "tuning": settings.tuning.model_dump(exclude={"trials"}),
         "folds": settings.cross_validation.model_dump(),
         "seed": settings.seed,
+        "threads": thread_count(),
         "code": code_sha256(*DECIDING),
     }
     return f"head {sha256_of(described)[:12]}"
@@ -164,12 +166,21 @@ def search(study: "optuna.Study", settings: Settings, objective: Objective, on_t
         on_trial: called with each trial of this search that has ended.
     """
     from optuna.study import MaxTrialsCallback
-    from optuna.trial import TrialState
 
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    if len(study.get_trials(deepcopy=False, states=ended)) >= settings.tuning.trials:
+    if len(ended_trials(study)) >= settings.tuning.trials:
         return
     study.optimize(
         lambda trial: objective(trial, settings.with_values(suggest(trial, settings.tuning.space))),
-        callbacks=[lambda _, trial: on_trial(trial), MaxTrialsCallback(settings.tuning.trials, states=ended)],
+        callbacks=[lambda _, trial: on_trial(trial), MaxTrialsCallback(settings.tuning.trials, states=_counted())],
     )
+
+
+def ended_trials(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
+    """The trials that count: complete or pruned."""
+    return study.get_trials(deepcopy=False, states=_counted())
+
+
+def _counted() -> "tuple[optuna.trial.TrialState, ...]":
+    from optuna.trial import TrialState
+
+    return (TrialState.COMPLETE, TrialState.PRUNED)
