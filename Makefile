@@ -27,7 +27,7 @@ PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc &
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run check test test-kill test-evidence test-architectures test-forms test-experiments test-api test-install test-postgresql lint format docs lock report ui server deploy worker starter clean bench
+.PHONY: help setup data run check test test-kill test-evidence test-architectures test-forms test-experiments test-sharing test-api test-install test-postgresql lint format docs lock report ui server deploy worker starter clean bench
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -88,6 +88,9 @@ test-forms: setup  ## take a source of every form through the pipeline (minutes)
 
 test-experiments: setup  ## run queued DVC experiments through the pipeline (minutes)
 	pytest -m experiments tests/pipeline/test_dvc_experiments.py
+
+test-sharing: setup  ## kill processes that share a cross-validation or a search (minutes)
+	pytest -m sharing tests/flows/test_sharing.py
 
 test-api: setup  ## many requests generated from the API's description, and its page in Chromium (minutes)
 	pytest -m sweep tests/server

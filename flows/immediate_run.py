@@ -29,7 +29,7 @@ def run_once(flow: Callable[[int, int, bool], Result], description: str | None) 
     try:
         if not (count or os.environ.get(DASK)):
             return flow(0, 0, False)
-        with _reachable_server():
+        with reachable_server():
             return flow(count, given.threads, bool(given.cluster))
     except CommandFailed as fault:
         print(f"\nerror: {fault}", file=sys.stderr)
@@ -58,7 +58,7 @@ def _count(text: str) -> int:
 
 
 @contextmanager
-def _reachable_server() -> Iterator[None]:
+def reachable_server() -> Iterator[None]:
     """Start a Prefect server for the block, unless one is named. Without any, each process would start one of its own for each task."""
     if get_current_settings().api.url:
         yield
