@@ -34,7 +34,7 @@ from components.search.study import URL as STUDY_URL
 from components.search.study import ended_trials, open_study, study_name, suggest
 from flows import workspace
 from flows.distribution import Workers, compute_fold, run_trials
-from flows.immediate_run import reachable_server
+from flows.immediate_run import with_own_server
 from flows.processes import ROOT
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def main() -> None:
     parser.add_argument("--folds", type=int, default=4, help="fine-tuned folds (default: %(default)s)")
     parser.add_argument("--measure", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if not os.environ.get("PREFECT_API_URL"):
+        raise SystemExit(with_own_server([sys.executable, *sys.orig_argv[1:]]))
     if given.measure:
         work, position = given.measure
         print(json.dumps(shared(work, ARRANGEMENTS[int(position)], given.trials, given.folds)))
@@ -161,8 +163,7 @@ def by_workers(work: str, arrangement: Arrangement, folds: int) -> float:
             workers.run(compute_fold, range(folds))
         return time.perf_counter() - started
 
-    with reachable_server():
-        return sharing()
+    return sharing()
 
 
 def report(document: dict[str, Any]) -> str:

@@ -2,17 +2,18 @@
 
 import argparse
 import os
+import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TypeVar
 
-from prefect.settings import PREFECT_API_URL, get_current_settings, temporary_settings
+from prefect.settings import get_current_settings
 
 from flows.distribution import DASK
 from flows.processes import CommandFailed
-from flows.serve import SupervisedProcess, await_server, end
+from flows.serve import SIGNALS, SupervisedProcess, await_server, end
 
 Result = TypeVar("Result")
 
@@ -26,16 +27,35 @@ def run_once(flow: Callable[[int, int, bool], Result], description: str | None) 
     """
     given = _parse(description)
     count = given.workers or given.cluster
+    if (count or os.environ.get(DASK)) and not get_current_settings().api.url:
+        raise SystemExit(with_own_server([sys.executable, *sys.orig_argv[1:]]))
     try:
-        if not (count or os.environ.get(DASK)):
-            return flow(0, 0, False)
-        with reachable_server():
-            return flow(count, given.threads, bool(given.cluster))
+        return flow(count, given.threads, bool(given.cluster))
     except CommandFailed as fault:
         print(f"\nerror: {fault}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+
+
+def with_own_server(command: list[str]) -> int:
+    """Run a command with a Prefect server that is started for it, and return its exit code.
+
+    Processes that share work need a server: without, each would start one of its own for each task.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    api = f"http://127.0.0.1:{port}/api"
+    server = SupervisedProcess("server", sys.executable, "-m", "flows.server", "--port", str(port))
+    try:
+        await_server(api)
+        process = subprocess.Popen(command, env={**os.environ, "PREFECT_API_URL": api}, start_new_session=True)
+        for number in SIGNALS:
+            signal.signal(number, lambda received, _: process.send_signal(received))
+        return process.wait()
+    finally:
+        end([server])
 
 
 def _parse(description: str | None) -> argparse.Namespace:
@@ -55,22 +75,3 @@ def _count(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a whole number from 1 up")
     return int(text)
-
-
-@contextmanager
-def reachable_server() -> Iterator[None]:
-    """Start a Prefect server for the block, unless one is named. Without any, each process would start one of its own for each task."""
-    if get_current_settings().api.url:
-        yield
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    api = f"http://127.0.0.1:{port}/api"
-    server = SupervisedProcess("server", sys.executable, "-m", "flows.server", "--port", str(port))
-    try:
-        await_server(api)
-        with temporary_settings({PREFECT_API_URL: api}):
-            yield
-    finally:
-        end([server])
