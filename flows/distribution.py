@@ -22,16 +22,14 @@ from components.core.errors import LesionflowError
 from components.runtime.environment import THREADS
 from components.runtime.parallel import CORES, end_with_parent
 from flows.processes import ROOT, CommandFailed
-from flows.tasks import HOUR
 
 DASK = "DASK_SCHEDULER_ADDRESS"
 """Environment variable with the address of a Dask cluster's scheduler."""
 ROUNDS = 3
-"""Times that what a killed process lost is submitted again."""
-OPTIONS: dict[str, Any] = {"timeout_seconds": 48 * HOUR, "cache_policy": NO_CACHE}
+"""Times that work is submitted, if a process is killed in each."""
 
 
-@task(task_run_name="features", **OPTIONS)
+@task(task_run_name="features", cache_policy=NO_CACHE)
 def build_features(root: Path, threads: int) -> None:
     """Render and embed the images, in a worker process."""
     from components.search import worker
@@ -39,7 +37,7 @@ def build_features(root: Path, threads: int) -> None:
     worker.build_features(root, threads)
 
 
-@task(task_run_name="fold {at}", **OPTIONS)
+@task(task_run_name="fold {at}", cache_policy=NO_CACHE)
 def compute_fold(root: Path, threads: int, at: int) -> None:
     """Train and predict one fold, in a worker process."""
     from components.search import worker
@@ -47,7 +45,7 @@ def compute_fold(root: Path, threads: int, at: int) -> None:
     worker.compute_fold(root, threads, at)
 
 
-@task(task_run_name="trials {at}", **OPTIONS)
+@task(task_run_name="trials {at}", cache_policy=NO_CACHE)
 def run_trials(root: Path, threads: int, at: int) -> None:
     """Try settings together with the others, in a worker process; `at`: its number."""
     from components.search import worker
@@ -98,23 +96,31 @@ class Workers:
     def run(self, work: Task[..., None], positions: Sequence[int]) -> None:
         """Build the features in one process, then call a task with each position on all of them.
 
-        Raises:
-            CommandFailed: a task failed, or its process was killed ROUNDS times.
-        """
-        given = {"root": ROOT, "threads": self.threads}
-        self._submit(build_features, [given])
-        self._submit(work, [{**given, "at": at} for at in positions])
+        What a killed process lost is submitted again, to new processes: tasks find what is done already.
 
-    def _submit(self, work: Task[..., None], calls: Sequence[Mapping[str, Any]]) -> None:
-        """What a killed process lost is submitted again: tasks find what is done already."""
-        for number in range(ROUNDS):
+        Raises:
+            CommandFailed: a task failed, or processes were killed in ROUNDS rounds.
+        """
+        given: Mapping[str, Any] = {"root": ROOT, "threads": self.threads}
+        calls: list[Mapping[str, Any]] = [{**given, "at": at} for at in positions]
+        for number in range(1, ROUNDS + 1):
             with _threads(self.threads), _ending_at_once(), self.runner() as runner:
-                futures = [runner.submit(work, dict(call)) for call in calls]
-                calls = [call for call, future in zip(calls, futures, strict=True) if _is_lost(future)]
+                if not _lost(runner, build_features, [given]):
+                    calls = _lost(runner, work, calls)
             if not calls:
                 return
-            get_run_logger().warning(f"a process ended in round {number + 1}; {len(calls)} of its tasks are submitted again")
-        raise CommandFailed(f"{work.name}: its process was killed {ROUNDS} times. Is there enough memory for {self.count} at once?")
+            get_run_logger().warning(f"a process was killed in round {number} of {ROUNDS}: {len(calls)} tasks are submitted again")
+        raise CommandFailed(f"{work.name}: processes were killed in {ROUNDS} rounds. Is there memory for {self.count} of them at once?")
+
+
+def _lost(runner: TaskRunner[Any], work: Task[..., None], calls: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Submit the calls and wait for all; return those whose process was killed.
+
+    Raises:
+        CommandFailed: a task failed.
+    """
+    futures = [runner.submit(work, dict(call)) for call in calls]
+    return [call for call, future in zip(calls, futures, strict=True) if _is_lost(future)]
 
 
 def _is_lost(future: Any) -> bool:
