@@ -18,7 +18,7 @@ from prefect.exceptions import CrashedRun
 from prefect.task_runners import ProcessPoolTaskRunner, TaskRunner
 from prefect.tasks import Task
 
-from components.core.errors import LesionflowError
+from components.core.errors import LesionflowError, first_line
 from components.runtime.environment import THREADS
 from components.runtime.parallel import CORES, end_with_parent
 from flows.processes import ROOT, CommandFailed
@@ -136,9 +136,11 @@ def _is_lost(future: Any) -> bool:
     except (BrokenProcessPool, CrashedRun):
         return True
     except Exception as fault:
-        if type(fault).__name__ == "KilledWorker":  # distributed's, which is not imported where it is not installed
-            return True
-        raise
+        if type(fault).__module__.partition(".")[0] != "distributed":
+            raise
+        if type(fault).__name__ != "KilledWorker":
+            raise CommandFailed(f"Dask: {first_line(fault)} Start the flow again when a scheduler runs; it goes on where it was.") from None
+        return True
     return False
 
 
