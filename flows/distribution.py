@@ -136,6 +136,11 @@ def _is_lost(future: Any) -> bool:
     except (BrokenProcessPool, CrashedRun):
         return True
     except Exception as fault:
+        if "deserialization" in str(fault):
+            raise CommandFailed(
+                "the Dask scheduler or a worker cannot import this project: start them with PYTHONPATH set to its folder, and with the"
+                " packages of requirements.lock."
+            ) from None
         if type(fault).__module__.partition(".")[0] != "distributed":
             raise
         if type(fault).__name__ != "KilledWorker":
