@@ -1,10 +1,12 @@
 """The database of a study: what is wrong with it is one line that never holds the password."""
 
 import pytest
+from optuna.exceptions import StorageInternalError
+from sqlalchemy.exc import OperationalError
 
 from components.core.errors import LesionflowError, ServiceUnavailable
 from components.search.study import open_study
-from components.search.study_database import DATABASE, VARIABLE, database_url, require_database
+from components.search.study_database import DATABASE, VARIABLE, database_errors, database_url, require_database
 from tests.support.prefect import free_port
 from tests.unit.search.test_study import tuned
 
@@ -52,6 +54,16 @@ def test_server_that_is_down_is_named(driver, monkeypatch, tmp_path):
         with pytest.raises(ServiceUnavailable, match="Connection refused") as fault:
             open_database()
         assert str(port) in message_of(fault.value)
+
+
+def test_reason_is_that_of_the_driver_without_the_password(monkeypatch):
+    monkeypatch.setenv(VARIABLE, "postgresql://lab:s3cret@db/study")
+    lost = OperationalError("SELECT 1", {}, Exception("s3cret: server closed the connection\nThis probably means"))
+
+    with pytest.raises(ServiceUnavailable) as fault, database_errors():
+        raise StorageInternalError("An exception is raised during the commit.") from lost
+
+    assert "cannot be used: ***: server closed the connection. Check" in message_of(fault.value)
 
 
 def test_project_has_a_database_of_its_own(monkeypatch, tmp_path):

@@ -8,14 +8,15 @@ import textwrap
 from pathlib import Path
 
 import optuna
+import psycopg2
 import pytest
 from optuna.trial import TrialState
 
 from components.core.errors import ServiceUnavailable
-from components.search.study import open_study
+from components.search.study import open_study, search
 from components.search.study_database import VARIABLE, require_database
 from tests.support.project import ROOT
-from tests.unit.search.test_study import tuned
+from tests.unit.search.test_study import tuned, value_of
 
 pytestmark = pytest.mark.postgresql
 TRIALS = 12
@@ -107,6 +108,22 @@ def test_two_searches_that_start_at_once_count_each_trial_once(tmp_path):
     assert {trial.state for trial in trials} == {TrialState.COMPLETE}
     assert sum("default" in trial.user_attrs for trial in trials) == 1
     require_own_values(trials)
+
+
+def test_search_survives_connections_that_the_server_closes(url):
+    settings = tuned(trials=TRIALS)
+    study = open_study("closed", settings)
+
+    def objective(trial, tried):
+        if trial.number == 3:
+            with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'study' AND pid <> pg_backend_pid()")
+                assert cursor.fetchall()
+        return value_of(tried)
+
+    search(study, settings, objective, lambda _: None)
+
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * TRIALS
 
 
 @pytest.mark.parametrize(("database", "reason"), [("guarded", "password authentication failed"), ("missing", "does not exist")])
