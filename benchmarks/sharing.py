@@ -30,8 +30,8 @@ from components.runtime.tensorflow import load_tensorflow
 from components.search.fold_cache import load_cache
 from components.search.fold_results import FoldResults
 from components.search.folds import deal
-from components.search.study import URL as STUDY_URL
 from components.search.study import ended_trials, open_study, study_name, suggest
+from components.search.study_database import VARIABLE as STUDY_URL
 from flows import workspace
 from flows.distribution import Workers, compute_fold, run_trials
 from flows.immediate_run import with_own_server

@@ -18,6 +18,7 @@ from components.search import tuning_report
 from components.search.fold_cache import load_cache
 from components.search.objectives import make_objective
 from components.search.study import ended_trials, open_study, search, study_name
+from components.search.study_database import require_database
 from components.search.tuning_report import report_of, restored_values
 from components.tracking.nested_runs import ParentRun, parent_run
 
@@ -35,6 +36,7 @@ def tune(settings: Settings) -> TuningReport:
     Raises:
         LesionflowError: the present setting is not in the space, weights are missing, or a database does not respond.
     """
+    require_database()
     labels, params = LabelSet.load(), settings.tuning
     logged = {**settings.logged("frozen"), "tuning": params.model_dump(exclude={"space"})}
     with parent_run(KIND, logged, {"label_set": labels.name}) as parent:

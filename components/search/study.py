@@ -5,13 +5,9 @@ import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
-from components.core.errors import LesionflowError, first_line
-from components.core.escaping import sqlite_uri
+from components.core.errors import LesionflowError
 from components.core.label_set import LabelSet
 from components.runtime.params import Settings
 from components.runtime.tensorflow import thread_count
@@ -19,18 +15,11 @@ from components.runtime.tuning_params import Axis
 from components.search.fold_results import DECIDING
 from components.search.identity import code_sha256, sha256_of
 from components.search.objectives import Objective
+from components.search.study_database import database_errors, open_storage, opening_alone
 
 if TYPE_CHECKING:
     import optuna
 
-DATABASE = Path("build/tuning/studies.db")
-URL = "LESIONFLOW_STUDY_URL"
-"""Variable with the URL of another database, as postgresql://..., which searches on several machines share."""
-HEARTBEAT, GRACE = 15, 60
-"""Seconds between two signs of life of a running trial, and without one after which another search takes it over."""
-RETRIES = 3
-LOCKED_SECONDS = 60
-"""For which a search waits for a locked SQLite file."""
 DEFAULT = "default"
 """Attribute of the trial of the present setting."""
 
@@ -65,38 +54,21 @@ def open_study(name: str, settings: Settings) -> "optuna.Study":
         LesionflowError: the database does not respond, or the present setting is not in the space.
     """
     import optuna
-    from sqlalchemy.exc import SQLAlchemyError
 
     require_present_in_space(settings)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    DATABASE.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with FileLock(DATABASE.with_suffix(".lock")), _without_experimental_warnings():
-            study = optuna.create_study(
-                storage=_storage(os.environ.get(URL) or sqlite_uri(DATABASE)),
-                study_name=name,
-                direction="maximize",
-                sampler=optuna.samplers.TPESampler(seed=settings.seed + os.getpid(), constant_liar=True),
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=5),
-                load_if_exists=True,
-            )
-            if not study.get_trials(deepcopy=False):
-                study.enqueue_trial(present_values(settings), user_attrs={DEFAULT: True})
-    except (SQLAlchemyError, ImportError, ValueError) as fault:
-        raise LesionflowError(f"the database of the search cannot be opened: {first_line(fault)}. Check {URL}.") from None
+    with database_errors(), opening_alone(), _without_experimental_warnings():
+        study = optuna.create_study(
+            storage=open_storage(),
+            study_name=name,
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(seed=settings.seed + os.getpid(), constant_liar=True),
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=5),
+            load_if_exists=True,
+        )
+        if not study.get_trials(deepcopy=False):
+            study.enqueue_trial(present_values(settings), user_attrs={DEFAULT: True})
     return study
-
-
-def _storage(url: str) -> "optuna.storages.RDBStorage":
-    import optuna
-
-    return optuna.storages.RDBStorage(
-        url,
-        engine_kwargs={"connect_args": {"timeout": LOCKED_SECONDS}} if url.startswith("sqlite") else None,
-        heartbeat_interval=HEARTBEAT,
-        grace_period=GRACE,
-        heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=RETRIES),
-    )
 
 
 @contextmanager
@@ -164,15 +136,19 @@ def search(study: "optuna.Study", settings: Settings, objective: Objective, on_t
         settings: params.yaml.
         objective: function from a trial, to which it reports, and the settings of the trial to the value; it may raise TrialPruned.
         on_trial: called with each trial of this search that has ended.
+
+    Raises:
+        ServiceUnavailable: the database does not respond any more.
     """
     from optuna.study import MaxTrialsCallback
 
-    if len(ended_trials(study)) >= settings.tuning.trials:
-        return
-    study.optimize(
-        lambda trial: objective(trial, settings.with_values(suggest(trial, settings.tuning.space))),
-        callbacks=[lambda _, trial: on_trial(trial), MaxTrialsCallback(settings.tuning.trials, states=_counted())],
-    )
+    with database_errors():
+        if len(ended_trials(study)) >= settings.tuning.trials:
+            return
+        study.optimize(
+            lambda trial: objective(trial, settings.with_values(suggest(trial, settings.tuning.space))),
+            callbacks=[lambda _, trial: on_trial(trial), MaxTrialsCallback(settings.tuning.trials, states=_counted())],
+        )
 
 
 def ended_trials(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
