@@ -32,7 +32,8 @@ def publish(report: CrossValidation) -> None:
     create_table_artifact(
         key="cross-validation",
         table=[{"metric": report.label_set.metric_label(name), "mean": f"{row:.3f}"} for name, row in report.mean.items()],
-        description=f"means over {len(report.folds)} folds of {report.images} training and validation images, with 95 % intervals",
+        description=f"means over {len(report.folds)} folds ({report.phase}) of {report.images} training and validation images,"
+        " with 95 % intervals",
     )
     create_table_artifact(
         key="cross-validation-folds",
@@ -49,7 +50,7 @@ def _rounded(figures: dict[str, float]) -> dict[str, float]:
 
 @flow(name="cross-validation", log_prints=True, **notifications.HOOKS)
 def cross_validation() -> CrossValidation:
-    """Bring the split up to date, then cross-validate the head on folds of the training and validation images."""
+    """Bring the split up to date, then cross-validate the settings on folds of the training and validation images."""
     with workspace.lock(patience=-1):
         bring_split_up_to_date()
         report = run_folds()

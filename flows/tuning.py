@@ -1,4 +1,4 @@
-"""Run the tuning flow: search better settings of the head on validation or over folds, never on test.
+"""Run the tuning flow: search better settings of the head, then of fine-tuning, on validation or over folds, never on test.
 
 `python -m flows.tuning` runs it immediately; no Prefect server is needed.
 """
@@ -20,7 +20,7 @@ from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, bring_split_up_to_date, env
 
 @task(task_run_name="search", timeout_seconds=48 * HOUR, **RETRY_OPTIONS)
 def search() -> TuningReport:
-    """Try settings until the study has as many trials as `tuning.trials`; an interrupted search goes on."""
+    """Try settings until the studies have as many trials as `tuning` wants; an interrupted search goes on."""
     run_command(Command([sys.executable, "-m", "components.tune"], "tune"), get_run_logger().info, environment(ROOT))
     return TuningReport.read(ROOT / TUNING)
 
@@ -41,7 +41,7 @@ def publish(report: TuningReport) -> None:
 
 @flow(name="tuning", log_prints=True, **notifications.HOOKS)
 def tuning() -> TuningReport:
-    """Bring the split up to date, then search better settings of the head. params.yaml is not changed."""
+    """Bring the split up to date, then search better settings. params.yaml is not changed."""
     with workspace.lock(patience=-1):
         bring_split_up_to_date()
         report = search()
