@@ -30,7 +30,8 @@ from components.runtime.tensorflow import load_tensorflow
 from components.search.fold_cache import load_cache
 from components.search.fold_results import FoldResults
 from components.search.folds import deal
-from components.search.study import ended_trials, open_study, study_name, suggest
+from components.search.levels import head_level
+from components.search.study import ended_trials, open_study, study_name
 from components.search.study_database import VARIABLE as STUDY_URL
 from flows import workspace
 from flows.distribution import Workers, compute_fold, run_trials
@@ -139,7 +140,7 @@ def enqueue(study: "optuna.Study", settings: Settings, trials: int) -> None:
     drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=settings.seed))
     for _ in range(trials - 1):
         trial = drawn.ask()
-        suggest(trial, settings.tuning.space)
+        head_level(settings).suggest(trial)
         study.enqueue_trial(trial.params)
 
 

@@ -35,7 +35,8 @@ def publish(report: CrossValidation) -> None:
     create_table_artifact(
         key="cross-validation",
         table=[{"metric": report.label_set.metric_label(name), "mean": f"{row:.3f}"} for name, row in report.mean.items()],
-        description=f"means over {len(report.folds)} folds of {report.images} training and validation images, with 95 % intervals",
+        description=f"means over {len(report.folds)} folds ({report.phase}) of {report.images} training and validation images,"
+        " with 95 % intervals",
     )
     create_table_artifact(
         key="cross-validation-folds",

@@ -1,4 +1,4 @@
-"""Run the tuning flow: search better settings of the head on validation or over folds, never on test.
+"""Run the tuning flow: search better settings of the head, then of fine-tuning, on validation or over folds, never on test.
 
 `python -m flows.tuning` runs it immediately; no Prefect server is needed. With --workers or --cluster several processes share the study.
 """
@@ -21,7 +21,7 @@ from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, bring_split_up_to_date, env
 
 @task(task_run_name="search", timeout_seconds=48 * HOUR, **RETRY_OPTIONS)
 def search(threads: dict[str, str]) -> TuningReport:
-    """Try settings until the study has as many trials as `tuning.trials`; an interrupted search goes on. `threads`: environment variable
+    """Try settings until the studies have as many trials as `tuning` wants; an interrupted search goes on. `threads`: environment variable
     with their number."""
     command = Command([sys.executable, "-m", "components.tune"], "tune")
     run_command(command, get_run_logger().info, {**environment(ROOT), **threads})

@@ -29,7 +29,10 @@ class FoldResults:
     @classmethod
     def of_settings(cls, features: str, settings: Settings, labels: LabelSet, folder: Path = FOLDER) -> "FoldResults":
         """Results of these settings; `features`: identity of the features."""
+        phase = settings.cross_validation.phase
         described = {
+            "phase": phase,
+            "finetune": settings.finetune.model_dump() if phase == "finetuned" else None,
             "features": features,
             "labels": labels.identity,
             "train": settings.train.model_dump(),

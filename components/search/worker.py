@@ -17,8 +17,7 @@ from components.search.cross_validation import fold_result
 from components.search.fold_cache import load_cache
 from components.search.fold_results import FoldResults
 from components.search.folds import deal
-from components.search.objectives import make_objective
-from components.search.study import open_study, search, study_name
+from components.search.tuning import search_levels
 
 ONE_AT_A_TIME = Lock()
 """Held by whoever computes: seeds belong to the process, and a Dask worker may run two tasks in one."""
@@ -56,19 +55,17 @@ def compute_fold(root: Path, threads: int, at: int) -> None:
 
 
 def run_trials(root: Path, threads: int) -> None:
-    """Try settings until the study has as many trials as `tuning.trials`, together with whoever else works on it.
+    """Try settings until the studies have as many trials as `tuning` wants, together with whoever else works on them.
 
     Args:
         root, threads: as for `build_features`.
 
     Raises:
-        LesionflowError: as `build_features`, or the study's database does not respond.
+        LesionflowError: as `build_features`, or the studies' database does not respond.
     """
     with ONE_AT_A_TIME:
         settings, labels = _start(root, threads), LabelSet.load()
-        cache = load_cache(settings)
-        study = open_study(study_name(cache.identity, labels, settings), settings)
-        search(study, settings, make_objective(cache, labels, settings), lambda _: None)
+        search_levels(load_cache(settings), labels, settings, lambda _, __: None)
 
 
 def _start(root: Path, threads: int) -> Settings:

@@ -182,7 +182,7 @@ def test_present_setting_outside_of_the_space_is_named():
     ("space", "message"),
     [
         ({"train.dropuot": {"low": 0, "high": 0.5}}, "train.dropuot is not a key"),
-        ({"finetune.epochs": {"choices": [1, 2]}}, r"a search varies train.\* only"),
+        ({"finetune.epochs": {"choices": [1, 2]}}, r"this search varies train.\* only"),
         ({"train.dropout": {"low": 0.5, "high": 0.5}}, "low must be below high"),
         ({"train.dropout": {"low": 0.0, "high": 1.5}}, "train.dropout cannot be 1.5"),
         ({"train.learning_rate": {"low": 0.0, "high": 0.5, "log": True}}, "low must be above 0"),
