@@ -15,8 +15,7 @@ from components.core.paths import TUNING
 from components.core.reports.tuning import TuningReport
 from components.runtime.params import Settings
 from components.runtime.params_file import load
-from components.search import study as studies
-from components.search import tuning
+from components.search import study_database, tuning
 from components.search.levels import HEAD, NOW
 from components.search.study import chosen_heads, open_study, search
 from components.search.tuning import search_levels
@@ -52,7 +51,7 @@ def settings(monkeypatch, tmp_path) -> Settings:
     made = {"frozen": lambda _, tried: value_of(tried), "finetuned": fine_tuned_value}
     monkeypatch.setattr(tuning, "make_objective", lambda *arguments: made[arguments[3]])
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(studies.URL, raising=False)
+    monkeypatch.delenv(study_database.VARIABLE, raising=False)
     return with_fine_tuning()
 
 
