@@ -101,7 +101,7 @@ test-install: setup  ## install the service alone from the package index, and as
 test-postgresql: setup  ## run flows with Prefect and MLflow on PostgreSQL, and searches that share a study there
 	pytest -m postgresql tests/flows tests/unit/search
 
-test-search: setup  ## search while the database of the study is locked for 20 seconds
+test-search: setup  ## killed fine-tuning of folds, trials one by one, and a study locked for 20 seconds (minutes)
 	pytest -m sweep tests/unit/search
 
 lint: setup  ## ruff, mypy, and the import rules (lint-imports)

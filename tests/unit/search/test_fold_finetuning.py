@@ -74,6 +74,7 @@ KILLED = """
 """
 
 
+@pytest.mark.sweep
 def test_fold_that_was_killed_while_it_fine_tuned_goes_on_to_the_same_predictions(settings, tmp_path, capsys):
     code, environment = textwrap.dedent(KILLED.format(root=str(ROOT))), {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True) as process:
@@ -124,6 +125,7 @@ def test_kept_result_is_of_the_phase_and_of_its_settings(settings, tmp_path):
     assert folder(in_phase(settings, "frozen")) == folder(in_phase(slower, "frozen"))
 
 
+@pytest.mark.sweep
 def test_value_of_a_trial_depends_on_its_settings_alone_and_one_augmentation_is_kept(settings):
     value_of = make_objective(load_cache(settings), LABELS, settings, "finetuned")
     darker = settings.with_values({"augment.brightness": 0.1})
@@ -140,7 +142,7 @@ def test_value_of_a_trial_depends_on_its_settings_alone_and_one_augmentation_is_
 
 
 @pytest.mark.usefixtures("settings")
-@pytest.mark.parametrize("objective", ["validation", "cross_validation"])
+@pytest.mark.parametrize("objective", ["validation", pytest.param("cross_validation", marks=pytest.mark.sweep)])
 def test_trial_reports_each_epoch_or_fold_and_stops_when_it_is_pruned(objective):
     settings, reported = small_settings(tuning={"objective": objective}), []
 

@@ -70,7 +70,7 @@ class Features:
 
 def test_fine_tuning_follows_the_search_of_the_head_and_takes_its_best(settings, tmp_path):
     ended: list[str] = []
-    searched = search_levels(Features(), ISIC9, settings, lambda level, _: ended.append(level.phase))
+    searched = search_levels(Features(), ISIC9, settings, lambda one, _: ended.append(one.level.phase))
     report = whole_report(searched, settings)
 
     assert ended == ["frozen"] * 8 + ["finetuned"] * 12
