@@ -27,7 +27,7 @@ PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc &
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run check test test-kill test-evidence test-architectures test-forms test-experiments test-api test-install test-postgresql lint format docs lock report ui server deploy worker starter clean bench
+.PHONY: help setup data run check test test-kill test-evidence test-architectures test-forms test-experiments test-sharing test-api test-install test-postgresql test-search lint format docs lock report ui server deploy worker starter clean bench
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -72,7 +72,7 @@ test: setup  ## run all tests, the longest files first
 	pytest -n 3 --dist loadfile --no-loadscope-reorder tests
 
 check: lint  ## lint, and the quick unit tests: the loop while you write
-	pytest -n 2 -m "not slow and not sweep and not architectures and not forms and not experiments" tests/unit tests/repository
+	pytest -n 2 -m "not slow and not sweep and not architectures and not forms and not experiments and not postgresql" tests/unit tests/repository
 
 test-kill: setup  ## kill an import at every call that changes a file (minutes)
 	pytest -m sweep tests/pipeline/test_killed_import.py
@@ -89,14 +89,20 @@ test-forms: setup  ## take a source of every form through the pipeline (minutes)
 test-experiments: setup  ## run queued DVC experiments through the pipeline (minutes)
 	pytest -m experiments tests/pipeline/test_dvc_experiments.py
 
+test-sharing: setup  ## kill processes that share a cross-validation or a search (minutes)
+	pytest -m sharing tests/flows/test_sharing.py
+
 test-api: setup  ## many requests generated from the API's description, and its page in Chromium (minutes)
 	pytest -m sweep tests/server
 
 test-install: setup  ## install the service alone from the package index, and ask it (minutes)
 	pytest -m install -s tests/server/test_install.py
 
-test-postgresql: setup  ## run flows with Prefect and MLflow on PostgreSQL
-	pytest -m postgresql tests/flows
+test-postgresql: setup  ## run flows with Prefect and MLflow on PostgreSQL, and searches that share a study there
+	pytest -m postgresql tests/flows tests/unit/search
+
+test-search: setup  ## killed fine-tuning of folds, trials one by one, and a study locked for 20 seconds (minutes)
+	pytest -m sweep tests/unit/search
 
 lint: setup  ## ruff, mypy, and the import rules (lint-imports)
 	ruff check .

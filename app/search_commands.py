@@ -1,36 +1,44 @@
 """The commands `lesionflow cv` and `lesionflow tune`."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from app.user_errors import user_errors
 from components.core.escaping import for_terminal
 
+if TYPE_CHECKING:
+    from components.runtime.tuning_params import Phase
+
 
 @click.command()
+@click.option("--phase", type=click.Choice(("frozen", "finetuned")), help="What a fold trains, instead of cross_validation.phase.")
 @user_errors
-def cv() -> None:
+def cv(phase: "Phase | None") -> None:
     """Cross-validate the settings of params.yaml on folds of the training and validation images.
 
-    Test is never read. The views of all images pass through the frozen base once; each fold then trains a head in seconds. An interrupted
-    run continues. Writes reports/cross_validation.json, with the images whose label may be wrong, and one MLflow run with a child for
-    each fold.
+    Test is never read. The views of all images pass through the frozen base once; each fold then trains a head in seconds. With the phase
+    finetuned it also renders its views and fine-tunes, which takes about as long as the stages augment and finetune. An interrupted run
+    continues, a fold that fine-tunes after its last epoch. Writes reports/cross_validation.json, with the images whose label may be wrong,
+    and one MLflow run with a child for each fold.
     """
     from components.cross_validate import cross_validate
     from components.runtime.params_file import load
     from components.runtime.tensorflow import load_tensorflow
+    from components.search.cross_validation import in_phase
 
     settings = load()
     load_tensorflow()
-    cross_validate(settings)
+    cross_validate(in_phase(settings, phase or settings.cross_validation.phase))
 
 
 @click.group(invoke_without_command=True)
 @click.pass_context
 @user_errors
 def tune(context: click.Context) -> None:
-    """Search better settings of the head, as the section tuning of params.yaml describes.
+    """Search better settings, as the section tuning of params.yaml describes: of the head, and with tuning.finetuned.trials of fine-tuning.
 
-    Trials are judged on validation or over folds, never on test. The study lives in build/tuning/studies.db, or in the database at
+    Trials are judged on validation or over folds, never on test. The studies live in build/tuning/studies.db, or in the database at
     LESIONFLOW_STUDY_URL, where several searches share it; an interrupted search goes on. params.yaml is not changed.
     """
     if context.invoked_subcommand:

@@ -14,7 +14,6 @@ import numpy as np
 from benchmarks.harness import machine, profiling, tables
 from benchmarks.harness.labels import CLASSES
 from benchmarks.harness.timing import Rates, interleaved_rounds, median_ratio, medians, timed
-from components import finetune
 from components.core import architectures
 from components.core.paths import FROZEN, MODEL_FILENAME
 from components.imaging import tfrecords
@@ -24,6 +23,7 @@ from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
 from components.training import input_pipeline, progressive_resizing, setup
+from components.training.finetuning import trainable_model
 
 NAME = "rates"
 WARM = 4
@@ -158,7 +158,7 @@ class FineTuning:
         backbone.unfreeze(
             backbone.get_base(classifier), architectures.unfreeze_from(settings.base.architecture, self._params.unfreeze_from)
         )
-        self._network = network = finetune.trainable_model(classifier, self._params, cut=None)
+        self._network = network = trainable_model(classifier, self._params, cut=None)
         setup.compile_classifier(network, keras.optimizers.AdamW(1e-6))
         network.optimizer.build(network.trainable_variables)
         size = self._params.batch_size

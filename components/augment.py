@@ -3,7 +3,6 @@
 Reads build/splits.parquet and data/. Writes build/shards/{train,validation,test}/, build/shards/resolution.json with the resolution
 that every image is first downsampled to, and reports/augment/views.png.
 Only training images are augmented; rarer classes get more views of each image, up to `max_views_per_image`.
-Images are rendered on all cores and streamed to the shards in a fixed order, so memory does not grow with their number.
 """
 
 from pathlib import Path
@@ -11,10 +10,9 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from tqdm import tqdm
 
-from components.augmentation import views
 from components.augmentation.preview import write_preview
+from components.augmentation.shards import render_shards
 from components.augmentation.views import PlannedImage, ViewRenderer, plan_views, views_per_image
 from components.core import catalog, plotting
 from components.core.catalog import SPLIT_NAMES
@@ -23,8 +21,6 @@ from components.core.label_set import LabelSet
 from components.core.paths import DATA, REPORTS, RESOLUTION, SHARDS
 from components.imaging import headers
 from components.imaging.model_input import ModelInput
-from components.imaging.tfrecords import ShardWriter
-from components.runtime.parallel import stream_map, workers
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.stage import run
@@ -44,21 +40,16 @@ def one_resolution(requested: Literal["auto"] | int | None, root: Path, rows: pd
 
 def augment(settings: Settings) -> None:
     """Run the stage."""
-    params, size, seed = settings.augment, settings.base.image_size, settings.seed
+    params, seed = settings.augment, settings.seed
     by_split, outputs = {name: catalog.load_split(name) for name in SPLIT_NAMES}, LabelSet.load().outputs
     counts = {name: int((by_split["train"]["diagnosis"] == name).sum()) for name in outputs}
     planned = {"train": plan_views(by_split["train"], views_per_image(counts, params.views_per_image, params.max_views_per_image), seed)}
     for name in ("validation", "test"):
         planned[name] = [PlannedImage(row.path, row.diagnosis, 1) for row in by_split[name].itertuples()]
     resolution = one_resolution(settings.images.resolution, DATA, by_split["train"])
-    renderer = ViewRenderer(DATA, ModelInput(size, resolution), params, seed)
-    with atomic_write(SHARDS) as draft, workers(views.__name__) as pool:
-        for name, planned_images in planned.items():
-            expected = sum(image.views for image in planned_images)
-            rendered = stream_map(pool, renderer.augmented_views if name == "train" else renderer.clean_views, planned_images)
-            with ShardWriter(draft / name, outputs, expected, size, seed) as writer:
-                for view in tqdm(rendered, total=expected, desc=name, unit="view", mininterval=1):
-                    writer.write(view)
+    renderer = ViewRenderer(DATA, ModelInput(settings.base.image_size, resolution), params, seed)
+    with atomic_write(SHARDS) as draft:
+        render_shards(draft, planned, renderer, outputs)
         write_json(draft / RESOLUTION.name, {"resolution": resolution})
     grid = write_preview(by_split["train"], renderer)
     with atomic_write(PREVIEW) as draft:

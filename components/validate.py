@@ -27,6 +27,7 @@ from components.data_quality.findings import ARCHIVE_ID, Finding
 from components.data_quality.label_choice import choose_definition
 from components.data_quality.label_definitions import LabelDefinition
 from components.data_quality.near_duplicates import Pairs, find_near_pairs
+from components.data_quality.nearest_points import index_for
 from components.data_quality.scan import ScanResult, scan
 from components.runtime.params import Settings
 from components.runtime.params_file import load
@@ -41,7 +42,7 @@ def find_look_alikes(frame: pd.DataFrame, scans: ScanResult, limits: Validate) -
     """Find near-duplicates among all readable files, as positions in `frame`; the first of equal images represents all."""
     readable = np.flatnonzero(frame["fault"] == "")
     first = readable[first_of_equal_images(frame.iloc[readable], limits)]
-    pairs = find_near_pairs(scans.thumbnails[first], limits.near_duplicate_score)
+    pairs = find_near_pairs(scans.thumbnails[first], limits.near_duplicate_score, index_for(len(first)))
     return Pairs(first[pairs.indices], pairs.scores)
 
 

@@ -1,6 +1,7 @@
 """Run the cross-validation flow: the settings of params.yaml on folds of the training and validation images, never on test.
 
-`python -m flows.cross_validation` runs it immediately; no Prefect server is needed.
+`python -m flows.cross_validation` runs it immediately; no Prefect server is needed. With --workers or --cluster several processes share the
+folds.
 """
 
 import base64
@@ -12,17 +13,19 @@ from prefect.cache_policies import NO_CACHE
 
 from components.core.paths import CROSS_VALIDATION, CROSS_VALIDATION_PLOTS
 from components.core.reports.cross_validation import CrossValidation
-from flows import notifications, workspace
+from components.runtime import params_file
+from flows import distribution, notifications, workspace
+from flows.distribution import Workers
 from flows.immediate_run import run_once
 from flows.processes import ROOT, Command, run_command
 from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, bring_split_up_to_date, environment
 
 
 @task(task_run_name="folds", timeout_seconds=48 * HOUR, **RETRY_OPTIONS)
-def run_folds() -> CrossValidation:
-    """Train and measure every fold; finished folds of an interrupted run are not trained again."""
+def run_folds(threads: dict[str, str]) -> CrossValidation:
+    """Train and measure every fold; finished folds are not trained again. `threads`: environment variable with their number."""
     command = Command([sys.executable, "-m", "components.cross_validate"], "cross_validate")
-    run_command(command, get_run_logger().info, environment(ROOT))
+    run_command(command, get_run_logger().info, {**environment(ROOT), **threads})
     return CrossValidation.read(ROOT / CROSS_VALIDATION)
 
 
@@ -32,7 +35,8 @@ def publish(report: CrossValidation) -> None:
     create_table_artifact(
         key="cross-validation",
         table=[{"metric": report.label_set.metric_label(name), "mean": f"{row:.3f}"} for name, row in report.mean.items()],
-        description=f"means over {len(report.folds)} folds of {report.images} training and validation images, with 95 % intervals",
+        description=f"means over {len(report.folds)} folds ({report.phase}) of {report.images} training and validation images,"
+        " with 95 % intervals",
     )
     create_table_artifact(
         key="cross-validation-folds",
@@ -48,11 +52,21 @@ def _rounded(figures: dict[str, float]) -> dict[str, float]:
 
 
 @flow(name="cross-validation", log_prints=True, **notifications.HOOKS)
-def cross_validation() -> CrossValidation:
-    """Bring the split up to date, then cross-validate the head on folds of the training and validation images."""
+def cross_validation(workers: int = 0, threads: int = 0, cluster: bool = False) -> CrossValidation:
+    """Bring the split up to date, then cross-validate the settings on folds of the training and validation images.
+
+    Args:
+        workers: Number of processes that share the folds; 0: one, with all cores.
+        threads: Threads of each; 0: the machine's cores divided among them. The figures depend on it in the last digits.
+        cluster: The processes are workers of a Dask cluster on this machine (extra cluster).
+    """
+    sharing = Workers.requested(workers, threads, cluster)
     with workspace.lock(patience=-1):
         bring_split_up_to_date()
-        report = run_folds()
+        if sharing:
+            params = params_file.load().cross_validation
+            sharing.run(distribution.compute_fold, range(params.folds * params.repeats))
+        report = run_folds(sharing.environment if sharing else {})
         publish(report)
     return report
 

@@ -1,6 +1,6 @@
-"""Run the tuning flow: search better settings of the head on validation or over folds, never on test.
+"""Run the tuning flow: search better settings of the head, then of fine-tuning, on validation or over folds, never on test.
 
-`python -m flows.tuning` runs it immediately; no Prefect server is needed.
+`python -m flows.tuning` runs it immediately; no Prefect server is needed. With --workers or --cluster several processes share the study.
 """
 
 import base64
@@ -12,16 +12,19 @@ from prefect.cache_policies import NO_CACHE
 
 from components.core.paths import TUNING, TUNING_PLOTS
 from components.core.reports.tuning import TuningReport
-from flows import notifications, workspace
+from flows import distribution, notifications, workspace
+from flows.distribution import Workers
 from flows.immediate_run import run_once
 from flows.processes import ROOT, Command, run_command
 from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, bring_split_up_to_date, environment
 
 
 @task(task_run_name="search", timeout_seconds=48 * HOUR, **RETRY_OPTIONS)
-def search() -> TuningReport:
-    """Try settings until the study has as many trials as `tuning.trials`; an interrupted search goes on."""
-    run_command(Command([sys.executable, "-m", "components.tune"], "tune"), get_run_logger().info, environment(ROOT))
+def search(threads: dict[str, str]) -> TuningReport:
+    """Try settings until the studies have as many trials as `tuning` wants; an interrupted search goes on. `threads`: environment variable
+    with their number."""
+    command = Command([sys.executable, "-m", "components.tune"], "tune")
+    run_command(command, get_run_logger().info, {**environment(ROOT), **threads})
     return TuningReport.read(ROOT / TUNING)
 
 
@@ -40,11 +43,20 @@ def publish(report: TuningReport) -> None:
 
 
 @flow(name="tuning", log_prints=True, **notifications.HOOKS)
-def tuning() -> TuningReport:
-    """Bring the split up to date, then search better settings of the head. params.yaml is not changed."""
+def tuning(workers: int = 0, threads: int = 0, cluster: bool = False) -> TuningReport:
+    """Bring the split up to date, then search better settings. params.yaml is not changed.
+
+    Args:
+        workers: Number of processes that share the study; 0: one, with all cores.
+        threads: Threads of each; 0: the machine's cores divided among them. The values depend on it in the last digits.
+        cluster: The processes are workers of a Dask cluster on this machine (extra cluster).
+    """
+    sharing = Workers.requested(workers, threads, cluster)
     with workspace.lock(patience=-1):
         bring_split_up_to_date()
-        report = search()
+        if sharing:
+            sharing.run(distribution.run_trials, range(sharing.count))
+        report = search(sharing.environment if sharing else {})
         publish(report)
     return report
 

@@ -3,8 +3,8 @@
 Each image is represented by a small square gray thumbnail. The search has two steps:
 
 1. Candidates. The magnitudes of a thumbnail's low-frequency cosine coefficients, sorted within each pair (u, v), (v, u), do not
-   change when the image is mirrored or rotated by 90 degrees. For each image, uncropped and cropped in six ways, a k-d tree
-   (Bentley 1975; scipy's cKDTree) returns the few nearest other images.
+   change when the image is mirrored or rotated by 90 degrees. For each image, uncropped and cropped in six ways, the few nearest other
+   images are searched (components/data_quality/nearest_points.py).
 2. Verification. In each candidate pair, one thumbnail is transformed to the best of its eight orientations and aligned with the
    other in scale and position (inverse compositional Gauss-Newton: Baker and Matthews 2004), first at half size. The score is the
    correlation of fine structure with normalized local contrast: broad shading, in which different lesions resemble each other, is
@@ -22,9 +22,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import dct
-from scipy.spatial import cKDTree
 
 from components.data_quality.alignment import IDENTITY, Floats, align_images, blurred, fine_correlation, warp_images
+from components.data_quality.nearest_points import Index, exact_index
 from components.imaging.appearance import THUMBNAIL_SIZE
 
 MAX_ORDER = 5
@@ -55,14 +55,15 @@ class Pairs:
     scores: Floats
 
 
-def find_near_pairs(thumbnails: Thumbnails, min_score: float) -> Pairs:
+def find_near_pairs(thumbnails: Thumbnails, min_score: float, index: Index = exact_index) -> Pairs:
     """Find pairs that show the same image.
 
     Args:
         thumbnails: uint8, shape (n, THUMBNAIL_SIZE, THUMBNAIL_SIZE).
         min_score: minimum correlation of fine structure after alignment.
+        index: how candidates are searched.
     """
-    found = verify_pairs(thumbnails, candidate_pairs(thumbnails))
+    found = verify_pairs(thumbnails, candidate_pairs(thumbnails, index))
     kept = found.scores >= min_score
     return Pairs(found.indices[kept], found.scores[kept])
 
@@ -102,20 +103,24 @@ def descriptors(thumbnails: Thumbnails, window: Window = (0, 0, 1, 1)) -> Floats
     return np.concatenate([larger, smaller[:, mirrored]], axis=1)
 
 
-def candidate_pairs(thumbnails: Thumbnails) -> NDArray[np.int64]:
+def candidate_pairs(thumbnails: Thumbnails, index: Index = exact_index) -> NDArray[np.int64]:
     """Find pairs that may be near-duplicates.
+
+    Args:
+        thumbnails: uint8, shape (n, THUMBNAIL_SIZE, THUMBNAIL_SIZE).
+        index: how the nearest descriptors are searched.
 
     Returns:
         Indices of shape (n, 2), each pair once; some window of the first image resembles the whole of the second.
     """
     if len(thumbnails) < 2:
         return np.empty((0, 2), dtype=np.int64)
-    tree = cKDTree(_blockwise(descriptors, thumbnails))
+    query = index(_blockwise(descriptors, thumbnails))
     found: list[NDArray[np.int64]] = []
     distances: list[Floats] = []
     for window in crop_windows():
         seen = _blockwise(partial(descriptors, window=window), thumbnails)
-        distance, neighbor = tree.query(seen, k=min(NEIGHBORS, len(thumbnails)), distance_upper_bound=MAX_DESCRIPTOR_DISTANCE, workers=-1)
+        distance, neighbor = query(seen, min(NEIGHBORS, len(thumbnails)), MAX_DESCRIPTOR_DISTANCE)
         image = np.repeat(np.arange(len(thumbnails)), neighbor.shape[1])
         near, distance = neighbor.ravel(), distance.ravel()
         kept = (near < len(thumbnails)) & (near != image)

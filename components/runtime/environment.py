@@ -9,6 +9,9 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 NO_PROXY = ("NO_PROXY", "no_proxy")
 FLOW_RUN = "LESIONFLOW_FLOW_RUN"
 """Environment variable set by the Prefect flow; a stage's MLflow run is tagged with it."""
+THREADS = "LESIONFLOW_THREADS"
+"""Environment variable with the number of TensorFlow's threads; default: one for each core that this process may use. Equal inputs give
+bit-identical outputs with equal numbers of threads."""
 GARBAGE_THRESHOLD = 50_000
 """Allocations after which Python looks for garbage. With its 700, that is a sixth of the time that TensorFlow, MLflow or Great Expectations
 take to be imported, and it finds nothing: what an import makes is kept."""

@@ -5,8 +5,8 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from multiprocessing import get_context, parent_process
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import current_process, get_context, parent_process
 from typing import TypeVar
 
 CORES = os.cpu_count() or 1
@@ -28,8 +28,13 @@ def stream_map(pool: Executor, work: Callable[[Item], Iterable[Result]], items: 
         yield from under_way.popleft().result()
 
 
-def workers(module: str, count: int = CORES) -> ProcessPoolExecutor:
-    """Pool of processes forked from one that has imported `module`, which must not import TensorFlow: its threads can deadlock a fork."""
+def workers(module: str, count: int = CORES) -> Executor:
+    """Pool of processes forked from one that has imported `module`, which must not import TensorFlow: its threads can deadlock a fork.
+
+    In a daemonic process, such as a worker of Dask, which may not start processes, it is a thread.
+    """
+    if current_process().daemon:
+        return ThreadPoolExecutor(1)
     context = get_context("forkserver")
     context.set_forkserver_preload([module])
     return ProcessPoolExecutor(count, context, initializer=follow_parent)
@@ -38,12 +43,17 @@ def workers(module: str, count: int = CORES) -> ProcessPoolExecutor:
 def follow_parent() -> None:
     """Ignore Ctrl-C, which the stage's process handles, and exit when that process ends, even if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stage = parent_process()
-    if stage is None:
-        raise RuntimeError("follow_parent must be called in a process started by multiprocessing")
+    end_with_parent()
 
-    def end_with_stage() -> None:
-        stage.join()
+
+def end_with_parent() -> None:
+    """Exit when the process ends that started this one, even if it is killed."""
+    parent = parent_process()
+    if parent is None:
+        raise RuntimeError("end_with_parent must be called in a process started by multiprocessing")
+
+    def end() -> None:
+        parent.join()
         os._exit(1)
 
-    threading.Thread(target=end_with_stage, daemon=True).start()
+    threading.Thread(target=end, daemon=True).start()

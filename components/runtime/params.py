@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from components.core import architectures
 from components.core.errors import LesionflowError
-from components.runtime.tuning_params import CrossValidation, Tuning, require_valid_space, with_values
+from components.runtime.tuning_params import CrossValidation, Tuning, require_valid_spaces, with_values
 from components.runtime.validation_params import Section, Share, Validate
 
 SPLIT_RESOLUTION = 20
@@ -270,7 +270,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _every_value_that_a_search_tries_is_valid(self) -> "Settings":
-        require_valid_space(self.tuning, {"train": self.train})
+        sections = {"train": self.train, "finetune": self.finetune, "augment": self.augment}
+        require_valid_spaces(self.tuning, sections, self.base.architecture)
         return self
 
     def with_values(self, values: Mapping[str, Any]) -> "Settings":

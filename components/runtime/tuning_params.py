@@ -2,21 +2,27 @@
 
 import math
 from collections.abc import Mapping
+from itertools import combinations, product
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
+from components.core import architectures
+from components.core.errors import LesionflowError
 from components.runtime.validation_params import Section
 
 Value = float | int | bool | str | tuple[int, ...]
+Phase = Literal["frozen", "finetuned"]
+UNFREEZE_FROM = "finetune.unfreeze_from"
 
 
 class CrossValidation(Section):
     """`folds`: parts that the training and validation images are dealt into; `repeats`: how often they are dealt, each time in another
-    order."""
+    order. `phase`: a fold ends with the head on the frozen base, or goes on to fine-tune."""
 
     folds: Annotated[int, Field(ge=3, le=20)]
     repeats: Annotated[int, Field(ge=1, le=100)]
+    phase: Phase
 
 
 class Axis(Section):
@@ -55,24 +61,37 @@ class Axis(Section):
 
     @property
     def tried(self) -> tuple[Value, ...]:
-        """All choices, or the smallest and the largest number: if these are valid, every value is."""
+        """All choices, or the smallest and the largest number and, if not only whole ones are tried, a fraction between them: if these are
+        valid, every value is."""
         if self.choices is not None:
             return self.choices
-        return tuple(int(bound) for bound in self.bounds) if self.integer else self.bounds
+        low, high = self.bounds
+        return (int(low), int(high)) if self.integer else (low, high, low + (high - low) / math.pi)
+
+
+class FinetunedTuning(Section):
+    """`trials`: number of fine-tuning trials after the search of the head, the present setting included; 0: none. `heads`: number of the
+    best settings of the head, beside the present one, among which a trial chooses. `space`: by key of the sections finetune and augment,
+    what is tried."""
+
+    trials: Annotated[int, Field(ge=0, le=10_000)]
+    heads: Annotated[int, Field(ge=0, le=100)]
+    space: Annotated[dict[str, Axis], Field(min_length=1)]
 
 
 class Tuning(Section):
     """`trials`: number of settings that are tried, the present one included. `objective`: validation is balanced accuracy on it, as `train`
-    reports it; cross_validation its mean over the folds of `cross_validation`. `space`: by key of params.yaml, as train.dropout, what is
-    tried."""
+    and `finetune` report it; cross_validation its mean over the folds of `cross_validation`. `space`: by key of params.yaml, as
+    train.dropout, what is tried. `finetuned`: the search of fine-tuning that follows."""
 
     trials: Annotated[int, Field(ge=2, le=100_000)]
     objective: Literal["validation", "cross_validation"]
     space: Annotated[dict[str, Axis], Field(min_length=1)]
+    finetuned: FinetunedTuning
 
 
-def with_values(document: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested params with other values of keys such as train.dropout.
+def with_values(document: Mapping[str, Any], values: Mapping[str, Any], origin: str = "tuning.space") -> dict[str, Any]:
+    """A copy of nested params with other values of keys such as train.dropout; `origin` names them in messages.
 
     Raises:
         ValueError: a key is not a key of a section.
@@ -81,28 +100,59 @@ def with_values(document: Mapping[str, Any], values: Mapping[str, Any]) -> dict[
     for key, value in values.items():
         section, _, name = key.partition(".")
         if not isinstance(changed.get(section), dict) or name not in changed[section]:
-            raise ValueError(f"tuning.space: {key} is not a key of params.yaml")
+            raise ValueError(f"{origin}: {key} is not a key of params.yaml")
         changed[section][name] = value
     return changed
 
 
-def require_valid_space(tuning: Tuning, searched: Mapping[str, Section]) -> None:
+def require_valid_spaces(tuning: Tuning, sections: Mapping[str, Section], architecture: str) -> None:
     """Raise if a search would try a value that params.yaml does not allow.
 
     Args:
         tuning: the section.
-        searched: the present sections whose keys may be varied, by name.
+        sections: the present sections train, finetune and augment, by name.
+        architecture: of the backbone, whose layers `finetune.unfreeze_from` names.
 
     Raises:
         ValueError: the message names the key and the value.
     """
-    for key, axis in tuning.space.items():
-        name = key.partition(".")[0]
-        if name not in searched:
-            raise ValueError(f"tuning.space: {key}: a search varies {', '.join(f'{section}.*' for section in searched)} only")
-        section = searched[name]
-        for value in axis.tried:
-            try:
-                type(section).model_validate(with_values({name: section.model_dump()}, {key: value})[name])
-            except ValidationError as fault:
-                raise ValueError(f"tuning.space: {key} cannot be {value}: {fault.errors()[0]['msg']}") from None
+    _require_valid("tuning.space", tuning.space, {"train": sections["train"]})
+    deeper = tuning.finetuned
+    _require_valid("tuning.finetuned.space", deeper.space, {name: sections[name] for name in ("finetune", "augment")})
+    if deeper.trials and UNFREEZE_FROM in deeper.space:
+        for start in deeper.space[UNFREEZE_FROM].tried:
+            _require_layer(architecture, start)
+
+
+def _require_valid(space_name: str, space: Mapping[str, Axis], sections: Mapping[str, Section]) -> None:
+    """Try every value alone, and every two values of a section together: no rule of params.yaml is about more than two keys."""
+    for key in space:
+        if key.partition(".")[0] not in sections:
+            raise ValueError(f"{space_name}: {key}: this search varies {', '.join(f'{name}.*' for name in sections)} only")
+    tried = {key: axis.tried for key, axis in space.items()}
+    together = [pair for pair in combinations(tried, 2) if pair[0].partition(".")[0] == pair[1].partition(".")[0]]
+    for keys in [*((key,) for key in tried), *together]:
+        name = keys[0].partition(".")[0]
+        for values in product(*(tried[key] for key in keys)):
+            _require_allowed(space_name, name, sections[name], dict(zip(keys, values, strict=True)))
+
+
+def _require_allowed(space_name: str, name: str, section: Section, values: Mapping[str, Value]) -> None:
+    changed = with_values({name: section.model_dump()}, values, space_name)[name]
+    try:
+        type(section).model_validate(changed)
+    except ValidationError as fault:
+        (key, value), *others = values.items()
+        beside = "".join(f" with {other} {also}" for other, also in others)
+        reason = fault.errors()[0]["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{space_name}: {key} cannot be {value}{beside}: {reason}") from None
+
+
+def _require_layer(architecture: str, start: Value) -> None:
+    if not isinstance(start, int | str):
+        raise ValueError(f"tuning.finetuned.space: {UNFREEZE_FROM} is a name or a whole number, not {start}. Give choices.")
+    try:
+        layers = list(architectures.layers_of(architecture))
+        architectures.layer_number(layers, architectures.unfreeze_from(architecture, start))
+    except LesionflowError as fault:
+        raise ValueError(f"tuning.finetuned.space: {UNFREEZE_FROM}: {fault} ({architecture})") from None

@@ -48,7 +48,7 @@ class FoldCache:
         clean: float32 (images, width), features of each image as it is served.
         views: float32 (views, width), memory-mapped, features of the augmented views.
         owners: int (views,), the row of each view's image.
-        identity: of everything that decides the features.
+        identity: of everything that decides the features, and the groups and sides of the images.
     """
 
     images: pd.DataFrame
@@ -71,14 +71,20 @@ def load_cache(settings: Settings, folder: Path = CACHE) -> FoldCache:
         LesionflowError: the backbone's weights are missing, or give features that are not finite.
     """
     images = images_to_validate_on()
-    identity = cache_identity(images, settings)
+    identity = features_identity(images, settings)
     if not ((folder / IDENTITY).exists() and read_json(folder / IDENTITY)["identity"] == identity):
         _build(images, settings, identity, folder)
-    owners = np.load(folder / "owners.npy")
-    return FoldCache(images, np.load(folder / "clean.npy"), np.load(folder / "views.npy", mmap_mode="r"), owners, identity)
+    owners, clean = np.load(folder / "owners.npy"), np.load(folder / "clean.npy")
+    return FoldCache(images, clean, np.load(folder / "views.npy", mmap_mode="r"), owners, cache_identity(images, settings))
 
 
 def cache_identity(images: pd.DataFrame, settings: Settings) -> str:
+    """Hex sha256 over what determines the features, and how the images are dealt into folds and split."""
+    dealt = images[["group", "side"]].to_numpy(dtype=str).tolist()
+    return sha256_of({"features": features_identity(images, settings), "dealt": dealt})
+
+
+def features_identity(images: pd.DataFrame, settings: Settings) -> str:
     """Hex sha256 over everything that determines the features: pixels, params, weights, seed, and the code that renders and embeds."""
     described = {
         "images": images[["path", "pixels_sha256", "diagnosis"]].to_numpy(dtype=str).tolist(),

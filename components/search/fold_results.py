@@ -10,6 +10,7 @@ from components.core.files import atomic_write, read_json, write_json
 from components.core.label_set import LabelSet
 from components.evaluation.predictions import Predictions
 from components.runtime.params import Settings
+from components.runtime.tensorflow import thread_count
 from components.search.identity import code_sha256, sha256_of
 from components.search.measurement import FoldPredictions
 
@@ -28,13 +29,17 @@ class FoldResults:
     @classmethod
     def of_settings(cls, features: str, settings: Settings, labels: LabelSet, folder: Path = FOLDER) -> "FoldResults":
         """Results of these settings; `features`: identity of the features."""
+        phase = settings.cross_validation.phase
         described = {
+            "phase": phase,
+            "finetune": settings.finetune.model_dump() if phase == "finetuned" else None,
             "features": features,
             "labels": labels.identity,
             "train": settings.train.model_dump(),
             "folds": settings.cross_validation.folds,
             "sensitivity": settings.evaluate.target_critical_sensitivity,
             "seed": settings.seed,
+            "threads": thread_count(),
             "code": code_sha256(*DECIDING),
         }
         return cls(folder / sha256_of(described)[:16], labels)

@@ -47,7 +47,7 @@ def measure(folds: Sequence[FoldPredictions], images: pd.DataFrame, labels: Labe
         folds: every fold of every repeat.
         images: one row per image, sorted by path: the columns of build/splits.parquet.
         labels: the label set.
-        settings: number of bins, resamples and the smallest subgroup.
+        settings: number of bins, resamples, the smallest subgroup, and the phase.
     """
     bins, params = settings.evaluate.calibration_bins, settings.evaluate
     described, share = [describe(fold, bins) for fold in folds], float(np.mean([fold.share for fold in folds]))
@@ -65,6 +65,7 @@ def measure(folds: Sequence[FoldPredictions], images: pd.DataFrame, labels: Labe
         groups=int(first.images["group"].nunique()),
         label_set=labels,
         mean={name: corrected_mean([fold.figures[name] for fold in described], share) for name in names},
+        phase=settings.cross_validation.phase,
         pooled=first.estimates(names, samples, bins),
         recall=first.recalls(samples),
         subgroups=subgroups.measure_subgroups(first, subgroups.subgroup_values(images), method),

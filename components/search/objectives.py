@@ -1,4 +1,4 @@
-"""What a trial of a search is judged by: balanced accuracy on images that its head was not trained on, never on test."""
+"""What a trial of a search is judged by: balanced accuracy on images that it did not train on, never on test."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -7,11 +7,13 @@ import numpy as np
 
 from components.core.label_set import LabelSet
 from components.runtime.params import Settings
-from components.search.cross_validation import run_fold
+from components.runtime.tuning_params import Phase
+from components.search.cross_validation import in_phase, run_fold
 from components.search.fold_cache import FoldCache
 from components.search.folds import Parts, deal
 from components.search.head_training import HeadSettings, train_head
 from components.search.measurement import fold_figures
+from components.search.trial_features import features_of_trial, fine_tuned_score
 
 if TYPE_CHECKING:
     import optuna
@@ -20,15 +22,15 @@ METRIC = "balanced_accuracy"
 Objective = Callable[["optuna.Trial", Settings], float]
 
 
-def make_objective(cache: FoldCache, labels: LabelSet, settings: Settings) -> Objective:
-    """The objective that `tuning.objective` names."""
+def make_objective(cache: FoldCache, labels: LabelSet, settings: Settings, phase: Phase = "frozen") -> Objective:
+    """The objective that `tuning.objective` names, of trials of the head or of fine-tuning."""
     if settings.tuning.objective == "cross_validation":
-        return _over_folds(cache, labels, settings)
-    return _on_validation(cache, labels)
+        return _over_folds(cache, labels, settings, phase)
+    return _on_validation(cache, labels, phase)
 
 
-def _on_validation(cache: FoldCache, labels: LabelSet) -> Objective:
-    """Balanced accuracy on validation of the best epoch, as the stage `train` reports it; reported after each epoch."""
+def _on_validation(cache: FoldCache, labels: LabelSet, phase: Phase) -> Objective:
+    """Balanced accuracy on validation of the best epoch, as the stages `train` and `finetune` report it; reported after each epoch."""
     validation = (cache.images["side"] == "validation").to_numpy()
     parts = Parts(~validation, validation, validation)
 
@@ -37,23 +39,26 @@ def _on_validation(cache: FoldCache, labels: LabelSet) -> Objective:
             trial.report(metrics[f"val_{METRIC}"], epoch)
             _stop_if_hopeless(trial)
 
-        return train_head(cache, parts, labels, HeadSettings(settings.train, settings.seed), report).score
+        if phase == "frozen":
+            return train_head(cache, parts, labels, HeadSettings(settings.train, settings.seed), report).score
+        return fine_tuned_score(cache, parts, labels, settings, report)
 
     return objective
 
 
-def _over_folds(cache: FoldCache, labels: LabelSet, settings: Settings) -> Objective:
+def _over_folds(cache: FoldCache, labels: LabelSet, settings: Settings, phase: Phase) -> Objective:
     """Mean balanced accuracy over the folds that `lesionflow cv` deals; the mean so far is reported after each fold."""
     folds = list(deal(cache.images, settings.cross_validation, settings.seed))
 
     def objective(trial: "optuna.Trial", settings: Settings) -> float:
         found: list[float] = []
-        for number, dealt in enumerate(folds):
-            held_out = run_fold(cache, dealt, labels, settings).held_out
-            found.append(fold_figures(held_out, settings.evaluate.calibration_bins)[METRIC])
-            trial.report(float(np.mean(found)), number)
-            if number + 1 < len(folds):
-                _stop_if_hopeless(trial)
+        with features_of_trial(cache, settings) as features:
+            for number, dealt in enumerate(folds):
+                held_out = run_fold(features, dealt, labels, in_phase(settings, phase)).held_out
+                found.append(fold_figures(held_out, settings.evaluate.calibration_bins)[METRIC])
+                trial.report(float(np.mean(found)), number)
+                if number + 1 < len(folds):
+                    _stop_if_hopeless(trial)
         return float(np.mean(found))
 
     return objective

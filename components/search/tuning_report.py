@@ -2,15 +2,18 @@
 
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from matplotlib import pyplot as plt
 
 from components.core.plotting import save_figure
-from components.core.reports.tuning import TuningReport
+from components.core.reports.tuning import SearchResult, TuningReport
 from components.runtime.params import Settings
-from components.search.study import DEFAULT, present_values, restored
+from components.search.levels import Level, head_level
+from components.search.study import DEFAULT
+from components.search.tuning import Searched
 
 if TYPE_CHECKING:
     import optuna
@@ -19,29 +22,35 @@ LEAST_TRIALS = 4
 """Complete trials from which importance is estimated."""
 
 
-def report_of(study: "optuna.Study", settings: Settings) -> TuningReport:
-    """The report of a study with at least one complete trial."""
+def whole_report(searched: Sequence[Searched], settings: Settings) -> TuningReport:
+    """The report of a search, each level of which has a complete trial: that of its last level."""
+    results = [report_of(one.study, settings, one.level) for one in searched]
+    return TuningReport(
+        **results[-1].model_dump(),
+        head=results[0] if len(results) > 1 else None,
+        objective=settings.tuning.objective,
+        phase=searched[-1].level.phase,
+    )
+
+
+def report_of(study: "optuna.Study", settings: Settings, level: Level | None = None) -> SearchResult:
+    """The result of a study with at least one complete trial; `level`: what it varies, default: the head."""
     from optuna.trial import TrialState
 
+    varied = level or head_level(settings)
     trials = study.get_trials(deepcopy=False)
     default = next((trial for trial in trials if DEFAULT in trial.user_attrs and trial.state == TrialState.COMPLETE), None)
     best = study.best_trial
-    return TuningReport(
-        best=restored_values(best.params),
+    return SearchResult(
+        best=varied.values(best.params),
         best_trial=best.number,
         best_value=float(best.value or 0.0),
         counts=dict(Counter(trial.state.name.lower() for trial in trials)),
         importance=importance(study),
-        objective=settings.tuning.objective,
-        present=restored_values(present_values(settings)),
+        present=varied.values(varied.present(settings)),
         present_value=None if default is None else default.value,
         study=study.study_name,
     )
-
-
-def restored_values(values: dict[str, Any]) -> dict[str, Any]:
-    """Values as params.yaml has them."""
-    return {key: restored(value) for key, value in values.items()}
 
 
 def importance(study: "optuna.Study") -> dict[str, float]:
@@ -55,8 +64,8 @@ def importance(study: "optuna.Study") -> dict[str, float]:
     return {key: round(value, 6) for key, value in optuna.importance.get_param_importances(study, evaluator=evaluator).items()}
 
 
-def draw(study: "optuna.Study", folder: Path) -> None:
-    """Draw history, importance and parallel coordinates into a folder."""
+def draw(study: "optuna.Study", folder: Path, prefix: str = "") -> None:
+    """Draw history, importance and parallel coordinates into a folder, in files whose names start with the prefix."""
     from optuna.visualization import matplotlib as pictures
 
     drawn = {"history": pictures.plot_optimization_history, "parallel_coordinates": pictures.plot_parallel_coordinate}
@@ -67,5 +76,5 @@ def draw(study: "optuna.Study", folder: Path) -> None:
             warnings.simplefilter("ignore")  # Optuna warns that its pictures by Matplotlib are experimental
             axes = plot(study)
         axes.figure.set_size_inches(9, 5)
-        save_figure(axes.figure, folder / f"{name}.png")
+        save_figure(axes.figure, folder / f"{prefix}{name}.png")
     plt.close("all")

@@ -13,6 +13,16 @@ from tests.support.project import Project
 
 pytestmark = pytest.mark.timeout(900)
 
+FINE_TUNING = {
+    "trials": 2,
+    "heads": 1,
+    "space": {
+        "finetune.learning_rate": {"low": 0.0001, "high": 0.001, "log": True},
+        "finetune.unfreeze_from": {"choices": ["block_16", "block_15"]},
+        "augment.brightness": {"choices": [0.25, 0.3]},
+    },
+}
+
 
 @pytest.fixture(scope="module")
 def lab(project: Project) -> Project:
@@ -46,9 +56,9 @@ def test_cv_has_a_parent_run_with_a_child_for_each_fold(lab):
     assert sorted(run.data.metrics["accuracy"] for run in children) == sorted(fold["figures"]["accuracy"] for fold in report(lab)["folds"])
 
 
-def test_figures_are_the_same_without_a_trace_of_test(lab):
+def test_figures_of_either_phase_are_the_same_without_a_trace_of_test(lab):
     """The test images, their rows and their shards are gone, and so are kept results; the views are embedded again."""
-    before = report(lab)
+    before = measured(lab, "finetuned"), measured(lab, "frozen")
     rows = pd.read_parquet(lab.root / "build/splits.parquet")
     for path in rows.loc[rows["side"] == "test", "path"]:
         (lab.root / "data" / path).unlink()
@@ -56,14 +66,22 @@ def test_figures_are_the_same_without_a_trace_of_test(lab):
     shutil.rmtree(lab.root / "build/shards/test")
     shutil.rmtree(lab.root / "build/cv")
 
-    result = lab.lesionflow("cv")
+    assert (measured(lab, "finetuned"), measured(lab, "frozen")) == before
+    assert [found["phase"] for found in before] == ["finetuned", "frozen"]
+    assert before[0]["mean"] != before[1]["mean"]
+    assert not [path for path in (lab.root / "build/cv/finetuning").iterdir() if path.is_dir()]
 
+
+def measured(lab: Project, phase: str) -> dict:
+    """The report of a cross-validation that ends with this phase."""
+    result = lab.lesionflow("cv", "--phase", phase)
     assert result.exit_code == 0, result.output
-    assert report(lab) == before
+    return report(lab)
 
 
 def test_finished_folds_are_not_trained_again(lab):
-    kept = sorted((lab.root / "build/cv/folds").rglob("held_out.parquet"))
+    last = max((lab.root / "build/cv/folds").iterdir(), key=lambda folder: folder.stat().st_mtime_ns)
+    kept = sorted(last.rglob("held_out.parquet"))
     times = [path.stat().st_mtime_ns for path in kept]
     shutil.rmtree(kept[0].parent)
 
@@ -82,7 +100,7 @@ def test_too_many_folds_are_an_error_of_one_line(lab):
 
 
 def test_search_changes_no_file_but_its_own_and_apply_changes_params(lab):
-    lab.set_params({"cross_validation": {"folds": 3, "repeats": 1}, "tuning": {"trials": 3}})
+    lab.set_params({"cross_validation": {"folds": 3, "repeats": 1}, "tuning": {"trials": 3, "finetuned": FINE_TUNING}})
     before = (lab.root / "params.yaml").read_text(encoding="utf-8")
 
     result = lab.lesionflow("tune")
@@ -90,16 +108,20 @@ def test_search_changes_no_file_but_its_own_and_apply_changes_params(lab):
     assert result.exit_code == 0, result.output
     assert (lab.root / "params.yaml").read_text(encoding="utf-8") == before
     found = json.loads((lab.root / "reports/tuning.json").read_text(encoding="utf-8"))
-    assert sum(found["counts"][state] for state in ("complete", "pruned") if state in found["counts"]) == 3
+    assert found["phase"] == "finetuned"
+    assert sum(found["counts"].values()) == FINE_TUNING["trials"]
+    assert sum(found["head"]["counts"].values()) == 3
+    assert {path.name for path in (lab.root / "reports/tuning").iterdir()} >= {"history.png", "finetuned_history.png"}
+    assert not [path for path in (lab.root / "build/tuning").glob("*/*") if path.is_dir()]
     declined = lab.lesionflow("tune", "apply")
     assert (lab.root / "params.yaml").read_text(encoding="utf-8") == before, declined.output
     assert lab.lesionflow("tune", "apply", "--yes").exit_code == 0
-    changed = yaml.safe_load((lab.root / "params.yaml").read_text(encoding="utf-8"))["train"]
-    assert {key: changed[key.removeprefix("train.")] for key in found["best"]} == found["best"]
+    changed = yaml.safe_load((lab.root / "params.yaml").read_text(encoding="utf-8"))
+    assert {key: changed[key.partition(".")[0]][key.partition(".")[2]] for key in found["best"]} == found["best"]
 
 
 def test_search_counts_each_trial_once_by_either_objective(lab):
-    lab.set_params({"tuning": {"trials": 3, "objective": "cross_validation"}})
+    lab.set_params({"tuning": {"trials": 3, "objective": "cross_validation", "finetuned": {**FINE_TUNING, "trials": 0}}})
     assert lab.lesionflow("tune").exit_code == 0
     assert lab.lesionflow("tune").exit_code == 0
     found = json.loads((lab.root / "reports/tuning.json").read_text(encoding="utf-8"))
@@ -108,4 +130,4 @@ def test_search_counts_each_trial_once_by_either_objective(lab):
     client = MlflowClient(sqlite_uri(lab.root / "mlruns/mlflow.db"))
     [experiment] = [item for item in client.search_experiments() if item.name == "skin-lesions"]
     children = client.search_runs([experiment.experiment_id], "params.state LIKE '%'", max_results=100)
-    assert len(children) == 6
+    assert len(children) == 6 + FINE_TUNING["trials"]

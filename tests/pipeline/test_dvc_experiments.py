@@ -1,16 +1,18 @@
 """DVC's own experiments, queued and run in a copy of the project that DVC deletes."""
 
 import json
+import shlex
 
 import pytest
 from mlflow import MlflowClient
 
 from components.core.escaping import sqlite_uri
 from components.runtime.params_file import load
-from tests.support.project import Project
+from tests.support.project import ROOT, Project
 
 pytestmark = [pytest.mark.timeout(900), pytest.mark.experiments]
 HEADLINES_AT_MOST = 12
+COLUMNS_AT_MOST = 70
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +62,19 @@ def test_experiments_are_compared_by_few_headline_figures(clinic_project):
     evaluation = json.loads((clinic_project.root / "reports/evaluation.json").read_text(encoding="utf-8"))
     assert figures["balanced_accuracy"] == evaluation["test"]["balanced_accuracy"]["value"]
     assert figures["validation_balanced_accuracy"] == evaluation["validation"][evaluation["picked"]]["balanced_accuracy"]
+
+
+def test_documented_table_of_experiments_leaves_out_the_long_reports(clinic_project):
+    page = (ROOT / "docs/how-to/run-experiments.md").read_text(encoding="utf-8")
+    documented = next(line for line in page.splitlines() if line.startswith("dvc exp show"))
+    everything = shlex.split(documented.replace(" --only-changed", ""))
+
+    changed, shown = (
+        next(line for line in clinic_project.run(*command, "--csv").stdout.splitlines() if line.startswith("Experiment,")).split(",")
+        for command in (shlex.split(documented), everything)
+    )
+
+    assert len(changed) < len(shown) <= COLUMNS_AT_MOST
+    headlines = json.loads((clinic_project.root / "reports/metrics.json").read_text(encoding="utf-8"))
+    assert {*headlines, "train.dropout", "finetune.learning_rate"} <= set(shown)
+    assert not any("/" in column for column in shown)

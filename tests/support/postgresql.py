@@ -22,7 +22,10 @@ def programs() -> Path | None:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """A PostgreSQL server on a free port of 127.0.0.1 with databases `prefect` and `mlflow`. Yields `user@host:port`."""
+    """A PostgreSQL server on a free port of 127.0.0.1. Yields `user@host:port`.
+
+    Its databases are `prefect`, `mlflow`, `study`, and `guarded`, which asks for a password that no user has.
+    """
     binaries = programs()
     if binaries is None:
         pytest.skip("The PostgreSQL server is not installed (Debian: apt-get install postgresql)")
@@ -43,11 +46,13 @@ def postgresql() -> Iterator[str]:
             assert done.returncode == 0, done.stderr
 
         run(str(binaries / "initdb"), "-D", str(data), "-U", "lesionflow", "--auth=trust", "--no-sync")
+        rules = data / "pg_hba.conf"
+        rules.write_text(f"host guarded all 127.0.0.1/32 scram-sha-256\n{rules.read_text()}")
         log = Path(folder) / "log"
         options = f"-p {port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
         run(str(binaries / "pg_ctl"), "-D", str(data), "-l", str(log), "-w", "-o", options, "start")
         try:
-            for name in ("prefect", "mlflow"):
+            for name in ("prefect", "mlflow", "study", "guarded"):
                 run(str(binaries / "createdb"), "-h", "127.0.0.1", "-p", str(port), "-U", "lesionflow", name)
             yield f"lesionflow@127.0.0.1:{port}"
         finally:

@@ -53,6 +53,7 @@ class CrossValidation(Document):
     mean: dict[str, Estimate] = Field(
         json_schema_extra={"key": "metric"}, description="mean over all folds, with the interval of the corrected resampled t"
     )
+    phase: str = Field(default="frozen", description="what a fold trains: `frozen`, the head, or `finetuned`, the upper blocks too")
     pooled: dict[str, Estimate] = Field(
         json_schema_extra={"key": "metric"},
         description="figures on all images, each predicted by the fold that held it out (first repeat); interval by lesion",

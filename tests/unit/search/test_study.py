@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 from components.core.errors import LesionflowError, ParamsError
 from components.runtime.params import Settings
 from components.runtime.params_file import load
-from components.search import study as studies
+from components.search import study_database
 from components.search.study import open_study, search
 from components.search.tuning_report import draw, report_of
 from tests.support.project import ROOT
@@ -28,7 +28,7 @@ SPACE = {"train.dropout": {"low": 0.0, "high": 0.6}, "train.hidden_units": {"cho
 @pytest.fixture
 def settings(monkeypatch, tmp_path) -> Settings:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv(studies.URL, raising=False)
+    monkeypatch.delenv(study_database.VARIABLE, raising=False)
     return tuned(trials=8)
 
 
@@ -110,25 +110,34 @@ def test_two_searches_at_once_count_each_trial_once(settings):
         assert trial.value == pytest.approx(dropout - 0.1 * (units == "[64]"))
 
 
-def test_database_that_is_locked_for_a_while_loses_no_trial(settings):
+@pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.sweep)])
+def test_database_that_is_locked_for_a_while_loses_no_trial(settings, seconds):
     study = open_study("made", settings)
-    connection = sqlite3.connect(studies.DATABASE, isolation_level=None, check_same_thread=False)
-    connection.execute("BEGIN EXCLUSIVE")
-    threading.Timer(3, connection.execute, ("ROLLBACK",)).start()
+    connection = sqlite3.connect(study_database.DATABASE, isolation_level=None, check_same_thread=False)
 
-    search(study, settings, lambda _, tried: value_of(tried), lambda _: None)
+    def objective(trial, tried):
+        if trial.number == 2:
+            connection.execute("BEGIN EXCLUSIVE")
+            threading.Timer(seconds, connection.execute, ("ROLLBACK",)).start()
+        return value_of(tried)
 
+    start = time.monotonic()
+    search(study, settings, objective, lambda _: None)
+
+    assert time.monotonic() - start >= seconds
     assert report_of(study, settings).counts == {"complete": 8}
+    assert [trial.number for trial in study.trials] == list(range(8))
 
 
 KILLED = """
     import os, sys, time
-    from components.search import study as studies
-    studies.HEARTBEAT, studies.GRACE = 1, 3
+    from components.search import study_database
+    from components.search.study import open_study, search
+    study_database.HEARTBEAT, study_database.GRACE = 1, 3
     sys.path.insert(0, {tests!r})
     from tests.unit.search.test_study import tuned, value_of
     settings = tuned(trials=6)
-    study = studies.open_study("made", settings)
+    study = open_study("made", settings)
 
     def objective(trial, tried):
         if trial.number == 2:
@@ -136,7 +145,7 @@ KILLED = """
             time.sleep(60)
         return value_of(tried)
 
-    studies.search(study, settings, objective, lambda _: None)
+    search(study, settings, objective, lambda _: None)
 """
 
 
@@ -149,8 +158,8 @@ def test_trial_of_a_killed_search_is_tried_again_with_its_params(settings, monke
         time.sleep(1.5)  # for its first heartbeat
         process.send_signal(signal.SIGKILL)
     time.sleep(3.5)
-    monkeypatch.setattr(studies, "HEARTBEAT", 1)
-    monkeypatch.setattr(studies, "GRACE", 3)
+    monkeypatch.setattr(study_database, "HEARTBEAT", 1)
+    monkeypatch.setattr(study_database, "GRACE", 3)
 
     study = run(settings.model_copy(update={"tuning": settings.tuning.model_copy(update={"trials": 6})}))
 
@@ -173,7 +182,7 @@ def test_present_setting_outside_of_the_space_is_named():
     ("space", "message"),
     [
         ({"train.dropuot": {"low": 0, "high": 0.5}}, "train.dropuot is not a key"),
-        ({"finetune.epochs": {"choices": [1, 2]}}, r"a search varies train.\* only"),
+        ({"finetune.epochs": {"choices": [1, 2]}}, r"this search varies train.\* only"),
         ({"train.dropout": {"low": 0.5, "high": 0.5}}, "low must be below high"),
         ({"train.dropout": {"low": 0.0, "high": 1.5}}, "train.dropout cannot be 1.5"),
         ({"train.learning_rate": {"low": 0.0, "high": 0.5, "log": True}}, "low must be above 0"),

@@ -1,0 +1,140 @@
+"""Searches that share a study on PostgreSQL, each in a folder of its own, as on two machines."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import optuna
+import psycopg2
+import pytest
+from optuna.trial import TrialState
+
+from components.core.errors import ServiceUnavailable
+from components.search.study import open_study, search
+from components.search.study_database import VARIABLE, require_database
+from tests.support.project import ROOT
+from tests.unit.search.test_study import tuned, value_of
+
+pytestmark = pytest.mark.postgresql
+TRIALS = 12
+SEARCH = """
+    import sys, time
+    from components.search import study_database
+    from components.search.study import open_study, search
+    study_database.HEARTBEAT, study_database.GRACE = 1, 3
+    sys.path.insert(0, {tests!r})
+    from tests.unit.search.test_study import tuned, value_of
+    name, seconds, trials = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
+    settings = tuned(trials=trials)
+    study = open_study(name, settings)
+
+    def objective(trial, tried):
+        print("trial", trial.number, flush=True)
+        time.sleep(seconds)
+        return value_of(tried)
+
+    search(study, settings, objective, lambda trial: print("ended", trial.number, flush=True))
+"""
+
+
+@pytest.fixture
+def url(postgresql: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    """The URL of the database, also in LESIONFLOW_STUDY_URL, and a folder of the test's own."""
+    url = f"postgresql://{postgresql}/study"
+    monkeypatch.setenv(VARIABLE, url)
+    monkeypatch.chdir(tmp_path)
+    return url
+
+
+def start(folder: Path, name: str, seconds: float, trials: int = TRIALS) -> subprocess.Popen:
+    """Start a search in a folder of its own; each of its trials takes `seconds`."""
+    folder.mkdir()
+    code = textwrap.dedent(SEARCH.format(tests=str(ROOT)))
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, name, str(seconds), str(trials)]
+    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def trials_of(name: str) -> list[optuna.trial.FrozenTrial]:
+    return open_study(name, tuned(trials=TRIALS)).trials
+
+
+def require_own_values(trials: list[optuna.trial.FrozenTrial]) -> None:
+    """Each trial that is complete has the value of its own params."""
+    for trial in trials:
+        if trial.state == TrialState.COMPLETE:
+            units = trial.params["train.hidden_units"] == "[64]"
+            assert trial.value == pytest.approx(trial.params["train.dropout"] - 0.1 * units)
+
+
+@pytest.mark.usefixtures("url")
+def test_killed_search_loses_no_trial_of_the_study_that_it_shares(tmp_path):
+    killed, other = start(tmp_path / "killed", "shared", 60), start(tmp_path / "other", "shared", 1)
+    assert killed.stdout is not None
+    line = killed.stdout.readline()
+    assert line.startswith("trial "), line + killed.stdout.read()
+    number = int(line.split()[1])
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    output = other.communicate(timeout=120)[0]
+    assert other.returncode == 0, output
+
+    trials = trials_of("shared")
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert trials[number].state == TrialState.FAIL
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    assert len(complete) == TRIALS
+    assert [trial.state for trial in trials].count(TrialState.FAIL) == 1
+    again = [trial for trial in trials if trial.system_attrs.get("failed_trial") == number]
+    assert [trial.state for trial in again] == [TrialState.COMPLETE]
+    assert again[0].params == trials[number].params
+    assert [int(line.split()[1]) for line in output.splitlines() if line.startswith("ended")] == [trial.number for trial in complete]
+    require_own_values(trials)
+
+
+@pytest.mark.usefixtures("url")
+def test_two_searches_that_start_at_once_count_each_trial_once(tmp_path):
+    searches = [start(tmp_path / name, "at once", 0.1) for name in ("one", "two")]
+    outputs = [search.communicate(timeout=120)[0] for search in searches]
+    assert [search.returncode for search in searches] == [0, 0], outputs
+
+    trials = trials_of("at once")
+    ended = [int(line.split()[1]) for output in outputs for line in output.splitlines() if line.startswith("ended")]
+    assert sorted(ended) == [trial.number for trial in trials] == list(range(len(trials)))
+    assert TRIALS <= len(trials) <= TRIALS + 1  # the other search may have been in its last one
+    assert {trial.state for trial in trials} == {TrialState.COMPLETE}
+    assert sum("default" in trial.user_attrs for trial in trials) == 1
+    require_own_values(trials)
+
+
+def test_search_survives_connections_that_the_server_closes(url):
+    settings = tuned(trials=TRIALS)
+    study = open_study("closed", settings)
+
+    def objective(trial, tried):
+        if trial.number == 3:
+            with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+                cursor.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'study' AND pid <> pg_backend_pid()")
+                assert cursor.fetchall()
+        return value_of(tried)
+
+    search(study, settings, objective, lambda _: None)
+
+    assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * TRIALS
+
+
+@pytest.mark.parametrize(("database", "reason"), [("guarded", "password authentication failed"), ("missing", "does not exist")])
+def test_refusal_is_one_line_without_the_password(database, reason, postgresql, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    user, _, address = postgresql.partition("@")
+    monkeypatch.setenv(VARIABLE, f"postgresql://{user}:s3cret@{address}/{database}")
+
+    for open_database in (require_database, lambda: open_study("made", tuned())):
+        with pytest.raises(ServiceUnavailable, match=reason) as fault:
+            open_database()
+        assert VARIABLE in str(fault.value)
+        assert "s3cret" not in str(fault.value)
+        assert "\n" not in str(fault.value)
