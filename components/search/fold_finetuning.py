@@ -22,6 +22,7 @@ from components.imaging.model_input import ModelInput
 from components.modeling import backbone, serialization
 from components.modeling.classifier import build_classifier, inference_function, logits_model
 from components.runtime.params import Settings
+from components.runtime.tensorflow import thread_count
 from components.search.fold_cache import FoldCache, resolution
 from components.search.fold_calibration import Trained
 from components.search.folds import Dealt, Parts
@@ -106,15 +107,12 @@ def fine_tune(task: Task, folder: Path, on_epoch_end: OnEpochEnd) -> FineTuned:
     Raises:
         LesionflowError: an image or the weights are missing, the disk is full, or the loss is not finite.
     """
-    import tensorflow as tf
-
     place = _place(folder)
     _render(task, place.shards)
     frozen = _frozen_classifier(task, folder)
     tuning = FineTuning.on_shards(task.settings, task.labels.outputs, place)
     unfrozen = tuning.unfrozen(frozen)
-    threads = str(tf.config.threading.get_intra_op_parallelism_threads())
-    tags = {"frozen.sha256": serialization.classifier_sha256(frozen), "shards": task.identity, "threads": threads}
+    tags = {"frozen.sha256": serialization.classifier_sha256(frozen), "shards": task.identity, "threads": str(thread_count())}
     result = tuning.train(unfrozen, tags, on_epoch_end)
     return FineTuned(unfrozen.network, len(result.history), result.best["val_balanced_accuracy"])
 
