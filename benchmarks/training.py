@@ -144,7 +144,7 @@ def build(variant: Variant, settings: Settings, pictures: Pictures) -> tuple[Any
         features = keras.layers.GlobalAveragePooling2D()(maps)
     extractor = keras.Model(pixels, features)
     params = settings.train.model_copy(update={"hidden_units": variant.hidden, "dropout": variant.dropout})
-    head = classifier.build_head(features.shape[-1], params, len(CLASSES), 0)
+    head = classifier.build_head(features.shape[-1], params, len(CLASSES))
     fitted, target = predict(extractor, pictures.fitted("train", variant.side)), pictures.targets("train")
     if variant.hidden:
         fit_hidden(head, fitted, target)

@@ -40,7 +40,7 @@ def train(settings: Settings) -> None:
     seed_everything(settings.seed)
     training = load_views("train", labels, params.class_weight_power)
     validation = load_views("validation", labels, 1.0)
-    head, trainable = compile_head(params, labels, training, settings.seed)
+    head, trainable = compile_head(params, labels, training)
     data = training_data(training, validation, params.batch_size, settings.seed)
     with runs.start_phase_run(
         "frozen", settings.logged("frozen"), {"backbone.sha256": weights_sha256, "label_set": labels.name}

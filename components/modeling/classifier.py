@@ -4,7 +4,6 @@ A classifier maps float32 pixels (n, size, size, 3) in 0 to 255 to probabilities
 pooling ("features"), the head ("head", ending in logits), a division by the temperature, softmax or sigmoid.
 """
 
-import random
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -16,31 +15,15 @@ from components.runtime.params import Train
 if TYPE_CHECKING:
     import keras
 
-KERAS_SEEDS = 10**9
-"""The largest seed that Keras draws."""
 
-
-def build_head(width: int, params: Train, logits: int, seed: int) -> "keras.Sequential":
-    """Build the head: dropout and dense layers from features to logits, (n, logits).
-
-    Its weights and dropout masks depend on `seed` alone: Keras would draw the seeds of layers from Python's global generator, from which
-    other threads of a process draw too. Those drawn here are the ones that Keras draws after `keras.utils.set_random_seed(seed)`.
-    """
+def build_head(width: int, params: Train, logits: int) -> "keras.Sequential":
+    """Build the head: dropout and dense layers from features to logits, (n, logits)."""
     import keras
-
-    generator = random.Random(seed)
-
-    def dropout() -> "keras.layers.Layer":
-        return keras.layers.Dropout(params.dropout, seed=generator.randint(1, KERAS_SEEDS) if params.dropout else None)
-
-    def dense(units: int, activation: str | None, name: str) -> "keras.layers.Layer":
-        start = keras.initializers.GlorotUniform(seed=generator.randint(1, KERAS_SEEDS))
-        return keras.layers.Dense(units, activation=activation, kernel_initializer=start, name=name)
 
     layers: list[keras.layers.Layer] = [keras.Input((width,), name="pooled")]
     for number, units in enumerate(params.hidden_units, start=1):
-        layers += [dropout(), dense(units, "relu", f"hidden_{number}")]
-    layers += [dropout(), dense(logits, None, "logits")]
+        layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(units, activation="relu", name=f"hidden_{number}")]
+    layers += [keras.layers.Dropout(params.dropout), keras.layers.Dense(logits, name="logits")]
     return keras.Sequential(layers, name="head")
 
 

@@ -61,6 +61,6 @@ def fit_head(
     mine = np.flatnonzero(parts.trained[cache.owners])
     training = EmbeddedViews.weighted(cache.views[mine], diagnoses[cache.owners[mine]].tolist(), labels, params.class_weight_power)
     stopping = EmbeddedViews.weighted(cache.clean[parts.stopping], diagnoses[parts.stopping].tolist(), labels, 1.0)
-    head, model = compile_head(params, labels, training, settings.seed)
+    head, model = compile_head(params, labels, training)
     data = training_data(training, stopping, params.batch_size, settings.seed)
     return head, train_with_early_stopping(model, data, EarlyStopping(params.epochs, params.patience), Silent(on_epoch_end))

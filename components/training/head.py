@@ -47,7 +47,7 @@ class EmbeddedViews:
         return tf.data.Dataset.from_tensor_slices((order, self.target[order], self.weight[order])).batch(size).map(read)
 
 
-def compile_head(params: Train, labels: LabelSet, training: EmbeddedViews, seed: int) -> "tuple[keras.Model, keras.Model]":
+def compile_head(params: Train, labels: LabelSet, training: EmbeddedViews) -> "tuple[keras.Model, keras.Model]":
     """The head, and a compiled model that shares its layers: a compiled model is saved with its custom metric, so the head itself is not
     compiled."""
     import keras
@@ -55,7 +55,7 @@ def compile_head(params: Train, labels: LabelSet, training: EmbeddedViews, seed:
     views, width = training.features.shape
     steps = -(-views // params.batch_size) * params.epochs
     with setup.distribution_strategy().scope():
-        head = build_head(width, params, labels.logits, seed)
+        head = build_head(width, params, labels.logits)
         trainable = keras.Model(head.inputs, head.outputs)
         setup.compile_classifier(trainable, keras.optimizers.Adam(setup.warmup_cosine_schedule(params.learning_rate, steps)))
     return head, trainable

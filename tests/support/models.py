@@ -115,7 +115,7 @@ def fitted_head(features: np.ndarray, labels: np.ndarray):
     scaler, regression = StandardScaler(), LogisticRegression(C=0.3, max_iter=1000)
     regression.fit(scaler.fit_transform(features), labels)
     kernel = regression.coef_.T / scaler.scale_[:, None]
-    head = build_head(features.shape[1], HEAD.model_copy(update={"hidden_units": ()}), 9, 0)
+    head = build_head(features.shape[1], HEAD.model_copy(update={"hidden_units": ()}), 9)
     head.get_layer("logits").set_weights([kernel, regression.intercept_ - scaler.mean_ @ kernel])
     return head
 
@@ -137,7 +137,7 @@ def classifier(architecture: str = "small", size: int = 32):
         build = getattr(keras.applications, architecture)
         base = build(include_top=False, weights=None, input_shape=(size, size, 3), name="base", **width)
         extractor = backbone.build_extractor_on(base, architecture)
-    return build_classifier(extractor, build_head(extractor.output_shape[-1], HEAD, 9, 0))
+    return build_classifier(extractor, build_head(extractor.output_shape[-1], HEAD, 9))
 
 
 def depthwise_classifier(size: int = 32):

@@ -65,7 +65,7 @@ def test_map_and_offset_are_the_logit_of_keras(hidden_units):
 
     extractor = get_extractor(models.classifier("small", 32))
     classifier = build_classifier(
-        extractor, build_head(extractor.output_shape[-1], models.HEAD.model_copy(update={"hidden_units": hidden_units}), 9, 0), 1.3
+        extractor, build_head(extractor.output_shape[-1], models.HEAD.model_copy(update={"hidden_units": hidden_units}), 9), 1.3
     )
     images = models.random_images(3)[:, :32, :32]
     maps = keras.Model(classifier.input, classifier.get_layer("features").input)(images).numpy()
