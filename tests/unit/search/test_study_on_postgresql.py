@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import optuna
@@ -20,6 +22,8 @@ from tests.unit.search.test_study import tuned, value_of
 
 pytestmark = pytest.mark.postgresql
 TRIALS = 12
+SECONDS = 240
+"""In which a search must end."""
 SEARCH = """
     import sys, time
     from components.search import study_database
@@ -49,13 +53,23 @@ def url(postgresql: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str
     return url
 
 
-def start(folder: Path, name: str, seconds: float, trials: int = TRIALS) -> subprocess.Popen:
-    """Start a search in a folder of its own; each of its trials takes `seconds`."""
-    folder.mkdir()
-    code = textwrap.dedent(SEARCH.format(tests=str(ROOT)))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code, name, str(seconds), str(trials)]
-    return subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+@pytest.fixture
+def start(url: str, tmp_path: Path) -> Iterator[Callable[[str, str, float], subprocess.Popen[str]]]:
+    """Function that starts a search in a folder of its own on the study of a name; each of its trials takes the given seconds."""
+    with ExitStack() as ended:
+
+        def run(folder: str, name: str, seconds: float) -> subprocess.Popen[str]:
+            (tmp_path / folder).mkdir()
+            code = textwrap.dedent(SEARCH.format(tests=str(ROOT)))
+            environment = {**os.environ, VARIABLE: url, "PYTHONPATH": str(ROOT)}
+            command = [sys.executable, "-c", code, name, str(seconds), str(TRIALS)]
+            process = subprocess.Popen(
+                command, cwd=tmp_path / folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            ended.callback(process.kill)
+            return process
+
+        yield run
 
 
 def trials_of(name: str) -> list[optuna.trial.FrozenTrial]:
@@ -70,16 +84,15 @@ def require_own_values(trials: list[optuna.trial.FrozenTrial]) -> None:
             assert trial.value == pytest.approx(trial.params["train.dropout"] - 0.1 * units)
 
 
-@pytest.mark.usefixtures("url")
-def test_killed_search_loses_no_trial_of_the_study_that_it_shares(tmp_path):
-    killed, other = start(tmp_path / "killed", "shared", 60), start(tmp_path / "other", "shared", 1)
+def test_killed_search_loses_no_trial_of_the_study_that_it_shares(start):
+    killed, other = start("killed", "shared", 60), start("other", "shared", 1)
     assert killed.stdout is not None
     line = killed.stdout.readline()
     assert line.startswith("trial "), line + killed.stdout.read()
     number = int(line.split()[1])
     killed.send_signal(signal.SIGKILL)
     killed.wait()
-    output = other.communicate(timeout=120)[0]
+    output = other.communicate(timeout=SECONDS)[0]
     assert other.returncode == 0, output
 
     trials = trials_of("shared")
@@ -95,10 +108,9 @@ def test_killed_search_loses_no_trial_of_the_study_that_it_shares(tmp_path):
     require_own_values(trials)
 
 
-@pytest.mark.usefixtures("url")
-def test_two_searches_that_start_at_once_count_each_trial_once(tmp_path):
-    searches = [start(tmp_path / name, "at once", 0.1) for name in ("one", "two")]
-    outputs = [search.communicate(timeout=120)[0] for search in searches]
+def test_two_searches_that_start_at_once_count_each_trial_once(start):
+    searches = [start(folder, "at once", 0.1) for folder in ("one", "two")]
+    outputs = [search.communicate(timeout=SECONDS)[0] for search in searches]
     assert [search.returncode for search in searches] == [0, 0], outputs
 
     trials = trials_of("at once")
