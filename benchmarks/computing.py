@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.harness import machine, tables
 from benchmarks.harness.timing import Rates, median_ratio, medians
+from components.modeling.determinism import seed_generators
 
 if TYPE_CHECKING:
     from components.runtime.params import Settings
@@ -131,7 +132,7 @@ def configure(setting: Setting, seed: int) -> None:
     intra, inter = setting.threads
     tf.config.threading.set_intra_op_parallelism_threads(intra)
     tf.config.threading.set_inter_op_parallelism_threads(inter)
-    keras.utils.set_random_seed(seed)
+    seed_generators(seed)
     if setting.deterministic:
         tf.config.experimental.enable_op_determinism()
     keras.config.set_dtype_policy(setting.policy)

@@ -20,6 +20,7 @@ from components.core.label_set import LabelSet
 from components.core.paths import CANDIDATE, DATA, PREDICTIONS_FILENAME
 from components.evaluation import bootstrap
 from components.evaluation.predictions import Predictions, paired_difference
+from components.modeling.determinism import seed_generators
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.runtime.tensorflow import load_tensorflow
@@ -77,7 +78,7 @@ def trained(settings: Settings, test: pd.DataFrame, epochs: int) -> tuple[Predic
     import keras
     from keras.src.legacy.preprocessing.image import ImageDataGenerator
 
-    keras.utils.set_random_seed(settings.seed)
+    seed_generators(settings.seed)
     network = build_network(settings)
     warped, plain = ImageDataGenerator(rescale=1 / 255, **WARP), ImageDataGenerator(rescale=1 / 255)
     train, validation = (image_batches(catalog.load_split(split), warped, settings.seed, shuffle=True) for split in ("train", "validation"))

@@ -21,6 +21,7 @@ from components.evaluation import leave_one_collection_out
 from components.imaging import images
 from components.modeling import classifier
 from components.modeling.backbone import build_base, unfreeze
+from components.modeling.determinism import seed_generators
 from components.runtime.params import Augment, Settings
 from components.training import progressive_resizing
 
@@ -97,11 +98,10 @@ def train(name: str, variant: Variant, seed: int, settings: Settings, pictures: 
 
 
 def _trained(run: TrainingRun, settings: Settings, pictures: Pictures, pool: Any) -> Trained:
-    import keras
 
     variant, seed = run.variant, run.seed
     teacher = _trained(run.teacher, settings, pictures, pool).network if variant.teacher else None
-    keras.utils.set_random_seed(seed)
+    seed_generators(seed)
     network, base = build(variant, settings, pictures)
     unfreeze(base, variant.unfreeze_from)
     batches = plan(pictures.by_split["train"], variant, seed)

@@ -4,13 +4,21 @@ import random
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy, Keras and TensorFlow, and enable deterministic TensorFlow kernels."""
-    import keras
+    """Seed all random generators, and enable deterministic TensorFlow kernels."""
     import tensorflow as tf
+
+    seed_generators(seed)
+    tf.config.experimental.enable_op_determinism()
+
+
+def seed_generators(seed: int) -> None:
+    """Seed Python, NumPy, TensorFlow and Keras.
+
+    Keras draws the seeds of layers from Python's global generator, from which the other threads of a Dask worker draw too. Here it gets one
+    of its own, which draws the same; `keras.utils.set_random_seed` alone does not seed that one.
+    """
+    import keras
     from keras.src.random import seed_generator
 
     keras.utils.set_random_seed(seed)
-    # Keras draws the seeds of layers from Python's global generator, from which the other threads of a Dask worker draw too. It gets one of
-    # its own, which draws the same.
     seed_generator.python_random = random.Random(seed)
-    tf.config.experimental.enable_op_determinism()

@@ -18,6 +18,7 @@ from components.core.errors import LesionflowError
 from components.core.files import write_json
 from components.imaging import images
 from components.modeling import serialization
+from components.modeling.determinism import seed_generators
 from components.registry import reevaluation
 from components.serving import loading, logged_model, packaging
 from tests.mlflow.conftest import MD5, MODEL
@@ -34,7 +35,7 @@ OLDER = Path(__file__).with_name("older")
 @pytest.fixture(scope="module")
 def network():
     """A network from pixels to nine probabilities that depend on every pixel."""
-    keras.utils.set_random_seed(0)
+    seed_generators(0)
     pixels = keras.Input((SIZE, SIZE, 3))
     flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels))
     return keras.Model(pixels, keras.layers.Dense(9, activation="softmax")(flat))

@@ -10,6 +10,7 @@ from components.core.files import write_json
 from components.core.label_set import LabelSet
 from components.core.paths import DATA, RESOLUTION, SPLITS
 from components.modeling import backbone
+from components.modeling.determinism import seed_generators
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from tests.support.images import noise
@@ -66,7 +67,7 @@ def build_small_extractor(_: object):
     """Three small residual blocks with fixed weights, in place of a pretrained base."""
     import keras
 
-    keras.utils.set_random_seed(1)
+    seed_generators(1)
     inside, pixels = keras.Input((SIZE, SIZE, 3)), keras.Input((SIZE, SIZE, 3), name="pixels")
     base = keras.Model(inside, residual(inside), name="base")
     base.trainable = False

@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from components.imaging.tfrecords import ShardWriter, View, as_png
 from components.modeling import backbone
 from components.modeling.classifier import build_classifier, build_head
+from components.modeling.determinism import seed_generators
 from components.runtime.params import Train
 from tests.support.images import noise
 from tests.support.labels import CLASSES, ISIC9
@@ -62,7 +63,7 @@ def seeded_base(architecture: str, alpha: float = 1.0, size: int = 64, weights: 
     """
     import keras
 
-    keras.utils.set_random_seed(3)
+    seed_generators(3)
     width = {"alpha": alpha} if architecture == "MobileNetV2" else {}
     base = getattr(keras.applications, architecture)(include_top=False, weights=weights, input_shape=(size, size, 3), name="base", **width)
     random = np.random.default_rng(4)
@@ -124,7 +125,7 @@ def classifier(architecture: str = "small", size: int = 32):
     """A classifier with fixed random, frozen weights, on residual blocks or on a Keras architecture."""
     import keras
 
-    keras.utils.set_random_seed(1)
+    seed_generators(1)
     if architecture == "small":
         pixels = keras.Input((size, size, 3), name="pixels")
         base_input = keras.Input((size, size, 3))
@@ -144,7 +145,7 @@ def depthwise_classifier(size: int = 32):
     """A classifier on two blocks as in MobileNetV2; the taps of each depthwise filter cancel, as those of an edge filter."""
     import keras
 
-    keras.utils.set_random_seed(1)
+    seed_generators(1)
     inside = keras.Input((size, size, 3))
     features = keras.layers.Conv2D(8, 3, strides=2, padding="same", activation="relu", name="Conv1")(inside)
     for block, expand in (("expanded_conv", False), ("block_1", True)):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from components.core.files import write_json
+from components.modeling.determinism import seed_generators
 from components.serving.contents import FILE, write_digests
 
 OUTPUTS = ("melanoma", "nevus", "keratosis")
@@ -15,7 +16,7 @@ def tiny_classifier(outputs: int = 3, size: int = SIZE) -> Any:
     """A Keras classifier whose probabilities depend on every pixel, so that each view of an image has others."""
     import keras
 
-    keras.utils.set_random_seed(2)
+    seed_generators(2)
     pixels = keras.Input((size, size, 3), name="pixels")
     maps = keras.layers.Conv2D(6, 5, strides=2, activation="tanh", name="maps")(keras.layers.Rescaling(1 / 127.5, offset=-1)(pixels))
     features = keras.layers.GlobalAveragePooling2D(name="features")(maps)

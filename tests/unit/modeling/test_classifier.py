@@ -14,6 +14,7 @@ from components.modeling.classifier import (
     probabilities,
     with_temperature,
 )
+from components.modeling.determinism import seed_generators
 from components.runtime.params import Backbone, Train
 
 pytestmark = pytest.mark.slow
@@ -27,7 +28,7 @@ HEAD = Train(hidden_units=(8,), dropout=0.1, learning_rate=0.01, batch_size=8, e
 def backbone(tmp_path_factory) -> Backbone:
     """A tiny MobileNetV2 with random weights, saved to a file."""
     path = tmp_path_factory.mktemp("weights") / "random.weights.h5"
-    keras.utils.set_random_seed(1)
+    seed_generators(1)
     base = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3), alpha=0.35)
     base.save_weights(path)
     return Backbone(architecture="MobileNetV2", alpha=0.35, image_size=32, weights=str(path))
@@ -57,7 +58,7 @@ def test_classifier_has_softmax_or_one_sigmoid(backbone, logits):
 
 
 def test_fold_batch_norm_keeps_outputs_and_removes_moving_statistics():
-    keras.utils.set_random_seed(1)
+    seed_generators(1)
     base = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(32, 32, 3), alpha=0.35)
     random = np.random.default_rng(2)
     for layer in base.layers:
@@ -111,10 +112,10 @@ def test_unfreeze_error_lists_known_blocks(base, start, message):
 
 
 def test_equal_classifiers_are_saved_as_equal_bytes(backbone, tmp_path):
-    keras.utils.set_random_seed(5)
+    seed_generators(5)
     keras.backend.clear_session()
     first = classifier(backbone)
-    keras.utils.set_random_seed(5)
+    seed_generators(5)
     keras.backend.clear_session()
     second = classifier(backbone)
     serialization.save_classifier(first, tmp_path / "a.keras")

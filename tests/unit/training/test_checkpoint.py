@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from components.core.errors import LesionflowError
+from components.modeling.determinism import seed_generators
 from components.training import loop, setup
 from components.training.checkpoint import Checkpoint
 
@@ -31,7 +32,7 @@ def train_dataset(epoch: int):
 
 
 def build_network(rate: float = 0.05):
-    keras.utils.set_random_seed(3)
+    seed_generators(3)
     model = keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.3), keras.layers.Dense(9)])
     setup.compile_classifier(model, keras.optimizers.AdamW(setup.warmup_cosine_schedule(rate, 40, 4)))
     return model
