@@ -57,7 +57,8 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     lab = getattr(item, "funcargs", {}).get("prefect_lab")
     if report.failed and lab is not None and lab.log.exists():
-        report.sections.append((str(lab.log), "\n".join(lab.log.read_text(errors="replace").splitlines()[-SHOWN_LINES:])))
+        lines = [line for line in lab.log.read_text(errors="replace").splitlines() if "uvicorn.access" not in line]
+        report.sections.append((str(lab.log), "\n".join(lines[-SHOWN_LINES:])))
     return report
 
 

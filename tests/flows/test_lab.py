@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from flows.stages import STAGES
-from tests.support.prefect import CLIENT, PASSWORD, PLANNING_SECONDS, PrefectLab, cancel_planned_runs, command_line, read_report, wait_for
+from tests.support.prefect import CLIENT, PASSWORD, PrefectLab, cancel_planned_runs, command_line, read_report, wait_for
 from tests.support.project import Project
 
 pytestmark = pytest.mark.timeout(1200)  # the first test may have to build the pipeline that others share
@@ -211,7 +211,7 @@ def test_restart_keeps_schedules_and_deployments(prefect_lab):
     assert {item["id"] for item in after} == {item["id"] for item in before}
     active = {item["name"]: [row["active"] for row in item["schedules"]] for item in after}
     assert active["verify"] == [True]
-    planned = wait_for("planned runs", lambda: prefect_lab.runs("verify", "Scheduled"), PLANNING_SECONDS)
+    planned = wait_for("planned runs", lambda: prefect_lab.runs("verify", "Scheduled"), 90)
     planned_times = [run["expected_start_time"] for run in planned]
     assert len(planned_times) == len(set(planned_times))
     automations = [

@@ -27,8 +27,6 @@ from tests.support.project import DEAD_PROXY, Project
 FAST_POLLING = {"PREFECT_WORKER_QUERY_SECONDS": "2", "PREFECT_SERVER_LOGGING_LEVEL": "INFO"}
 """Settings of a worker that polls more often than every ten seconds, because tests wait for each run, and of a server that logs what its
 services did."""
-PLANNING_SECONDS = 240
-"""For the server to plan runs: it does so every 60 seconds, and takes a minute more where its queue has lost that task."""
 
 
 PASSWORD = "clinic:not a secret"
