@@ -34,7 +34,7 @@ views = tf.data.Dataset.from_tensor_slices((features, target, np.ones(64, np.flo
 data = loop.TrainingData(lambda epoch: views, views)
 
 def train(devices):
-    seed_generators(3)
+    keras.utils.set_random_seed(3)
     with setup.distribution_strategy(devices).scope():
         model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(9)])
         rate = setup.warmup_cosine_schedule(0.05, 15, 2)
