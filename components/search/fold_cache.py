@@ -75,13 +75,12 @@ def load_cache(settings: Settings, folder: Path = CACHE) -> FoldCache:
     if not ((folder / IDENTITY).exists() and read_json(folder / IDENTITY)["identity"] == identity):
         _build(images, settings, identity, folder)
     owners, clean = np.load(folder / "owners.npy"), np.load(folder / "clean.npy")
-    return FoldCache(images, clean, np.load(folder / "views.npy", mmap_mode="r"), owners, cache_identity(images, settings))
+    return FoldCache(images, clean, np.load(folder / "views.npy", mmap_mode="r"), owners, cache_identity(images, identity))
 
 
-def cache_identity(images: pd.DataFrame, settings: Settings) -> str:
-    """Hex sha256 over what determines the features, and how the images are dealt into folds and split."""
-    dealt = images[["group", "side"]].to_numpy(dtype=str).tolist()
-    return sha256_of({"features": features_identity(images, settings), "dealt": dealt})
+def cache_identity(images: pd.DataFrame, features: str) -> str:
+    """Hex sha256 over the identity of the features, and over how the images are dealt into folds and split."""
+    return sha256_of({"features": features, "dealt": images[["group", "side"]].to_numpy(dtype=str).tolist()})
 
 
 def features_identity(images: pd.DataFrame, settings: Settings) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from components.core.label_set import LabelSet
 from components.runtime.params import Settings
 from components.search import work_folders
-from components.search.fold_cache import FoldCache, cache_identity, load_cache
+from components.search.fold_cache import FoldCache, cache_identity, features_identity, load_cache
 from components.search.fold_finetuning import Task, discard_progress, fine_tune
 from components.search.folds import Parts
 from components.search.work_folders import work_folder
@@ -20,7 +20,7 @@ SHARDS = Path("build/tuning/finetuning")
 @contextmanager
 def features_of_trial(cache: FoldCache, settings: Settings) -> Iterator[FoldCache]:
     """Features of views with the trial's augmentation: those given, if theirs is the same, else others, which are rendered and embedded."""
-    identity = cache_identity(cache.images, settings)
+    identity = cache_identity(cache.images, features_identity(cache.images, settings))
     if identity == cache.identity:
         yield cache
         return
