@@ -121,12 +121,13 @@ def shared(work: str, arrangement: Arrangement, trials: int, folds: int) -> dict
     STUDY.unlink(missing_ok=True)
     load_tensorflow()
     settings, labels = params_file.load(), LabelSet.load()
-    cache = load_cache(settings)
+    cache, level = load_cache(settings), head_level(settings)
+    name = study_name(cache.identity, labels, settings, level)
     if work == "trials":
-        enqueue(open_study(study_name(cache.identity, labels, settings), settings), settings, trials)
+        enqueue(open_study(name, settings, level), settings, trials)
     seconds = by_workers(work, arrangement, folds) if arrangement.count else alone(work)
     if work == "trials":
-        study = open_study(study_name(cache.identity, labels, settings), settings)
+        study = open_study(name, settings, level)
         return {"seconds": seconds, "values": {json.dumps(trial.params, sort_keys=True): trial.value for trial in ended_trials(study)}}
     results, dealt = FoldResults.of_settings(cache.identity, settings, labels), deal(cache.images, settings.cross_validation, settings.seed)
     held_out = [results.read(fold.repeat, fold.number) for fold in dealt]

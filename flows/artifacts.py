@@ -22,6 +22,12 @@ MLFLOW_PAGE = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""
 
 
+def publish_picture(key: str, path: Path, description: str) -> None:
+    """Publish a PNG file, inlined, so that the page needs no other."""
+    picture = base64.b64encode(path.read_bytes()).decode()
+    create_image_artifact(key=key, image_url=f"data:image/png;base64,{picture}", description=description)
+
+
 @task(task_run_name="publish", cache_policy=NO_CACHE, timeout_seconds=300)
 def publish(outcomes: list[StageResult], overview: Overview, root: Path = ROOT) -> None:
     """Publish which stages ran, the test figures beside the champion's, the gate's verdict and the confusion matrix."""
@@ -32,8 +38,7 @@ def publish(outcomes: list[StageResult], overview: Overview, root: Path = ROOT) 
     )
     text = summary(Evaluation.read(root / EVALUATION), Registration.read(root / REGISTRATION), overview)
     create_markdown_artifact(key="summary", markdown=text, description="test figures and the gate's verdict")
-    picture = base64.b64encode((root / EVALUATION_PLOTS / "confusion.png").read_bytes()).decode()
-    create_image_artifact(key="confusion-matrix", image_url=f"data:image/png;base64,{picture}", description="confusion matrix on test")
+    publish_picture("confusion-matrix", root / EVALUATION_PLOTS / "confusion.png", "confusion matrix on test")
     if overview.noticed:
         get_run_logger().warning("champion was moved outside the gate: %s", asdict(overview.noticed))
 

@@ -22,7 +22,7 @@ METRIC = "balanced_accuracy"
 Objective = Callable[["optuna.Trial", Settings], float]
 
 
-def make_objective(cache: FoldCache, labels: LabelSet, settings: Settings, phase: Phase = "frozen") -> Objective:
+def make_objective(cache: FoldCache, labels: LabelSet, settings: Settings, phase: Phase) -> Objective:
     """The objective that `tuning.objective` names, of trials of the head or of fine-tuning."""
     if settings.tuning.objective == "cross_validation":
         return _over_folds(cache, labels, settings, phase)

@@ -11,7 +11,7 @@ from components.runtime.params import Settings
 from components.runtime.tensorflow import thread_count
 from components.search.fold_results import DECIDING
 from components.search.identity import code_sha256, sha256_of
-from components.search.levels import Level, best_heads, head_level
+from components.search.levels import Level, best_heads
 from components.search.objectives import Objective
 from components.search.study_database import database_errors, open_storage, opening_alone
 
@@ -22,14 +22,14 @@ DEFAULT = "default"
 """Attribute of the trial of the present setting."""
 
 
-def study_name(features: str, labels: LabelSet, settings: Settings, level: Level | None = None) -> str:
+def study_name(features: str, labels: LabelSet, settings: Settings, level: Level) -> str:
     """Name of the study: two searches share one if everything but the number of trials is the same for both.
 
     Args:
         features: identity of the cached features.
         labels: the label set.
         settings: params.yaml.
-        level: what is varied; default: the head.
+        level: what is varied.
     """
     described = {
         "features": features,
@@ -41,14 +41,14 @@ def study_name(features: str, labels: LabelSet, settings: Settings, level: Level
         "threads": thread_count(),
         "code": code_sha256(*DECIDING),
     }
-    if level is None or level.phase == "frozen":
+    if level.phase == "frozen":
         return f"head {sha256_of(described)[:12]}"
     space = {key: axis.model_dump() for key, axis in level.space.items()}
     deeper = {"finetune": settings.finetune.model_dump(), "space": space, "heads": level.heads}
     return f"finetuned {sha256_of({**described, **deeper})[:12]}"
 
 
-def open_study(name: str, settings: Settings, level: Level | None = None) -> "optuna.Study":
+def open_study(name: str, settings: Settings, level: Level) -> "optuna.Study":
     """Open the study, or create it with the present setting as its first trial. Searches that start together do so one after another.
 
     Trials of a search that was killed are taken over after GRACE seconds.
@@ -58,8 +58,7 @@ def open_study(name: str, settings: Settings, level: Level | None = None) -> "op
     """
     import optuna
 
-    varied = level or head_level(settings)
-    present = varied.present(settings)
+    present = level.present(settings)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with database_errors(), opening_alone(), _without_experimental_warnings():
         study = optuna.create_study(
@@ -67,7 +66,7 @@ def open_study(name: str, settings: Settings, level: Level | None = None) -> "op
             study_name=name,
             direction="maximize",
             sampler=optuna.samplers.TPESampler(seed=settings.seed + os.getpid(), constant_liar=True),
-            pruner=varied.pruner(settings),
+            pruner=level.pruner(settings),
             load_if_exists=True,
         )
         if not study.get_trials(deepcopy=False):
@@ -90,7 +89,7 @@ def search(
     settings: Settings,
     objective: Objective,
     on_trial: Callable[["optuna.trial.FrozenTrial"], None],
-    level: Level | None = None,
+    level: Level,
 ) -> None:
     """Try settings until as many as the level wants are complete or pruned, by this search and others on the study.
 
@@ -99,20 +98,19 @@ def search(
         settings: params.yaml.
         objective: function from a trial, to which it reports, and the settings of the trial to the value; it may raise TrialPruned.
         on_trial: called with each trial of this search that has ended.
-        level: what is varied; default: the head.
+        level: what is varied.
 
     Raises:
         ServiceUnavailable: the database does not respond any more.
     """
     from optuna.study import MaxTrialsCallback
 
-    varied = level or head_level(settings)
     with database_errors():
-        if len(ended_trials(study)) >= varied.trials:
+        if len(ended_trials(study)) >= level.trials:
             return
         study.optimize(
-            lambda trial: objective(trial, settings.with_values(varied.suggest(trial))),
-            callbacks=[lambda _, trial: on_trial(trial), MaxTrialsCallback(varied.trials, states=_counted())],
+            lambda trial: objective(trial, settings.with_values(level.suggest(trial))),
+            callbacks=[lambda _, trial: on_trial(trial), MaxTrialsCallback(level.trials, states=_counted())],
         )
 
 

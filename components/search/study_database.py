@@ -32,7 +32,7 @@ def database_url() -> "URL":
     """The URL in LESIONFLOW_STUDY_URL, or that of the project's own database.
 
     Raises:
-        LesionflowError: it is not a URL, or there is no driver for it. The message does not quote it, since it may hold a password.
+        LesionflowError: it is not a URL, or its driver is not installed. The message does not quote it, since it may hold a password.
     """
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import ArgumentError

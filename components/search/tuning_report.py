@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from components.core.plotting import save_figure
 from components.core.reports.tuning import SearchResult, TuningReport
 from components.runtime.params import Settings
-from components.search.levels import Level, head_level
+from components.search.levels import Level
 from components.search.study import DEFAULT
 from components.search.tuning import Searched
 
@@ -33,21 +33,20 @@ def whole_report(searched: Sequence[Searched], settings: Settings) -> TuningRepo
     )
 
 
-def report_of(study: "optuna.Study", settings: Settings, level: Level | None = None) -> SearchResult:
-    """The result of a study with at least one complete trial; `level`: what it varies, default: the head."""
+def report_of(study: "optuna.Study", settings: Settings, level: Level) -> SearchResult:
+    """The result of a study with at least one complete trial; `level`: what it varies."""
     from optuna.trial import TrialState
 
-    varied = level or head_level(settings)
     trials = study.get_trials(deepcopy=False)
     default = next((trial for trial in trials if DEFAULT in trial.user_attrs and trial.state == TrialState.COMPLETE), None)
     best = study.best_trial
     return SearchResult(
-        best=varied.values(best.params),
+        best=level.values(best.params),
         best_trial=best.number,
         best_value=float(best.value or 0.0),
         counts=dict(Counter(trial.state.name.lower() for trial in trials)),
         importance=importance(study),
-        present=varied.values(varied.present(settings)),
+        present=level.values(level.present(settings)),
         present_value=None if default is None else default.value,
         study=study.study_name,
     )

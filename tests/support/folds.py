@@ -1,4 +1,4 @@
-"""A project of few small images, whose classes can be told apart, with a small network, on which a fold is trained in seconds."""
+"""A project of few small images, whose classes differ clearly, with a small network, on which a fold is trained in seconds."""
 
 import hashlib
 from pathlib import Path

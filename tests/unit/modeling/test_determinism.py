@@ -1,4 +1,4 @@
-"""A seed decides the weights and the dropout of a network, whatever the other threads of the process do."""
+"""A seed decides the weights and the dropout of a network, and the other threads of the process do not."""
 
 import random
 

@@ -16,7 +16,7 @@ from components.core.reports.tuning import TuningReport
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.search import study_database, tuning
-from components.search.levels import HEAD, NOW
+from components.search.levels import HEAD, NOW, head_level
 from components.search.study import chosen_heads, open_study, search
 from components.search.tuning import search_levels
 from components.search.tuning_report import draw, whole_report
@@ -117,11 +117,12 @@ def test_result_of_both_levels_is_taken_over(settings, tmp_path):
 
 
 def test_heads_are_the_present_and_the_best_different_ones_and_stay_what_they_are(settings):
-    study = open_study("made", settings)
-    search(study, settings, lambda _, tried: value_of(tried), lambda _: None)
+    study = open_study("made", settings, head_level(settings))
+    search(study, settings, lambda _, tried: value_of(tried), lambda _: None, head_level(settings))
     heads = chosen_heads(study, settings)
     best = study.best_params
-    search(study, with_fine_tuning(heads_tried=12), lambda *_: 1.0, lambda _: None)
+    more = with_fine_tuning(heads_tried=12)
+    search(study, more, lambda *_: 1.0, lambda _: None, head_level(more))
 
     assert heads[NOW] == {"train.dropout": 0.3, "train.hidden_units": []}
     assert len(heads) == 3

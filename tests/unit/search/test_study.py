@@ -18,6 +18,7 @@ from components.core.errors import LesionflowError, ParamsError
 from components.runtime.params import Settings
 from components.runtime.params_file import load
 from components.search import study_database
+from components.search.levels import head_level
 from components.search.study import open_study, search
 from components.search.tuning_report import draw, report_of
 from tests.support.project import ROOT
@@ -44,14 +45,20 @@ def value_of(settings: Settings) -> float:
 
 
 def run(settings: Settings, **options) -> optuna.Study:
-    study = open_study("made", settings)
-    search(study, settings, options.get("objective", lambda _, tried: value_of(tried)), options.get("on_trial", lambda _: None))
+    study = open_study("made", settings, head_level(settings))
+    search(
+        study,
+        settings,
+        options.get("objective", lambda _, tried: value_of(tried)),
+        options.get("on_trial", lambda _: None),
+        head_level(settings),
+    )
     return study
 
 
 def test_first_trial_is_the_present_setting_and_the_best_is_told(settings, tmp_path):
     study = run(settings)
-    report = report_of(study, settings)
+    report = report_of(study, settings, head_level(settings))
 
     assert study.trials[0].params == {"train.dropout": settings.train.dropout, "train.hidden_units": "[]"}
     assert report.present_value == pytest.approx(value_of(settings))
@@ -89,7 +96,7 @@ def test_pruned_trials_count_and_have_no_value_in_the_report(settings):
 
     study = run(settings, objective=objective)
 
-    assert report_of(study, settings).counts == {"complete": 4, "pruned": 4}
+    assert report_of(study, settings, head_level(settings)).counts == {"complete": 4, "pruned": 4}
 
 
 def test_two_searches_at_once_count_each_trial_once(settings):
@@ -101,7 +108,7 @@ def test_two_searches_at_once_count_each_trial_once(settings):
         for ended in [pool.submit(run, settings, objective=slowly) for _ in range(2)]:
             ended.result()
 
-    trials = open_study("made", settings).trials
+    trials = open_study("made", settings, head_level(settings)).trials
     assert [trial.number for trial in trials] == list(range(len(trials)))
     assert settings.tuning.trials <= len(trials) <= settings.tuning.trials + 1  # the other search may have been in its last one
     assert sum("default" in trial.user_attrs for trial in trials) == 1
@@ -112,7 +119,7 @@ def test_two_searches_at_once_count_each_trial_once(settings):
 
 @pytest.mark.parametrize("seconds", [3, pytest.param(20, marks=pytest.mark.sweep)])
 def test_database_that_is_locked_for_a_while_loses_no_trial(settings, seconds):
-    study = open_study("made", settings)
+    study = open_study("made", settings, head_level(settings))
     connection = sqlite3.connect(study_database.DATABASE, isolation_level=None, check_same_thread=False)
 
     def objective(trial, tried):
@@ -122,22 +129,23 @@ def test_database_that_is_locked_for_a_while_loses_no_trial(settings, seconds):
         return value_of(tried)
 
     start = time.monotonic()
-    search(study, settings, objective, lambda _: None)
+    search(study, settings, objective, lambda _: None, head_level(settings))
 
     assert time.monotonic() - start >= seconds
-    assert report_of(study, settings).counts == {"complete": 8}
+    assert report_of(study, settings, head_level(settings)).counts == {"complete": 8}
     assert [trial.number for trial in study.trials] == list(range(8))
 
 
 KILLED = """
     import os, sys, time
     from components.search import study_database
+    from components.search.levels import head_level
     from components.search.study import open_study, search
     study_database.HEARTBEAT, study_database.GRACE = 1, 3
     sys.path.insert(0, {tests!r})
     from tests.unit.search.test_study import tuned, value_of
     settings = tuned(trials=6)
-    study = open_study("made", settings)
+    study = open_study("made", settings, head_level(settings))
 
     def objective(trial, tried):
         if trial.number == 2:
@@ -145,7 +153,7 @@ KILLED = """
             time.sleep(60)
         return value_of(tried)
 
-    search(study, settings, objective, lambda _: None)
+    search(study, settings, objective, lambda _: None, head_level(settings))
 """
 
 
@@ -167,7 +175,7 @@ def test_trial_of_a_killed_search_is_tried_again_with_its_params(settings, monke
     assert killed.state == TrialState.FAIL
     again = [trial for trial in study.trials if trial.system_attrs.get("failed_trial") == 2 or trial.params == killed.params]
     assert any(trial.state == TrialState.COMPLETE for trial in again)
-    assert report_of(study, settings).counts["complete"] == 6
+    assert report_of(study, settings, head_level(settings)).counts["complete"] == 6
 
 
 @pytest.mark.usefixtures("settings")
@@ -175,7 +183,7 @@ def test_present_setting_outside_of_the_space_is_named():
     outside = tuned(space={"train.dropout": {"low": 0.4, "high": 0.6}})
 
     with pytest.raises(LesionflowError, match=r"train.dropout is 0.3 now, which tuning.space does not hold"):
-        open_study("made", outside)
+        open_study("made", outside, head_level(outside))
 
 
 @pytest.mark.parametrize(

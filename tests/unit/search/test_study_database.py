@@ -5,6 +5,7 @@ from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import OperationalError
 
 from components.core.errors import LesionflowError, ServiceUnavailable
+from components.search.levels import head_level
 from components.search.study import open_study
 from components.search.study_database import DATABASE, VARIABLE, database_errors, database_url, require_database
 from tests.support.prefect import free_port
@@ -50,7 +51,7 @@ def test_server_that_is_down_is_named(driver, monkeypatch, tmp_path):
     port = free_port()
     monkeypatch.setenv(VARIABLE, f"{driver}://lab:{SECRET}@127.0.0.1:{port}/study")
 
-    for open_database in (require_database, lambda: open_study("made", tuned())):
+    for open_database in (require_database, lambda: open_study("made", tuned(), head_level(tuned()))):
         with pytest.raises(ServiceUnavailable, match="Connection refused") as fault:
             open_database()
         assert str(port) in message_of(fault.value)

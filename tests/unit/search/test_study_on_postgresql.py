@@ -15,6 +15,7 @@ import pytest
 from optuna.trial import TrialState
 
 from components.core.errors import ServiceUnavailable
+from components.search.levels import head_level
 from components.search.study import open_study, search
 from components.search.study_database import VARIABLE, require_database
 from tests.support.project import ROOT
@@ -27,20 +28,21 @@ SECONDS = 240
 SEARCH = """
     import sys, time
     from components.search import study_database
+    from components.search.levels import head_level
     from components.search.study import open_study, search
     study_database.HEARTBEAT, study_database.GRACE = 1, 3
     sys.path.insert(0, {tests!r})
     from tests.unit.search.test_study import tuned, value_of
     name, seconds, trials = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
     settings = tuned(trials=trials)
-    study = open_study(name, settings)
+    study = open_study(name, settings, head_level(settings))
 
     def objective(trial, tried):
         print("trial", trial.number, flush=True)
         time.sleep(seconds)
         return value_of(tried)
 
-    search(study, settings, objective, lambda trial: print("ended", trial.number, flush=True))
+    search(study, settings, objective, lambda trial: print("ended", trial.number, flush=True), head_level(settings))
 """
 
 
@@ -73,7 +75,8 @@ def start(url: str, tmp_path: Path) -> Iterator[Callable[[str, str, float], subp
 
 
 def trials_of(name: str) -> list[optuna.trial.FrozenTrial]:
-    return open_study(name, tuned(trials=TRIALS)).trials
+    settings = tuned(trials=TRIALS)
+    return open_study(name, settings, head_level(settings)).trials
 
 
 def require_own_values(trials: list[optuna.trial.FrozenTrial]) -> None:
@@ -124,7 +127,7 @@ def test_two_searches_that_start_at_once_count_each_trial_once(start):
 
 def test_search_survives_connections_that_the_server_closes(url):
     settings = tuned(trials=TRIALS)
-    study = open_study("closed", settings)
+    study = open_study("closed", settings, head_level(settings))
 
     def objective(trial, tried):
         if trial.number == 3:
@@ -133,7 +136,7 @@ def test_search_survives_connections_that_the_server_closes(url):
                 assert cursor.fetchall()
         return value_of(tried)
 
-    search(study, settings, objective, lambda _: None)
+    search(study, settings, objective, lambda _: None, head_level(settings))
 
     assert [trial.state for trial in study.trials] == [TrialState.COMPLETE] * TRIALS
 
@@ -144,7 +147,7 @@ def test_refusal_is_one_line_without_the_password(database, reason, postgresql, 
     user, _, address = postgresql.partition("@")
     monkeypatch.setenv(VARIABLE, f"postgresql://{user}:s3cret@{address}/{database}")
 
-    for open_database in (require_database, lambda: open_study("made", tuned())):
+    for open_database in (require_database, lambda: open_study("made", tuned(), head_level(tuned()))):
         with pytest.raises(ServiceUnavailable, match=reason) as fault:
             open_database()
         assert VARIABLE in str(fault.value)
