@@ -6,7 +6,6 @@ Run `dvc repro` first, then this from the project's root; it starts a Prefect se
 import argparse
 import os
 import signal
-import socket
 import statistics
 import subprocess
 import sys
@@ -19,6 +18,7 @@ import httpx
 
 from benchmarks.harness import machine
 from benchmarks.harness.tables import table
+from flows.processes import free_port
 
 NAME = "overhead"
 PARTS = ("status", "champion", "publish")
@@ -31,9 +31,7 @@ def main() -> None:
     given = parser.parse_args()
     described = machine.describe()
     machine.isolate_environment()
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port = listener.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryDirectory() as home:
         serving = subprocess.Popen(
             [sys.executable, "-m", "flows.serve", "--port", str(port)],

@@ -4,17 +4,17 @@
 folds.
 """
 
-import base64
 import sys
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.core.paths import CROSS_VALIDATION, CROSS_VALIDATION_PLOTS
 from components.core.reports.cross_validation import CrossValidation
 from components.runtime import params_file
 from flows import distribution, notifications, workspace
+from flows.artifacts import publish_picture
 from flows.distribution import Workers
 from flows.immediate_run import run_once
 from flows.processes import ROOT, Command, run_command
@@ -43,8 +43,7 @@ def publish(report: CrossValidation) -> None:
         table=[{"repeat": fold.repeat, "fold": fold.number, "images": fold.images, **_rounded(fold.figures)} for fold in report.folds],
         description="each fold on the images that it held out",
     )
-    picture = base64.b64encode((ROOT / CROSS_VALIDATION_PLOTS / "folds.png").read_bytes()).decode()
-    create_image_artifact(key="cross-validation-plot", image_url=f"data:image/png;base64,{picture}", description="folds and means")
+    publish_picture("cross-validation-plot", ROOT / CROSS_VALIDATION_PLOTS / "folds.png", "folds and means")
 
 
 def _rounded(figures: dict[str, float]) -> dict[str, float]:
@@ -63,10 +62,9 @@ def cross_validation(workers: int = 0, threads: int = 0, cluster: bool = False) 
     sharing = Workers.requested(workers, threads, cluster)
     with workspace.lock(patience=-1):
         bring_split_up_to_date()
-        if sharing:
-            params = params_file.load().cross_validation
-            sharing.run(distribution.compute_fold, range(params.folds * params.repeats))
-        report = run_folds(sharing.environment if sharing else {})
+        params = params_file.load().cross_validation
+        sharing.run(distribution.compute_fold, range(params.folds * params.repeats))
+        report = run_folds(sharing.environment)
         publish(report)
     return report
 

@@ -56,18 +56,19 @@ def run_trials(root: Path, threads: int, at: int) -> None:
 
 @dataclass(frozen=True)
 class Workers:
-    """`count` processes with `threads` threads of TensorFlow each; `cluster`: they are the workers of a Dask cluster."""
+    """`count` processes with `threads` threads of TensorFlow each; `cluster`: they are the workers of a Dask cluster. Without any,
+    the command that a flow runs at the end does all the work."""
 
     count: int
     threads: int
     cluster: bool
 
     @classmethod
-    def requested(cls, workers: int, threads: int, cluster: bool) -> "Workers | None":
-        """The workers that a flow is asked for; None if its own process is to do the work.
+    def requested(cls, workers: int, threads: int, cluster: bool) -> "Workers":
+        """The workers that a flow is asked for.
 
         Args:
-            workers: number of processes, 0 for none besides the flow's. With DASK set, those of that cluster are taken.
+            workers: number of processes; 0: none. With DASK set, those of that cluster are taken.
             threads: of each; 0 for the cores of this machine divided by the processes.
             cluster: start a Dask cluster of as many workers on this machine.
 
@@ -76,12 +77,12 @@ class Workers:
         """
         if os.environ.get(DASK):
             workers, cluster = _cluster_size(os.environ[DASK]), True
-        return cls(workers, threads or max(1, CORES // workers), cluster) if workers else None
+        return cls(workers, threads or max(1, CORES // max(1, workers)), cluster)
 
     @property
     def environment(self) -> dict[str, str]:
         """Variable with which a command computes as these processes do."""
-        return {THREADS: str(self.threads)}
+        return {THREADS: str(self.threads)} if self.count else {}
 
     def runner(self) -> TaskRunner[Any]:
         """The task runner of Prefect that has these processes."""
@@ -94,17 +95,19 @@ class Workers:
         return dask_task_runner(cluster_class="distributed.LocalCluster", cluster_kwargs=kwargs)
 
     def run(self, work: Task[..., None], positions: Sequence[int]) -> None:
-        """Build the features in one process, then call a task with each position on all of them.
+        """Build the features in one process, then call a task with each position on all of them; without processes, do nothing.
 
         What a killed process lost is submitted again, to new processes: tasks find what is done already.
 
         Raises:
             CommandFailed: a task failed, or processes were killed in ROUNDS rounds.
         """
+        if not self.count:
+            return
         given: Mapping[str, Any] = {"root": ROOT, "threads": self.threads}
         calls: list[Mapping[str, Any]] = [{**given, "at": at} for at in positions]
         for number in range(1, ROUNDS + 1):
-            with _threads(self.threads), _ending_at_once(), self.runner() as runner:
+            with _ending_at_once(), self.runner() as runner:
                 if not _lost(runner, build_features, [given]):
                     calls = _lost(runner, work, calls)
             if not calls:
@@ -150,19 +153,6 @@ def _is_lost(future: Any) -> bool:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Have processes that are started in the block use this number of threads."""
-    before = os.environ.get(THREADS)
-    os.environ[THREADS] = str(count)
-    try:
-        yield
-    finally:
-        os.environ.pop(THREADS)
-        if before is not None:
-            os.environ[THREADS] = before
-
-
-@contextmanager
 def _ending_at_once() -> Iterator[None]:
     """Kill the processes that were started in the block if it is interrupted, instead of waiting until each has finished its task."""
     try:
@@ -191,5 +181,7 @@ def _prefect_dask() -> Any:
     try:
         import prefect_dask
     except ImportError:
-        raise CommandFailed("a Dask cluster needs the extra cluster: pip install 'lesionflow[cluster]'") from None
+        raise CommandFailed(
+            "a Dask cluster needs more packages. Run `pip install prefect-dask distributed`, or install the extra `cluster`."
+        ) from None
     return prefect_dask

@@ -3,7 +3,6 @@
 import argparse
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +10,9 @@ from typing import TypeVar
 
 from prefect.settings import get_current_settings
 
+from components.core.errors import LesionflowError
 from flows.distribution import DASK
-from flows.processes import CommandFailed
+from flows.processes import CommandFailed, free_port
 from flows.serve import SIGNALS, SupervisedProcess, await_server, end
 
 Result = TypeVar("Result")
@@ -31,7 +31,7 @@ def run_once(flow: Callable[[int, int, bool], Result], description: str | None) 
         raise SystemExit(with_own_server([sys.executable, *sys.orig_argv[1:]]))
     try:
         return flow(count, given.threads, bool(given.cluster))
-    except CommandFailed as fault:
+    except (CommandFailed, LesionflowError) as fault:
         print(f"\nerror: {fault}", file=sys.stderr)
         raise SystemExit(1) from None
     except KeyboardInterrupt:
@@ -43,9 +43,7 @@ def with_own_server(command: list[str]) -> int:
 
     Processes that share work need a server: without, each would start one of its own for each task.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     api = f"http://127.0.0.1:{port}/api"
     server = SupervisedProcess("server", sys.executable, "-m", "flows.server", "--port", str(port))
     try:

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -42,6 +43,13 @@ class Command:
     arguments: list[str]
     name: str
     inherited: tuple[int, ...] = ()
+
+
+def free_port() -> int:
+    """A port of 127.0.0.1 at which nothing listens now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def run_json(command: Command, on_line: OnLine, environment: Environment = None, root: Path = ROOT) -> Any:

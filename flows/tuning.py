@@ -3,16 +3,16 @@
 `python -m flows.tuning` runs it immediately; no Prefect server is needed. With --workers or --cluster several processes share the study.
 """
 
-import base64
 import sys
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_table_artifact
+from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.core.paths import TUNING, TUNING_PLOTS
 from components.core.reports.tuning import TuningReport
 from flows import distribution, notifications, workspace
+from flows.artifacts import publish_picture
 from flows.distribution import Workers
 from flows.immediate_run import run_once
 from flows.processes import ROOT, Command, run_command
@@ -37,9 +37,8 @@ def publish(report: TuningReport) -> None:
         description=f"best of {sum(report.counts.values())} trials by {report.objective}: {report.best_value:.3f}",
     )
     for path in sorted((ROOT / TUNING_PLOTS).glob("*.png")):
-        picture = base64.b64encode(path.read_bytes()).decode()
         name = path.stem.replace("_", "-")
-        create_image_artifact(key=f"tuning-{name}", image_url=f"data:image/png;base64,{picture}", description=f"search: {name}")
+        publish_picture(f"tuning-{name}", path, f"search: {name}")
 
 
 @flow(name="tuning", log_prints=True, **notifications.HOOKS)
@@ -54,9 +53,8 @@ def tuning(workers: int = 0, threads: int = 0, cluster: bool = False) -> TuningR
     sharing = Workers.requested(workers, threads, cluster)
     with workspace.lock(patience=-1):
         bring_split_up_to_date()
-        if sharing:
-            sharing.run(distribution.run_trials, range(sharing.count))
-        report = search(sharing.environment if sharing else {})
+        sharing.run(distribution.run_trials, range(sharing.count))
+        report = search(sharing.environment)
         publish(report)
     return report
 

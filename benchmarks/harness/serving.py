@@ -4,7 +4,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+
+from flows.processes import free_port
 
 START_SECONDS = 120.0
 MEGABYTE = 2**20
@@ -49,9 +50,7 @@ class Service:
 @contextmanager
 def started(*options: str, root: Path | None = None) -> Iterator[Service]:
     """Start `lesionflow serve` in a project's folder (default: the current one), wait for /ready, and end it after the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with tempfile.TemporaryFile() as log:
         start = time.perf_counter()
         process = subprocess.Popen(

@@ -49,8 +49,9 @@ def values(lab: Project, study: str) -> dict[str, float | None]:
     """The value of each complete trial of the only study, by its params."""
     with sqlite3.connect(lab.root / "build/tuning" / study) as database:
         rows = database.execute(
-            "select t.trial_id, group_concat(p.param_name || '=' || p.param_value order by p.param_name), v.value from trials t"
-            " join trial_params p using (trial_id) join trial_values v using (trial_id) where t.state = 'COMPLETE' group by t.trial_id"
+            "select t.trial_id, group_concat(p.param_name || '=' || p.param_value), v.value from trials t"
+            " join (select * from trial_params order by param_name) p using (trial_id) join trial_values v using (trial_id)"
+            " where t.state = 'COMPLETE' group by t.trial_id"
         ).fetchall()
     return {params: value for _, params, value in rows}
 
