@@ -31,8 +31,11 @@ def warmup_cosine_schedule(rate: float, steps: int, warmup_steps: int = 0) -> "k
     return keras.optimizers.schedules.CosineDecay(rate, steps)
 
 
-def compile_classifier(model: "keras.Model", optimizer: "keras.optimizers.Optimizer") -> None:
-    """Compile a model that outputs logits, with weighted cross-entropy as loss and unweighted balanced accuracy as metric."""
+def compile_classifier(model: "keras.Model", optimizer: "keras.optimizers.Optimizer", steps_per_execution: int = 1) -> None:
+    """Compile a model that outputs logits, with weighted cross-entropy as loss and unweighted balanced accuracy as metric.
+
+    `steps_per_execution`: steps that TensorFlow takes at a time, which saves time where a step is short and changes no result.
+    """
     import keras
 
     loss: keras.losses.Loss
@@ -40,8 +43,9 @@ def compile_classifier(model: "keras.Model", optimizer: "keras.optimizers.Optimi
         loss = keras.losses.BinaryCrossentropy(from_logits=True)
     else:
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    metrics = [balanced_accuracy(logits)]
     # XLA is slower on CPUs, and Keras disables it anyway with the deterministic kernels that the stages enable.
-    model.compile(optimizer=optimizer, loss=loss, metrics=[balanced_accuracy(logits)], jit_compile=False)
+    model.compile(optimizer=optimizer, loss=loss, metrics=metrics, jit_compile=False, steps_per_execution=steps_per_execution)
 
 
 def balanced_accuracy(logits: int) -> "keras.metrics.Metric":
