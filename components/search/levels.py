@@ -19,6 +19,8 @@ NOW = "now"
 """The name of the present setting of the head."""
 STARTUP = {"frozen": 5, "finetuned": 4}
 """Complete trials before the first is pruned, by the phase."""
+WARMUP_EPOCHS = 5
+"""Epochs of a head before its trial is pruned."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,13 @@ class Level:
     def pruner(self, settings: Settings) -> "optuna.pruners.BasePruner":
         """The median of the trials so far, since halving would rank the few epochs or folds of the few fine-tuning trials by their noise.
 
-        Fine-tuning trials are not judged before the first epoch at the full rate, nor by their first fold alone.
+        A trial is not judged by its first fold alone, nor by its first epochs, as many as WARMUP_EPOCHS, or those of fine-tuning before the
+        full rate.
         """
         import optuna
 
-        steps = 5
-        if self.phase == "finetuned":
-            steps = 1 if settings.tuning.objective == "cross_validation" else math.ceil(settings.finetune.warmup_epochs)
+        epochs = WARMUP_EPOCHS if self.phase == "frozen" else math.ceil(settings.finetune.warmup_epochs)
+        steps = 1 if settings.tuning.objective == "cross_validation" else epochs
         return optuna.pruners.MedianPruner(n_startup_trials=STARTUP[self.phase], n_warmup_steps=steps)
 
 
