@@ -1,20 +1,23 @@
 """The commands `lesionflow cv` and `lesionflow tune`."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from app.user_errors import user_errors
 from components.core.escaping import for_terminal
+from components.core.paths import CROSS_VALIDATION
 
 if TYPE_CHECKING:
     from components.runtime.tuning_params import Phase
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @click.option("--phase", type=click.Choice(("frozen", "finetuned")), help="What a fold trains, instead of cross_validation.phase.")
+@click.pass_context
 @user_errors
-def cv(phase: "Phase | None") -> None:
+def cv(context: click.Context, phase: "Phase | None") -> None:
     """Cross-validate the settings of params.yaml on folds of the training and validation images.
 
     Test is never read. The views of all images pass through the frozen base once; each fold then trains a head in seconds. With the phase
@@ -22,6 +25,8 @@ def cv(phase: "Phase | None") -> None:
     continues, a fold that fine-tunes after its last epoch. Writes reports/cross_validation.json, with the images whose label may be wrong,
     and one MLflow run with a child for each fold.
     """
+    if context.invoked_subcommand:
+        return
     from components.cross_validate import cross_validate
     from components.runtime.params_file import load
     from components.runtime.tensorflow import load_tensorflow
@@ -30,6 +35,31 @@ def cv(phase: "Phase | None") -> None:
     settings = load()
     load_tensorflow()
     cross_validate(in_phase(settings, phase or settings.cross_validation.phase))
+
+
+@cv.command("compare")
+@click.argument("before", type=click.Path(path_type=Path))
+@click.argument("after", type=click.Path(path_type=Path), default=CROSS_VALIDATION)
+@user_errors
+def cv_compare(before: Path, after: Path) -> None:
+    """Compare two cross-validations fold by fold.
+
+    BEFORE is a copy of an earlier report, AFTER is reports/cross_validation.json if not given. Prints the mean difference of each metric
+    with the 95 % interval of the corrected resampled t, and its standard error. Both must be of the same folds: the same data, seed, folds
+    and repeats.
+    """
+    from components.core.reports.cross_validation import CrossValidation
+    from components.search.comparison import compare
+
+    reports = [CrossValidation.read(path) for path in (before, after)]
+    found = compare(*reports)
+    click.echo(f"{'':30} {'before':>7} {'after':>7}   {'difference':25} standard error")
+    for name, row in found.items():
+        label = for_terminal(reports[1].label_set.metric_label(name))
+        click.echo(f"{label:30} {row.before:7.3f} {row.after:7.3f}   {f'{row.change:+.3f}':25} {row.standard_error:.3f}")
+    main = found["balanced_accuracy"]
+    verdict = ("higher" if main.change.value > 0 else "lower") if main.is_clear else "not different"
+    click.echo(f"balanced accuracy is {verdict} by more than one standard error ({len(reports[0].folds)} folds; test was not read)")
 
 
 @click.group(invoke_without_command=True)

@@ -1,5 +1,7 @@
 """The figures of a cross-validation, from the predictions of its folds. All functions are pure."""
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -59,6 +61,7 @@ def measure(folds: Sequence[FoldPredictions], images: pd.DataFrame, labels: Labe
     return CrossValidation(
         calibration=reliability(first, bins),
         confusion=metrics.confusion_matrix(first.truth, first.predicted, len(labels.outputs)).tolist(),
+        deal=identify_deal(folds),
         folds=tuple(described),
         held_out_share=share,
         images=len(first.images),
@@ -71,6 +74,12 @@ def measure(folds: Sequence[FoldPredictions], images: pd.DataFrame, labels: Labe
         subgroups=subgroups.measure_subgroups(first, subgroups.subgroup_values(images), method),
         suspects=find_suspects(repeats),
     )
+
+
+def identify_deal(folds: Sequence[FoldPredictions]) -> str:
+    """A hash of which images, by their pixels, each fold holds out."""
+    held_out = sorted((fold.repeat, fold.number, *sorted(fold.held_out.images["pixels_sha256"])) for fold in folds)
+    return hashlib.sha256(json.dumps(held_out).encode()).hexdigest()
 
 
 def describe(fold: FoldPredictions, bins: int) -> Fold:

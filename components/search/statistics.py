@@ -22,12 +22,16 @@ def corrected_standard_error(values: Sequence[float], held_out: float) -> float:
     return float(np.sqrt((1 / len(values) + held_out) * np.var(values, ddof=1)))
 
 
+def corrected_interval(mean: float, error: float, folds: int) -> Estimate:
+    """A mean over folds with its 95 % interval by Student's t, from `corrected_standard_error`."""
+    half = float(stats.t.ppf(0.975, folds - 1)) * error
+    return Estimate(mean, mean - half, mean + half)
+
+
 def corrected_mean(values: Sequence[float], held_out: float) -> Estimate:
     """Mean over folds of a figure from 0 to 1, with the 95 % interval of the corrected resampled t, within 0 and 1.
 
     Args:
         values, held_out: as for `corrected_standard_error`.
     """
-    mean = float(np.mean(values))
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * corrected_standard_error(values, held_out)
-    return clip_estimate(Estimate(mean, mean - half, mean + half))
+    return clip_estimate(corrected_interval(float(np.mean(values)), corrected_standard_error(values, held_out), len(values)))

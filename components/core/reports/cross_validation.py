@@ -45,6 +45,7 @@ class CrossValidation(Document):
 
     calibration: tuple[Bin, ...] = Field(description="bins of the largest probability, pooled as below")
     confusion: list[list[int]] = Field(description="out-of-fold images of the first repeat: rows are the true class, columns the named one")
+    deal: str = Field(default="", description="hash of which images each fold holds out; reports with the same one can be compared")
     folds: tuple[Fold, ...] = Field(description="each training")
     held_out_share: float = Field(description="images held out divided by images trained on, in the correction of the intervals")
     images: int = Field(description="images")

@@ -74,6 +74,15 @@ def test_mean_is_over_folds_and_pooled_figures_over_images(settings):
     assert set(report.subgroups) == {"sex"}
 
 
+def test_deal_depends_on_which_images_each_fold_holds_out_alone(settings):
+    rows = images()
+    dealt, turned = measure(folds(), rows, ISIC9, settings).deal, measure(folds(wrong=("000.jpg",))[::-1], rows, ISIC9, settings).deal
+    exchanged = [replace(fold, number=FOLDS - 1 - fold.number) for fold in folds()]
+
+    assert dealt == turned
+    assert dealt != measure(exchanged, rows, ISIC9, settings).deal
+
+
 def test_report_survives_writing_and_its_picture_is_drawn(settings, tmp_path):
     report = measure(folds(), images(), ISIC9, settings)
     report.write(tmp_path / "report.json")
