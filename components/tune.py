@@ -17,10 +17,9 @@ from components.runtime.params_file import load
 from components.runtime.stage import run
 from components.search import trial_features, tuning_report
 from components.search.fold_cache import load_cache
-from components.search.levels import HEAD
 from components.search.study import ended_trials
 from components.search.study_database import require_database
-from components.search.tuning import Searched, search_levels
+from components.search.tuning import Searched, best_value, search_levels
 from components.search.tuning_report import whole_report
 from components.tracking.nested_runs import ParentRun, parent_run
 
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
 KIND = "tuning"
 LOGGED = "run of trial {}"
 """Attribute of a study: the parent run that has this trial as a child."""
-TRIAL = {"frozen": "trial", "finetuned": "fine-tuning trial"}
-"""Name of a trial of each phase."""
 
 
 def tune(settings: Settings) -> TuningReport:
@@ -65,15 +62,11 @@ def not_logged(study: "optuna.Study") -> "list[optuna.trial.FrozenTrial]":
 
 
 def log_trial(parent: ParentRun, searched: Searched, trial: "optuna.trial.FrozenTrial") -> None:
-    """Log a trial that has ended as a child run, note that in the study, and print its value."""
-    level = searched.level
-    state, name = trial.state.name.lower(), f"{TRIAL[level.phase]} {trial.number}"
-    values = {**({HEAD: trial.params[HEAD]} if HEAD in trial.params else {}), **level.values(trial.params)}
-    value = trial.value if trial.value is not None else max(trial.intermediate_values.values(), default=None)
-    parent.add_child(name, {**values, "state": state}, {} if value is None else {"balanced_accuracy": value})
+    """Log a trial that has ended as a child run, note that in the study, and print a line."""
+    value, logged = best_value(trial), {**searched.values(trial), "state": trial.state.name.lower()}
+    parent.add_child(searched.name(trial), logged, {} if value is None else {"balanced_accuracy": value})
     searched.study.set_user_attr(LOGGED.format(trial.number), parent.run_id)
-    shown = "no value" if value is None else f"{value:.3f}"
-    print(f"{name} of {level.trials}: {shown} ({state}) {values}", flush=True)
+    print(searched.line(trial), flush=True)
 
 
 def figures(report: TuningReport) -> dict[str, float]:
@@ -100,7 +93,7 @@ def print_summary(report: TuningReport) -> None:
     print_values("after fine-tuning" if report.head else "of the head", report, report.objective)
     for key, value in report.best.items():
         print(f"  {key}: {value}  (now {report.present[key]})")
-    print("The best of many is lucky: compare it with the present setting by `lesionflow cv` before you take it (`lesionflow tune apply`).")
+    print("The best of many is lucky: compare it with the present setting by `lesionflow cv compare` before you keep it.")
 
 
 def print_values(what: str, result: SearchResult, objective: str) -> None:

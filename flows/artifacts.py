@@ -2,11 +2,20 @@
 
 import base64
 import os
-from dataclasses import asdict
+import re
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import cast
+from uuid import UUID
 
 from prefect import get_run_logger, task
-from prefect.artifacts import create_image_artifact, create_markdown_artifact, create_table_artifact
+from prefect.artifacts import (
+    create_image_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.cache_policies import NO_CACHE
 
 from components.core.escaping import for_markdown
@@ -20,6 +29,29 @@ from flows.stages import StageResult
 
 MLFLOW_PAGE = "http://127.0.0.1:5000"
 """Where `make ui` opens MLflow."""
+
+
+COUNTED = re.compile(r"(\d+) of (\d+): ")
+"""What a line begins with that tells how much of the work is done."""
+
+
+@dataclass
+class Progress:
+    """Logs the lines of a command; those that count (`3 of 5: ...`) move a progress bar on the run's page. `key`: of the bar."""
+
+    key: str
+    _bar: UUID | None = None
+
+    def __call__(self, line: str) -> None:
+        get_run_logger().info(line)
+        if not (counted := COUNTED.match(line)):
+            return
+        done, total = map(int, counted.groups())
+        percent = min(100.0, 100 * done / max(1, total))
+        if self._bar is None:
+            self._bar = cast(UUID, create_progress_artifact(percent, self.key, line))
+        else:
+            update_progress_artifact(self._bar, percent, line)
 
 
 def publish_picture(key: str, path: Path, description: str) -> None:

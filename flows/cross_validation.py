@@ -6,7 +6,7 @@ folds.
 
 import sys
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
@@ -14,7 +14,7 @@ from components.core.paths import CROSS_VALIDATION, CROSS_VALIDATION_PLOTS
 from components.core.reports.cross_validation import CrossValidation
 from components.runtime import params_file
 from flows import distribution, notifications, workspace
-from flows.artifacts import publish_picture
+from flows.artifacts import Progress, publish_picture
 from flows.distribution import Workers
 from flows.immediate_run import run_once
 from flows.processes import ROOT, Command, run_command
@@ -25,7 +25,7 @@ from flows.tasks import HOUR, MINUTE, RETRY_OPTIONS, bring_split_up_to_date, env
 def run_folds(threads: dict[str, str]) -> CrossValidation:
     """Train and measure every fold; finished folds are not trained again. `threads`: environment variable with their number."""
     command = Command([sys.executable, "-m", "components.cross_validate"], "cross_validate")
-    run_command(command, get_run_logger().info, {**environment(ROOT), **threads})
+    run_command(command, Progress("cross-validation-progress"), {**environment(ROOT), **threads})
     return CrossValidation.read(ROOT / CROSS_VALIDATION)
 
 

@@ -21,6 +21,7 @@ from prefect.tasks import Task
 from components.core.errors import LesionflowError, first_line
 from components.runtime.environment import THREADS
 from components.runtime.parallel import CORES, end_with_parent
+from flows.artifacts import Progress
 from flows.processes import ROOT, CommandFailed
 
 DASK = "DASK_SCHEDULER_ADDRESS"
@@ -50,8 +51,7 @@ def run_trials(root: Path, threads: int, at: int) -> None:
     """Try settings together with the others, in a worker process; `at`: its number."""
     from components.search import worker
 
-    del at
-    worker.run_trials(root, threads)
+    worker.run_trials(root, threads, Progress(f"trials-{at}"))
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,14 @@
 
 import sys
 
-from prefect import flow, get_run_logger, task
+from prefect import flow, task
 from prefect.artifacts import create_table_artifact
 from prefect.cache_policies import NO_CACHE
 
 from components.core.paths import TUNING, TUNING_PLOTS
 from components.core.reports.tuning import TuningReport
 from flows import distribution, notifications, workspace
-from flows.artifacts import publish_picture
+from flows.artifacts import Progress, publish_picture
 from flows.distribution import Workers
 from flows.immediate_run import run_once
 from flows.processes import ROOT, Command, run_command
@@ -24,7 +24,7 @@ def search(threads: dict[str, str]) -> TuningReport:
     """Try settings until the studies have as many trials as `tuning` wants; an interrupted search goes on. `threads`: environment variable
     with their number."""
     command = Command([sys.executable, "-m", "components.tune"], "tune")
-    run_command(command, get_run_logger().info, {**environment(ROOT), **threads})
+    run_command(command, Progress("tuning-progress"), {**environment(ROOT), **threads})
     return TuningReport.read(ROOT / TUNING)
 
 

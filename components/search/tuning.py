@@ -2,17 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from components.core.label_set import LabelSet
 from components.runtime.params import Settings
 from components.search.fold_cache import FoldCache
-from components.search.levels import Level, finetuned_level, head_level
+from components.search.levels import HEAD, Level, finetuned_level, head_level
 from components.search.objectives import make_objective
-from components.search.study import chosen_heads, open_study, search, study_name
+from components.search.study import chosen_heads, ended_trials, open_study, search, study_name
 
 if TYPE_CHECKING:
     import optuna
+
+
+TRIAL = {"frozen": "trial", "finetuned": "fine-tuning trial"}
+"""Name of a trial of each phase."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +25,26 @@ class Searched:
 
     level: Level
     study: "optuna.Study"
+
+    def name(self, trial: "optuna.trial.FrozenTrial") -> str:
+        """The trial's name for people."""
+        return f"{TRIAL[self.level.phase]} {trial.number}"
+
+    def values(self, trial: "optuna.trial.FrozenTrial") -> dict[str, Any]:
+        """What the trial set: the name of its head, if it chose one, and keys of params.yaml."""
+        return {**({HEAD: trial.params[HEAD]} if HEAD in trial.params else {}), **self.level.values(trial.params)}
+
+    def line(self, trial: "optuna.trial.FrozenTrial") -> str:
+        """A trial that has ended: how many have, its value, its state and what it set."""
+        ended = sum(other.datetime_complete <= trial.datetime_complete for other in ended_trials(self.study))
+        value = best_value(trial)
+        shown = "no value" if value is None else f"{value:.3f}"
+        return f"{ended} of {self.level.trials}: {self.name(trial)}, {shown} ({trial.state.name.lower()}) {self.values(trial)}"
+
+
+def best_value(trial: "optuna.trial.FrozenTrial") -> float | None:
+    """The value of a trial, or the best that it had reported before it was pruned, if any."""
+    return trial.value if trial.value is not None else max(trial.intermediate_values.values(), default=None)
 
 
 OnTrial = Callable[[Searched, "optuna.trial.FrozenTrial"], None]

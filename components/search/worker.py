@@ -4,6 +4,7 @@ Each function may be called again, also by another process after the first was k
 """
 
 import os
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from threading import Lock
@@ -54,18 +55,19 @@ def compute_fold(root: Path, threads: int, at: int) -> None:
         fold_result(cache, dealt, labels, settings, FoldResults.of_settings(cache.identity, settings, labels))
 
 
-def run_trials(root: Path, threads: int) -> None:
+def run_trials(root: Path, threads: int, on_line: Callable[[str], None]) -> None:
     """Try settings until the studies have as many trials as `tuning` wants, together with whoever else works on them.
 
     Args:
         root, threads: as for `build_features`.
+        on_line: called with a line about each trial that ended here.
 
     Raises:
         LesionflowError: as `build_features`, or the studies' database does not respond.
     """
     with ONE_AT_A_TIME:
         settings, labels = _start(root, threads), LabelSet.load()
-        search_levels(load_cache(settings), labels, settings, lambda _, __: None)
+        search_levels(load_cache(settings), labels, settings, lambda searched, trial: on_line(searched.line(trial)))
 
 
 def _start(root: Path, threads: int) -> Settings:

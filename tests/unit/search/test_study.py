@@ -20,6 +20,7 @@ from components.runtime.params_file import load
 from components.search import study_database
 from components.search.levels import head_level
 from components.search.study import open_study, search
+from components.search.tuning import Searched
 from components.search.tuning_report import draw, report_of
 from tests.support.project import ROOT
 
@@ -54,6 +55,14 @@ def run(settings: Settings, **options) -> optuna.Study:
         head_level(settings),
     )
     return study
+
+
+def test_line_of_a_trial_counts_those_that_ended_before(settings):
+    searched = Searched(head_level(settings), run(settings))
+    lines = [searched.line(trial) for trial in searched.study.trials]
+
+    assert lines[0] == "1 of 8: trial 0, 0.300 (complete) {'train.dropout': 0.3, 'train.hidden_units': []}"
+    assert [line.partition(":")[0] for line in lines] == [f"{number} of 8" for number in range(1, 9)]
 
 
 def test_first_trial_is_the_present_setting_and_the_best_is_told(settings, tmp_path):
