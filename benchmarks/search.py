@@ -5,16 +5,17 @@
 Works in the copy of the project that pipeline.py uses. Parts, in this order, each kept as soon as it is measured and not measured again:
 
     folds       `lesionflow cv` of the default setting, without and with its cache of features
-    search      `lesionflow tune` as params.yaml has it: trials of the head on validation
+    search      the flow `tuning` as params.yaml has it: trials of the head on validation, in a process for each core
     tuned       `lesionflow cv` of the best setting, compared fold by fold with `folds`
     over_folds  seconds of a trial whose objective is the mean over folds
     test        the pipeline with the default and with the best setting: the only look at test
-    finetuned   `lesionflow cv --phase finetuned` of the default setting
+    finetuned   the flow `cross-validation` of the default setting with fine-tuning, in a process for each core
 """
 
 import argparse
 import json
 import shutil
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ from components.core.paths import CROSS_VALIDATION, EVALUATION, TUNING
 from components.core.reports.cross_validation import CrossValidation
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.tuning import TuningReport
+from components.runtime.parallel import CORES
 from components.search.comparison import compare
 from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, run_command
 
@@ -71,7 +73,7 @@ class Search:
         """Seconds, trials and best setting of a search on validation."""
         root = self.built()
         shutil.rmtree(root / "build/tuning", ignore_errors=True)
-        seconds = lesionflow(root, "tune")
+        seconds = shared(root, "tuning")
         shutil.copy2(root / TUNING, self.kept)
         found = TuningReport.read(root / TUNING)
         kept = {key: getattr(found, key) for key in ("objective", "counts", "best", "best_value", "present", "present_value", "importance")}
@@ -103,8 +105,8 @@ class Search:
 
     def finetuned(self) -> dict[str, Any]:
         """Seconds and figures of fine-tuned folds."""
-        root = self.built()
-        return {"seconds": lesionflow(root, "cv", "--phase", "finetuned"), **self._keep_folds(root, "finetuned.json")}
+        root = self.built("cross_validation.phase=finetuned")
+        return {"seconds": shared(root, "cross_validation"), **self._keep_folds(root, "finetuned.json")}
 
     def _keep_folds(self, root: Path, name: str) -> dict[str, Any]:
         shutil.copy2(root / CROSS_VALIDATION, self.kept / name)
@@ -154,10 +156,20 @@ def measure_missing(search: Search, given: argparse.Namespace, folder: Path) -> 
     return report(document)
 
 
-def lesionflow(root: Path, *arguments: str) -> float:
-    """Run a command in the copy; return its seconds."""
+def lesionflow(root: Path, command: str) -> float:
+    """Run a command of the copy in one process; return its seconds."""
+    return _seconds_of(Command([*LESIONFLOW, command], f"lesionflow {command}"), root)
+
+
+def shared(root: Path, flow: str) -> float:
+    """Run a flow of the copy with a process of one thread for each core; return its seconds, with those of its Prefect server."""
+    options = ["--workers", str(CORES), "--threads", "1"]
+    return _seconds_of(Command([sys.executable, "-m", f"flows.{flow}", *options], f"flows.{flow}"), root)
+
+
+def _seconds_of(command: Command, root: Path) -> float:
     started = time.perf_counter()
-    run_command(Command([*LESIONFLOW, *arguments], f"lesionflow {' '.join(arguments)}"), print, root=root)
+    run_command(command, print, root=root)
     return time.perf_counter() - started
 
 
@@ -179,10 +191,10 @@ def _seconds(document: Mapping[str, Any]) -> list[list[str]]:
     found = [
         ("seconds of `lesionflow cv` without its cache", "folds", "seconds_without_cache"),
         ("seconds of `lesionflow cv` with its cache", "folds", "seconds"),
-        ("seconds of `lesionflow cv --phase finetuned` with the features in its cache", "finetuned", "seconds"),
-        ("seconds of `lesionflow tune`", "search", "seconds"),
-        ("seconds a trial, on validation", "search", "seconds_per_trial"),
-        ("seconds a trial, over folds", "over_folds", "seconds_per_trial"),
+        ("seconds of fine-tuned folds, a process for each core", "finetuned", "seconds"),
+        ("seconds of the search on validation, a process for each core", "search", "seconds"),
+        ("seconds of that by trials", "search", "seconds_per_trial"),
+        ("seconds a trial over folds, one process", "over_folds", "seconds_per_trial"),
     ]
     return [[name, f"{document[part][key]:.1f}"] for name, part, key in found if part in document]
 

@@ -17,10 +17,12 @@ HEAD = "head"
 """The parameter of a fine-tuning trial that names the setting of its head."""
 NOW = "now"
 """The name of the present setting of the head."""
-STARTUP = {"frozen": 5, "finetuned": 4}
-"""Complete trials before the first is pruned, by the phase."""
+STARTUP = 4
+"""Complete trials before the median prunes the first."""
 WARMUP_EPOCHS = 5
 """Epochs of a head before its trial is pruned."""
+HALVING = 3
+"""One in so many heads goes on after WARMUP_EPOCHS epochs, and again after so many times as many."""
 
 
 @dataclass(frozen=True)
@@ -69,16 +71,18 @@ class Level:
         return {**head, **{key: restored(value) for key, value in params.items() if key in self.space}}
 
     def pruner(self, settings: Settings) -> "optuna.pruners.BasePruner":
-        """The median of the trials so far, since halving would rank the few epochs or folds of the few fine-tuning trials by their noise.
+        """Successive halving for the many epochs of many heads (ASHA, Li et al. 2020, arXiv:1810.05934), from WARMUP_EPOCHS on.
 
-        A trial is not judged by its first fold alone, nor by its first epochs, as many as WARMUP_EPOCHS, or those of fine-tuning before the
-        full rate.
+        Otherwise the median of the trials so far, since halving would rank a few epochs or folds by their noise: from the second fold, or
+        from the first epoch of fine-tuning at the full rate.
         """
         import optuna
 
-        epochs = WARMUP_EPOCHS if self.phase == "frozen" else math.ceil(settings.finetune.warmup_epochs)
-        steps = 1 if settings.tuning.objective == "cross_validation" else epochs
-        return optuna.pruners.MedianPruner(n_startup_trials=STARTUP[self.phase], n_warmup_steps=steps)
+        over_folds = settings.tuning.objective == "cross_validation"
+        if self.phase == "frozen" and not over_folds:
+            return optuna.pruners.SuccessiveHalvingPruner(min_resource=WARMUP_EPOCHS, reduction_factor=HALVING)
+        steps = 1 if over_folds else math.ceil(settings.finetune.warmup_epochs)
+        return optuna.pruners.MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=steps)
 
 
 def head_level(settings: Settings) -> Level:

@@ -26,10 +26,10 @@ def make_objective(cache: FoldCache, labels: LabelSet, settings: Settings, phase
     """The objective that `tuning.objective` names, of trials of the head or of fine-tuning."""
     if settings.tuning.objective == "cross_validation":
         return _over_folds(cache, labels, settings, phase)
-    return _on_validation(cache, labels, phase)
+    return _on_validation(cache, labels, settings, phase)
 
 
-def _on_validation(cache: FoldCache, labels: LabelSet, phase: Phase) -> Objective:
+def _on_validation(cache: FoldCache, labels: LabelSet, present: Settings, phase: Phase) -> Objective:
     """Balanced accuracy on validation of the best epoch, as the stages `train` and `finetune` report it; reported after each epoch."""
     validation = (cache.images["side"] == "validation").to_numpy()
     parts = Parts(~validation, validation, validation)
@@ -37,7 +37,7 @@ def _on_validation(cache: FoldCache, labels: LabelSet, phase: Phase) -> Objectiv
     def objective(trial: "optuna.Trial", settings: Settings) -> float:
         def report(epoch: int, metrics: dict[str, float]) -> None:
             trial.report(metrics[f"val_{METRIC}"], epoch)
-            _stop_if_hopeless(trial)
+            _stop_if_hopeless(trial, settings, present)
 
         if phase == "frozen":
             return train_head(cache, parts, labels, HeadSettings(settings.train, settings.seed), report).score
@@ -46,9 +46,9 @@ def _on_validation(cache: FoldCache, labels: LabelSet, phase: Phase) -> Objectiv
     return objective
 
 
-def _over_folds(cache: FoldCache, labels: LabelSet, settings: Settings, phase: Phase) -> Objective:
+def _over_folds(cache: FoldCache, labels: LabelSet, present: Settings, phase: Phase) -> Objective:
     """Mean balanced accuracy over the folds that `lesionflow cv` deals; the mean so far is reported after each fold."""
-    folds = list(deal(cache.images, settings.cross_validation, settings.seed))
+    folds = list(deal(cache.images, present.cross_validation, present.seed))
 
     def objective(trial: "optuna.Trial", settings: Settings) -> float:
         found: list[float] = []
@@ -58,14 +58,19 @@ def _over_folds(cache: FoldCache, labels: LabelSet, settings: Settings, phase: P
                 found.append(fold_figures(held_out, settings.evaluate.calibration_bins)[METRIC])
                 trial.report(float(np.mean(found)), number)
                 if number + 1 < len(folds):
-                    _stop_if_hopeless(trial)
+                    _stop_if_hopeless(trial, settings, present)
         return float(np.mean(found))
 
     return objective
 
 
-def _stop_if_hopeless(trial: "optuna.Trial") -> None:
+def _stop_if_hopeless(trial: "optuna.Trial", tried: Settings, present: Settings) -> None:
+    """Stop a trial that falls behind; never the one with the present settings, with which the best is compared.
+
+    Raises:
+        optuna.TrialPruned: it is to be stopped.
+    """
     import optuna
 
-    if trial.should_prune():
+    if tried != present and trial.should_prune():
         raise optuna.TrialPruned

@@ -164,7 +164,25 @@ def test_trial_reports_each_epoch_or_fold_and_stops_when_it_is_pruned(objective)
         def should_prune(self) -> bool:
             return reported[-1] == 1
 
+    objective = make_objective(load_cache(settings), LABELS, settings, "finetuned")
     with pytest.raises(optuna.TrialPruned):
-        make_objective(load_cache(settings), LABELS, settings, "finetuned")(Hopeless({}), settings)
+        objective(Hopeless({}), settings.with_values({"finetune.learning_rate": 0.001}))
 
     assert reported == [0, 1]
+
+
+@pytest.mark.usefixtures("settings")
+def test_present_setting_is_never_stopped():
+    settings = small_settings()
+
+    class Hopeless(optuna.trial.FixedTrial):
+        def report(self, value: float, step: int) -> None:
+            pass
+
+        def should_prune(self) -> bool:
+            return True
+
+    objective = make_objective(load_cache(settings), LABELS, settings, "frozen")
+    assert 0 <= objective(Hopeless({}), settings.with_values({"train.dropout": settings.train.dropout})) <= 1
+    with pytest.raises(optuna.TrialPruned):
+        objective(Hopeless({}), settings.with_values({"train.dropout": 0.123}))
