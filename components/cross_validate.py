@@ -20,6 +20,8 @@ from components.search.measurement import FoldPredictions, fold_figures, measure
 from components.tracking.nested_runs import ParentRun, parent_run
 
 KIND = "cross-validation"
+ENOUGH_REPEATS = 3
+"""From which on all repeats rarely name the same wrong class by chance."""
 
 
 def cross_validate(settings: Settings) -> CrossValidation:
@@ -74,7 +76,9 @@ def print_summary(report: CrossValidation) -> None:
         " the corrected resampled t; test was not read"
     )
     if report.suspects:
-        print(f"{len(report.suspects)} images whose label may be wrong: see {CROSS_VALIDATION}, suspects")
+        repeats = len({fold.repeat for fold in report.folds})
+        hint = "" if repeats >= ENOUGH_REPEATS else f". More repeats ({ENOUGH_REPEATS}) leave fewer whose label is right."
+        print(f"images whose label may be wrong: {len(report.suspects)}, see {CROSS_VALIDATION}, suspects{hint}")
 
 
 if __name__ == "__main__":

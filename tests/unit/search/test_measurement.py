@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from components.core.reports.cross_validation import CrossValidation
+from components.cross_validate import print_summary
 from components.evaluation.predictions import Predictions
 from components.runtime.params_file import load
 from components.search import plots
@@ -98,6 +99,16 @@ def test_only_images_that_every_repeat_gets_wrong_in_the_same_way_are_suspects()
 
     assert [suspect.path for suspect in found] == ["000.jpg"]
     assert (found[0].diagnosis, found[0].named) == (ISIC9.outputs[0], ISIC9.outputs[1])
+
+
+@pytest.mark.parametrize(("repeats", "warned"), [(1, True), (3, False)])
+def test_suspects_of_few_repeats_are_printed_with_a_warning(settings, capsys, repeats, warned):
+    every = [fold for repeat in range(repeats) for fold in folds(repeat, wrong=("000.jpg",))]
+    print_summary(measure(every, images(), ISIC9, settings))
+
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("images whose label may be wrong: 1, see")
+    assert ("More repeats (3)" in last) == warned
 
 
 def test_image_that_is_wrong_without_confidence_is_not_a_suspect():
