@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from scipy import stats
 
+from app.search_commands import cv
 from components.core.errors import LesionflowError
 from components.core.reports.cross_validation import CrossValidation, Fold
 from components.core.reports.evaluation import Estimate
@@ -61,3 +63,29 @@ def test_difference_within_one_standard_error_is_not_clear():
 def test_reports_of_other_folds_or_classes_are_refused(after, said):
     with pytest.raises(LesionflowError, match=said):
         compare(report(BEFORE), after)
+
+
+def test_command_prints_the_difference_and_whether_it_is_clear(tmp_path):
+    for name, values in (("before", BEFORE), ("after", changed(CHANGES))):
+        report(values).write(tmp_path / f"{name}.json")
+
+    done = CliRunner().invoke(cv, ["compare", str(tmp_path / "before.json"), str(tmp_path / "after.json")])
+    lines = done.output.splitlines()
+
+    assert done.exit_code == 0, done.output
+    assert lines[1].split() == ["balanced", "accuracy", "0.500", "0.530", "+0.030", "[-0.002,", "+0.062]", "0.012"]
+    assert lines[-1] == "balanced accuracy is higher by more than one standard error (5 folds; test was not read)"
+
+
+@pytest.mark.parametrize(("content", "said"), [(None, "does not exist"), ("{", "is not valid JSON"), ("{}", "calibration")])
+def test_report_that_cannot_be_read_is_an_error_of_its_name(tmp_path, content, said):
+    before = tmp_path / "before.json"
+    if content is not None:
+        before.write_text(content, encoding="utf-8")
+
+    done = CliRunner().invoke(cv, ["compare", str(before)])
+
+    assert done.exit_code == 1
+    assert all(line.startswith("error: ") for line in done.output.splitlines())
+    assert "before.json" in done.output
+    assert said in done.output
