@@ -30,6 +30,7 @@ from components.core.reports.cross_validation import CrossValidation
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.tuning import TuningReport
 from components.runtime.parallel import CORES
+from components.search import fold_finetuning
 from components.search.comparison import compare
 from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, run_command
 
@@ -82,14 +83,15 @@ class Search:
     def tuned(self) -> dict[str, Any]:
         """Figures of the best setting, and its difference from the default."""
         root = self.built(*self.best())
-        seconds = lesionflow(root, "cv")
+        lesionflow(root, "cv")
         found = self._keep_folds(root, "tuned.json")
         before, after = (CrossValidation.read(self.kept / name) for name in ("default.json", "tuned.json"))
-        return {"seconds": seconds, **found, "differences": {name: asdict(row) for name, row in compare(before, after).items()}}
+        return {**found, "differences": {name: asdict(row) for name, row in compare(before, after).items()}}
 
     def over_folds(self) -> dict[str, Any]:
         """Seconds of a trial over folds."""
         root = self.built(*OVER_FOLDS)
+        shutil.rmtree(root / "build/tuning", ignore_errors=True)
         seconds = lesionflow(root, "tune")
         counts = TuningReport.read(root / TUNING).counts
         return {"seconds_per_trial": seconds / sum(counts.values()), "counts": counts}
@@ -104,9 +106,11 @@ class Search:
         return found
 
     def finetuned(self) -> dict[str, Any]:
-        """Seconds and figures of fine-tuned folds."""
+        """Figures of fine-tuned folds, and their seconds unless an interrupted run goes on."""
         root = self.built("cross_validation.phase=finetuned")
-        return {"seconds": shared(root, "cross_validation"), **self._keep_folds(root, "finetuned.json")}
+        interrupted = (root / fold_finetuning.FOLDER).exists()
+        seconds = shared(root, "cross_validation")
+        return {**({} if interrupted else {"seconds": seconds}), **self._keep_folds(root, "finetuned.json")}
 
     def _keep_folds(self, root: Path, name: str) -> dict[str, Any]:
         shutil.copy2(root / CROSS_VALIDATION, self.kept / name)
@@ -177,7 +181,8 @@ def report(document: Mapping[str, Any]) -> str:
     """The tables in Markdown, of the parts that are there."""
     columns = {title: document[name] for name, title in CROSS_VALIDATED.items() if name in document}
     lines = [f"Seed {document['seed']}."]
-    for found in list(columns.values())[:1]:
+    if columns:
+        found = next(iter(columns.values()))
         lines[0] += f" {found['images']} images of {found['groups']} lesions, without test. Recall is of all folds' images."
         figures = [("mean", name, name.replace("_", " ")) for name in SHOWN if name in found["mean"]]
         figures += [("recall", name, f"recall, {name}") for name in found["recall"]]
@@ -196,7 +201,7 @@ def _seconds(document: Mapping[str, Any]) -> list[list[str]]:
         ("seconds of that by trials", "search", "seconds_per_trial"),
         ("seconds a trial over folds, one process", "over_folds", "seconds_per_trial"),
     ]
-    return [[name, f"{document[part][key]:.1f}"] for name, part, key in found if part in document]
+    return [[name, f"{document[part][key]:.1f}"] for name, part, key in found if key in document.get(part, {})]
 
 
 def _search(document: Mapping[str, Any]) -> list[list[str]]:

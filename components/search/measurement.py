@@ -1,7 +1,5 @@
 """The figures of a cross-validation, from the predictions of its folds. All functions are pure."""
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +11,7 @@ from components.core.reports.cross_validation import Bin, CrossValidation, Fold,
 from components.evaluation import bootstrap, metrics, subgroups
 from components.evaluation.predictions import HEADLINE_METRICS, Predictions, defined
 from components.runtime.params import Settings
+from components.search.identity import sha256_of
 from components.search.statistics import corrected_mean
 
 SURE = 0.5
@@ -79,7 +78,7 @@ def measure(folds: Sequence[FoldPredictions], images: pd.DataFrame, labels: Labe
 def identify_deal(folds: Sequence[FoldPredictions]) -> str:
     """A hash of which images, by their pixels, each fold holds out."""
     held_out = sorted((fold.repeat, fold.number, *sorted(fold.held_out.images["pixels_sha256"])) for fold in folds)
-    return hashlib.sha256(json.dumps(held_out).encode()).hexdigest()
+    return sha256_of({"held_out": held_out})
 
 
 def describe(fold: FoldPredictions, bins: int) -> Fold:
