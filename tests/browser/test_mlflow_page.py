@@ -15,8 +15,9 @@ from components.core.paths import EVALUATION
 from components.core.reports.evaluation import Evaluation
 from components.registry.versions import version_by_alias
 from components.tracking.store import EXPERIMENT
+from flows.processes import free_port
 from tests.support.chromium import chromium
-from tests.support.prefect import free_port, wait_for
+from tests.support.prefect import wait_for
 from tests.support.project import ROOT, Project
 
 pytestmark = pytest.mark.timeout(900)

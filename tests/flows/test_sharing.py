@@ -13,7 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support.prefect import command_line, free_port, wait_for
+from flows.processes import free_port
+from tests.support.prefect import command_line, wait_for
 from tests.support.project import Project
 
 pytestmark = pytest.mark.timeout(1200)

@@ -14,8 +14,9 @@ import pytest
 
 from app.models.lookup import FoundVersion
 from app.server.version_loading import load_predictors
+from flows.processes import free_port
 from tests.support.images import encoded, textured
-from tests.support.prefect import free_port, wait_for
+from tests.support.prefect import wait_for
 from tests.support.project import CLEARED_VARIABLES, ROOT
 from tests.support.service import MODEL, Registry, copy_store
 

@@ -24,8 +24,8 @@ from components.core.files import write_json
 from components.imaging import images
 from components.serving.answers import Answer, Contract, SimilarCase, spread
 from components.serving.loading import ARTIFACTS
+from flows.processes import free_port
 from tests.support.images import encoded, noise
-from tests.support.prefect import free_port
 from tests.support.versions import candidate
 
 KEY = "a key of 32 characters, not more".replace(" ", "-")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.prefect import free_port
+from flows.processes import free_port
 
 
 def programs() -> Path | None:

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -21,6 +20,7 @@ import psutil
 import pytest
 import yaml
 
+from flows.processes import free_port
 from flows.stages import STAGES
 from tests.support.project import DEAD_PROXY, Project
 
@@ -57,12 +57,6 @@ CLIENT = httpx.Client(
     trust_env=False,
     auth=Token(),
 )
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
 
 
 def command_line(process: psutil.Process) -> list[str]:

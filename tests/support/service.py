@@ -21,7 +21,7 @@ from components.registry.local_versions import find_local_version
 from components.serving.contents import FILE, write_digests
 from components.serving.loading import ARTIFACTS
 from components.tracking.relocation import relocate
-from tests.support.prefect import free_port
+from flows.processes import free_port
 from tests.support.project import ROOT, Project
 
 START_SECONDS = 60

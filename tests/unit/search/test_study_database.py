@@ -8,7 +8,7 @@ from components.core.errors import LesionflowError, ServiceUnavailable
 from components.search.levels import head_level
 from components.search.study import open_study
 from components.search.study_database import DATABASE, VARIABLE, database_errors, database_url, require_database
-from tests.support.prefect import free_port
+from flows.processes import free_port
 from tests.unit.search.test_study import tuned
 
 SECRET = "s3cr/et"
