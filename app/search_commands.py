@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import click
 
 from app.user_errors import user_errors
+from components.core.errors import LesionflowError
 from components.core.escaping import for_terminal
 from components.core.paths import CROSS_VALIDATION
 
@@ -38,8 +39,8 @@ def cv(context: click.Context, phase: "Phase | None") -> None:
 
 
 @cv.command("compare")
-@click.argument("before", type=click.Path(path_type=Path))
-@click.argument("after", type=click.Path(path_type=Path), default=CROSS_VALIDATION)
+@click.argument("before", type=click.Path(dir_okay=False, path_type=Path))
+@click.argument("after", type=click.Path(dir_okay=False, path_type=Path), default=CROSS_VALIDATION)
 @user_errors
 def cv_compare(before: Path, after: Path) -> None:
     """Compare two cross-validations fold by fold.
@@ -51,6 +52,9 @@ def cv_compare(before: Path, after: Path) -> None:
     from components.core.reports.cross_validation import CrossValidation
     from components.search.comparison import compare
 
+    for path in (before, after):
+        if not path.exists():
+            raise LesionflowError(f"{path} does not exist. `lesionflow cv` writes {CROSS_VALIDATION}.")
     reports = [CrossValidation.read(path) for path in (before, after)]
     found = compare(*reports)
     click.echo(f"{'':30} {'before':>7} {'after':>7}   {'difference':25} standard error")

@@ -29,7 +29,7 @@ def compare(before: CrossValidation, after: CrossValidation) -> dict[str, Differ
     """The difference of each metric that all folds of both reports have.
 
     Raises:
-        LesionflowError: the reports are not of the same folds of the same images, or are of two label sets.
+        LesionflowError: the reports are not of the same folds of the same images, are of two label sets, or lack balanced accuracy.
     """
     if before.label_set != after.label_set:
         raise LesionflowError(
@@ -39,6 +39,8 @@ def compare(before: CrossValidation, after: CrossValidation) -> dict[str, Differ
         raise LesionflowError(
             "the folds do not hold out the same images. Run `lesionflow cv` for both settings with the same data, seed, folds and repeats."
         )
+    if "balanced_accuracy" not in before.mean or "balanced_accuracy" not in after.mean:
+        raise LesionflowError("a report has no balanced accuracy. Run `lesionflow cv` again.")
     share = (before.held_out_share + after.held_out_share) / 2
     return {name: _difference(before, after, name, share) for name in before.mean if name in after.mean}
 

@@ -57,6 +57,7 @@ def test_difference_within_one_standard_error_is_not_clear():
     [
         (report(BEFORE, deal="b"), "do not hold out the same images"),
         (report(BEFORE, deal=""), "do not hold out the same images"),
+        (report(BEFORE).model_copy(update={"mean": {}}), "a report has no balanced accuracy"),
         (report(BEFORE, label_set=BENIGN_MALIGNANT), "the label sets differ: isic9 before, binary after"),
     ],
 )
@@ -89,3 +90,10 @@ def test_report_that_cannot_be_read_is_an_error_of_its_name(tmp_path, content, s
     assert all(line.startswith("error: ") for line in done.output.splitlines())
     assert "before.json" in done.output
     assert said in done.output
+
+
+def test_folder_is_named_instead_of_a_report(tmp_path):
+    done = CliRunner().invoke(cv, ["compare", str(tmp_path)])
+
+    assert done.exit_code == 2
+    assert "is a directory" in done.output
