@@ -39,4 +39,4 @@ def _draw(axes: "Axes", report: CrossValidation) -> None:
     axes.invert_yaxis()
     axes.set_xlim(0, 1.02)
     axes.grid(axis="x", alpha=0.3)
-    axes.legend(loc="lower left", frameon=False)
+    axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False)
