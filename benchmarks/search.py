@@ -41,6 +41,7 @@ FOLDS = Path("build/cv/folds")
 OVER_FOLDS = ("tuning.objective=cross_validation", "tuning.trials=6")
 CROSS_VALIDATED = {"folds": "head, default", "tuned": "head, best of the search", "finetuned": "fine-tuned, default"}
 """Parts with figures over folds, and the heads of their columns."""
+SETTINGS = ("default", "tuned")
 SHOWN = ("balanced_accuracy", "accuracy", "macro_f1", "critical_sensitivity", "calibration_error")
 
 
@@ -99,7 +100,7 @@ class Search:
     def test(self) -> dict[str, Any]:
         """Balanced accuracy on test of the head alone and of what the pipeline picks, with the default and with the best setting."""
         found = {}
-        for name, overrides in (("default", []), ("tuned", self.best())):
+        for name, overrides in zip(SETTINGS, ([], self.best()), strict=True):
             evaluation = Evaluation.read(self.built(*overrides, upto="evaluate") / EVALUATION)
             values = {"head": evaluation.phases_on_test["frozen"].balanced_accuracy, "picked": evaluation.test.balanced_accuracy}
             found[name] = {key: asdict(value) for key, value in values.items()} | {"phase": evaluation.picked}
@@ -218,11 +219,12 @@ def _search(document: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _test(document: Mapping[str, Any]) -> list[list[str]]:
-    found = document.get("test", {})
+    if not (found := document.get("test")):
+        return []
     return [
-        [f"balanced accuracy on test, {setting} setting, {what}", _cell(values[key])]
-        for setting, values in found.items()
-        for key, what in (("head", "head alone"), ("picked", values["phase"]))
+        [f"balanced accuracy on test, {setting} setting, {what}", _cell(found[setting][key])]
+        for setting in SETTINGS
+        for key, what in (("head", "head alone"), ("picked", found[setting]["phase"]))
     ]
 
 

@@ -1,6 +1,6 @@
 """The tables of a search's benchmark, of the parts that were measured."""
 
-from benchmarks.search import report
+from benchmarks.search import SETTINGS, report
 
 ESTIMATE = {"value": 0.5, "low": 0.4, "high": 0.6}
 FOLDS = {"images": 90, "groups": 80, "mean": {"balanced_accuracy": ESTIMATE}, "recall": {"nevus": ESTIMATE}}
@@ -14,20 +14,22 @@ SEARCH = {
     "present_value": 0.55,
 }
 DIFFERENCE = {"before": 0.5, "after": 0.52, "change": {"value": 0.02, "low": -0.01, "high": 0.05}, "standard_error": 0.011}
-TEST = {name: {"head": ESTIMATE, "picked": ESTIMATE, "phase": "finetuned"} for name in ("default", "tuned")}
+TEST = {name: {"head": ESTIMATE, "picked": ESTIMATE, "phase": "finetuned"} for name in SETTINGS}
+MACHINE = {"machine": {"cpu": "Example", "cores": 2}}
+"""What a benchmark keeps beside the figures of each part."""
 
 
 def test_report_has_the_parts_that_were_measured():
     folds = {**FOLDS, "seconds": 58.2, "seconds_without_cache": 270.0}
-    first = report({"seed": 0, "folds": folds})
+    first = report({"seed": 0, "folds": {**MACHINE, **folds}})
     every = report(
         {
             "seed": 0,
             "folds": folds,
-            "search": SEARCH,
+            "search": {**MACHINE, **SEARCH},
             "tuned": {**FOLDS, "differences": {"balanced_accuracy": DIFFERENCE}},
             "over_folds": {"seconds_per_trial": 40.0},
-            "test": TEST,
+            "test": {**MACHINE, **TEST},
             "finetuned": {**FOLDS, "seconds": 4000.0},
         }
     )
