@@ -27,7 +27,7 @@ PULL = mkdir -p .dvc/tmp && touch $(CHECKOUT) && dvc pull data.dvc weights.dvc &
 PREFECT_API ?= $(or $(PREFECT_API_URL),http://127.0.0.1:4200/api)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup data run check test test-kill test-evidence test-architectures test-forms test-experiments test-sharing test-api test-install test-postgresql test-search lint format docs lock report ui server deploy worker starter clean bench
+.PHONY: help setup data run check test test-kill test-evidence test-architectures test-forms test-experiments test-sharing test-recovery test-api test-install test-postgresql test-search lint format docs lock report ui server deploy worker starter clean bench
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 28
@@ -84,13 +84,16 @@ test-architectures: setup  ## test the larger networks, and the pipeline with ea
 	pytest -m architectures tests/unit tests/pipeline
 
 test-forms: setup  ## take a source of every form through the pipeline (minutes)
-	pytest -m 'forms or not forms' tests/pipeline/test_forms.py
+	pytest -m forms tests/pipeline/test_forms.py
 
 test-experiments: setup  ## run queued DVC experiments through the pipeline (minutes)
 	pytest -m experiments tests/pipeline/test_dvc_experiments.py
 
 test-sharing: setup  ## kill processes that share a cross-validation or a search (minutes)
 	pytest -m sharing tests/flows/test_sharing.py
+
+test-recovery: setup  ## kill and restart runs, workers and servers of Prefect (minutes)
+	pytest -m recovery tests/flows/test_recovery.py
 
 test-api: setup  ## many requests generated from the API's description, and its page in Chromium (minutes)
 	pytest -m sweep tests/server
@@ -101,8 +104,8 @@ test-install: setup  ## install the service alone from the package index, and as
 test-postgresql: setup  ## run flows with Prefect and MLflow on PostgreSQL, and searches that share a study there
 	pytest -m postgresql tests/flows tests/unit/search
 
-test-search: setup  ## killed fine-tuning of folds, trials one by one, and a study locked for 20 seconds (minutes)
-	pytest -m sweep tests/unit/search
+test-search: setup  ## killed and repeated fine-tuning of folds, trials one by one, and a study locked for 20 seconds (minutes)
+	pytest -m sweep tests/unit/search tests/pipeline/test_cross_validation.py
 
 lint: setup  ## ruff, mypy, and the import rules (lint-imports)
 	ruff check .

@@ -9,27 +9,31 @@ import yaml
 
 from flows.stages import STAGES
 from tests.support import forms
+from tests.support.planted import found_in
 from tests.support.prefect import PrefectLab, cancel_planned_runs, read_report, wait_for
 from tests.support.project import Project
 
 pytestmark = pytest.mark.timeout(1200)  # the first test may have to build the pipeline that others share
 
-HAM10000 = forms.FORMS["ham10000"]
+FORM = forms.FORMS["folders"]
+"""Images and metadata.csv that name patients, of diagnoses that have their own label set."""
 
 
 @pytest.fixture(scope="module")
 def lab_project(lab_project: Project) -> Project:
-    """A fresh checkout without outputs, with the registry and the DVC cache of a completed run."""
+    """A fresh checkout without outputs, with the registry and the DVC cache of a completed run, and the label set of another clinic."""
     for name in ("build", "reports"):
         shutil.rmtree(lab_project.root / name)
     (lab_project.root / "dvc.lock").unlink()
+    for file, text in FORM.labels.items():
+        (lab_project.root / "labels" / file).write_text(text, encoding="utf-8")
     return lab_project
 
 
 def test_watch_data_imports_trains_and_registers_new_dataset(prefect_lab, built):
     before = json.loads((built.root / "reports/registration.json").read_text(encoding="utf-8"))
     new_dataset = prefect_lab.project.root / "inbox" / "january"
-    source = forms.write_source(HAM10000, prefect_lab.project.root.parent / "january")
+    source = forms.write_source(FORM, prefect_lab.project.root.parent / "january")
     (prefect_lab.project.root / "inbox").mkdir(exist_ok=True)
     shutil.make_archive(str(new_dataset), "zip", source)
     path = prefect_lab.project.root / "prefect.yaml"
@@ -58,14 +62,22 @@ def test_watch_data_imports_trains_and_registers_new_dataset(prefect_lab, built)
     assert next((prefect_lab.project.root / "inbox/imported").iterdir()).name.endswith("january.zip")
 
 
-def test_imported_dataset_is_recognised_labeled_and_split_by_lesion(prefect_lab):
+def test_imported_dataset_is_recognised_and_labeled_and_split_by_patient(prefect_lab):
     root = prefect_lab.project.root
-    assert yaml.safe_load((root / "data/dataset.yaml").read_text(encoding="utf-8"))["form"] == "ham10000"
+    assert yaml.safe_load((root / "data/dataset.yaml").read_text(encoding="utf-8"))["form"] == FORM.name
     labels = json.loads((root / "build/label_set.json").read_text(encoding="utf-8"))
-    assert (labels["name"], tuple(labels["outputs"])) == (HAM10000.label_set, HAM10000.outputs)
-    measured = read_report(prefect_lab.project, "evaluation")["test"]
-    assert {"critical_sensitivity", "malignant_sensitivity"} <= set(measured)
-    assert pd.read_parquet(root / "build/splits.parquet").groupby("lesion_id")["side"].nunique().max() == 1
+    assert (labels["name"], tuple(labels["outputs"])) == (FORM.label_set, FORM.outputs)
+    assert not {"critical_sensitivity", "malignant_sensitivity"} & set(read_report(prefect_lab.project, "evaluation")["test"])
+    splits = pd.read_parquet(root / "build/splits.parquet")
+    assert splits["patient_id"].notna().all()
+    assert splits.groupby("patient_id")["side"].nunique().max() == 1
+
+
+def test_nothing_but_the_archive_names_a_patient(prefect_lab):
+    archive = next((prefect_lab.project.root / "inbox/imported").iterdir())
+    assert archive.suffix == ".zip"
+    archive.unlink()
+    assert found_in(prefect_lab.project.root) == []
 
 
 def test_watch_data_run_has_artifacts_for_stages_metrics_and_gate(prefect_lab):

@@ -9,13 +9,11 @@ from tests.support import forms, project
 from tests.support.planted import found_in
 from tests.support.project import ran
 
-pytestmark = pytest.mark.timeout(900)
-QUICK = ("folders",)
-"""The others are in `make test-forms`; tests/flows/test_watch_data.py takes ham10000 through the pipeline too."""
+pytestmark = [pytest.mark.timeout(900), pytest.mark.forms]  # tests/flows/test_watch_data.py takes one form through the pipeline
 FEWEST_EPOCHS = {"train": {"epochs": 1}, "finetune": {"epochs": 1, "low_resolution_epochs_fraction": 0}}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=() if name in QUICK else pytest.mark.forms) for name in forms.FORMS])
+@pytest.mark.parametrize("name", forms.FORMS)
 def test_source_becomes_registered_version(tmp_path, name):
     form = forms.FORMS[name]
     checkout = project.make(tmp_path / "project")

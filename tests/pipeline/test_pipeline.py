@@ -2,12 +2,8 @@
 
 import io
 import json
-import os
 import shutil
-import signal
 import sqlite3
-import subprocess
-import time
 from contextlib import chdir
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -17,24 +13,15 @@ import pytest
 import yaml
 
 from app.data.image_metadata import without_metadata
-from components import embed, validate
+from components import validate
 from components.core.errors import LesionflowError
 from components.evaluation.shifts import SHIFTS
 from components.registry.evidence import folder_sha256
 from components.runtime.params_file import load
-from flows.stages import STAGES
 from tests.support.labels import CLASSES
 from tests.support.project import COLLECTIONS, DEAD_PROXY, ROOT, WILD, Project, nameless_or_skip, ran
 
 pytestmark = pytest.mark.timeout(900)
-
-
-def lock(project: Project) -> dict:
-    return yaml.safe_load((project.root / "dvc.lock").read_text(encoding="utf-8"))["stages"]
-
-
-def output_hashes(project: Project, stage: str) -> dict[str, str]:
-    return {out["path"]: out["md5"] for out in lock(project)[stage]["outs"] if out["path"].startswith("build/")}
 
 
 def report(project: Project, name: str) -> dict:
@@ -158,9 +145,9 @@ def test_editing_unused_code_reruns_no_stage(project):
 
 @pytest.mark.parametrize("stage", ["augment", "train", "finetune"])
 def test_stage_is_reproducible_bit_for_bit(project, stage):
-    before = output_hashes(project, stage)
+    before = project.output_hashes(stage)
     project.repro("--force", "--single-item", "--no-run-cache", stage)
-    assert output_hashes(project, stage) == before
+    assert project.output_hashes(stage) == before
 
 
 def test_registering_same_candidate_twice_creates_one_version(project):
@@ -269,47 +256,6 @@ def test_predict_reports_unreadable_images_and_predicts_others(project):
     assert "gone.jpg: no such file" in result.output
     assert good.name in result.output
     assert "data/melanoma/[x].jpg" in result.output
-
-
-def stages_of_flow(output: str) -> list[tuple[str, str]]:
-    """The stages that a flow printed, each with `ran` or `cached`."""
-    rows = [line.split() for line in output.splitlines() if line.endswith(" s")]
-    return [(row[0], row[1]) for row in rows if row and row[0] in STAGES]
-
-
-def test_flow_resumes_run_that_was_killed_after_image_changed(project, tmp_path):
-    before = output_hashes(project, "augment")
-    image = sorted((project.root / "data/nevus").glob("*.jpg"))[0]
-    image.write_bytes(image.read_bytes() + b"\0")
-    kill_during_augment(project, tmp_path / "killed.log")
-    assert not (project.root / "build/shards").exists()
-    with chdir(project.root), pytest.raises(LesionflowError, match="does not exist"):
-        embed.embed(load())
-
-    stages = stages_of_flow(project.run("python", "-m", "flows.training", **DEAD_PROXY).stdout)
-    assert [stage for stage, _ in stages] == list(STAGES)
-    assert [stage for stage, state in stages if state == "ran"] == ["augment", "evaluate", "index", "register"], (
-        "the killed stage runs again, then those that read data/ or the catalog"
-    )
-    assert output_hashes(project, "augment") == before, "pixels did not change"
-    assert ran(project.repro()) == []
-
-
-def kill_during_augment(project: Project, log_file: Path) -> None:
-    """Run the pipeline and kill it with its child processes while augment writes."""
-    with log_file.open("wb") as log:
-        process = subprocess.Popen(
-            ["dvc", "repro"], cwd=project.root, env=project.environment(), stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-    partial_output = project.root / "build/.shards.partial"
-    deadline = time.monotonic() + 240
-    while not partial_output.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    output = log_file.read_text(encoding="utf-8")
-    assert partial_output.exists(), output
-    assert ran(output) == ["validate", "split", "augment"]
 
 
 def test_flow_shows_error_message_of_failed_stage(project, tmp_path):

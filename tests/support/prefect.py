@@ -30,6 +30,8 @@ services did."""
 
 
 PASSWORD = "clinic:not a secret"
+OTHER_PARAMS = ["register.min_balanced_accuracy=0.999"]
+"""Overrides of a run: the gate then fails."""
 
 
 class Token(httpx.Auth):
@@ -267,6 +269,14 @@ def start_lab(project: Project, **environment: str) -> Iterator[PrefectLab]:
 def read_report(project: Project, name: str) -> dict[str, Any]:
     """A report of the pipeline in reports/."""
     return dict(json.loads((project.root / "reports" / f"{name}.json").read_text(encoding="utf-8")))
+
+
+def workspace_files(prefect_lab: PrefectLab) -> dict[str, bytes]:
+    """The files that a run with overrides must not change."""
+    return {
+        name: (prefect_lab.project.root / name).read_bytes()
+        for name in ("params.yaml", "dvc.lock", "reports/registration.json", "splits/assignments.csv", "data.dvc")
+    }
 
 
 def cancel_planned_runs(prefect_lab: PrefectLab, deployment: str) -> None:

@@ -121,6 +121,11 @@ class Project:
         """Run a stage as dvc.yaml does, without a check of its exit code."""
         return self.run("python", "-m", f"components.{name}", check=False, **environment)
 
+    def output_hashes(self, stage: str) -> dict[str, str]:
+        """MD5 of each output of a stage in build/, as dvc.lock has them."""
+        outs = yaml.safe_load((self.root / "dvc.lock").read_text(encoding="utf-8"))["stages"][stage]["outs"]
+        return {out["path"]: out["md5"] for out in outs if out["path"].startswith("build/")}
+
     def set_params(self, changes: dict) -> None:
         path = self.root / "params.yaml"
         params = yaml.safe_load(path.read_text(encoding="utf-8"))
