@@ -30,7 +30,6 @@ from components.core.reports.cross_validation import CrossValidation
 from components.core.reports.evaluation import Estimate, Evaluation
 from components.core.reports.tuning import TuningReport
 from components.runtime.parallel import CORES
-from components.search import fold_finetuning
 from components.search.comparison import compare
 from flows.processes import LESIONFLOW, ROOT, Command, CommandFailed, run_command
 
@@ -85,9 +84,7 @@ class Search:
         """Figures of the best setting, and its difference from the default."""
         root = self.built(*self.best())
         lesionflow(root, "cv")
-        found = self._keep_folds(root, "tuned.json")
-        before, after = (CrossValidation.read(self.kept / name) for name in ("default.json", "tuned.json"))
-        return {**found, "differences": {name: asdict(row) for name, row in compare(before, after).items()}}
+        return {**self._keep_folds(root, "tuned.json"), "differences": self._differences("tuned.json")}
 
     def over_folds(self) -> dict[str, Any]:
         """Seconds of a trial over folds."""
@@ -107,11 +104,14 @@ class Search:
         return found
 
     def finetuned(self) -> dict[str, Any]:
-        """Figures of fine-tuned folds, and their seconds unless an interrupted run goes on."""
+        """Figures of fine-tuned folds, their difference from `folds`, and their seconds unless an interrupted run goes on."""
         root = self.built("cross_validation.phase=finetuned")
-        interrupted = (root / fold_finetuning.FOLDER).exists()
+        started = self.kept / "finetuned.started"
+        interrupted = started.exists()
+        started.touch()
         seconds = shared(root, "cross_validation")
-        return {**({} if interrupted else {"seconds": seconds}), **self._keep_folds(root, "finetuned.json")}
+        found = {**self._keep_folds(root, "finetuned.json"), "differences": self._differences("finetuned.json")}
+        return found if interrupted else {"seconds": seconds, **found}
 
     def _keep_folds(self, root: Path, name: str) -> dict[str, Any]:
         shutil.copy2(root / CROSS_VALIDATION, self.kept / name)
@@ -120,6 +120,11 @@ class Search:
         recall = {key: asdict(value) for key, value in report.recall.items()}
         mean = {key: asdict(value) for key, value in report.mean.items()}
         return {"images": report.images, "groups": report.groups, "folds": folds, "mean": mean, "recall": recall}
+
+    def _differences(self, name: str) -> dict[str, Any]:
+        """What changes from the folds of the default setting to those of another report."""
+        before, after = (CrossValidation.read(self.kept / report) for report in ("default.json", name))
+        return {metric: asdict(row) for metric, row in compare(before, after).items()}
 
 
 PARTS: Mapping[str, Callable[[Search], dict[str, Any]]] = {
@@ -211,10 +216,11 @@ def _search(document: Mapping[str, Any]) -> list[list[str]]:
         counts = ", ".join(f"{count} {state}" for state, count in found["counts"].items())
         rows += [["trials", counts], ["best and default on validation", f"{found['best_value']:.3f}, {found['present_value']:.3f}"]]
         rows += [[f"`{key}`, best (default)", f"{value} ({found['present'][key]})"] for key, value in found["best"].items()]
-    if found := document.get("tuned"):
-        row = found["differences"]["balanced_accuracy"]
-        rows.append(["balanced accuracy over folds, best less default", _cell(row["change"])])
-        rows.append(["its standard error", f"{row['standard_error']:.3f}"])
+    for part, what in (("tuned", "best less default"), ("finetuned", "fine-tuned less head")):
+        if part in document:
+            row = document[part]["differences"]["balanced_accuracy"]
+            rows.append([f"balanced accuracy over folds, {what}", _cell(row["change"])])
+            rows.append([f"standard error of {what}", f"{row['standard_error']:.3f}"])
     return rows
 
 

@@ -30,7 +30,7 @@ def test_report_has_the_parts_that_were_measured():
             "tuned": {**FOLDS, "differences": {"balanced_accuracy": DIFFERENCE}},
             "over_folds": {"seconds_per_trial": 40.0},
             "test": {**MACHINE, **TEST},
-            "finetuned": {**FOLDS, "seconds": 4000.0},
+            "finetuned": {**FOLDS, "seconds": 4000.0, "differences": {"balanced_accuracy": {**DIFFERENCE, "standard_error": 0.017}}},
         }
     )
 
@@ -43,6 +43,7 @@ def test_report_has_the_parts_that_were_measured():
         "0.1 (0.3)",
         "0.020 [-0.010, 0.050]",
         "0.011",
+        "0.017",
         "4000.0",
         "on test, tuned setting, finetuned",
         "40.0",
