@@ -84,7 +84,7 @@ class Search:
         """Figures of the best setting, and its difference from the default."""
         root = self.built(*self.best())
         lesionflow(root, "cv")
-        return {**self._keep_folds(root, "tuned.json"), "differences": self._differences("tuned.json")}
+        return self._compare_folds(root, "tuned.json")
 
     def over_folds(self) -> dict[str, Any]:
         """Seconds of a trial over folds."""
@@ -110,7 +110,7 @@ class Search:
         interrupted = started.exists()
         started.touch()
         seconds = shared(root, "cross_validation")
-        found = {**self._keep_folds(root, "finetuned.json"), "differences": self._differences("finetuned.json")}
+        found = self._compare_folds(root, "finetuned.json")
         return found if interrupted else {"seconds": seconds, **found}
 
     def _keep_folds(self, root: Path, name: str) -> dict[str, Any]:
@@ -121,10 +121,11 @@ class Search:
         mean = {key: asdict(value) for key, value in report.mean.items()}
         return {"images": report.images, "groups": report.groups, "folds": folds, "mean": mean, "recall": recall}
 
-    def _differences(self, name: str) -> dict[str, Any]:
-        """What changes from the folds of the default setting to those of another report."""
+    def _compare_folds(self, root: Path, name: str) -> dict[str, Any]:
+        """Figures of another setting's folds, and what changes from those of the default."""
+        found = self._keep_folds(root, name)
         before, after = (CrossValidation.read(self.kept / report) for report in ("default.json", name))
-        return {metric: asdict(row) for metric, row in compare(before, after).items()}
+        return {**found, "differences": {metric: asdict(row) for metric, row in compare(before, after).items()}}
 
 
 PARTS: Mapping[str, Callable[[Search], dict[str, Any]]] = {

@@ -70,7 +70,8 @@ def test_imported_dataset_is_recognised_and_labeled_and_split_by_patient(prefect
     assert not {"critical_sensitivity", "malignant_sensitivity"} & set(read_report(prefect_lab.project, "evaluation")["test"])
     splits = pd.read_parquet(root / "build/splits.parquet")
     assert splits["patient_id"].notna().all()
-    assert splits.groupby("patient_id")["side"].nunique().max() == 1
+    for key in ("patient_id", "lesion_id"):
+        assert splits.groupby(key)["side"].nunique().max() == 1
 
 
 def test_nothing_but_the_archive_names_a_patient(prefect_lab):
